@@ -1,0 +1,39 @@
+# Bulkhead needs nothing but Go to build. `make help` lists the targets.
+
+GO       ?= go
+BUF      ?= $(GO) run github.com/bufbuild/buf/cmd/buf@v1.75.0
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X bulkhead/launcher/version.Version=$(VERSION)
+GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
+
+.PHONY: help build proto proto-check lint fmt clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+build: ## every program, into bin/
+	@mkdir -p bin
+	$(GOBUILD) -o bin/sandbox-launch ./launcher/sandbox-launch
+	$(GOBUILD) -o bin/bulkhead ./launcher/bulkhead
+	$(GOBUILD) -o bin/bulkhead-sentry ./services/sentry
+	$(GOBUILD) -o bin/bulkhead-gofer ./services/gofer
+	$(GOBUILD) -o bin/bulkhead-netd ./services/netd
+
+proto: ## lint the schemas, then regenerate proto/**/*.pb.go
+	$(BUF) lint
+	$(BUF) generate
+
+proto-check: proto ## fail when the committed generated code differs
+	@git diff --exit-code --stat -- proto || { echo "proto: generated code differs from the schema: run make proto and commit" >&2; exit 1; }
+
+lint: ## gofmt, go vet, buf lint
+	@test -z "$$(gofmt -l launcher proto services test)" || { gofmt -l launcher proto services test; echo "gofmt: run make fmt" >&2; exit 1; }
+	CGO_ENABLED=0 $(GO) vet ./...
+	$(BUF) lint
+
+fmt: ## gofmt and buf format, in place
+	gofmt -w launcher proto services test
+	$(BUF) format -w
+
+clean: ## remove what build left
+	rm -rf bin
