@@ -73,8 +73,8 @@ type Flock struct {
 	_      int32
 }
 
-// SizeOfFlock is its size in bytes.
-const SizeOfFlock = 32
+// SizeofFlock is its size in bytes.
+const SizeofFlock = 32
 
 // ReadFlock reads one from b.
 func ReadFlock(b []byte) Flock {
@@ -88,7 +88,7 @@ func ReadFlock(b []byte) Flock {
 // Put writes l as the kernel does to b.
 func (l Flock) Put(b []byte) {
 	le := binary.LittleEndian
-	clear(b[:SizeOfFlock])
+	clear(b[:SizeofFlock])
 	le.PutUint16(b, uint16(l.Type))
 	le.PutUint16(b[2:], uint16(l.Whence))
 	le.PutUint64(b[8:], uint64(l.Start))

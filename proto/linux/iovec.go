@@ -7,8 +7,8 @@ type Iovec struct {
 	Base, Len uint64
 }
 
-// SizeOfIovec is its size in bytes.
-const SizeOfIovec = 16
+// SizeofIovec is its size in bytes.
+const SizeofIovec = 16
 
 // ReadIovec reads one from b.
 func ReadIovec(b []byte) Iovec {

@@ -73,8 +73,8 @@ type OpenHow struct {
 	Flags, Mode, Resolve uint64
 }
 
-// SizeOfOpenHow is OPEN_HOW_SIZE_VER0.
-const SizeOfOpenHow = 24
+// SizeofOpenHow is OPEN_HOW_SIZE_VER0.
+const SizeofOpenHow = 24
 
 // The bits of OpenHow.Resolve.
 const (

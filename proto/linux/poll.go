@@ -12,8 +12,8 @@ type PollFD struct {
 	Events, Revents int16
 }
 
-// SizeOfPollFD is its size in bytes.
-const SizeOfPollFD = 8
+// SizeofPollFD is its size in bytes.
+const SizeofPollFD = 8
 
 // ReadPollFD reads one from b.
 func ReadPollFD(b []byte) PollFD {
@@ -55,8 +55,8 @@ type EpollEvent struct {
 	Data   uint64
 }
 
-// SizeOfEpollEvent is its size in bytes.
-const SizeOfEpollEvent = 12
+// SizeofEpollEvent is its size in bytes.
+const SizeofEpollEvent = 12
 
 // ReadEpollEvent reads one from b.
 func ReadEpollEvent(b []byte) EpollEvent {
@@ -92,7 +92,7 @@ const (
 	EPOLLET        = 0x80000000
 
 	// EP_MAX_EVENTS is the most that epoll_wait(2) may be asked for.
-	EP_MAX_EVENTS = 0x7fffffff / SizeOfEpollEvent
+	EP_MAX_EVENTS = 0x7fffffff / SizeofEpollEvent
 )
 
 // Flags of eventfd(2), timerfd_create(2), signalfd(2), inotify_init1(2),

@@ -51,13 +51,13 @@ type Stat struct {
 	_       [3]int64
 }
 
-// SizeOfStat is its size in bytes.
-const SizeOfStat = 144
+// SizeofStat is its size in bytes.
+const SizeofStat = 144
 
-// Put writes s as the kernel does to b, of SizeOfStat bytes at least.
+// Put writes s as the kernel does to b, of SizeofStat bytes at least.
 func (s *Stat) Put(b []byte) {
 	le := binary.LittleEndian
-	_ = b[SizeOfStat-1]
+	_ = b[SizeofStat-1]
 	le.PutUint64(b, s.Dev)
 	le.PutUint64(b[8:], s.Ino)
 	le.PutUint64(b[16:], s.Nlink)
@@ -72,13 +72,13 @@ func (s *Stat) Put(b []byte) {
 	s.Atime.Put(b[72:])
 	s.Mtime.Put(b[88:])
 	s.Ctime.Put(b[104:])
-	clear(b[120:SizeOfStat])
+	clear(b[120:SizeofStat])
 }
 
 // ReadStat reads what Put writes.
 func ReadStat(b []byte) (s Stat) {
 	le := binary.LittleEndian
-	_ = b[SizeOfStat-1]
+	_ = b[SizeofStat-1]
 	s.Dev, s.Ino, s.Nlink = le.Uint64(b), le.Uint64(b[8:]), le.Uint64(b[16:])
 	s.Mode, s.UID, s.GID = le.Uint32(b[24:]), le.Uint32(b[28:]), le.Uint32(b[32:])
 	s.Rdev, s.Size = le.Uint64(b[40:]), int64(le.Uint64(b[48:]))
@@ -112,8 +112,8 @@ type Statx struct {
 	MountID        uint64
 }
 
-// SizeOfStatx is its size in bytes.
-const SizeOfStatx = 256
+// SizeofStatx is its size in bytes.
+const SizeofStatx = 256
 
 // The bits of Statx.Mask and Attributes.
 const (
@@ -136,10 +136,10 @@ const (
 	STATX_ATTR_MOUNT_ROOT = unix.STATX_ATTR_MOUNT_ROOT
 )
 
-// Put writes s as the kernel does to b, of SizeOfStatx bytes at least.
+// Put writes s as the kernel does to b, of SizeofStatx bytes at least.
 func (s *Statx) Put(b []byte) {
 	le := binary.LittleEndian
-	clear(b[:SizeOfStatx])
+	clear(b[:SizeofStatx])
 	le.PutUint32(b, s.Mask)
 	le.PutUint32(b[4:], s.Blksize)
 	le.PutUint64(b[8:], s.Attributes)

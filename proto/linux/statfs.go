@@ -18,17 +18,17 @@ type Statfs struct {
 	Spare   [4]int64
 }
 
-// SizeOfStatfs is its size in bytes.
-const SizeOfStatfs = 120
+// SizeofStatfs is its size in bytes.
+const SizeofStatfs = 120
 
-// Put writes s as the kernel does to b, of SizeOfStatfs bytes at least.
+// Put writes s as the kernel does to b, of SizeofStatfs bytes at least.
 func (s *Statfs) Put(b []byte) {
 	le := binary.LittleEndian
 	for i, v := range [...]uint64{uint64(s.Type), uint64(s.Bsize), s.Blocks, s.Bfree, s.Bavail, s.Files, s.Ffree,
 		uint64(uint32(s.FSID[0])) | uint64(uint32(s.FSID[1]))<<32, uint64(s.Namelen), uint64(s.Frsize), uint64(s.Flags)} {
 		le.PutUint64(b[8*i:], v)
 	}
-	clear(b[88:SizeOfStatfs])
+	clear(b[88:SizeofStatfs])
 }
 
 // Magic numbers of Statfs.Type: statfs(2).

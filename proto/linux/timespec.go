@@ -22,9 +22,9 @@ type Itimerspec struct {
 
 // Sizes in the guest's memory, in bytes.
 const (
-	SizeOfTimespec   = 16
-	SizeOfTimeval    = 16
-	SizeOfItimerspec = 32
+	SizeofTimespec   = 16
+	SizeofTimeval    = 16
+	SizeofItimerspec = 32
 )
 
 // The special nanoseconds of utimensat(2).
@@ -94,7 +94,7 @@ func (tv Timeval) Timespec() Timespec { return Timespec{tv.Sec, tv.Usec * 1000} 
 // Duration is tv as a length, at most what a Duration holds.
 func (tv Timeval) Duration() time.Duration { return tv.Timespec().Duration() }
 
-// Put writes ts as the kernel does to b, of SizeOfTimespec bytes at least.
+// Put writes ts as the kernel does to b, of SizeofTimespec bytes at least.
 func (ts Timespec) Put(b []byte) {
 	binary.LittleEndian.PutUint64(b, uint64(ts.Sec))
 	binary.LittleEndian.PutUint64(b[8:], uint64(ts.Nsec))
@@ -105,7 +105,7 @@ func ReadTimespec(b []byte) Timespec {
 	return Timespec{int64(binary.LittleEndian.Uint64(b)), int64(binary.LittleEndian.Uint64(b[8:]))}
 }
 
-// Put writes tv as the kernel does to b, of SizeOfTimeval bytes at least.
+// Put writes tv as the kernel does to b, of SizeofTimeval bytes at least.
 func (tv Timeval) Put(b []byte) { Timespec{tv.Sec, tv.Usec}.Put(b) }
 
 // ReadTimeval reads what Put writes.
@@ -114,7 +114,7 @@ func ReadTimeval(b []byte) Timeval {
 	return Timeval{ts.Sec, ts.Nsec}
 }
 
-// Put writes it as the kernel does to b, of SizeOfItimerspec bytes at least.
+// Put writes it as the kernel does to b, of SizeofItimerspec bytes at least.
 func (it Itimerspec) Put(b []byte) {
 	it.Interval.Put(b)
 	it.Value.Put(b[16:])
