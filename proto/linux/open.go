@@ -2,9 +2,9 @@ package linux
 
 import "golang.org/x/sys/unix"
 
-// FD is a descriptor number as a guest passes it. AtFDCWD is the one negative
-// value with a meaning.
-type FD int32
+// FD is a descriptor number as a guest passes it: in a signature it says so.
+// AtFDCWD is the one negative value with a meaning.
+type FD = int32
 
 // AtFDCWD stands for the current directory in the *at calls: openat(2).
 const AtFDCWD FD = unix.AT_FDCWD

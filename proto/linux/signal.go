@@ -1,0 +1,230 @@
+package linux
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// Signal is a signal's number: signal(7). Valid ones are 1 to 64.
+type Signal int32
+
+// The signals.
+const (
+	SIGHUP    Signal = Signal(unix.SIGHUP)
+	SIGINT    Signal = Signal(unix.SIGINT)
+	SIGQUIT   Signal = Signal(unix.SIGQUIT)
+	SIGILL    Signal = Signal(unix.SIGILL)
+	SIGTRAP   Signal = Signal(unix.SIGTRAP)
+	SIGABRT   Signal = Signal(unix.SIGABRT)
+	SIGBUS    Signal = Signal(unix.SIGBUS)
+	SIGFPE    Signal = Signal(unix.SIGFPE)
+	SIGKILL   Signal = Signal(unix.SIGKILL)
+	SIGUSR1   Signal = Signal(unix.SIGUSR1)
+	SIGSEGV   Signal = Signal(unix.SIGSEGV)
+	SIGUSR2   Signal = Signal(unix.SIGUSR2)
+	SIGPIPE   Signal = Signal(unix.SIGPIPE)
+	SIGALRM   Signal = Signal(unix.SIGALRM)
+	SIGTERM   Signal = Signal(unix.SIGTERM)
+	SIGSTKFLT Signal = Signal(unix.SIGSTKFLT)
+	SIGCHLD   Signal = Signal(unix.SIGCHLD)
+	SIGCONT   Signal = Signal(unix.SIGCONT)
+	SIGSTOP   Signal = Signal(unix.SIGSTOP)
+	SIGTSTP   Signal = Signal(unix.SIGTSTP)
+	SIGTTIN   Signal = Signal(unix.SIGTTIN)
+	SIGTTOU   Signal = Signal(unix.SIGTTOU)
+	SIGURG    Signal = Signal(unix.SIGURG)
+	SIGXCPU   Signal = Signal(unix.SIGXCPU)
+	SIGXFSZ   Signal = Signal(unix.SIGXFSZ)
+	SIGVTALRM Signal = Signal(unix.SIGVTALRM)
+	SIGPROF   Signal = Signal(unix.SIGPROF)
+	SIGWINCH  Signal = Signal(unix.SIGWINCH)
+	SIGIO     Signal = Signal(unix.SIGIO)
+	SIGPWR    Signal = Signal(unix.SIGPWR)
+	SIGSYS    Signal = Signal(unix.SIGSYS)
+	SIGRTMIN  Signal = 32
+	SIGRTMAX  Signal = 64
+
+	// NSIG is the number of signals.
+	NSIG = 64
+)
+
+// Valid says that s is a signal, 0 not being one.
+func (s Signal) Valid() bool { return s > 0 && s <= NSIG }
+
+// SigSet is the kernel's sigset_t: bit n-1 is signal n.
+type SigSet uint64
+
+// SizeofSigSet is its size in bytes, which the rt_ calls want to be told.
+const SizeofSigSet = 8
+
+// SigSetOf is the set of the given signals.
+func SigSetOf(list ...Signal) SigSet {
+	var s SigSet
+	for _, n := range list {
+		s |= 1 << (n - 1)
+	}
+	return s
+}
+
+// Has says that the valid signal n is in s.
+func (s SigSet) Has(n Signal) bool { return s>>(n-1)&1 != 0 }
+
+// Ways of rt_sigprocmask(2).
+const (
+	SIG_BLOCK   = 0
+	SIG_UNBLOCK = 1
+	SIG_SETMASK = 2
+)
+
+// Handlers of a SigAction that are not addresses.
+const (
+	SIG_DFL = 0
+	SIG_IGN = 1
+)
+
+// Flags of a SigAction: sigaction(2).
+const (
+	SA_NOCLDSTOP      = 0x1
+	SA_NOCLDWAIT      = 0x2
+	SA_SIGINFO        = 0x4
+	SA_UNSUPPORTED    = 0x400
+	SA_EXPOSE_TAGBITS = 0x800
+	SA_RESTORER       = 0x4000000
+	SA_ONSTACK        = 0x8000000
+	SA_RESTART        = 0x10000000
+	SA_NODEFER        = 0x40000000
+	SA_RESETHAND      = 0x80000000
+)
+
+// SigAction is struct sigaction as the kernel has it.
+type SigAction struct {
+	Handler  uint64
+	Flags    uint64
+	Restorer uint64
+	Mask     SigSet
+}
+
+// SizeofSigAction is its size in bytes.
+const SizeofSigAction = 32
+
+// ReadSigAction reads one from b.
+func ReadSigAction(b []byte) SigAction {
+	le := binary.LittleEndian
+	return SigAction{le.Uint64(b), le.Uint64(b[8:]), le.Uint64(b[16:]), SigSet(le.Uint64(b[24:]))}
+}
+
+// Put writes a as the kernel does to b.
+func (a SigAction) Put(b []byte) {
+	le := binary.LittleEndian
+	le.PutUint64(b, a.Handler)
+	le.PutUint64(b[8:], a.Flags)
+	le.PutUint64(b[16:], a.Restorer)
+	le.PutUint64(b[24:], uint64(a.Mask))
+}
+
+// Codes of a SigInfo: sigaction(2).
+const (
+	SI_USER    = 0
+	SI_KERNEL  = 0x80
+	SI_QUEUE   = -1
+	SI_TIMER   = -2
+	SI_MESGQ   = -3
+	SI_ASYNCIO = -4
+	SI_SIGIO   = -5
+	SI_TKILL   = -6
+
+	CLD_EXITED    = 1
+	CLD_KILLED    = 2
+	CLD_DUMPED    = 3
+	CLD_TRAPPED   = 4
+	CLD_STOPPED   = 5
+	CLD_CONTINUED = 6
+
+	POLL_IN  = 1
+	POLL_OUT = 2
+	POLL_MSG = 3
+	POLL_ERR = 4
+	POLL_PRI = 5
+	POLL_HUP = 6
+
+	SEGV_MAPERR = 1
+	SEGV_ACCERR = 2
+	BUS_ADRALN  = 1
+	BUS_ADRERR  = 2
+	ILL_ILLOPN  = 2
+	FPE_INTDIV  = 1
+	TRAP_BRKPT  = 1
+	TRAP_TRACE  = 2
+	SYS_SECCOMP = 1
+)
+
+// SigInfo is siginfo_t: what a handler with SA_SIGINFO sees. Of the union only
+// the fields that belong to Signo and Code mean something.
+type SigInfo struct {
+	Signo Signal
+	Errno int32
+	Code  int32
+
+	PID     int32  // of the sender or the child
+	UID     uint32 // likewise
+	Status  int32  // SIGCHLD: exit status or signal
+	Utime   int64  // SIGCHLD: in clock ticks
+	Stime   int64
+	Value   uint64 // SI_QUEUE, SI_TIMER, SI_MESGQ
+	Addr    uint64 // faults; SIGSYS: the address of the call
+	TimerID int32  // SI_TIMER
+	Overrun int32
+	Band    int64 // SIGIO
+	FD      int32
+	Syscall int32 // SIGSYS
+	Arch    uint32
+}
+
+// SizeofSigInfo is its size in bytes.
+const SizeofSigInfo = 128
+
+// Put writes s as the kernel does to b, of SizeofSigInfo bytes at least.
+func (s *SigInfo) Put(b []byte) {
+	le := binary.LittleEndian
+	clear(b[:SizeofSigInfo])
+	le.PutUint32(b, uint32(s.Signo))
+	le.PutUint32(b[4:], uint32(s.Errno))
+	le.PutUint32(b[8:], uint32(s.Code))
+	switch {
+	case s.Code == SI_TIMER:
+		le.PutUint32(b[16:], uint32(s.TimerID))
+		le.PutUint32(b[20:], uint32(s.Overrun))
+		le.PutUint64(b[24:], s.Value)
+	case s.Code <= 0:
+		le.PutUint32(b[16:], uint32(s.PID))
+		le.PutUint32(b[20:], s.UID)
+		le.PutUint64(b[24:], s.Value)
+	case s.Code == SI_KERNEL && s.Addr == 0:
+	case s.Signo == SIGCHLD:
+		le.PutUint32(b[16:], uint32(s.PID))
+		le.PutUint32(b[20:], s.UID)
+		le.PutUint32(b[24:], uint32(s.Status))
+		le.PutUint64(b[32:], uint64(s.Utime))
+		le.PutUint64(b[40:], uint64(s.Stime))
+	case s.Signo == SIGIO:
+		le.PutUint64(b[16:], uint64(s.Band))
+		le.PutUint32(b[24:], uint32(s.FD))
+	case s.Signo == SIGSYS:
+		le.PutUint64(b[16:], s.Addr)
+		le.PutUint32(b[24:], uint32(s.Syscall))
+		le.PutUint32(b[28:], s.Arch)
+	default:
+		le.PutUint64(b[16:], s.Addr)
+	}
+}
+
+// ReadSigInfo reads what a guest gives to rt_sigqueueinfo(2): the fields of a
+// queued signal.
+func ReadSigInfo(b []byte) SigInfo {
+	le := binary.LittleEndian
+	return SigInfo{
+		Signo: Signal(le.Uint32(b)), Errno: int32(le.Uint32(b[4:])), Code: int32(le.Uint32(b[8:])),
+		PID: int32(le.Uint32(b[16:])), UID: le.Uint32(b[20:]), Value: le.Uint64(b[24:]),
+	}
+}
