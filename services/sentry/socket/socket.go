@@ -1,0 +1,273 @@
+// Package socket is what the socket system calls speak to: the Socket interface
+// that each address family implements, the table of families, and the one place
+// where a socket call blocks.
+//
+// A Socket never blocks in SendMsg, RecvMsg or Accept: with nothing to do it
+// gives EAGAIN, and Send, Recv and Accept of this package wait and try again
+// (SO_RCVTIMEO, SO_SNDTIMEO, MSG_DONTWAIT, MSG_WAITALL are theirs). Connect is
+// the exception: it is told whether it may block and calls AwaitConnect or its
+// like itself.
+//
+// Addresses are raw struct sockaddr bytes, as the guest gives and gets them.
+package socket
+
+import (
+	"time"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
+)
+
+// Socket is one socket of any family: the vfs.Impl behind its file.
+type Socket interface {
+	vfs.Impl
+	vfs.StreamReader
+	vfs.StreamWriter
+	vfs.Poller
+	vfs.Ioctler
+	vfs.Attrer
+
+	// Domain, Type and Protocol are what socket(2) made it with.
+	Domain() int
+	Type() int
+	Protocol() int
+
+	Bind(ctx vfs.Context, addr []byte) error
+	Listen(ctx vfs.Context, backlog int) error
+	// Accept takes a finished connection off the queue, with its peer's
+	// address; EAGAIN if there is none.
+	Accept(ctx vfs.Context) (Socket, []byte, error)
+	// Connect gives EINPROGRESS where it would have to wait and nonblock is set.
+	Connect(ctx vfs.Context, addr []byte, nonblock bool) error
+	// SendMsg sends m.Data to m.Addr (nil: the peer) and says how many bytes
+	// went. A stream may take a part; with no room it gives EAGAIN. EPIPE asks
+	// for SIGPIPE unless MSG_NOSIGNAL.
+	SendMsg(ctx vfs.Context, m *Msg) (int, error)
+	// RecvMsg fills m.Data and sets m.Addr, m.Control and the MSG_ flags that
+	// come out, m.Out. With MSG_TRUNC among the flags in, a datagram's whole
+	// length is returned, else the bytes stored. 0, nil is the end (or an empty
+	// datagram).
+	RecvMsg(ctx vfs.Context, m *Msg) (int, error)
+	Shutdown(ctx vfs.Context, how int) error
+	// SockOpt gives an option's value; the handler cuts it to the guest's
+	// length. max is that length. ENOPROTOOPT if it does not know it.
+	SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error)
+	SetSockOpt(ctx vfs.Context, level, name int, value []byte) error
+	SockName(ctx vfs.Context) ([]byte, error)
+	// PeerName is ENOTCONN without a peer.
+	PeerName(ctx vfs.Context) ([]byte, error)
+	// Timeouts are SO_RCVTIMEO and SO_SNDTIMEO; 0 is none.
+	Timeouts() (recv, send time.Duration)
+}
+
+// Msg is one message to send or room for one to receive.
+type Msg struct {
+	// Data are the pieces of the message; they may be memory that the guest can
+	// change during the call.
+	Data [][]byte
+	// Addr is a raw sockaddr: where to, or where from (nil where there is none).
+	Addr    []byte
+	Control Control
+	// Flags are the MSG_ flags of the call, Out those of a received msghdr.
+	Flags, Out int
+}
+
+// Control are the control messages of a Msg, parsed: cmsg(3).
+type Control struct {
+	// Files are those of SCM_RIGHTS. Sent: the handler holds references and
+	// SendMsg takes its own. Received: the receiver owns a reference to each.
+	Files []*vfs.File
+	// Creds are those of SCM_CREDENTIALS; nil where not given. The handler has
+	// checked that the sender may claim them.
+	Creds *linux.Ucred
+	// Other holds the rest, of any level.
+	Other []linux.Cmsg
+}
+
+// Len is the length of all pieces in bytes.
+func (m *Msg) Len() int {
+	n := 0
+	for _, p := range m.Data {
+		n += len(p)
+	}
+	return n
+}
+
+// Family makes sockets of one address family.
+type Family interface {
+	// Socket makes one: EPROTONOSUPPORT, ESOCKTNOSUPPORT, EPERM, ENETDOWN.
+	Socket(ctx vfs.Context, typ, protocol int) (Socket, error)
+}
+
+// Pairer is a Family that has socketpair(2).
+type Pairer interface {
+	Pair(ctx vfs.Context, typ, protocol int) (Socket, Socket, error)
+}
+
+// Families is the table of address families that a kernel has. It is filled at
+// start-up and only read after.
+type Families map[int]Family
+
+// Socket makes a socket; typ is without SOCK_CLOEXEC and SOCK_NONBLOCK.
+func (t Families) Socket(ctx vfs.Context, domain, typ, protocol int) (Socket, error) {
+	f, ok := t[domain]
+	if !ok {
+		return nil, linux.EAFNOSUPPORT
+	}
+	return f.Socket(ctx, typ, protocol)
+}
+
+// Pair makes two sockets that are each other's peers.
+func (t Families) Pair(ctx vfs.Context, domain, typ, protocol int) (a, b Socket, err error) {
+	f, ok := t[domain]
+	if !ok {
+		return nil, nil, linux.EAFNOSUPPORT
+	}
+	p, ok := f.(Pairer)
+	if !ok {
+		return nil, nil, linux.EOPNOTSUPP
+	}
+	return p.Pair(ctx, typ, protocol)
+}
+
+// Of gives the socket behind f, or ENOTSOCK.
+func Of(f *vfs.File) (Socket, error) {
+	if s, ok := f.Impl().(Socket); ok {
+		return s, nil
+	}
+	return nil, linux.ENOTSOCK
+}
+
+// Accept waits for a connection on s; nonblock is the file's O_NONBLOCK.
+func Accept(ctx vfs.Context, s Socket, nonblock bool) (Socket, []byte, error) {
+	recv, _ := s.Timeouts()
+	var peer Socket
+	var addr []byte
+	err := block(ctx, s.Queue(), wait.Readable, nonblock, recv, func() (err error) {
+		peer, addr, err = s.Accept(ctx)
+		return err
+	})
+	return peer, addr, err
+}
+
+// Send sends m whole, unless an error or a signal comes after a part of a
+// stream is gone; the part's length is the result then.
+func Send(ctx vfs.Context, s Socket, m *Msg, nonblock bool) (int, error) {
+	nonblock = nonblock || m.Flags&linux.MSG_DONTWAIT != 0
+	_, send := s.Timeouts()
+	total, want := 0, m.Len()
+	rest := *m
+	err := block(ctx, s.Queue(), wait.Writable, nonblock, send, func() error {
+		for {
+			n, err := s.SendMsg(ctx, &rest)
+			total += n
+			if err != nil || s.Type() != linux.SOCK_STREAM || total >= want {
+				return err
+			}
+			if n == 0 {
+				return linux.EAGAIN
+			}
+			rest.Data = advance(rest.Data, n)
+			rest.Control = Control{}
+		}
+	})
+	if total > 0 {
+		return total, nil
+	}
+	return 0, err
+}
+
+// Recv receives into m. On a stream with MSG_WAITALL it goes on until m is
+// full, the end, an error or a signal.
+func Recv(ctx vfs.Context, s Socket, m *Msg, nonblock bool) (int, error) {
+	nonblock = nonblock || m.Flags&linux.MSG_DONTWAIT != 0
+	recv, _ := s.Timeouts()
+	all := m.Flags&linux.MSG_WAITALL != 0 && m.Flags&linux.MSG_PEEK == 0 && s.Type() == linux.SOCK_STREAM
+	total, room := 0, m.Len()
+	rest := *m
+	mask := wait.Readable
+	if m.Flags&linux.MSG_ERRQUEUE != 0 {
+		nonblock = true
+	}
+	err := block(ctx, s.Queue(), mask, nonblock, recv, func() error {
+		for {
+			n, err := s.RecvMsg(ctx, &rest)
+			if err != nil {
+				return err
+			}
+			if total == 0 {
+				m.Addr, m.Control, m.Out = rest.Addr, rest.Control, rest.Out
+			}
+			total += n
+			if !all || n == 0 || total >= room || len(rest.Control.Files) > 0 {
+				return nil
+			}
+			rest.Data = advance(rest.Data, n)
+		}
+	})
+	if total > 0 {
+		return total, nil
+	}
+	return 0, err
+}
+
+// AwaitConnect is the blocking half of Connect: done says whether the attempt
+// has ended and how. A signal or a timeout leaves the attempt going.
+func AwaitConnect(ctx vfs.Context, s Socket, done func() (bool, error)) error {
+	_, send := s.Timeouts()
+	err := wait.Until(ctx, s.Queue(), wait.All, deadline(send), done)
+	if err == linux.ETIMEDOUT && send > 0 {
+		if ok, cause := done(); ok {
+			return cause
+		}
+		return linux.EINPROGRESS
+	}
+	return err
+}
+
+// block calls try until it gives something other than EAGAIN.
+func block(ctx vfs.Context, q *wait.Queue, mask wait.Events, nonblock bool, timeout time.Duration, try func() error) error {
+	if nonblock {
+		return try()
+	}
+	err := try()
+	if err != linux.EAGAIN {
+		return err
+	}
+	timed := false
+	err = wait.Until(ctx, q, mask, deadline(timeout), func() (bool, error) {
+		err := try()
+		timed = err == linux.EAGAIN
+		return err != linux.EAGAIN, err
+	})
+	switch {
+	case err == linux.ETIMEDOUT && timed:
+		return linux.EAGAIN
+	case err == linux.ERESTARTSYS && timeout > 0:
+		// socket(7) calls with a timeout are not restarted: signal(7).
+		return linux.EINTR
+	}
+	return err
+}
+
+func deadline(timeout time.Duration) time.Time {
+	if timeout <= 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(timeout)
+}
+
+// advance drops the first n bytes of data without touching the caller's slice.
+func advance(data [][]byte, n int) [][]byte {
+	for len(data) > 0 && n >= len(data[0]) {
+		n -= len(data[0])
+		data = data[1:]
+	}
+	if len(data) == 0 || n == 0 {
+		return data
+	}
+	out := append([][]byte(nil), data...)
+	out[0] = out[0][n:]
+	return out
+}
