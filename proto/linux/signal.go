@@ -123,17 +123,8 @@ func (a SigAction) Put(b []byte) {
 	le.PutUint64(b[24:], uint64(a.Mask))
 }
 
-// Codes of a SigInfo: sigaction(2).
+// Codes of a SigInfo that depend on its signal: sigaction(2).
 const (
-	SI_USER    = 0
-	SI_KERNEL  = 0x80
-	SI_QUEUE   = -1
-	SI_TIMER   = -2
-	SI_MESGQ   = -3
-	SI_ASYNCIO = -4
-	SI_SIGIO   = -5
-	SI_TKILL   = -6
-
 	CLD_EXITED    = 1
 	CLD_KILLED    = 2
 	CLD_DUMPED    = 3
@@ -158,73 +149,3 @@ const (
 	TRAP_TRACE  = 2
 	SYS_SECCOMP = 1
 )
-
-// SigInfo is siginfo_t: what a handler with SA_SIGINFO sees. Of the union only
-// the fields that belong to Signo and Code mean something.
-type SigInfo struct {
-	Signo Signal
-	Errno int32
-	Code  int32
-
-	PID     int32  // of the sender or the child
-	UID     uint32 // likewise
-	Status  int32  // SIGCHLD: exit status or signal
-	Utime   int64  // SIGCHLD: in clock ticks
-	Stime   int64
-	Value   uint64 // SI_QUEUE, SI_TIMER, SI_MESGQ
-	Addr    uint64 // faults; SIGSYS: the address of the call
-	TimerID int32  // SI_TIMER
-	Overrun int32
-	Band    int64 // SIGIO
-	FD      int32
-	Syscall int32 // SIGSYS
-	Arch    uint32
-}
-
-// SizeofSigInfo is its size in bytes.
-const SizeofSigInfo = 128
-
-// Put writes s as the kernel does to b, of SizeofSigInfo bytes at least.
-func (s *SigInfo) Put(b []byte) {
-	le := binary.LittleEndian
-	clear(b[:SizeofSigInfo])
-	le.PutUint32(b, uint32(s.Signo))
-	le.PutUint32(b[4:], uint32(s.Errno))
-	le.PutUint32(b[8:], uint32(s.Code))
-	switch {
-	case s.Code == SI_TIMER:
-		le.PutUint32(b[16:], uint32(s.TimerID))
-		le.PutUint32(b[20:], uint32(s.Overrun))
-		le.PutUint64(b[24:], s.Value)
-	case s.Code <= 0:
-		le.PutUint32(b[16:], uint32(s.PID))
-		le.PutUint32(b[20:], s.UID)
-		le.PutUint64(b[24:], s.Value)
-	case s.Code == SI_KERNEL && s.Addr == 0:
-	case s.Signo == SIGCHLD:
-		le.PutUint32(b[16:], uint32(s.PID))
-		le.PutUint32(b[20:], s.UID)
-		le.PutUint32(b[24:], uint32(s.Status))
-		le.PutUint64(b[32:], uint64(s.Utime))
-		le.PutUint64(b[40:], uint64(s.Stime))
-	case s.Signo == SIGIO:
-		le.PutUint64(b[16:], uint64(s.Band))
-		le.PutUint32(b[24:], uint32(s.FD))
-	case s.Signo == SIGSYS:
-		le.PutUint64(b[16:], s.Addr)
-		le.PutUint32(b[24:], uint32(s.Syscall))
-		le.PutUint32(b[28:], s.Arch)
-	default:
-		le.PutUint64(b[16:], s.Addr)
-	}
-}
-
-// ReadSigInfo reads what a guest gives to rt_sigqueueinfo(2): the fields of a
-// queued signal.
-func ReadSigInfo(b []byte) SigInfo {
-	le := binary.LittleEndian
-	return SigInfo{
-		Signo: Signal(le.Uint32(b)), Errno: int32(le.Uint32(b[4:])), Code: int32(le.Uint32(b[8:])),
-		PID: int32(le.Uint32(b[16:])), UID: le.Uint32(b[20:]), Value: le.Uint64(b[24:]),
-	}
-}
