@@ -1,0 +1,229 @@
+package channel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+)
+
+// Conn is one end of a connection. Any number of goroutines may send; receivers
+// take turns.
+type Conn struct {
+	file *os.File
+	raw  syscall.RawConn
+
+	// recv is held while one packet is received.
+	recv struct {
+		sync.Mutex
+		spinner
+		polled bool // the spin of this receive is over
+		frame  *Frame
+		n      int
+		oobn   int
+		flags  int
+		errno  unix.Errno
+		msg    unix.Msghdr
+		iov    unix.Iovec
+		oob    [oobSize]byte
+	}
+	poll func(fd uintptr) bool // c.pollRecv, bound once
+}
+
+// oobSize has room for one control message of MaxFDs descriptors. The kernel
+// cuts off what does not fit and says so.
+const oobSize = unix.SizeofCmsghdr + 4*MaxFDs
+
+// Pair makes a connected pair of sockets, close-on-exec, to hand to two
+// processes.
+func Pair() (a, b *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("channel: socketpair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "channel"), os.NewFile(uintptr(fds[1]), "channel"), nil
+}
+
+// New makes a connection of one end of a pair. It takes f over, also when it
+// fails.
+func New(f *os.File) (*Conn, error) {
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("channel: %w", err)
+	}
+	fd := -1
+	var dupErr error
+	if err := raw.Control(func(s uintptr) {
+		// A duplicate, so that the file is made anew as non-blocking and so
+		// reaches the netpoller, whatever mode f was made in.
+		fd, dupErr = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 3)
+	}); err != nil {
+		return nil, fmt.Errorf("channel: %w", err)
+	}
+	if dupErr != nil {
+		return nil, fmt.Errorf("channel: duplicate descriptor: %w", dupErr)
+	}
+	return fromFD(fd)
+}
+
+// fromFD takes fd over.
+func fromFD(fd int) (*Conn, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("channel: set non-blocking: %w", err)
+	}
+	c := &Conn{file: os.NewFile(uintptr(fd), "channel")}
+	raw, err := c.file.SyscallConn()
+	if err != nil {
+		c.file.Close()
+		return nil, fmt.Errorf("channel: %w", err)
+	}
+	c.raw = raw
+	c.recv.spinner = newSpinner()
+	c.poll = c.pollRecv
+	return c, nil
+}
+
+// Close ends the connection. Whoever sends or receives gets ErrClosed.
+func (c *Conn) Close() error { return c.file.Close() }
+
+// Send sends one frame, and waits while the peer's queue is full. The
+// descriptors stay the caller's.
+func (c *Conn) Send(id uint64, body []byte, fds ...int) error {
+	if len(body) > MaxBody || len(fds) > MaxFDs {
+		return ErrTooLarge
+	}
+	var head [headerSize]byte
+	binary.LittleEndian.PutUint64(head[:], id)
+	return c.send(&head, body, fds)
+}
+
+// bodies recycles the buffers of outgoing messages.
+var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
+
+// SendMessage is Send of an encoded m.
+func (c *Conn) SendMessage(id uint64, m proto.Message, fds ...int) error {
+	b := bodies.Get().(*[]byte)
+	defer bodies.Put(b)
+	body, err := proto.MarshalOptions{}.MarshalAppend((*b)[:0], m)
+	if err != nil {
+		return fmt.Errorf("channel: encode: %w", err)
+	}
+	*b = body
+	return c.Send(id, body, fds...)
+}
+
+func (c *Conn) send(head *[headerSize]byte, body []byte, fds []int) error {
+	var iov [2]unix.Iovec
+	iov[0].Base = &head[0]
+	iov[0].SetLen(headerSize)
+	msg := unix.Msghdr{Iov: &iov[0], Iovlen: 1}
+	if len(body) > 0 {
+		iov[1].Base = &body[0]
+		iov[1].SetLen(len(body))
+		msg.Iovlen = 2
+	}
+	if len(fds) > 0 {
+		oob := unix.UnixRights(fds...)
+		msg.Control = &oob[0]
+		msg.SetControllen(len(oob))
+	}
+	var errno unix.Errno
+	err := c.raw.Write(func(fd uintptr) bool {
+		for {
+			_, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+			if errno != unix.EINTR {
+				return errno != unix.EAGAIN
+			}
+		}
+	})
+	if err == nil && errno != 0 {
+		err = errno
+	}
+	return cause(err)
+}
+
+// Recv receives one frame. Any error is final: the caller closes c.
+func (c *Conn) Recv() (*Frame, error) {
+	r := &c.recv
+	r.Lock()
+	defer r.Unlock()
+	f := frames.Get().(*Frame)
+	r.frame, r.polled = f, false
+	r.iov.Base = &f.buf[0]
+	r.iov.SetLen(len(f.buf))
+	if err := c.raw.Read(c.poll); err != nil {
+		f.Release()
+		return nil, cause(err)
+	}
+	r.frame = nil
+	if r.errno != 0 {
+		f.Release()
+		return nil, cause(r.errno)
+	}
+	if r.n == 0 && r.oobn == 0 {
+		f.Release()
+		return nil, ErrPeerGone
+	}
+	if err := f.parse(r.n, r.oob[:r.oobn], r.flags); err != nil {
+		f.Release()
+		return nil, err
+	}
+	return f, nil
+}
+
+// pollRecv tries to receive: at first over and over for as long as the spinner
+// says, later, when the netpoller has seen something, once.
+func (c *Conn) pollRecv(fd uintptr) bool {
+	if c.tryRecv(fd) {
+		return true
+	}
+	if c.recv.polled {
+		return false
+	}
+	c.recv.polled = true
+	return c.recv.spin(func() bool { return c.tryRecv(fd) })
+}
+
+// tryRecv receives if there is something, and says whether there was.
+func (c *Conn) tryRecv(fd uintptr) bool {
+	r := &c.recv
+	r.msg = unix.Msghdr{Iov: &r.iov, Iovlen: 1, Control: &r.oob[0]}
+	r.msg.SetControllen(len(r.oob))
+	for {
+		// It cannot block, so the scheduler need not know of it.
+		n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&r.msg)), unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+		switch errno {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return false
+		}
+		r.n, r.errno = int(n), errno
+		r.oobn, r.flags = int(r.msg.Controllen), int(r.msg.Flags)
+		if errno != 0 {
+			r.n, r.oobn, r.flags = 0, 0, 0
+		}
+		return true
+	}
+}
+
+// cause names what ended a connection.
+func cause(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrClosed):
+		return ErrClosed
+	case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
+		return ErrPeerGone
+	}
+	return fmt.Errorf("channel: %w", err)
+}
