@@ -1,0 +1,197 @@
+package channel
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"io"
+	"math/rand"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func testRings(t testing.TB, size int) *Rings {
+	t.Helper()
+	r, f, err := CreateRings("test", size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Unmap)
+	peer, err := MapRings(int(f.Fd()), size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	peer.Unmap()
+	return r
+}
+
+func TestRingCarriesBytesInOrder(t *testing.T) {
+	r := testRings(t, MinRing)
+	p, _ := r.Client()
+	_, c := r.Service()
+	const total = 8 << 20
+	want := make(chan []byte, 1)
+	go func() {
+		sum := sha256.New()
+		rnd := rand.New(rand.NewSource(1))
+		for sent := 0; sent < total; {
+			free, err := p.Free()
+			if err != nil {
+				panic(err)
+			}
+			n := min(free, total-sent, 1+rnd.Intn(3000))
+			if n == 0 {
+				continue
+			}
+			b := p.Slice(0, n)
+			rnd.Read(b)
+			sum.Write(b)
+			p.Publish(n)
+			sent += n
+		}
+		want <- sum.Sum(nil)
+	}()
+	got := sha256.New()
+	for n := 0; n < total; {
+		k, err := c.Len()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.Write(c.Slice(0, k))
+		c.Consume(k)
+		n += k
+	}
+	if !bytes.Equal(got.Sum(nil), <-want) {
+		t.Fatal("the bytes differ")
+	}
+}
+
+func TestRingSliceWrapsInOnePiece(t *testing.T) {
+	r := testRings(t, MinRing)
+	p, _ := r.Client()
+	_, c := r.Service()
+	p.Publish(MinRing - 3)
+	if n, err := c.Len(); err != nil || n != MinRing-3 {
+		t.Fatalf("Len = %d, %v", n, err)
+	}
+	c.Consume(MinRing - 3)
+	copy(p.Slice(0, 8), "abcdefgh")
+	p.Publish(8)
+	if n, err := c.Len(); err != nil || n != 8 {
+		t.Fatalf("Len = %d, %v", n, err)
+	}
+	if got := c.Slice(0, 8); !bytes.Equal(got, []byte("abcdefgh")) {
+		t.Fatalf("got %q across the end", got)
+	}
+	if c.Slice(1, MinRing) != nil || p.Slice(-1, 1) != nil {
+		t.Fatal("a slice reaches past the ring")
+	}
+}
+
+// A hostile peer writes what it likes into its index.
+func TestRingHostileIndexes(t *testing.T) {
+	r := testRings(t, MinRing)
+	p, down := r.Client()
+	_, c := r.Service()
+	p.Publish(100)
+	if n, err := c.Len(); n != 100 || err != nil {
+		t.Fatal(n, err)
+	}
+	c.Consume(10)
+	if n, err := p.Free(); n != MinRing-90 || err != nil {
+		t.Fatal(n, err)
+	}
+	h := r.Head
+	for _, bad := range []uint64{0, 9, 99, 10 + MinRing + 1, 1 << 63, ^uint64(0)} {
+		h.upWritten.Store(bad)
+		if n, err := c.Len(); err != ErrCorrupt {
+			t.Errorf("written %d: Len = %d, %v", bad, n, err)
+		}
+	}
+	for _, bad := range []uint64{0, 9, 101, 1 << 63, ^uint64(0)} {
+		h.upRead.Store(bad)
+		if n, err := p.Free(); err != ErrCorrupt {
+			t.Errorf("read %d: Free = %d, %v", bad, n, err)
+		}
+	}
+	h.downWritten.Store(MinRing + 1)
+	if _, err := down.Len(); err != ErrCorrupt {
+		t.Error("a ring fuller than its size was believed")
+	}
+}
+
+func TestMapRingsRefuses(t *testing.T) {
+	fd, err := unix.MemfdCreate("loose", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	unix.Ftruncate(fd, HeadSize+2*MinRing)
+	if _, err := MapRings(fd, MinRing); err == nil {
+		t.Error("memory that can shrink was mapped")
+	}
+	unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, sealsWanted)
+	if _, err := MapRings(fd, 2*MinRing); err == nil {
+		t.Error("memory that is too small was mapped")
+	}
+	if _, err := MapRings(fd, MinRing+1); err == nil {
+		t.Error("an odd size was mapped")
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if _, err := MapRings(int(null.Fd()), MinRing); err == nil {
+		t.Error("/dev/null was mapped")
+	}
+	r, err := MapRings(fd, MinRing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Unmap()
+}
+
+func TestBellWakesSleeper(t *testing.T) {
+	r := testRings(t, BellRing)
+	toClient, err := NewEventFile("client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	toService, err := NewEventFile("service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, service := NewBell(r, true, toClient, toService), NewBell(r, false, toClient, toService)
+	const n = 20000
+	go func() {
+		for i := uint32(0); i < n; i++ {
+			client.Post(i)
+			client.Ring()
+			if i%1000 == 0 {
+				unix.Nanosleep(&unix.Timespec{Nsec: 200000}, nil)
+			}
+		}
+	}()
+	var next uint32
+	for next < n {
+		ids, err := service.Wait(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range ids {
+			if id != next {
+				t.Fatalf("got %d, want %d", id, next)
+			}
+			next++
+		}
+	}
+	done := make(chan error)
+	go func() { _, err := service.Wait(nil); done <- err }()
+	service.Close()
+	if err := <-done; err == nil || err == io.EOF {
+		t.Fatalf("Wait after Close: %v", err)
+	}
+}
