@@ -1,0 +1,475 @@
+package strace
+
+import (
+	"bulkhead/proto/linux"
+
+	"golang.org/x/sys/unix"
+)
+
+// Names of constants, a list for each kind of argument.
+
+var openNames = []value{
+	{unix.O_SYNC, "O_SYNC"},
+	{unix.O_DSYNC, "O_DSYNC"},
+	{unix.O_CREAT, "O_CREAT"},
+	{unix.O_EXCL, "O_EXCL"},
+	{unix.O_NOCTTY, "O_NOCTTY"},
+	{unix.O_TRUNC, "O_TRUNC"},
+	{unix.O_APPEND, "O_APPEND"},
+	{unix.O_NONBLOCK, "O_NONBLOCK"},
+	{unix.O_TMPFILE, "O_TMPFILE"},
+	{unix.O_DIRECTORY, "O_DIRECTORY"},
+	{unix.O_NOFOLLOW, "O_NOFOLLOW"},
+	{unix.O_CLOEXEC, "O_CLOEXEC"},
+	{unix.O_PATH, "O_PATH"},
+	{unix.O_DIRECT, "O_DIRECT"},
+	{0o100000, "O_LARGEFILE"},
+	{unix.O_NOATIME, "O_NOATIME"},
+	{unix.O_ASYNC, "O_ASYNC"},
+}
+
+var protNames = []value{
+	{unix.PROT_READ, "PROT_READ"},
+	{unix.PROT_WRITE, "PROT_WRITE"},
+	{unix.PROT_EXEC, "PROT_EXEC"},
+	{0, "PROT_NONE"},
+	{unix.PROT_GROWSDOWN, "PROT_GROWSDOWN"},
+}
+
+var mapNames = []value{
+	{unix.MAP_FIXED, "MAP_FIXED"},
+	{unix.MAP_ANONYMOUS, "MAP_ANONYMOUS"},
+	{unix.MAP_FIXED_NOREPLACE, "MAP_FIXED_NOREPLACE"},
+	{unix.MAP_GROWSDOWN, "MAP_GROWSDOWN"},
+	{unix.MAP_NORESERVE, "MAP_NORESERVE"},
+	{unix.MAP_POPULATE, "MAP_POPULATE"},
+	{unix.MAP_STACK, "MAP_STACK"},
+	{unix.MAP_LOCKED, "MAP_LOCKED"},
+	{unix.MAP_NONBLOCK, "MAP_NONBLOCK"},
+	{unix.MAP_HUGETLB, "MAP_HUGETLB"},
+	{unix.MAP_DENYWRITE, "MAP_DENYWRITE"},
+	{unix.MAP_EXECUTABLE, "MAP_EXECUTABLE"},
+	{unix.MAP_SYNC, "MAP_SYNC"},
+}
+
+var accessNames = []value{
+	{unix.R_OK, "R_OK"},
+	{unix.W_OK, "W_OK"},
+	{unix.X_OK, "X_OK"},
+	{0, "F_OK"},
+}
+
+var atNames = []value{
+	{unix.AT_SYMLINK_NOFOLLOW, "AT_SYMLINK_NOFOLLOW"},
+	{unix.AT_EACCESS, "AT_EACCESS"},
+	{unix.AT_SYMLINK_FOLLOW, "AT_SYMLINK_FOLLOW"},
+	{unix.AT_NO_AUTOMOUNT, "AT_NO_AUTOMOUNT"},
+	{unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"},
+	{unix.AT_STATX_FORCE_SYNC, "AT_STATX_FORCE_SYNC"},
+	{unix.AT_STATX_DONT_SYNC, "AT_STATX_DONT_SYNC"},
+}
+
+var atRemoveNames = []value{
+	{unix.AT_REMOVEDIR, "AT_REMOVEDIR"},
+}
+
+var msgNames = []value{
+	{unix.MSG_OOB, "MSG_OOB"},
+	{unix.MSG_PEEK, "MSG_PEEK"},
+	{unix.MSG_DONTROUTE, "MSG_DONTROUTE"},
+	{unix.MSG_CTRUNC, "MSG_CTRUNC"},
+	{unix.MSG_TRUNC, "MSG_TRUNC"},
+	{unix.MSG_DONTWAIT, "MSG_DONTWAIT"},
+	{unix.MSG_EOR, "MSG_EOR"},
+	{unix.MSG_WAITALL, "MSG_WAITALL"},
+	{unix.MSG_CONFIRM, "MSG_CONFIRM"},
+	{unix.MSG_ERRQUEUE, "MSG_ERRQUEUE"},
+	{unix.MSG_NOSIGNAL, "MSG_NOSIGNAL"},
+	{unix.MSG_MORE, "MSG_MORE"},
+	{unix.MSG_WAITFORONE, "MSG_WAITFORONE"},
+	{unix.MSG_FASTOPEN, "MSG_FASTOPEN"},
+	{unix.MSG_CMSG_CLOEXEC, "MSG_CMSG_CLOEXEC"},
+}
+
+var mountNames = []value{
+	{unix.MS_RDONLY, "MS_RDONLY"},
+	{unix.MS_NOSUID, "MS_NOSUID"},
+	{unix.MS_NODEV, "MS_NODEV"},
+	{unix.MS_NOEXEC, "MS_NOEXEC"},
+	{unix.MS_SYNCHRONOUS, "MS_SYNCHRONOUS"},
+	{unix.MS_REMOUNT, "MS_REMOUNT"},
+	{unix.MS_MANDLOCK, "MS_MANDLOCK"},
+	{unix.MS_DIRSYNC, "MS_DIRSYNC"},
+	{unix.MS_NOATIME, "MS_NOATIME"},
+	{unix.MS_NODIRATIME, "MS_NODIRATIME"},
+	{unix.MS_BIND, "MS_BIND"},
+	{unix.MS_MOVE, "MS_MOVE"},
+	{unix.MS_REC, "MS_REC"},
+	{unix.MS_SILENT, "MS_SILENT"},
+	{unix.MS_UNBINDABLE, "MS_UNBINDABLE"},
+	{unix.MS_PRIVATE, "MS_PRIVATE"},
+	{unix.MS_SLAVE, "MS_SLAVE"},
+	{unix.MS_SHARED, "MS_SHARED"},
+	{unix.MS_RELATIME, "MS_RELATIME"},
+	{unix.MS_STRICTATIME, "MS_STRICTATIME"},
+}
+
+var renameNames = []value{
+	{unix.RENAME_NOREPLACE, "RENAME_NOREPLACE"},
+	{unix.RENAME_EXCHANGE, "RENAME_EXCHANGE"},
+	{unix.RENAME_WHITEOUT, "RENAME_WHITEOUT"},
+}
+
+var spliceNames = []value{
+	{unix.SPLICE_F_MOVE, "SPLICE_F_MOVE"},
+	{unix.SPLICE_F_NONBLOCK, "SPLICE_F_NONBLOCK"},
+	{unix.SPLICE_F_MORE, "SPLICE_F_MORE"},
+	{unix.SPLICE_F_GIFT, "SPLICE_F_GIFT"},
+}
+
+var waitNames = []value{
+	{unix.WNOHANG, "WNOHANG"},
+	{unix.WUNTRACED, "WUNTRACED"},
+	{unix.WCONTINUED, "WCONTINUED"},
+	{unix.WEXITED, "WEXITED"},
+	{unix.WNOWAIT, "WNOWAIT"},
+	{0x40000000, "__WALL"},
+	{0x80000000, "__WCLONE"},
+	{0x20000000, "__WNOTHREAD"},
+}
+
+var xattrNames = []value{
+	{unix.XATTR_CREATE, "XATTR_CREATE"},
+	{unix.XATTR_REPLACE, "XATTR_REPLACE"},
+}
+
+var whenceNames = []value{
+	{unix.SEEK_SET, "SEEK_SET"},
+	{unix.SEEK_CUR, "SEEK_CUR"},
+	{unix.SEEK_END, "SEEK_END"},
+	{unix.SEEK_DATA, "SEEK_DATA"},
+	{unix.SEEK_HOLE, "SEEK_HOLE"},
+}
+
+var sighowNames = []value{
+	{linux.SIG_BLOCK, "SIG_BLOCK"},
+	{linux.SIG_UNBLOCK, "SIG_UNBLOCK"},
+	{linux.SIG_SETMASK, "SIG_SETMASK"},
+}
+
+var familyNames = []value{
+	{unix.AF_UNSPEC, "AF_UNSPEC"},
+	{unix.AF_UNIX, "AF_UNIX"},
+	{unix.AF_INET, "AF_INET"},
+	{unix.AF_INET6, "AF_INET6"},
+	{unix.AF_NETLINK, "AF_NETLINK"},
+	{unix.AF_PACKET, "AF_PACKET"},
+	{unix.AF_VSOCK, "AF_VSOCK"},
+}
+
+var sockTypeNames = []value{
+	{unix.SOCK_STREAM, "SOCK_STREAM"},
+	{unix.SOCK_DGRAM, "SOCK_DGRAM"},
+	{unix.SOCK_RAW, "SOCK_RAW"},
+	{unix.SOCK_RDM, "SOCK_RDM"},
+	{unix.SOCK_SEQPACKET, "SOCK_SEQPACKET"},
+}
+
+var sockFlagNames = []value{
+	{unix.SOCK_CLOEXEC, "SOCK_CLOEXEC"},
+	{unix.SOCK_NONBLOCK, "SOCK_NONBLOCK"},
+}
+
+var shutNames = []value{
+	{unix.SHUT_RD, "SHUT_RD"},
+	{unix.SHUT_WR, "SHUT_WR"},
+	{unix.SHUT_RDWR, "SHUT_RDWR"},
+}
+
+var levelNames = []value{
+	{unix.SOL_SOCKET, "SOL_SOCKET"},
+	{unix.IPPROTO_IP, "IPPROTO_IP"},
+	{unix.IPPROTO_TCP, "IPPROTO_TCP"},
+	{unix.IPPROTO_UDP, "IPPROTO_UDP"},
+	{unix.IPPROTO_IPV6, "IPPROTO_IPV6"},
+	{unix.SOL_NETLINK, "SOL_NETLINK"},
+	{unix.SOL_PACKET, "SOL_PACKET"},
+}
+
+var fcntlNames = []value{
+	{unix.F_DUPFD, "F_DUPFD"},
+	{unix.F_GETFD, "F_GETFD"},
+	{unix.F_SETFD, "F_SETFD"},
+	{unix.F_GETFL, "F_GETFL"},
+	{unix.F_SETFL, "F_SETFL"},
+	{unix.F_GETLK, "F_GETLK"},
+	{unix.F_SETLK, "F_SETLK"},
+	{unix.F_SETLKW, "F_SETLKW"},
+	{unix.F_SETOWN, "F_SETOWN"},
+	{unix.F_GETOWN, "F_GETOWN"},
+	{unix.F_SETSIG, "F_SETSIG"},
+	{unix.F_GETSIG, "F_GETSIG"},
+	{unix.F_SETOWN_EX, "F_SETOWN_EX"},
+	{unix.F_GETOWN_EX, "F_GETOWN_EX"},
+	{unix.F_OFD_GETLK, "F_OFD_GETLK"},
+	{unix.F_OFD_SETLK, "F_OFD_SETLK"},
+	{unix.F_OFD_SETLKW, "F_OFD_SETLKW"},
+	{unix.F_SETLEASE, "F_SETLEASE"},
+	{unix.F_GETLEASE, "F_GETLEASE"},
+	{unix.F_NOTIFY, "F_NOTIFY"},
+	{unix.F_DUPFD_CLOEXEC, "F_DUPFD_CLOEXEC"},
+	{unix.F_SETPIPE_SZ, "F_SETPIPE_SZ"},
+	{unix.F_GETPIPE_SZ, "F_GETPIPE_SZ"},
+	{unix.F_ADD_SEALS, "F_ADD_SEALS"},
+	{unix.F_GET_SEALS, "F_GET_SEALS"},
+	{unix.F_GET_RW_HINT, "F_GET_RW_HINT"},
+	{unix.F_SET_RW_HINT, "F_SET_RW_HINT"},
+}
+
+var flockNames = []value{
+	{unix.LOCK_SH, "LOCK_SH"},
+	{unix.LOCK_EX, "LOCK_EX"},
+	{unix.LOCK_UN, "LOCK_UN"},
+	{unix.LOCK_NB, "LOCK_NB"},
+}
+
+var epollOpNames = []value{
+	{unix.EPOLL_CTL_ADD, "EPOLL_CTL_ADD"},
+	{unix.EPOLL_CTL_DEL, "EPOLL_CTL_DEL"},
+	{unix.EPOLL_CTL_MOD, "EPOLL_CTL_MOD"},
+}
+
+var epollNames = []value{
+	{linux.EPOLLIN, "EPOLLIN"},
+	{linux.EPOLLPRI, "EPOLLPRI"},
+	{linux.EPOLLOUT, "EPOLLOUT"},
+	{linux.EPOLLERR, "EPOLLERR"},
+	{linux.EPOLLHUP, "EPOLLHUP"},
+	{linux.EPOLLRDNORM, "EPOLLRDNORM"},
+	{linux.EPOLLRDBAND, "EPOLLRDBAND"},
+	{linux.EPOLLWRNORM, "EPOLLWRNORM"},
+	{linux.EPOLLWRBAND, "EPOLLWRBAND"},
+	{linux.EPOLLMSG, "EPOLLMSG"},
+	{linux.EPOLLRDHUP, "EPOLLRDHUP"},
+	{linux.EPOLLEXCLUSIVE, "EPOLLEXCLUSIVE"},
+	{linux.EPOLLWAKEUP, "EPOLLWAKEUP"},
+	{linux.EPOLLONESHOT, "EPOLLONESHOT"},
+	{linux.EPOLLET, "EPOLLET"},
+}
+
+var pollNames = []value{
+	{linux.POLLIN, "POLLIN"},
+	{linux.POLLPRI, "POLLPRI"},
+	{linux.POLLOUT, "POLLOUT"},
+	{linux.POLLERR, "POLLERR"},
+	{linux.POLLHUP, "POLLHUP"},
+	{linux.POLLNVAL, "POLLNVAL"},
+	{linux.POLLRDNORM, "POLLRDNORM"},
+	{linux.POLLRDBAND, "POLLRDBAND"},
+	{linux.POLLWRNORM, "POLLWRNORM"},
+	{linux.POLLWRBAND, "POLLWRBAND"},
+	{linux.POLLMSG, "POLLMSG"},
+	{linux.POLLRDHUP, "POLLRDHUP"},
+}
+
+var clockNames = []value{
+	{unix.CLOCK_REALTIME, "CLOCK_REALTIME"},
+	{unix.CLOCK_MONOTONIC, "CLOCK_MONOTONIC"},
+	{unix.CLOCK_PROCESS_CPUTIME_ID, "CLOCK_PROCESS_CPUTIME_ID"},
+	{unix.CLOCK_THREAD_CPUTIME_ID, "CLOCK_THREAD_CPUTIME_ID"},
+	{unix.CLOCK_MONOTONIC_RAW, "CLOCK_MONOTONIC_RAW"},
+	{unix.CLOCK_REALTIME_COARSE, "CLOCK_REALTIME_COARSE"},
+	{unix.CLOCK_MONOTONIC_COARSE, "CLOCK_MONOTONIC_COARSE"},
+	{unix.CLOCK_BOOTTIME, "CLOCK_BOOTTIME"},
+	{unix.CLOCK_REALTIME_ALARM, "CLOCK_REALTIME_ALARM"},
+	{unix.CLOCK_BOOTTIME_ALARM, "CLOCK_BOOTTIME_ALARM"},
+	{unix.CLOCK_TAI, "CLOCK_TAI"},
+}
+
+var resourceNames = []value{
+	{unix.RLIMIT_CPU, "RLIMIT_CPU"},
+	{unix.RLIMIT_FSIZE, "RLIMIT_FSIZE"},
+	{unix.RLIMIT_DATA, "RLIMIT_DATA"},
+	{unix.RLIMIT_STACK, "RLIMIT_STACK"},
+	{unix.RLIMIT_CORE, "RLIMIT_CORE"},
+	{unix.RLIMIT_RSS, "RLIMIT_RSS"},
+	{unix.RLIMIT_NPROC, "RLIMIT_NPROC"},
+	{unix.RLIMIT_NOFILE, "RLIMIT_NOFILE"},
+	{unix.RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK"},
+	{unix.RLIMIT_AS, "RLIMIT_AS"},
+	{unix.RLIMIT_LOCKS, "RLIMIT_LOCKS"},
+	{unix.RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING"},
+	{unix.RLIMIT_MSGQUEUE, "RLIMIT_MSGQUEUE"},
+	{unix.RLIMIT_NICE, "RLIMIT_NICE"},
+	{unix.RLIMIT_RTPRIO, "RLIMIT_RTPRIO"},
+	{unix.RLIMIT_RTTIME, "RLIMIT_RTTIME"},
+}
+
+var adviceNames = []value{
+	{unix.MADV_NORMAL, "MADV_NORMAL"},
+	{unix.MADV_RANDOM, "MADV_RANDOM"},
+	{unix.MADV_SEQUENTIAL, "MADV_SEQUENTIAL"},
+	{unix.MADV_WILLNEED, "MADV_WILLNEED"},
+	{unix.MADV_DONTNEED, "MADV_DONTNEED"},
+	{unix.MADV_FREE, "MADV_FREE"},
+	{unix.MADV_REMOVE, "MADV_REMOVE"},
+	{unix.MADV_DONTFORK, "MADV_DONTFORK"},
+	{unix.MADV_DOFORK, "MADV_DOFORK"},
+	{unix.MADV_MERGEABLE, "MADV_MERGEABLE"},
+	{unix.MADV_UNMERGEABLE, "MADV_UNMERGEABLE"},
+	{unix.MADV_HUGEPAGE, "MADV_HUGEPAGE"},
+	{unix.MADV_NOHUGEPAGE, "MADV_NOHUGEPAGE"},
+	{unix.MADV_DONTDUMP, "MADV_DONTDUMP"},
+	{unix.MADV_DODUMP, "MADV_DODUMP"},
+	{unix.MADV_WIPEONFORK, "MADV_WIPEONFORK"},
+	{unix.MADV_KEEPONFORK, "MADV_KEEPONFORK"},
+	{unix.MADV_COLD, "MADV_COLD"},
+	{unix.MADV_PAGEOUT, "MADV_PAGEOUT"},
+}
+
+var prctlNames = []value{
+	{unix.PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG"},
+	{unix.PR_GET_PDEATHSIG, "PR_GET_PDEATHSIG"},
+	{unix.PR_GET_DUMPABLE, "PR_GET_DUMPABLE"},
+	{unix.PR_SET_DUMPABLE, "PR_SET_DUMPABLE"},
+	{unix.PR_GET_KEEPCAPS, "PR_GET_KEEPCAPS"},
+	{unix.PR_SET_KEEPCAPS, "PR_SET_KEEPCAPS"},
+	{unix.PR_SET_NAME, "PR_SET_NAME"},
+	{unix.PR_GET_NAME, "PR_GET_NAME"},
+	{unix.PR_GET_SECCOMP, "PR_GET_SECCOMP"},
+	{unix.PR_SET_SECCOMP, "PR_SET_SECCOMP"},
+	{unix.PR_CAPBSET_READ, "PR_CAPBSET_READ"},
+	{unix.PR_CAPBSET_DROP, "PR_CAPBSET_DROP"},
+	{unix.PR_GET_SECUREBITS, "PR_GET_SECUREBITS"},
+	{unix.PR_SET_SECUREBITS, "PR_SET_SECUREBITS"},
+	{unix.PR_SET_TIMERSLACK, "PR_SET_TIMERSLACK"},
+	{unix.PR_GET_TIMERSLACK, "PR_GET_TIMERSLACK"},
+	{unix.PR_SET_MM, "PR_SET_MM"},
+	{unix.PR_SET_CHILD_SUBREAPER, "PR_SET_CHILD_SUBREAPER"},
+	{unix.PR_GET_CHILD_SUBREAPER, "PR_GET_CHILD_SUBREAPER"},
+	{unix.PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS"},
+	{unix.PR_GET_NO_NEW_PRIVS, "PR_GET_NO_NEW_PRIVS"},
+	{unix.PR_GET_TID_ADDRESS, "PR_GET_TID_ADDRESS"},
+	{unix.PR_SET_THP_DISABLE, "PR_SET_THP_DISABLE"},
+	{unix.PR_GET_THP_DISABLE, "PR_GET_THP_DISABLE"},
+	{unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT"},
+	{unix.PR_SET_PTRACER, "PR_SET_PTRACER"},
+	{unix.PR_SET_VMA, "PR_SET_VMA"},
+}
+
+var archPrctlNames = []value{
+	{0x1001, "ARCH_SET_GS"},
+	{0x1002, "ARCH_SET_FS"},
+	{0x1003, "ARCH_GET_FS"},
+	{0x1004, "ARCH_GET_GS"},
+	{0x3001, "ARCH_CET_STATUS"},
+}
+
+var cloneNames = []value{
+	{unix.CLONE_VM, "CLONE_VM"},
+	{unix.CLONE_FS, "CLONE_FS"},
+	{unix.CLONE_FILES, "CLONE_FILES"},
+	{unix.CLONE_SIGHAND, "CLONE_SIGHAND"},
+	{unix.CLONE_PIDFD, "CLONE_PIDFD"},
+	{unix.CLONE_PTRACE, "CLONE_PTRACE"},
+	{unix.CLONE_VFORK, "CLONE_VFORK"},
+	{unix.CLONE_PARENT, "CLONE_PARENT"},
+	{unix.CLONE_THREAD, "CLONE_THREAD"},
+	{unix.CLONE_NEWNS, "CLONE_NEWNS"},
+	{unix.CLONE_SYSVSEM, "CLONE_SYSVSEM"},
+	{unix.CLONE_SETTLS, "CLONE_SETTLS"},
+	{unix.CLONE_PARENT_SETTID, "CLONE_PARENT_SETTID"},
+	{unix.CLONE_CHILD_CLEARTID, "CLONE_CHILD_CLEARTID"},
+	{unix.CLONE_DETACHED, "CLONE_DETACHED"},
+	{unix.CLONE_UNTRACED, "CLONE_UNTRACED"},
+	{unix.CLONE_CHILD_SETTID, "CLONE_CHILD_SETTID"},
+	{unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"},
+	{unix.CLONE_NEWUTS, "CLONE_NEWUTS"},
+	{unix.CLONE_NEWIPC, "CLONE_NEWIPC"},
+	{unix.CLONE_NEWUSER, "CLONE_NEWUSER"},
+	{unix.CLONE_NEWPID, "CLONE_NEWPID"},
+	{unix.CLONE_NEWNET, "CLONE_NEWNET"},
+	{unix.CLONE_IO, "CLONE_IO"},
+	{unix.CLONE_CLEAR_SIGHAND, "CLONE_CLEAR_SIGHAND"},
+	{unix.CLONE_INTO_CGROUP, "CLONE_INTO_CGROUP"},
+}
+
+var futexNames = []value{
+	{0, "FUTEX_WAIT"},
+	{1, "FUTEX_WAKE"},
+	{2, "FUTEX_FD"},
+	{3, "FUTEX_REQUEUE"},
+	{4, "FUTEX_CMP_REQUEUE"},
+	{5, "FUTEX_WAKE_OP"},
+	{6, "FUTEX_LOCK_PI"},
+	{7, "FUTEX_UNLOCK_PI"},
+	{8, "FUTEX_TRYLOCK_PI"},
+	{9, "FUTEX_WAIT_BITSET"},
+	{10, "FUTEX_WAKE_BITSET"},
+	{11, "FUTEX_WAIT_REQUEUE_PI"},
+	{12, "FUTEX_CMP_REQUEUE_PI"},
+	{13, "FUTEX_LOCK_PI2"},
+}
+
+var ioctlNames = []value{
+	{linux.TCGETS, "TCGETS"},
+	{linux.TCSETS, "TCSETS"},
+	{linux.TCSETSW, "TCSETSW"},
+	{linux.TCSETSF, "TCSETSF"},
+	{linux.TCSBRK, "TCSBRK"},
+	{linux.TCXONC, "TCXONC"},
+	{linux.TCFLSH, "TCFLSH"},
+	{linux.TIOCSCTTY, "TIOCSCTTY"},
+	{linux.TIOCNOTTY, "TIOCNOTTY"},
+	{linux.TIOCGPGRP, "TIOCGPGRP"},
+	{linux.TIOCSPGRP, "TIOCSPGRP"},
+	{linux.TIOCGSID, "TIOCGSID"},
+	{linux.TIOCOUTQ, "TIOCOUTQ"},
+	{linux.TIOCSTI, "TIOCSTI"},
+	{linux.TIOCGWINSZ, "TIOCGWINSZ"},
+	{linux.TIOCSWINSZ, "TIOCSWINSZ"},
+	{linux.FIONREAD, "FIONREAD"},
+	{linux.FIONBIO, "FIONBIO"},
+	{linux.FIOCLEX, "FIOCLEX"},
+	{linux.FIONCLEX, "FIONCLEX"},
+	{linux.FIOASYNC, "FIOASYNC"},
+	{linux.TIOCGPTN, "TIOCGPTN"},
+	{linux.TIOCSPTLCK, "TIOCSPTLCK"},
+	{linux.TIOCGPTPEER, "TIOCGPTPEER"},
+	{linux.TCGETS2, "TCGETS2"},
+	{linux.TCSETS2, "TCSETS2"},
+	{linux.FICLONE, "FICLONE"},
+	{linux.FICLONERANGE, "FICLONERANGE"},
+	{linux.FS_IOC_GETFLAGS, "FS_IOC_GETFLAGS"},
+	{linux.BLKGETSIZE64, "BLKGETSIZE64"},
+}
+
+var sigactionNames = []value{
+	{linux.SA_NOCLDSTOP, "SA_NOCLDSTOP"},
+	{linux.SA_NOCLDWAIT, "SA_NOCLDWAIT"},
+	{linux.SA_SIGINFO, "SA_SIGINFO"},
+	{linux.SA_RESTORER, "SA_RESTORER"},
+	{linux.SA_ONSTACK, "SA_ONSTACK"},
+	{linux.SA_RESTART, "SA_RESTART"},
+	{linux.SA_NODEFER, "SA_NODEFER"},
+	{linux.SA_RESETHAND, "SA_RESETHAND"},
+}
+
+var resolveNames = []value{
+	{linux.RESOLVE_NO_XDEV, "RESOLVE_NO_XDEV"},
+	{linux.RESOLVE_NO_MAGICLINKS, "RESOLVE_NO_MAGICLINKS"},
+	{linux.RESOLVE_NO_SYMLINKS, "RESOLVE_NO_SYMLINKS"},
+	{linux.RESOLVE_BENEATH, "RESOLVE_BENEATH"},
+	{linux.RESOLVE_IN_ROOT, "RESOLVE_IN_ROOT"},
+	{linux.RESOLVE_CACHED, "RESOLVE_CACHED"},
+}
+
+var typeNames = []value{
+	{unix.S_IFSOCK, "S_IFSOCK"},
+	{unix.S_IFLNK, "S_IFLNK"},
+	{unix.S_IFREG, "S_IFREG"},
+	{unix.S_IFBLK, "S_IFBLK"},
+	{unix.S_IFDIR, "S_IFDIR"},
+	{unix.S_IFCHR, "S_IFCHR"},
+	{unix.S_IFIFO, "S_IFIFO"},
+}
