@@ -1,0 +1,120 @@
+// Package platform runs guest code until it needs the kernel.
+//
+// A guest thread is a host thread, a guest address space is the address space
+// of a host process: a stub. A stub holds no file, no name, no identity; above
+// the guest's memory it maps a page of code (stub_amd64.s), a table, an area of
+// private memory for each thread, and a slot of memory for each thread that it
+// shares with the sentry. Its seccomp filter (filter.go) turns every system call
+// into SIGSYS; the stub's handler writes the call to the thread's slot and waits
+// there for the answer: a result, and a short list of host calls that the
+// thread makes before it returns to the guest (answer.go).
+//
+// The layers below are the host's kernel only. The layers above (mm, task) see
+// a Space, its Threads, and the Events that they stop with.
+//
+// Everything in a slot can be written by the guest at any time: what the sentry
+// reads from it is copied once and then checked (slot.go).
+package platform
+
+// The layout of a stub's address space above the guest's memory. The filter
+// compares the high words of these, so they are multiples of 2^32 where it
+// matters: PLATFORM section of ARCHITECTURE.md.
+const (
+	// base is where the stub begins: its text.
+	base     = 0x7ffe_0000_0000
+	textSize = 0x4000
+	// table is the argument table (argtable.go) and the start-up data, read-only.
+	table     = base + 0x1_0000
+	tableSize = 0x8000
+
+	// areas are the threads' private areas, slots what they share with the
+	// sentry; number i of each belong together.
+	areas     = base + 0x1000_0000
+	slots     = base + 0x2000_0000
+	areaShift = 16
+	areaSize  = 1 << areaShift
+	slotSize  = areaSize
+
+	// MaxThreads is how many threads one address space can have.
+	MaxThreads = 4096
+
+	// GuestTop is the end of the memory that a guest can map, exclusive.
+	GuestTop = 0x7ffc_ffff_f000
+	// GuestBottom is the lowest address that a guest can map: vm.mmap_min_addr.
+	GuestBottom = 0x1_0000
+
+	// altStack is where the signal stack lies in a private area.
+	altStackOff  = 0x1000
+	altStackSize = areaSize - altStackOff
+)
+
+// The descriptors of a stub. A donation (donate.go) sets them.
+const (
+	fdDoorbell = 1 // eventfd: wakes the sentry
+	fdSlots    = 2 // memfd of a new address space, while it is being mapped
+	// FirstDonatedFD is where files appear that are to be mapped.
+	FirstDonatedFD = 8
+	maxDonated     = 8
+	stubFDLimit    = 64
+)
+
+// The layout of a slot. Offsets are in bytes; stub_amd64.s uses them too.
+const (
+	slotReq         = 0x000 // u32, stub: number of the last request
+	slotStubAsleep  = 0x004 // u32, stub: sleeps in futex on slotAns
+	slotAns         = 0x040 // u32, sentry: number of the last answered request
+	slotSentrySleep = 0x044 // u32, sentry: ring the doorbell
+	slotPatience    = 0x048 // u32, sentry: 1 says that the answer will take long
+
+	slotKind    = 0x080 // u64, one of the Kind constants
+	slotSigInfo = 0x088 // 32 bytes: the start of the host's siginfo
+	slotFrame   = 0x0a8 // u64: where the host's ucontext lies
+	slotTID     = 0x0b0 // u64: host thread id, of a new thread
+	slotFailOp  = 0x0b8 // u64: index of the host call that failed
+	slotFailRes = 0x0c0 // u64: what it returned
+	slotNRanges = 0x0c8 // u64: how many ranges were copied in
+	slotRegs    = 0x100 // 23 * u64: gregs of the ucontext
+	slotRanges  = 0x1c0 // maxRanges * {addr, len, offset} u64
+
+	slotNOps   = 0x280 // u64
+	slotFlags  = 0x288 // u64
+	slotResult = 0x290 // u64
+	slotOps    = 0x300 // maxOps * opSize
+
+	slotIn  = 0x1000 // what the stub copied in
+	slotOut = 0x6000 // what the stub will copy out
+
+	maxRanges = 6
+	opSize    = 64
+	maxOps    = (slotIn - slotOps) / opSize
+	inSize    = slotOut - slotIn
+	outSize   = slotSize - slotOut
+	// maxCopyIn is what the stub copies of one argument; the sentry fetches
+	// longer ones itself. Beyond it process_vm_readv is the faster.
+	maxCopyIn = 0x4000
+	// stringChunk is how much of a string the stub copies without looking.
+	stringChunk = 256
+)
+
+// Kinds of request, and of host call in an answer.
+const (
+	kindSyscall  = 1 // SIGSYS
+	kindFault    = 2 // another host signal; kicks are among them
+	kindReady    = 3 // a new thread reports
+	kindOpFailed = 4 // a host call of the answer failed
+
+	opSyscall = 0
+	opCopyOut = 1 // to a0, from slot offset a1, a2 bytes
+	opZero    = 2 // at a0, a2 bytes
+	opClone   = 3 // a0 flags, a1 thread index, a2 token, a3 child tid address, a4 tls
+	opResetFP = 4
+
+	opIgnoreError = 1 << 0
+	opIsResult    = 1 << 1
+
+	ansRegs = 1 << 0 // the registers in the slot replace the thread's
+)
+
+// kickSignal interrupts a guest thread that runs guest code. Guests never see
+// host signals, so that its number is free to choose.
+const kickSignal = 23 // SIGURG

@@ -1,0 +1,213 @@
+package platform
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Space is a guest address space: the slots that its threads share with the
+// sentry, and the doorbell that they ring.
+type Space struct {
+	m      *Machine
+	memfd  int
+	bell   *os.File // eventfd
+	bellFD int
+
+	mu      sync.Mutex
+	threads []*Thread // by slot index, nil where free
+	procs   int       // host processes that use this space
+}
+
+// Process is a host process. Several share a Space after vfork(2) and clone(2)
+// with CLONE_VM alone.
+type Process struct {
+	m     *Machine
+	space *Space
+	pid   atomic.Int32
+
+	// dead is closed once the host has reaped the process; status is valid then.
+	dead   chan struct{}
+	gone   atomic.Bool
+	status unix.WaitStatus
+}
+
+// PID is the host's process id, in the sentry's PID namespace.
+func (p *Process) PID() int { return int(p.pid.Load()) }
+
+// Dead is closed once the process is gone.
+func (p *Process) Dead() <-chan struct{} { return p.dead }
+
+// Status is how the host process ended; valid once Dead is closed.
+func (p *Process) Status() unix.WaitStatus { return p.status }
+
+// Kill ends the process at once. The guest learns nothing of it here.
+func (p *Process) Kill() {
+	if !p.gone.Load() && p.PID() > 0 {
+		unix.Kill(p.PID(), unix.SIGKILL)
+	}
+}
+
+// newSpace makes the shared memory and the doorbell of an address space.
+func (m *Machine) newSpace() (*Space, error) {
+	memfd, err := unix.MemfdCreate("slots", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("make slots: %w", err)
+	}
+	if err := unix.Ftruncate(memfd, MaxThreads*slotSize); err != nil {
+		unix.Close(memfd)
+		return nil, fmt.Errorf("size slots: %w", err)
+	}
+	seals := unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
+	if _, err := unix.FcntlInt(uintptr(memfd), unix.F_ADD_SEALS, seals); err != nil {
+		unix.Close(memfd)
+		return nil, fmt.Errorf("seal slots: %w", err)
+	}
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(memfd)
+		return nil, fmt.Errorf("make doorbell: %w", err)
+	}
+	s := &Space{m: m, memfd: memfd, bell: os.NewFile(uintptr(bell), "doorbell"), bellFD: bell}
+	go s.answerBell()
+	return s, nil
+}
+
+// answerBell wakes the threads' goroutines that asked to be woken.
+func (s *Space) answerBell() {
+	var buf [8]byte
+	for {
+		if _, err := s.bell.Read(buf[:]); err != nil {
+			return // closed
+		}
+		s.mu.Lock()
+		for _, th := range s.threads {
+			if th != nil && th.asleep.Load() && th.hasRequest() {
+				th.poke()
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+// thread makes the sentry's side of slot index, or of any free one if it is
+// negative.
+func (s *Space) thread(p *Process, index int) (*Thread, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if index < 0 {
+		for index = 0; index < len(s.threads) && s.threads[index] != nil; index++ {
+		}
+	}
+	if index >= MaxThreads {
+		return nil, unix.EAGAIN
+	}
+	for len(s.threads) <= index {
+		s.threads = append(s.threads, nil)
+	}
+	sl, err := mapSlot(s.memfd, index)
+	if err != nil {
+		return nil, unix.ENOMEM
+	}
+	th := &Thread{proc: p, space: s, index: index, slot: sl, wake: make(chan struct{}, 1)}
+	// The slot may have served another thread before.
+	th.last = atomic.LoadUint32(sl.word(slotReq))
+	atomic.StoreUint32(sl.word(slotAns), th.last)
+	atomic.StoreUint32(sl.word(slotSentrySleep), 0)
+	atomic.StoreUint32(sl.word(slotPatience), 0)
+	s.threads[index] = th
+	return th, nil
+}
+
+func (s *Space) dropThread(th *Thread) {
+	s.mu.Lock()
+	if s.threads[th.index] == th {
+		s.threads[th.index] = nil
+	}
+	s.mu.Unlock()
+}
+
+// addProcess counts a host process in.
+func (s *Space) newProcess() *Process {
+	s.mu.Lock()
+	s.procs++
+	s.mu.Unlock()
+	return &Process{m: s.m, space: s, dead: make(chan struct{})}
+}
+
+// release is called when a host process of the space is gone for good.
+func (s *Space) release() {
+	s.mu.Lock()
+	s.procs--
+	last := s.procs == 0
+	s.mu.Unlock()
+	if last {
+		s.bell.Close()
+		unix.Close(s.memfd)
+	}
+}
+
+// died is called by the reaper.
+func (p *Process) died(status unix.WaitStatus) {
+	p.status = status
+	p.gone.Store(true)
+	close(p.dead)
+	p.space.release()
+}
+
+var errDead = errors.New("platform: the guest's host process is gone")
+
+// CopyIn copies guest memory at addr to buf; EFAULT if any of it is not there.
+func (p *Process) CopyIn(addr uint64, buf []byte) error {
+	n, err := p.transfer(unix.SYS_PROCESS_VM_READV, addr, buf)
+	if err == nil && n < len(buf) {
+		err = unix.EFAULT
+	}
+	return err
+}
+
+// CopyOut copies buf to guest memory at addr; EFAULT if any of it cannot be
+// written, with the part before written.
+func (p *Process) CopyOut(addr uint64, buf []byte) error {
+	n, err := p.transfer(unix.SYS_PROCESS_VM_WRITEV, addr, buf)
+	if err == nil && n < len(buf) {
+		err = unix.EFAULT
+	}
+	return err
+}
+
+// CopyInPartial copies as much as there is and gives how much.
+func (p *Process) CopyInPartial(addr uint64, buf []byte) int {
+	n, _ := p.transfer(unix.SYS_PROCESS_VM_READV, addr, buf)
+	return n
+}
+
+// transfer moves bytes between buf and guest memory, stopping short of what is
+// not there. Addresses of the stub's own memory are refused.
+func (p *Process) transfer(call uintptr, addr uint64, buf []byte) (int, error) {
+	if len(buf) == 0 {
+		return 0, nil
+	}
+	if addr >= GuestTop || uint64(len(buf)) > GuestTop-addr {
+		return 0, unix.EFAULT
+	}
+	return processVM(call, p.PID(), addr, buf)
+}
+
+// token is what a new process or a thread that expects files shows to the
+// sentry: unguessable, and good once.
+type token uint64
+
+func (m *Machine) newToken() token {
+	var b [8]byte
+	for {
+		if _, err := unix.Getrandom(b[:], 0); err == nil {
+			return token(binary.LittleEndian.Uint64(b[:]) | 1)
+		}
+	}
+}

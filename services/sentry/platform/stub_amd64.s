@@ -1,0 +1,535 @@
+#include "textflag.h"
+#include "go_asm.h"
+
+// The stub: the only code of ours in a guest's process. It is copied from here
+// to const_base of every stub process, so that it refers to nothing but fixed
+// addresses and itself. It runs on the signal stack of the thread's private
+// area, with the kick signal blocked.
+//
+// Registers, from entry to return:
+//	R12  ucontext of the interrupted guest code (struct ucontext, x86-64)
+//	R13  the thread's slot
+//	R14  the thread's private area
+//	BX   scratch that outlives a host call
+//
+// A fault in this text can only come from REP MOVSB and REP STOSB on guest
+// memory: the handler steps over that instruction, and CX tells what is left.
+
+// struct ucontext
+#define UC_SS_SP 16
+#define UC_SS_FLAGS 24
+#define UC_SS_SIZE 32
+#define UC_REGS 40
+#define UC_FPSTATE 224
+#define REG_RDI (UC_REGS+8*8)
+#define REG_RSI (UC_REGS+9*8)
+#define REG_RDX (UC_REGS+12*8)
+#define REG_RAX (UC_REGS+13*8)
+#define REG_RIP (UC_REGS+16*8)
+
+#define SYS_mmap 9
+#define SYS_close 3
+#define SYS_write 1
+#define SYS_rt_sigaction 13
+#define SYS_rt_sigreturn 15
+#define SYS_sched_yield 24
+#define SYS_dup 32
+#define SYS_clone 56
+#define SYS_exit_group 231
+#define SYS_munmap 11
+#define SYS_prctl 157
+#define SYS_gettid 186
+#define SYS_futex 202
+#define SYS_sigaltstack 131
+#define SYS_prlimit64 302
+#define SYS_seccomp 317
+
+#define SIGSEGV 11
+#define SIGSYS 31
+#define SIGBUS 7
+
+// func stub()
+TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
+	TESTQ DI, DI
+	JZ    init
+
+	// A signal: DI number, SI siginfo, DX ucontext.
+	MOVQ DX, R12
+	MOVQ SP, R14
+	ANDQ $~(const_areaSize-1), R14
+	MOVQ R14, R13
+	ADDQ $(const_slots-const_areas), R13
+
+	// A fault in this text: step over the copy.
+	MOVQ REG_RIP(R12), AX
+	MOVQ $const_base, CX
+	MOVQ AX, R8
+	SUBQ CX, R8
+	CMPQ R8, $const_textSize
+	JAE  fromGuest
+	CMPQ DI, $SIGSEGV
+	JEQ  copyFault
+	CMPQ DI, $SIGBUS
+	JNE  fromGuest
+copyFault:
+	ADDQ $2, AX
+	MOVQ AX, REG_RIP(R12)
+	JMP  sigreturn
+
+fromGuest:
+	MOVQ $const_kindFault, AX
+	MOVQ $const_kindSyscall, BX
+	CMPQ DI, $SIGSYS
+	CMOVQEQ BX, AX
+	MOVQ AX, const_slotKind(R13)
+	MOVQ R12, const_slotFrame(R13)
+
+	// The start of siginfo, then the registers.
+	MOVQ 0(SI), R8
+	MOVQ 8(SI), R9
+	MOVQ 16(SI), R10
+	MOVQ 24(SI), R11
+	MOVQ R8, (const_slotSigInfo+0)(R13)
+	MOVQ R9, (const_slotSigInfo+8)(R13)
+	MOVQ R10, (const_slotSigInfo+16)(R13)
+	MOVQ R11, (const_slotSigInfo+24)(R13)
+	CLD
+	LEAQ UC_REGS(R12), SI
+	LEAQ const_slotRegs(R13), DI
+	MOVQ $23, CX
+	REP; MOVSQ
+	XORQ R15, R15           // ranges copied so far
+	CMPQ AX, $const_kindSyscall
+	JNE  publishRanges
+
+	// Copy in what the call's arguments point to, as the table says: three
+	// words of kind<<24 | arg<<16 | param for each call.
+	MOVQ REG_RAX(R12), AX
+	CMPQ AX, $const_tableCalls
+	JAE  publishRanges
+	SHLQ $4, AX
+	MOVQ $const_table, R8
+	ADDQ AX, R8             // R8: the table's row
+	LEAQ 12(R8), R9         // R9: its end
+	MOVQ $const_slotIn, R10 // R10: where in the slot the next range goes
+nextSpec:
+	MOVL (R8), AX
+	TESTL AX, AX
+	JZ   publishRanges
+	MOVL AX, BX
+	SHRL $16, BX
+	ANDL $0xff, BX          // BX: offset of the argument in gregs
+	MOVQ UC_REGS(R12)(BX*1), SI
+	MOVL AX, DX
+	ANDL $0xffff, DX        // DX: parameter
+	SHRL $24, AX
+	TESTQ SI, SI
+	JZ   specDone
+	CMPL AX, $const_argString
+	JEQ  specString
+	CMPL AX, $const_argFixed
+	JEQ  specLen
+	// Length in another argument, shifted.
+	MOVL DX, BX
+	ANDL $0xff, BX
+	MOVL DX, CX
+	SHRL $8, CX
+	MOVQ UC_REGS(R12)(BX*1), DX
+	CMPQ DX, $const_maxCopyIn
+	JA   specDone
+	SHLQ CX, DX
+	JMP  specLen
+specString:
+	MOVL SI, CX
+	ANDL $0xfff, CX
+	MOVL $0x1000, DX
+	SUBL CX, DX
+	CMPL DX, $const_stringChunk
+	JLE  specLen
+	MOVL $const_stringChunk, DX
+specLen:
+	TESTQ DX, DX
+	JZ   specDone
+	CMPQ DX, $const_maxCopyIn
+	JA   specDone
+	MOVQ R10, CX
+	ADDQ DX, CX
+	CMPQ CX, $const_slotOut
+	JA   specDone           // no room left
+	// Record the range, then copy.
+	LEAQ (R15)(R15*2), BX
+	LEAQ const_slotRanges(R13)(BX*8), BX
+	MOVQ SI, 0(BX)
+	MOVQ DX, 8(BX)
+	MOVQ R10, 16(BX)
+	LEAQ (R13)(R10*1), DI
+	MOVQ DX, CX
+	REP; MOVSB
+	TESTQ CX, CX
+	JNZ  specDone           // a fault: the sentry finds out itself
+	ADDQ $7, DX
+	ANDQ $~7, DX
+	ADDQ DX, R10
+	INCQ R15
+specDone:
+	ADDQ $4, R8
+	CMPQ R8, R9
+	JB   nextSpec
+
+publishRanges:
+	MOVQ R15, const_slotNRanges(R13)
+publish:
+	MOVL $1, AX
+	LOCK
+	XADDL AX, const_slotReq(R13)
+	INCL AX
+	MOVL AX, BX             // BX: the request's number
+	CMPL const_slotSentrySleep(R13), $0
+	JEQ  await
+	// Ring: write(doorbell, one, 8).
+	MOVL $const_fdDoorbell, DI
+	MOVQ $(const_table+const_tableOne), SI
+	MOVL $8, DX
+	MOVL $SYS_write, AX
+	SYSCALL
+
+await:
+	// Spin, then yield the core, then sleep.
+	CMPL const_slotPatience(R13), $0
+	JNE  sleep
+	MOVL $const_stubSpins, CX
+spin:
+	CMPL const_slotAns(R13), BX
+	JEQ  answered
+	PAUSE
+	DECL CX
+	JNZ  spin
+	MOVL $const_stubYields, R15
+yield:
+	MOVL $SYS_sched_yield, AX
+	SYSCALL
+	CMPL const_slotAns(R13), BX
+	JEQ  answered
+	CMPL const_slotPatience(R13), $0
+	JNE  sleep
+	DECL R15
+	JNZ  yield
+sleep:
+	MOVL const_slotAns(R13), DX
+	CMPL DX, BX
+	JEQ  answered
+	MOVL $1, AX
+	XCHGL AX, const_slotStubAsleep(R13)
+	LEAQ const_slotAns(R13), DI
+	XORL SI, SI             // FUTEX_WAIT, shared
+	XORL R10, R10
+	MOVL $SYS_futex, AX
+	SYSCALL
+	MOVL $0, const_slotStubAsleep(R13)
+	CMPL const_slotAns(R13), BX
+	JNE  sleep
+answered:
+
+	// The answer's host calls. R15 is the next, BX what is left.
+	LEAQ const_slotOps(R13), R15
+	MOVQ const_slotNOps(R13), BX
+	CMPQ BX, $const_maxOps
+	JBE  nextOp
+	MOVQ $const_maxOps, BX
+nextOp:
+	TESTQ BX, BX
+	JZ   finish
+	MOVL 0(R15), AX
+	CMPL AX, $const_opSyscall
+	JEQ  doSyscall
+	CMPL AX, $const_opCopyOut
+	JEQ  doCopyOut
+	CMPL AX, $const_opZero
+	JEQ  doZero
+	CMPL AX, $const_opClone
+	JEQ  doClone
+	CMPL AX, $const_opResetFP
+	JEQ  doResetFP
+	MOVQ $-22, AX
+	JMP  opFailed
+
+doSyscall:
+	MOVL 4(R15), AX
+	MOVQ 16(R15), DI
+	MOVQ 24(R15), SI
+	MOVQ 32(R15), DX
+	MOVQ 40(R15), R10
+	MOVQ 48(R15), R8
+	MOVQ 56(R15), R9
+	SYSCALL
+opResult:
+	CMPQ AX, $-4095
+	JCC  opError            // unsigned: -4095..-1 is an error
+	TESTQ $const_opIsResult, 8(R15)
+	JZ   opDone
+	MOVQ AX, const_slotResult(R13)
+opDone:
+	ADDQ $const_opSize, R15
+	DECQ BX
+	JMP  nextOp
+opError:
+	TESTQ $const_opIgnoreError, 8(R15)
+	JNZ  opDone
+opFailed:
+	MOVQ AX, const_slotFailRes(R13)
+	LEAQ const_slotOps(R13), CX
+	SUBQ CX, R15
+	SHRQ $6, R15
+	MOVQ R15, const_slotFailOp(R13)
+	MOVQ $const_kindOpFailed, const_slotKind(R13)
+	XORQ R15, R15
+	JMP  publishRanges
+
+doCopyOut:
+	MOVQ 16(R15), DI
+	MOVQ 24(R15), SI
+	ADDQ R13, SI
+	MOVQ 32(R15), CX
+	REP; MOVSB
+	JMP  copied
+doZero:
+	MOVQ 16(R15), DI
+	MOVQ 32(R15), CX
+	XORL AX, AX
+	REP; STOSB
+copied:
+	XORL AX, AX
+	MOVQ $-14, DX           // EFAULT
+	TESTQ CX, CX
+	CMOVQNE DX, AX
+	JMP  opResult
+
+doResetFP:
+	// What fninit and the kernel's start-up state set; the extended header's
+	// zero mask makes every other register initial.
+	MOVQ UC_FPSTATE(R12), DI
+	TESTQ DI, DI
+	JZ   opDone
+	MOVQ $0x37f, 0(DI)
+	MOVQ $0, 8(DI)
+	MOVQ $0, 16(DI)
+	MOVL $0x1f80, 24(DI)
+	MOVQ $0, 512(DI)
+	// Without the extended state's mark, the legacy registers count: clear them.
+	MOVQ DI, DX
+	ADDQ $32, DI
+	XORL AX, AX
+	MOVQ $48, CX
+	REP; STOSQ
+	MOVQ DX, DI
+	JMP  opDone
+
+doClone:
+	// With CLONE_VM the child gets its own area: copy the frame there.
+	MOVQ 16(R15), BP        // flags
+	XORL DX, DX             // distance between the areas
+	XORL SI, SI
+	TESTQ $0x100, BP        // CLONE_VM
+	JZ   cloneGo
+	MOVQ 24(R15), DX
+	ANDQ $(const_MaxThreads-1), DX
+	SHLQ $const_areaShift, DX
+	MOVQ $const_areas, AX
+	ADDQ AX, DX
+	SUBQ R14, DX
+	MOVQ R12, SI
+	LEAQ (R12)(DX*1), DI
+	LEAQ const_areaSize(R14), CX
+	SUBQ R12, CX
+	SHRQ $3, CX
+	REP; MOVSQ
+	LEAQ (R12)(DX*1), SI    // the child's ucontext, and stack pointer
+	LEAQ const_altStackOff(R14)(DX*1), AX
+	MOVQ AX, UC_SS_SP(SI)
+	MOVQ UC_FPSTATE(SI), AX
+	TESTQ AX, AX
+	JZ   cloneGo
+	ADDQ DX, AX
+	MOVQ AX, UC_FPSTATE(SI)
+cloneGo:
+	MOVQ DX, R9
+	MOVQ BP, DI
+	MOVQ 40(R15), R10
+	MOVQ 48(R15), R8
+	XORL DX, DX
+	// The child may look at no memory that the parent goes on to change: BP
+	// holds its flags, R9 the distance, DX (the parent's tid, unused) the token.
+	MOVQ 32(R15), DX
+	MOVL $SYS_clone, AX
+	SYSCALL
+	TESTQ AX, AX
+	JNZ  opResult
+
+	// The child.
+	ADDQ R9, R12
+	ADDQ R9, R13
+	ADDQ R9, R14
+	TESTQ $0x10000, BP      // CLONE_THREAD
+	JNZ  ready
+	// Show the token; the sentry answers with this process's descriptors.
+	MOVQ DX, DI
+	MOVL $SYS_dup, AX
+	SYSCALL
+	TESTQ AX, AX
+	JNZ  die
+	TESTQ $0x100, BP
+	JNZ  ready
+	// A new address space: its own slots.
+	MOVQ $const_slots, DI
+	MOVQ $(const_MaxThreads*const_slotSize), SI
+	MOVL $3, DX             // PROT_READ|PROT_WRITE
+	MOVL $0x11, R10         // MAP_SHARED|MAP_FIXED
+	MOVL $const_fdSlots, R8
+	XORL R9, R9
+	MOVL $SYS_mmap, AX
+	SYSCALL
+	CMPQ AX, $-4095
+	JCC  die
+	MOVL $const_fdSlots, DI
+	MOVL $SYS_close, AX
+	SYSCALL
+ready:
+	MOVL $SYS_gettid, AX
+	SYSCALL
+	MOVQ AX, const_slotTID(R13)
+	MOVQ R12, const_slotFrame(R13)
+	MOVQ $const_kindReady, const_slotKind(R13)
+	XORQ R15, R15
+	JMP  publishRanges
+
+finish:
+	TESTQ $const_ansRegs, const_slotFlags(R13)
+	JNZ  setRegs
+	MOVQ const_slotResult(R13), AX
+	MOVQ AX, REG_RAX(R12)
+	JMP  sigreturn
+setRegs:
+	LEAQ const_slotRegs(R13), SI
+	LEAQ UC_REGS(R12), DI
+	MOVQ $23, CX
+	REP; MOVSQ
+sigreturn:
+	MOVQ R12, SP
+	MOVL $SYS_rt_sigreturn, AX
+	SYSCALL
+die:
+	MOVL $127, DI
+	MOVL $SYS_exit_group, AX
+	SYSCALL
+	INT $3
+
+	// The first process, straight from execve: map the areas and the slots, set
+	// the handlers and the limits, install the filter, and stop with a frame like
+	// any other thread's.
+init:
+	MOVQ $const_areas, DI
+	MOVQ $(const_MaxThreads*const_areaSize), SI
+	MOVL $3, DX
+	MOVL $0x4032, R10       // MAP_PRIVATE|MAP_FIXED|MAP_ANONYMOUS|MAP_NORESERVE
+	MOVQ $-1, R8
+	XORL R9, R9
+	MOVL $SYS_mmap, AX
+	SYSCALL
+	CMPQ AX, $-4095
+	JCC  die
+	MOVQ $const_slots, DI
+	MOVQ $(const_MaxThreads*const_slotSize), SI
+	MOVL $3, DX
+	MOVL $0x11, R10
+	MOVL $const_fdSlots, R8
+	XORL R9, R9
+	MOVL $SYS_mmap, AX
+	SYSCALL
+	CMPQ AX, $-4095
+	JCC  die
+	MOVL $const_fdSlots, DI
+	MOVL $SYS_close, AX
+	SYSCALL
+
+	MOVQ $(const_table+const_tableStack), DI
+	XORL SI, SI
+	MOVL $SYS_sigaltstack, AX
+	SYSCALL
+	TESTQ AX, AX
+	JNZ  die
+
+	MOVQ $(const_table+const_tableSignals), BX
+nextSignal:
+	MOVQ 0(BX), DI          // signal, 0 ends the list
+	TESTQ DI, DI
+	JZ   limits
+	MOVQ 8(BX), SI          // its struct sigaction
+	XORL DX, DX
+	MOVL $8, R10
+	MOVL $SYS_rt_sigaction, AX
+	SYSCALL
+	TESTQ AX, AX
+	JNZ  die
+	ADDQ $16, BX
+	JMP  nextSignal
+
+limits:
+	MOVQ $(const_table+const_tableLimits), BX
+nextLimit:
+	MOVQ 0(BX), SI          // resource, -1 ends the list
+	CMPQ SI, $-1
+	JEQ  install
+	XORL DI, DI
+	LEAQ 8(BX), DX
+	XORL R10, R10
+	MOVL $SYS_prlimit64, AX
+	SYSCALL
+	TESTQ AX, AX
+	JNZ  die
+	ADDQ $24, BX
+	JMP  nextLimit
+
+install:
+	MOVL $38, DI            // PR_SET_NO_NEW_PRIVS
+	MOVL $1, SI
+	XORL DX, DX
+	XORL R10, R10
+	XORL R8, R8
+	MOVL $SYS_prctl, AX
+	SYSCALL
+	TESTQ AX, AX
+	JNZ  die
+	MOVL $1, DI             // SECCOMP_SET_MODE_FILTER
+	MOVL $8, SI             // SECCOMP_FILTER_FLAG_NEW_LISTENER
+	MOVQ $(const_table+const_tableFilter), DX
+	MOVL $SYS_seccomp, AX
+	SYSCALL
+	CMPQ AX, $-4095
+	JCC  die
+	// UD2 with the listener's number in AX: the sentry takes it from there.
+	XORL BX, BX
+	MOVQ $const_areas, SP
+	ADDQ $const_areaSize, SP
+	UD2
+	JMP  die
+
+	// The end, found by the sentry: stubEnd.
+	BYTE $0x42; BYTE $0x75; BYTE $0x6c; BYTE $0x6b
+	BYTE $0x68; BYTE $0x65; BYTE $0x61; BYTE $0x64
+	BYTE $0x90; BYTE $0x90; BYTE $0x90; BYTE $0x90
+	BYTE $0x90; BYTE $0x90; BYTE $0x90; BYTE $0x90
+
+// func stubAddress() unsafe.Pointer
+TEXT ·stubAddress(SB), NOSPLIT, $0-8
+	LEAQ ·stub(SB), AX
+	MOVQ AX, ret+0(FP)
+	RET
+
+// func pause(n uint32)
+TEXT ·pause(SB), NOSPLIT, $0-4
+	MOVL n+0(FP), CX
+again:
+	PAUSE
+	DECL CX
+	JNZ  again
+	RET

@@ -1,0 +1,271 @@
+package platform
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+)
+
+// How long each side waits before it sleeps. The stub's are in rounds of one
+// PAUSE and of one sched_yield(2), the sentry's in bursts of burst PAUSEs.
+const (
+	stubSpins   = 1500
+	stubYields  = 24
+	burst       = 64
+	spinBursts  = 24
+	yieldRounds = 24
+)
+
+// userSegments are the selectors of 64-bit user code: cs 0x33, ss 0x2b.
+const userSegments = 0x2b<<48 | 0x33
+
+// EventKind says why a guest thread stopped.
+type EventKind int
+
+// The kinds of Event.
+const (
+	// Syscall: a system call with number Regs.RAX.
+	Syscall EventKind = iota
+	// Fault: a host signal that guest code caused; see Event.Fault.
+	Fault
+	// Kicked: Kick was called while the thread ran guest code.
+	Kicked
+	// Ready: a new thread waits for its registers.
+	Ready
+	// CallFailed: a host call of the last answer failed, and what followed it
+	// was not done. The thread waits for another answer to the same request.
+	CallFailed
+	// Died: the host process is gone.
+	Died
+)
+
+// FaultInfo is the host's siginfo of a fault.
+type FaultInfo struct {
+	Signal linux.Signal
+	Code   int32
+	Addr   uint64
+}
+
+// Event is what Thread.Next gives.
+type Event struct {
+	Kind  EventKind
+	Fault FaultInfo // Kind Fault
+	// Op and Err say which host call failed and how: Kind CallFailed.
+	Op  int
+	Err linux.Errno
+}
+
+// Thread is the sentry's side of a guest thread. Its methods but Kick are
+// called by one goroutine only, the guest thread's own.
+type Thread struct {
+	proc  *Process
+	space *Space
+	index int
+	slot  slot
+	tid   atomic.Int32 // on the host, in the sentry's PID namespace
+
+	// Regs are the registers of the last request, copied. After a change,
+	// Resume gives them to the guest.
+	Regs Regs
+
+	last   uint32 // number of the request being served
+	frame  uint64 // the host's ucontext, in the thread's private area
+	ranges [maxRanges]copied
+	nrange int
+
+	nops   int
+	outLen int
+	gift   *donation
+
+	asleep  atomic.Bool
+	wake    chan struct{}
+	dropped bool
+	birth   token // what a new process shows, see donate.go
+}
+
+// Process is the host process that the thread runs in.
+func (th *Thread) Process() *Process { return th.proc }
+
+// poke wakes the goroutine in Next.
+func (th *Thread) poke() {
+	select {
+	case th.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (th *Thread) hasRequest() bool {
+	return atomic.LoadUint32(th.slot.word(slotReq)) != th.last
+}
+
+// spinning counts the goroutines that spin. With as many of them as cores, the
+// guests that they wait for have no core to run on.
+var spinning atomic.Int32
+
+var maxSpinning = int32(max(1, runtime.NumCPU()-1))
+
+// spin polls for a request for as long as it may pay.
+//
+//go:noinline
+func (th *Thread) spin() bool {
+	if spinning.Add(1) <= maxSpinning {
+		for range spinBursts {
+			if th.hasRequest() {
+				spinning.Add(-1)
+				return true
+			}
+			pause(burst)
+		}
+	}
+	spinning.Add(-1)
+	for range yieldRounds {
+		if th.hasRequest() {
+			return true
+		}
+		if th.proc.gone.Load() {
+			return false
+		}
+		runtime.Gosched()
+		unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	}
+	return th.hasRequest()
+}
+
+// await returns once there is a request, or false once the process is dead.
+func (th *Thread) await() bool {
+	if th.spin() {
+		return true
+	}
+	th.asleep.Store(true)
+	defer th.asleep.Store(false)
+	defer atomic.StoreUint32(th.slot.word(slotSentrySleep), 0)
+	for {
+		atomic.StoreUint32(th.slot.word(slotSentrySleep), 1)
+		if th.hasRequest() {
+			return true
+		}
+		select {
+		case <-th.wake:
+		case <-th.proc.dead:
+			return th.hasRequest() && false
+		}
+	}
+}
+
+// Next waits for the thread to stop and says why. The sentry must answer every
+// event but Died with exactly one of Return, Resume and Exit.
+func (th *Thread) Next() Event {
+	if !th.await() {
+		th.drop()
+		return Event{Kind: Died}
+	}
+	s := th.slot
+	th.last = atomic.LoadUint32(s.word(slotReq))
+	kind := s.load(slotKind)
+	th.nops, th.outLen, th.nrange = 0, 0, 0
+	if kind != kindOpFailed {
+		s.regs(&th.Regs)
+		th.frame = s.load(slotFrame)
+	}
+	switch kind {
+	case kindSyscall:
+		th.nrange = s.ranges(&th.ranges)
+		return Event{Kind: Syscall}
+	case kindReady:
+		th.tid.Store(int32(s.load(slotTID)))
+		th.Regs = Regs{Segments: userSegments, EFlags: 0x202}
+		return Event{Kind: Ready}
+	case kindOpFailed:
+		return Event{Kind: CallFailed, Op: int(uint32(s.load(slotFailOp))), Err: linux.Errno(-int64(s.load(slotFailRes)) & 0xfff)}
+	}
+	info := s.sigInfo()
+	if info.Signal == kickSignal {
+		return Event{Kind: Kicked}
+	}
+	return Event{Kind: Fault, Fault: info}
+}
+
+// Arch says which architecture's call a Syscall event is: an AUDIT_ARCH value.
+func (th *Thread) Arch() uint32 {
+	return uint32(th.slot.load(slotSigInfo+24) >> 32)
+}
+
+// Patience tells the stub that the answer will take long, so that it sleeps.
+func (th *Thread) Patience() {
+	atomic.StoreUint32(th.slot.word(slotPatience), 1)
+}
+
+// publish hands the answer over.
+func (th *Thread) publish(flags uint64) {
+	s := th.slot
+	s.store(slotNOps, uint64(th.nops))
+	s.store(slotFlags, flags)
+	atomic.StoreUint32(s.word(slotPatience), 0)
+	atomic.StoreUint32(s.word(slotAns), th.last)
+	if atomic.LoadUint32(s.word(slotStubAsleep)) != 0 {
+		futexWake(s.word(slotAns))
+	}
+	if th.gift != nil {
+		th.space.m.expectNotification()
+		th.gift = nil
+	}
+}
+
+// Return answers with a result, after the host calls that were added.
+func (th *Thread) Return(result uint64) {
+	th.slot.store(slotResult, result)
+	th.publish(0)
+}
+
+// Resume answers with all of Regs.
+func (th *Thread) Resume() {
+	th.slot.setRegs(&th.Regs)
+	th.publish(ansRegs)
+}
+
+// Exit ends the host thread, or with group its host process, and lets go of the
+// slot. No further call of the thread is allowed.
+func (th *Thread) Exit(group bool) {
+	nr := uint32(unix.SYS_EXIT)
+	if group {
+		nr = unix.SYS_EXIT_GROUP
+	}
+	th.HostCall(nr)
+	th.publish(0)
+	th.drop()
+}
+
+// drop lets go of the slot.
+func (th *Thread) drop() {
+	if !th.dropped {
+		th.dropped = true
+		th.space.dropThread(th)
+		th.slot.unmap()
+	}
+}
+
+// Kick makes a thread that runs guest code stop with a Kicked event. If it has a
+// request under way, it stops again after the answer.
+func (th *Thread) Kick() {
+	if pid, tid := th.proc.PID(), int(th.tid.Load()); pid > 0 && tid > 0 && !th.proc.gone.Load() {
+		unix.Tgkill(pid, tid, kickSignal)
+	}
+}
+
+// WaitReady waits for a new thread's first event, as long as the host may take
+// to make it; nothing that a guest does can delay it for longer.
+func (th *Thread) WaitReady() error {
+	timer := time.AfterFunc(10*time.Second, th.proc.Kill)
+	defer timer.Stop()
+	switch ev := th.Next(); ev.Kind {
+	case Ready:
+		return nil
+	default:
+		th.proc.Kill()
+		return linux.EAGAIN
+	}
+}

@@ -1,0 +1,136 @@
+package platform
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+func stub()
+func stubAddress() unsafe.Pointer
+func pause(n uint32)
+
+// Offsets in the table page, after the argument table.
+const (
+	tableOne     = tableCalls * rowSize // u64 1, for the doorbell
+	tableStack   = tableOne + 0x10      // stack_t of area 0
+	tableSignals = tableOne + 0x40      // {signal, address of its sigaction}..., 0
+	tableActions = tableOne + 0x100     // struct sigaction of the kernel
+	tableLimits  = tableOne + 0x280     // {resource, soft, hard}..., -1
+	tableFilter  = tableOne + 0x300     // struct sock_fprog, then the program
+	actionSize   = 32
+)
+
+// handled are the host signals that a stub catches: the trap, the kick, and the
+// faults that guest code can cause.
+var handled = []unix.Signal{
+	unix.SIGSYS, unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, kickSignal,
+}
+
+// limits are the stub's own; a guest's are the sentry's affair.
+var limits = [][3]uint64{
+	{unix.RLIMIT_NOFILE, stubFDLimit, stubFDLimit},
+	{unix.RLIMIT_CORE, 0, 0},
+	{unix.RLIMIT_MEMLOCK, 0, 0},
+	{^uint64(0)},
+}
+
+// stubEnd marks the end of the stub's text in stub_amd64.s.
+var stubEnd = []byte("Bulkhead\x90\x90\x90\x90\x90\x90\x90\x90")
+
+// stubText gives the machine code of the stub.
+func stubText() ([]byte, error) {
+	code := unsafe.Slice((*byte)(stubAddress()), textSize)
+	n := bytes.Index(code, stubEnd)
+	if n < 0 {
+		return nil, errors.New("platform: the stub's end is not where the linker should have put it")
+	}
+	return append([]byte(nil), code[:n]...), nil
+}
+
+// zygoteImage is a static ELF program of the stub's text and table, to be
+// executed once: the ancestor of all stubs.
+func zygoteImage() ([]byte, error) {
+	text, err := stubText()
+	if err != nil {
+		return nil, err
+	}
+	data, err := tableImage()
+	if err != nil {
+		return nil, err
+	}
+	const page = 0x1000
+	var b bytes.Buffer
+	head := elf.Header64{
+		Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1,
+		Entry: base, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 3,
+	}
+	copy(head.Ident[:], elf.ELFMAG)
+	head.Ident[elf.EI_CLASS], head.Ident[elf.EI_DATA], head.Ident[elf.EI_VERSION] = 2, 1, 1
+	progs := []elf.Prog64{
+		{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Off: page, Vaddr: base, Filesz: textSize, Memsz: textSize, Align: page},
+		{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R), Off: page + textSize, Vaddr: table, Filesz: tableSize, Memsz: tableSize, Align: page},
+		{Type: uint32(elf.PT_GNU_STACK), Flags: uint32(elf.PF_R | elf.PF_W)},
+	}
+	for _, v := range []any{head, progs} {
+		if err := binary.Write(&b, binary.LittleEndian, v); err != nil {
+			return nil, fmt.Errorf("platform: encode zygote: %w", err)
+		}
+	}
+	img := make([]byte, page+textSize+tableSize)
+	copy(img, b.Bytes())
+	copy(img[page:], text)
+	copy(img[page+textSize:], data)
+	return img, nil
+}
+
+// tableImage is the read-only page beside the text.
+func tableImage() ([]byte, error) {
+	p := make([]byte, tableSize)
+	le := binary.LittleEndian
+	encodeArgTable(p)
+	le.PutUint64(p[tableOne:], 1)
+	le.PutUint64(p[tableStack:], areas+altStackOff)
+	le.PutUint64(p[tableStack+16:], altStackSize)
+	for i, sig := range handled {
+		action := tableActions + i*actionSize
+		le.PutUint64(p[tableSignals+16*i:], uint64(sig))
+		le.PutUint64(p[tableSignals+16*i+8:], uint64(table+action))
+		const saSiginfo, saOnstack, saRestorer, saRestart, saNodefer = 4, 0x0800_0000, 0x0400_0000, 0x1000_0000, 0x4000_0000
+		flags := uint64(saSiginfo | saOnstack | saRestorer | saRestart)
+		if sig != kickSignal && sig != unix.SIGSYS {
+			flags |= saNodefer // a copy may fault while a fault is being answered
+		}
+		le.PutUint64(p[action:], base)
+		le.PutUint64(p[action+8:], flags)
+		le.PutUint64(p[action+16:], base) // never returned to
+		le.PutUint64(p[action+24:], 1<<(kickSignal-1))
+	}
+	for i, l := range limits {
+		for k, v := range l {
+			le.PutUint64(p[tableLimits+24*i+8*k:], v)
+		}
+	}
+	prog, err := bpf.Assemble(filterProgram())
+	if err != nil {
+		return nil, fmt.Errorf("platform: assemble the stub's filter: %w", err)
+	}
+	if tableFilter+16+8*len(prog) > tableSize {
+		return nil, errors.New("platform: the stub's filter is too long")
+	}
+	le.PutUint16(p[tableFilter:], uint16(len(prog)))
+	le.PutUint64(p[tableFilter+8:], table+tableFilter+16)
+	for i, in := range prog {
+		q := p[tableFilter+16+8*i:]
+		le.PutUint16(q, in.Op)
+		q[2], q[3] = in.Jt, in.Jf
+		le.PutUint32(q[4:], in.K)
+	}
+	return p, nil
+}
