@@ -1,0 +1,98 @@
+// Package eventfd provides counters that can be waited for: eventfd(2).
+package eventfd
+
+import (
+	"encoding/binary"
+	"math"
+	"sync"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
+)
+
+// most is the largest value of a counter.
+const most = math.MaxUint64 - 1
+
+// Eventfd is a counter. It implements vfs.Impl.
+type Eventfd struct {
+	queue     wait.Queue
+	semaphore bool
+
+	mu    sync.Mutex
+	count uint64
+}
+
+// New makes a counter: eventfd2(2). semaphore is EFD_SEMAPHORE; flags may hold
+// O_NONBLOCK.
+func New(initial uint32, semaphore bool, flags linux.OpenFlags) *vfs.File {
+	return vfs.NewAnonFile(NewImpl(initial, semaphore), "anon_inode:[eventfd]", linux.O_RDWR|flags&linux.O_NONBLOCK)
+}
+
+// NewImpl makes a counter without the open file description around it.
+func NewImpl(initial uint32, semaphore bool) *Eventfd {
+	return &Eventfd{count: uint64(initial), semaphore: semaphore}
+}
+
+// ReadStream takes the count, or 1 of it from a semaphore. EINVAL if p is
+// shorter than 8 bytes, EAGAIN while the count is 0.
+func (e *Eventfd) ReadStream(_ vfs.Context, p []byte) (int, error) {
+	if len(p) < 8 {
+		return 0, linux.EINVAL
+	}
+	e.mu.Lock()
+	n := e.count
+	if n == 0 {
+		e.mu.Unlock()
+		return 0, linux.EAGAIN
+	}
+	if e.semaphore {
+		n = 1
+	}
+	e.count -= n
+	e.mu.Unlock()
+	e.queue.Notify(wait.Out)
+	binary.LittleEndian.PutUint64(p, n)
+	return 8, nil
+}
+
+// WriteStream adds to the count. EINVAL if p is shorter than 8 bytes or the
+// number is 2^64-1, EAGAIN if the count would overflow.
+func (e *Eventfd) WriteStream(_ vfs.Context, p []byte) (int, error) {
+	if len(p) < 8 {
+		return 0, linux.EINVAL
+	}
+	n := binary.LittleEndian.Uint64(p)
+	if n > most {
+		return 0, linux.EINVAL
+	}
+	e.mu.Lock()
+	if n > most-e.count {
+		e.mu.Unlock()
+		return 0, linux.EAGAIN
+	}
+	e.count += n
+	e.mu.Unlock()
+	e.queue.Notify(wait.In)
+	return 8, nil
+}
+
+// Poll says In above 0 and Out while at least 1 can be added.
+func (e *Eventfd) Poll() wait.Events {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var ev wait.Events
+	if e.count > 0 {
+		ev |= wait.In
+	}
+	if e.count < most {
+		ev |= wait.Out
+	}
+	return ev
+}
+
+// Queue is where changes of the count are told.
+func (e *Eventfd) Queue() *wait.Queue { return &e.queue }
+
+// Release does nothing: a counter is memory.
+func (e *Eventfd) Release() {}
