@@ -1,6 +1,10 @@
 package linux
 
-import "golang.org/x/sys/unix"
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
 
 // FD is a descriptor number as a guest passes it: in a signature it says so.
 // AtFDCWD is the one negative value with a meaning.
@@ -75,6 +79,15 @@ type OpenHow struct {
 
 // SizeofOpenHow is OPEN_HOW_SIZE_VER0.
 const SizeofOpenHow = 24
+
+// ReadOpenHow reads one from b, of SizeofOpenHow bytes at least.
+func ReadOpenHow(b []byte) OpenHow {
+	le := binary.LittleEndian
+	return OpenHow{le.Uint64(b), le.Uint64(b[8:]), le.Uint64(b[16:])}
+}
+
+// PageSize is the size of a page of memory in bytes.
+const PageSize = 4096
 
 // The bits of OpenHow.Resolve.
 const (
