@@ -67,6 +67,12 @@ type Mapper interface {
 	MapFD(ctx Context, shared, write bool) (fd int, off int64, err error)
 }
 
+// AnonymousMapper is an object whose mapping is anonymous memory, private or
+// shared: /dev/zero. It needs no descriptor.
+type AnonymousMapper interface {
+	MapAnonymous()
+}
+
 // Attrer is an open object that knows its attributes better than its Node, or
 // has no Node.
 type Attrer interface {
