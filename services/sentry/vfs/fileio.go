@@ -1,0 +1,386 @@
+package vfs
+
+import (
+	"math"
+	"time"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/wait"
+)
+
+// Read is read(2). A stream with nothing to read blocks unless O_NONBLOCK.
+func (f *File) Read(ctx Context, p []byte) (int, error) {
+	if !f.Readable() {
+		return 0, linux.EBADF
+	}
+	if f.readerAt != nil {
+		f.position.Lock()
+		n, err := f.readerAt.ReadAt(ctx, p, f.position.at)
+		if n > 0 {
+			f.position.at += int64(n)
+		}
+		f.position.Unlock()
+		return n, err
+	}
+	if f.reader == nil {
+		return 0, f.cannot()
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := f.reader.ReadStream(ctx, p)
+	if err != linux.EAGAIN || f.Flags()&linux.O_NONBLOCK != 0 || f.Queue() == nil {
+		return n, err
+	}
+	err = wait.Until(ctx, f.Queue(), wait.Readable, time.Time{}, func() (bool, error) {
+		n, err = f.reader.ReadStream(ctx, p)
+		return err != linux.EAGAIN, err
+	})
+	return n, err
+}
+
+// cannot is the error of reading or writing what has no such power.
+func (f *File) cannot() error {
+	if f.path.Dentry.IsDir() {
+		return linux.EISDIR
+	}
+	return linux.EINVAL
+}
+
+// Pread is pread(2): ESPIPE for a stream, EINVAL for a negative offset.
+func (f *File) Pread(ctx Context, p []byte, off int64) (int, error) {
+	switch {
+	case off < 0:
+		return 0, linux.EINVAL
+	case f.isPath():
+		return 0, linux.EBADF
+	case f.readerAt == nil && f.reader != nil:
+		return 0, linux.ESPIPE
+	case !f.Readable():
+		return 0, linux.EBADF
+	case f.readerAt == nil:
+		return 0, f.cannot()
+	}
+	return f.readerAt.ReadAt(ctx, p, off)
+}
+
+// Write is write(2). A stream that is full blocks until all is written, unless
+// O_NONBLOCK; a short count comes back when a signal or an error ends it.
+func (f *File) Write(ctx Context, p []byte) (int, error) {
+	if !f.Writable() {
+		return 0, linux.EBADF
+	}
+	if f.writerAt != nil {
+		f.position.Lock()
+		defer f.position.Unlock()
+		off := f.position.at
+		if f.Flags()&linux.O_APPEND != 0 {
+			off = AppendOffset
+		}
+		n, end, err := f.writeAt(ctx, p, off)
+		if n > 0 {
+			f.position.at = end
+		}
+		return n, err
+	}
+	if f.writer == nil {
+		return 0, f.cannot()
+	}
+	return f.writeStream(ctx, p)
+}
+
+func (f *File) writeStream(ctx Context, p []byte) (int, error) {
+	total, err := f.writer.WriteStream(ctx, p)
+	if err != nil && err != linux.EAGAIN || total == len(p) || f.Flags()&linux.O_NONBLOCK != 0 || f.Queue() == nil {
+		if total > 0 {
+			err = nil
+		}
+		return total, err
+	}
+	err = wait.Until(ctx, f.Queue(), wait.Writable, time.Time{}, func() (bool, error) {
+		n, err := f.writer.WriteStream(ctx, p[total:])
+		total += n
+		if err == linux.EAGAIN {
+			return false, nil
+		}
+		return err != nil || total == len(p), err
+	})
+	if total > 0 {
+		err = nil
+	}
+	return total, err
+}
+
+// Pwrite is pwrite(2). O_APPEND wins over the offset, as Linux has it.
+func (f *File) Pwrite(ctx Context, p []byte, off int64) (int, error) {
+	switch {
+	case off < 0:
+		return 0, linux.EINVAL
+	case f.isPath():
+		return 0, linux.EBADF
+	case f.writerAt == nil && f.writer != nil:
+		return 0, linux.ESPIPE
+	case !f.Writable():
+		return 0, linux.EBADF
+	case f.writerAt == nil:
+		return 0, f.cannot()
+	}
+	if f.Flags()&linux.O_APPEND != 0 {
+		off = AppendOffset
+	}
+	n, _, err := f.writeAt(ctx, p, off)
+	return n, err
+}
+
+// writeAt writes within RLIMIT_FSIZE (EFBIG) and clears set-id bits.
+func (f *File) writeAt(ctx Context, p []byte, off int64) (int, int64, error) {
+	if len(p) == 0 {
+		return 0, 0, nil
+	}
+	p, err := f.withinLimit(ctx, p, off)
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := f.clearPrivs(ctx); err != nil {
+		return 0, 0, err
+	}
+	n, end, err := f.writerAt.WriteAt(ctx, p, off)
+	if n > 0 {
+		err = nil
+		notify(EventModify, nil, "", f.path.Node())
+	}
+	return n, end, err
+}
+
+func (f *File) withinLimit(ctx Context, p []byte, off int64) ([]byte, error) {
+	limit := ctx.FileSizeLimit()
+	if limit > math.MaxInt64 {
+		limit = math.MaxInt64
+		if off <= math.MaxInt64-int64(len(p)) {
+			return p, nil
+		}
+	}
+	a, err := f.Attr(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if a.Mode&linux.S_IFMT != linux.S_IFREG {
+		return p, nil
+	}
+	if off == AppendOffset {
+		off = a.Size
+	}
+	if uint64(off) >= limit {
+		return nil, linux.EFBIG
+	}
+	if left := limit - uint64(off); uint64(len(p)) > left {
+		p = p[:left]
+	}
+	return p, nil
+}
+
+// clearPrivs takes set-id bits from a file that is written to by somebody
+// without CAP_FSETID: inode(7).
+func (f *File) clearPrivs(ctx Context) error {
+	if ctx.Creds().Has(linux.CAP_FSETID) {
+		return nil
+	}
+	a, err := f.path.Node().Attr(ctx)
+	if err != nil {
+		return err
+	}
+	var s SetAttr
+	if dropPrivs(ctx, &a, &s); s.Mask == 0 {
+		return nil
+	}
+	return f.path.Node().SetAttr(ctx, s)
+}
+
+// Seek is lseek(2).
+func (f *File) Seek(ctx Context, off int64, whence int) (int64, error) {
+	if f.isPath() {
+		return 0, linux.EBADF
+	}
+	f.position.Lock()
+	defer f.position.Unlock()
+	at, err := f.seek(ctx, off, whence)
+	if err == nil {
+		f.position.at = at
+	}
+	return at, err
+}
+
+func (f *File) seek(ctx Context, off int64, whence int) (int64, error) {
+	if whence < linux.SEEK_SET || whence > linux.SEEK_HOLE {
+		return 0, linux.EINVAL
+	}
+	at := f.position.at
+	if s, ok := f.impl.(Seeker); ok {
+		return s.Seek(ctx, at, off, whence)
+	}
+	isDir := f.path.Dentry.IsDir()
+	if f.readerAt == nil && f.writerAt == nil && !isDir {
+		return 0, linux.ESPIPE
+	}
+	switch whence {
+	case linux.SEEK_SET:
+		at = 0
+	case linux.SEEK_CUR:
+	default:
+		if isDir {
+			return 0, linux.EINVAL
+		}
+		a, err := f.Attr(ctx)
+		if err != nil {
+			return 0, err
+		}
+		at = a.Size
+		if whence != linux.SEEK_END {
+			if off < 0 || off >= a.Size {
+				return 0, linux.ENXIO
+			}
+			if whence == linux.SEEK_DATA {
+				at = off
+			}
+			off = 0
+		}
+	}
+	if off > 0 && at > math.MaxInt64-off {
+		return 0, linux.EOVERFLOW
+	}
+	if at+off < 0 {
+		return 0, linux.EINVAL
+	}
+	return at + off, nil
+}
+
+// Truncate is ftruncate(2): EINVAL unless it is a regular file open for writing.
+func (f *File) Truncate(ctx Context, size int64) error {
+	switch {
+	case size < 0:
+		return linux.EINVAL
+	case f.isPath():
+		return linux.EBADF
+	case !f.Writable():
+		return linux.EINVAL
+	}
+	a, err := f.Attr(ctx)
+	if err != nil {
+		return err
+	}
+	if a.Mode&linux.S_IFMT != linux.S_IFREG {
+		return linux.EINVAL
+	}
+	if size > a.Size && uint64(size) > ctx.FileSizeLimit() {
+		return linux.EFBIG
+	}
+	if err := f.clearPrivs(ctx); err != nil {
+		return err
+	}
+	if t, ok := f.impl.(Truncater); ok {
+		err = t.Truncate(ctx, size)
+	} else {
+		err = f.path.Node().SetAttr(ctx, SetAttr{Mask: SetSize, Size: size})
+	}
+	if err == nil {
+		notify(EventModify, nil, "", f.path.Node())
+	}
+	return err
+}
+
+// Allocate is fallocate(2).
+func (f *File) Allocate(ctx Context, mode uint32, off, length int64) error {
+	const known = linux.FALLOC_FL_KEEP_SIZE | linux.FALLOC_FL_PUNCH_HOLE | linux.FALLOC_FL_ZERO_RANGE |
+		linux.FALLOC_FL_COLLAPSE_RANGE | linux.FALLOC_FL_INSERT_RANGE | linux.FALLOC_FL_UNSHARE_RANGE
+	switch {
+	case f.isPath():
+		return linux.EBADF
+	case off < 0 || length <= 0:
+		return linux.EINVAL
+	case mode&^known != 0,
+		mode&linux.FALLOC_FL_PUNCH_HOLE != 0 && mode&linux.FALLOC_FL_KEEP_SIZE == 0,
+		mode&linux.FALLOC_FL_PUNCH_HOLE != 0 && mode&linux.FALLOC_FL_ZERO_RANGE != 0:
+		return linux.EOPNOTSUPP
+	case !f.Writable():
+		return linux.EBADF
+	case f.path.Dentry.IsDir():
+		return linux.EISDIR
+	}
+	a, err := f.Attr(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case a.Mode&linux.S_IFMT == linux.S_IFIFO:
+		return linux.ESPIPE
+	case a.Mode&linux.S_IFMT != linux.S_IFREG:
+		return linux.ENODEV
+	case off > math.MaxInt64-length:
+		return linux.EFBIG
+	case mode&linux.FALLOC_FL_KEEP_SIZE == 0 && off+length > a.Size && uint64(off+length) > ctx.FileSizeLimit():
+		return linux.EFBIG
+	}
+	al, ok := f.impl.(Allocater)
+	if !ok {
+		return linux.EOPNOTSUPP
+	}
+	return al.Allocate(ctx, mode, off, length)
+}
+
+// ReadDir emits the entries from the position on, which follows, until emit says
+// false: getdents64(2). ENOTDIR if it is no directory.
+func (f *File) ReadDir(ctx Context, emit func(DirEntry) bool) error {
+	d := f.path.Dentry
+	switch {
+	case f.isPath():
+		return linux.EBADF
+	case !d.IsDir():
+		return linux.ENOTDIR
+	}
+	lister, ok := f.impl.(DirLister)
+	if !ok {
+		if lister, ok = d.node.(DirLister); !ok {
+			return linux.ENOTDIR
+		}
+	}
+	if d.gone.Load() {
+		return linux.ENOENT
+	}
+	f.position.Lock()
+	defer f.position.Unlock()
+	if f.position.at < 2 {
+		if more, err := f.dots(ctx, emit); err != nil || !more {
+			return err
+		}
+	}
+	return lister.List(ctx, f.position.at-2, func(e DirEntry) bool {
+		e.Next += 2
+		if !emit(e) {
+			return false
+		}
+		f.position.at = e.Next
+		return true
+	})
+}
+
+// dots emits "." and "..".
+func (f *File) dots(ctx Context, emit func(DirEntry) bool) (more bool, err error) {
+	up := walk{ctx: ctx, cur: f.path}
+	if err := up.up(); err != nil {
+		return false, err
+	}
+	for i, p := range [...]Path{f.path, up.cur} {
+		if f.position.at > int64(i) {
+			continue
+		}
+		a, err := p.Node().Attr(ctx)
+		if err != nil {
+			return false, err
+		}
+		if !emit(DirEntry{Name: "..."[:i+1], Ino: a.Ino, Type: linux.DT_DIR, Next: int64(i + 1)}) {
+			return false, nil
+		}
+		f.position.at = int64(i + 1)
+	}
+	return true, nil
+}

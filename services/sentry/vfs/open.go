@@ -1,0 +1,347 @@
+package vfs
+
+import "bulkhead/proto/linux"
+
+// openRequest is an open(2) whose flags have been sorted out.
+type openRequest struct {
+	ctx     Context
+	flags   linux.OpenFlags
+	mode    uint32 // of a new file, under the umask
+	mask    uint32 // what the access mode asks of an existing one
+	follow  bool
+	created bool
+}
+
+// Open resolves a path and opens what is there: open(2), openat2(2). mode is for
+// a new file and goes under the umask here. how has the flags of the walk;
+// O_NOFOLLOW and O_DIRECTORY come from flags.
+func Open(ctx Context, root, start Path, name string, flags linux.OpenFlags, mode, umask uint32, how WalkFlags) (*File, error) {
+	r, err := newOpenRequest(ctx, flags, mode&^umask)
+	if err != nil {
+		return nil, err
+	}
+	if !r.follow {
+		how |= NoFollow
+	}
+	var f *File
+	for try := 0; ; try++ {
+		r.created = false
+		if r.flags&linux.O_CREAT != 0 {
+			f, err = r.create(root, start, name, how)
+		} else {
+			f, err = r.existing(root, start, name, how)
+		}
+		// ESTALE: the file went away between its lookup and its opening.
+		if err != linux.ESTALE || try == 3 {
+			return f, err
+		}
+	}
+}
+
+func newOpenRequest(ctx Context, flags linux.OpenFlags, mode uint32) (*openRequest, error) {
+	if flags&linux.O_PATH != 0 {
+		flags &= linux.OpenPathValid
+	}
+	if flags&linux.O_TMPFILE_BIT != 0 {
+		if flags&linux.O_TMPFILE != linux.O_TMPFILE || !flags.Write() || flags&linux.O_CREAT != 0 {
+			return nil, linux.EINVAL
+		}
+	}
+	if flags&(linux.O_CREAT|linux.O_DIRECTORY) == linux.O_CREAT|linux.O_DIRECTORY {
+		return nil, linux.EINVAL
+	}
+	r := &openRequest{ctx: ctx, flags: flags &^ linux.O_CLOEXEC, mode: mode & linux.S_IALL}
+	r.follow = flags&linux.O_NOFOLLOW == 0 && flags&(linux.O_CREAT|linux.O_EXCL) != linux.O_CREAT|linux.O_EXCL
+	if flags.Read() {
+		r.mask |= MayRead
+	}
+	if flags.Write() || flags&(linux.O_TRUNC|linux.O_PATH) == linux.O_TRUNC {
+		r.mask |= MayWrite
+	}
+	return r, nil
+}
+
+// OpenPath opens what is at p without a walk, with open(2)'s checks: the script
+// of an execve, an AT_EMPTY_PATH.
+func OpenPath(ctx Context, p Path, flags linux.OpenFlags) (*File, error) {
+	r, err := newOpenRequest(ctx, flags&^(linux.O_CREAT|linux.O_EXCL), 0)
+	if err != nil {
+		return nil, err
+	}
+	return r.open(p)
+}
+
+func (r *openRequest) existing(root, start Path, name string, how WalkFlags) (*File, error) {
+	if r.flags&linux.O_DIRECTORY != 0 {
+		how |= MustDirectory
+	}
+	p, err := Walk(r.ctx, root, start, name, how)
+	if err != nil {
+		return nil, err
+	}
+	if r.flags&linux.O_TMPFILE_BIT != 0 {
+		return r.tmpfile(p)
+	}
+	return r.open(p)
+}
+
+// create is open with O_CREAT: the last component may not be there yet.
+func (r *openRequest) create(root, start Path, name string, how WalkFlags) (*File, error) {
+	w := walk{ctx: r.ctx, root: root, cur: start, flags: how &^ Empty}
+	if _, err := w.begin(name); err != nil {
+		return nil, err
+	}
+	for {
+		last, err := w.parent()
+		if err != nil {
+			return nil, err
+		}
+		if last == "" || last == "." || last == ".." || w.slash {
+			return nil, linux.EISDIR
+		}
+		dir := w.cur
+		c, f, err := r.lookupOrCreate(dir, last)
+		if err != nil || f != nil {
+			return f, err
+		}
+		if r.flags&linux.O_EXCL != 0 {
+			return nil, linux.EEXIST
+		}
+		if err := w.step(c, how&NoFollow == 0); err != nil {
+			return nil, err
+		}
+		if w.rest == "" { // no symlink whose text is still to be walked
+			return r.open(w.cur)
+		}
+	}
+}
+
+// lookupOrCreate gives the Dentry of an existing name, or the open file of a new
+// one.
+func (r *openRequest) lookupOrCreate(dir Path, name string) (*Dentry, *File, error) {
+	d := dir.Dentry
+	if len(name) > linux.NAME_MAX {
+		return nil, nil, linux.ENAMETOOLONG
+	}
+	if d.dir.revalidator == nil {
+		if c := d.cached(name); c != nil && c.node != nil {
+			return c, nil, nil
+		}
+	}
+	d.dir.changes.Lock()
+	c, impl, err := r.createLocked(dir, name)
+	d.dir.changes.Unlock()
+	if err != nil || !r.created {
+		return c, nil, err
+	}
+	notify(EventCreate, d, name, c.node)
+	p := Path{dir.Mount, c}
+	if impl == nil {
+		if impl, err = r.implOf(p, linux.S_IFREG, 0); err != nil {
+			return nil, nil, err
+		}
+	}
+	return c, NewFile(impl, p, r.flags), nil
+}
+
+func (r *openRequest) createLocked(dir Path, name string) (*Dentry, Impl, error) {
+	d := dir.Dentry
+	c, err := d.lookupLocked(r.ctx, name)
+	if err != nil || c.node != nil {
+		return c, nil, err
+	}
+	if err := dir.writable(); err != nil {
+		return nil, nil, err
+	}
+	creator, err := mayCreate(r.ctx, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	mode, err := r.modeIn(d)
+	if err != nil {
+		return nil, nil, err
+	}
+	var node Node
+	var impl Impl
+	if co, ok := creator.(CreateOpener); ok {
+		node, impl, err = co.CreateOpen(r.ctx, name, mode, r.flags&^(linux.O_CREAT|linux.O_EXCL|linux.O_TRUNC|linux.O_NOFOLLOW))
+	} else {
+		node, err = creator.Create(r.ctx, name, mode)
+	}
+	if err == linux.EEXIST && r.flags&linux.O_EXCL == 0 { // made behind our back
+		d.drop(c)
+		c, err = d.fetch(r.ctx, name)
+		if err == nil && c.node == nil {
+			err = linux.ESTALE
+		}
+		return c, nil, err
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	r.created = true
+	c = newDentry(d.super, d, cloneName(name), node)
+	d.put(c)
+	return c, impl, nil
+}
+
+// modeIn is the mode of a new file in d: S_ISGID is not for those outside the
+// group of a directory that passes its group on.
+func (r *openRequest) modeIn(d *Dentry) (uint32, error) {
+	return modeIn(r.ctx, d, linux.S_IFREG|r.mode)
+}
+
+func modeIn(ctx Context, d *Dentry, mode uint32) (uint32, error) {
+	if mode&(linux.S_ISGID|linux.S_IXGRP) != linux.S_ISGID|linux.S_IXGRP || ctx.Creds().Has(linux.CAP_FSETID) {
+		return mode, nil
+	}
+	a, err := d.node.Attr(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if a.Mode&linux.S_ISGID != 0 && !ctx.Creds().InGroup(a.GID) {
+		mode &^= linux.S_ISGID
+	}
+	return mode, nil
+}
+
+// tmpfile is open with O_TMPFILE in the directory at p.
+func (r *openRequest) tmpfile(p Path) (*File, error) {
+	d := p.Dentry
+	if !d.IsDir() {
+		return nil, linux.ENOTDIR
+	}
+	if err := p.writable(); err != nil {
+		return nil, err
+	}
+	if err := permit(r.ctx, d.node, MayWrite|MayExec); err != nil {
+		return nil, err
+	}
+	m, ok := d.node.(TmpfileMaker)
+	if !ok {
+		return nil, linux.EOPNOTSUPP
+	}
+	mode, err := r.modeIn(d)
+	if err != nil {
+		return nil, err
+	}
+	node, err := m.Tmpfile(r.ctx, mode)
+	if err != nil {
+		return nil, err
+	}
+	a, err := node.Attr(r.ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := newDentry(d.super, d, "#"+decimal(a.Ino), node)
+	c.gone.Store(true)
+	c.tmpfile = r.flags&linux.O_EXCL == 0
+	r.flags &^= linux.O_EXCL | linux.O_TRUNC
+	impl, err := r.implOf(Path{p.Mount, c}, linux.S_IFREG, 0)
+	if err != nil {
+		return nil, err
+	}
+	return NewFile(impl, Path{p.Mount, c}, r.flags&^linux.O_TMPFILE_BIT), nil
+}
+
+func decimal(n uint64) string {
+	var b [20]byte
+	i := len(b)
+	for {
+		i--
+		b[i] = byte('0' + n%10)
+		if n /= 10; n == 0 {
+			return string(b[i:])
+		}
+	}
+}
+
+// open opens the existing object at p.
+func (r *openRequest) open(p Path) (*File, error) {
+	if r.flags&linux.O_DIRECTORY != 0 && !p.Dentry.IsDir() {
+		return nil, linux.ENOTDIR
+	}
+	if p.Dentry.link != nil && r.flags&linux.O_PATH == 0 {
+		return nil, linux.ELOOP
+	}
+	if r.flags&linux.O_PATH != 0 {
+		return NewFile(pathOnly{}, p, r.flags), nil
+	}
+	if p.Dentry.IsDir() && (r.mask&MayWrite != 0 || r.flags&linux.O_CREAT != 0) {
+		return nil, linux.EISDIR
+	}
+	a, err := p.Node().Attr(r.ctx)
+	if err != nil {
+		return nil, err
+	}
+	kind := a.Mode & linux.S_IFMT
+	if err := r.check(p, &a, kind); err != nil {
+		return nil, err
+	}
+	if r.flags&linux.O_TRUNC != 0 && kind == linux.S_IFREG {
+		s := SetAttr{Mask: SetSize}
+		dropPrivs(r.ctx, &a, &s)
+		if err := p.Node().SetAttr(r.ctx, s); err != nil {
+			return nil, err
+		}
+		notify(EventModify, nil, "", p.Node())
+	}
+	impl, err := r.implOf(p, kind, a.Rdev)
+	if err != nil {
+		return nil, err
+	}
+	return NewFile(impl, p, r.flags), nil
+}
+
+// check is may_open: whether somebody may open an object of that kind so.
+func (r *openRequest) check(p Path, a *Attr, kind uint32) error {
+	if (kind == linux.S_IFCHR || kind == linux.S_IFBLK) && p.Mount.has(MountNoDev) {
+		return linux.EACCES
+	}
+	if pm, ok := p.Node().(Permitter); ok {
+		if err := pm.Permit(r.ctx, r.mask); err != nil {
+			return err
+		}
+	} else if err := CheckMode(r.ctx.Creds(), a, r.mask); err != nil {
+		return err
+	}
+	if r.flags&linux.O_NOATIME != 0 && !owns(r.ctx.Creds(), a) {
+		return linux.EPERM
+	}
+	if r.mask&MayWrite != 0 && kind == linux.S_IFREG {
+		return p.writable()
+	}
+	return nil
+}
+
+// implOf makes what stands behind the File.
+func (r *openRequest) implOf(p Path, kind uint32, rdev uint64) (Impl, error) {
+	flags := r.flags &^ (linux.O_CREAT | linux.O_EXCL | linux.O_TRUNC | linux.O_NOFOLLOW | linux.O_DIRECTORY)
+	node := p.Node()
+	switch kind {
+	case linux.S_IFSOCK:
+		return nil, linux.ENXIO
+	case linux.S_IFIFO:
+		if FifoOpener == nil {
+			return nil, linux.ENXIO
+		}
+		return FifoOpener(r.ctx, node, flags)
+	case linux.S_IFCHR:
+		return openDevice(r.ctx, node, rdev, flags)
+	}
+	if o, ok := node.(Opener); ok {
+		return o.Open(r.ctx, flags)
+	}
+	if _, ok := node.(DirLister); ok {
+		return pathOnly{}, nil
+	}
+	if p.Dentry.IsDir() {
+		return nil, linux.EACCES
+	}
+	return nil, linux.ENXIO
+}
+
+// pathOnly is what stands behind an O_PATH file, or a directory that vfs lists.
+type pathOnly struct{}
+
+func (pathOnly) Release() {}
