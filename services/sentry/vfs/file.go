@@ -16,6 +16,7 @@ type File struct {
 	refs  atomic.Int64
 	flags atomic.Uint32
 	flock atomic.Bool // has, or had, a lock by flock or F_OFD_SETLK
+	watchers
 
 	// The powers of impl that reading and writing use.
 	readerAt ReaderAt
@@ -80,6 +81,7 @@ func (f *File) DecRef(ctx Context) {
 	if f.refs.Add(-1) != 0 {
 		return
 	}
+	f.watchers.gone(f)
 	if f.flock.Load() {
 		releaseFileLocks(f)
 	}
