@@ -47,11 +47,35 @@ func (t *fifoTable) drop(n vfs.Node, p *Pipe) {
 	}
 }
 
+func init() { vfs.FifoOpener = OpenFIFO }
+
 // OpenFIFO opens the FIFO n: fifo(7). O_RDONLY and O_WRONLY wait for the other
 // side; with O_NONBLOCK the first succeeds at once and the second gives ENXIO if
 // nobody reads. O_RDWR never waits. ERESTARTSYS when a signal came first.
 func OpenFIFO(ctx vfs.Context, n vfs.Node, flags linux.OpenFlags) (vfs.Impl, error) {
 	p := fifos.get(n, ctx.Creds())
+	e, err := p.open(ctx, n, flags)
+	if err != nil {
+		fifos.drop(n, p)
+		return nil, err
+	}
+	return e, nil
+}
+
+// Reopen makes a further end of the pipe, as open(2) of /proc/PID/fd/N does.
+func (e *End) Reopen(ctx vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {
+	if e.fifo != nil {
+		return OpenFIFO(ctx, e.fifo, flags)
+	}
+	f, err := e.pipe.open(ctx, nil, flags)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// open makes a further end. It takes over a use of the FIFO n, if it succeeds.
+func (p *Pipe) open(ctx vfs.Context, n vfs.Node, flags linux.OpenFlags) (*End, error) {
 	e := &End{pipe: p, fifo: n}
 	e.packet.Store(flags.Has(linux.O_DIRECT))
 	switch flags & linux.O_ACCMODE {
@@ -62,17 +86,15 @@ func OpenFIFO(ctx vfs.Context, n vfs.Node, flags linux.OpenFlags) (vfs.Impl, err
 	case linux.O_RDWR:
 		e.read, e.write = true, true
 	default:
-		fifos.drop(n, p)
 		return nil, linux.EINVAL
 	}
 	met, err := e.join(flags.Has(linux.O_NONBLOCK))
 	if err != nil {
-		fifos.drop(n, p)
 		return nil, err
 	}
 	p.queue.Notify(wait.In | wait.Out)
 	if err := wait.Until(ctx, &p.queue, wait.In|wait.Out, time.Time{}, met); err != nil {
-		e.Release()
+		e.leave()
 		return nil, err
 	}
 	return e, nil

@@ -85,3 +85,24 @@ func TestOpenFIFO_interrupted(t *testing.T) {
 		t.Error("left behind")
 	}
 }
+
+func TestReopen(t *testing.T) {
+	r, w := NewEnds(nil, 0)
+	impl, err := r.Reopen(kernel, linux.O_RDONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := impl.(*End)
+	r.Release()
+	write(t, w, 3, 3, nil)
+	read(t, again, 3, 3, nil)
+	w.Release()
+	read(t, again, 3, 0, nil)
+	if _, err := again.Reopen(kernel, linux.O_WRONLY|linux.O_NONBLOCK); err != nil {
+		t.Error(err)
+	}
+	again.Release()
+	if _, err := again.Reopen(kernel, linux.O_WRONLY|linux.O_NONBLOCK); err != linux.ENXIO {
+		t.Error(err)
+	}
+}

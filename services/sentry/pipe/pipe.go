@@ -163,6 +163,14 @@ func (e *End) Queue() *wait.Queue { return &e.pipe.queue }
 
 // Release closes the end.
 func (e *End) Release() {
+	e.leave()
+	if e.fifo != nil {
+		fifos.drop(e.fifo, e.pipe)
+	}
+}
+
+// leave counts the end out.
+func (e *End) leave() {
 	p := e.pipe
 	p.mu.Lock()
 	if e.read {
@@ -176,9 +184,6 @@ func (e *End) Release() {
 	}
 	p.mu.Unlock()
 	p.queue.Notify(wait.In | wait.Out | wait.Err | wait.Hup)
-	if e.fifo != nil {
-		fifos.drop(e.fifo, p)
-	}
 }
 
 // FileAttr is fstat(2). A FIFO's attributes are those of its node.

@@ -25,6 +25,10 @@ type File struct {
 	writer   StreamWriter
 	poller   Poller
 
+	// streams says that Read and Write use the stream powers although impl has
+	// positions too, records that a short write is whole: Streamer, Recorder.
+	streams, records bool
+
 	// position is held for the whole of a read or write that moves it, so that
 	// those of several threads do not overlap: read(2), POSIX.1-2008 2.9.7.
 	position struct {
@@ -48,6 +52,8 @@ func NewFile(impl Impl, p Path, flags linux.OpenFlags) *File {
 		f.reader, _ = impl.(StreamReader)
 		f.writer, _ = impl.(StreamWriter)
 		f.poller, _ = impl.(Poller)
+		_, f.streams = impl.(Streamer)
+		_, f.records = impl.(Recorder)
 	}
 	p.Mount.hold()
 	notify(EventOpen, nil, "", p.Node())
@@ -85,6 +91,7 @@ func (f *File) DecRef(ctx Context) {
 	if f.flock.Load() {
 		releaseFileLocks(f)
 	}
+	f.watchers.gone(f)
 	f.impl.Release()
 	f.path.Mount.drop()
 }

@@ -13,7 +13,7 @@ func (f *File) Read(ctx Context, p []byte) (int, error) {
 	if !f.Readable() {
 		return 0, linux.EBADF
 	}
-	if f.readerAt != nil {
+	if f.readerAt != nil && !f.streams {
 		f.position.Lock()
 		n, err := f.readerAt.ReadAt(ctx, p, f.position.at)
 		if n > 0 {
@@ -70,7 +70,7 @@ func (f *File) Write(ctx Context, p []byte) (int, error) {
 	if !f.Writable() {
 		return 0, linux.EBADF
 	}
-	if f.writerAt != nil {
+	if f.writerAt != nil && !f.streams {
 		f.position.Lock()
 		defer f.position.Unlock()
 		off := f.position.at
@@ -91,7 +91,7 @@ func (f *File) Write(ctx Context, p []byte) (int, error) {
 
 func (f *File) writeStream(ctx Context, p []byte) (int, error) {
 	total, err := f.writer.WriteStream(ctx, p)
-	if err != nil && err != linux.EAGAIN || total == len(p) || f.Flags()&linux.O_NONBLOCK != 0 || f.Queue() == nil {
+	if err != nil && err != linux.EAGAIN || total == len(p) || total > 0 && f.records || f.Flags()&linux.O_NONBLOCK != 0 || f.Queue() == nil {
 		if total > 0 {
 			err = nil
 		}
@@ -103,7 +103,7 @@ func (f *File) writeStream(ctx Context, p []byte) (int, error) {
 		if err == linux.EAGAIN {
 			return false, nil
 		}
-		return err != nil || total == len(p), err
+		return err != nil || total == len(p) || f.records, err
 	})
 	if total > 0 {
 		err = nil

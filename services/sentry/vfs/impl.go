@@ -39,6 +39,22 @@ type WriterAt interface {
 	WriteAt(ctx Context, p []byte, off int64) (n int, end int64, err error)
 }
 
+// Streamer is an object with positions whose read(2) and write(2) nevertheless go
+// by the stream powers, because the position is not File's own: a host file that
+// others have open too. Seeker tells and moves it.
+type Streamer interface {
+	StreamReader
+	StreamWriter
+	Streams()
+}
+
+// Recorder is a StreamWriter that takes one record a write: a short count is
+// final. An eventfd takes 8 bytes of however many.
+type Recorder interface {
+	StreamWriter
+	Records()
+}
+
 // Poller is an object whose readiness changes. An object without it is always
 // readable and writable, and epoll refuses it with EPERM.
 type Poller interface {
