@@ -91,7 +91,6 @@ func (f *File) DecRef(ctx Context) {
 	if f.flock.Load() {
 		releaseFileLocks(f)
 	}
-	f.watchers.gone(f)
 	f.impl.Release()
 	f.path.Mount.drop()
 }
