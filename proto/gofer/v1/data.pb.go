@@ -1011,7 +1011,8 @@ func (x *Step) GetSymlink() []byte {
 	return nil
 }
 
-// StatRequest. Answer: attr.
+// StatRequest. Answer: attr. ENOTDIR if the target is to be bound and is no
+// directory.
 type StatRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Target        *Target                `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
