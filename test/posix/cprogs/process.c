@@ -1,5 +1,10 @@
 #include "cprogs.h"
 
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
 static void fork_exit(void)
 {
 	for (int code = 0; code < 300; code += 51) {
@@ -240,8 +245,6 @@ static void orphans(void)
 	err("no more", wait(&ws));
 }
 
-static void on_signal(int sig) { (void)sig; }
-
 static void exec_state(void)
 {
 	/* What survives exec: pid, cwd, ignored signals; not handlers. */
@@ -357,13 +360,16 @@ static void clone_flags(void)
 	waitpid(p, 0, 0);
 	char cwd[4096];
 	say("the child moved us: %d", getcwd(cwd, sizeof cwd) && strcmp(strrchr(cwd, '/'), "/sub") == 0);
+	signal(SIGUSR1, on_signal);
 	p = syscall(SYS_clone, SIGUSR1, 0, 0, 0, 0);
 	if (p == 0)
 		_exit(4);
 	int ws;
 	err("an exit signal other than SIGCHLD needs __WALL", waitpid(p, &ws, 0));
-	signal(SIGUSR1, SIG_IGN);
-	say("with it: %d", waitpid(p, &ws, __WALL) == p);
+	pid_t got;
+	while ((got = waitpid(p, &ws, __WALL)) == -1 && errno == EINTR)
+		;
+	say("with it: %d", got == p);
 	pid_t tid = -1;
 	p = syscall(SYS_clone, CLONE_CHILD_SETTID | CLONE_PARENT_SETTID | SIGCHLD, 0, &tid, &tid, 0);
 	if (p == 0)

@@ -317,8 +317,8 @@ func goExec(t *T) {
 	}
 	os.WriteFile("script", []byte("#!/bin/echo interpreted by\n"), 0o755)
 	pid, err := forkExec([]string{"./script", "arg"})
-	t.Err("script", err)
 	unix.Wait4(pid, nil, 0, nil)
+	t.Err("script", err)
 	os.WriteFile("bad", []byte("#!/nonexistent\n"), 0o755)
 	_, err = forkExec([]string{"./bad"})
 	t.Err("missing interpreter", err)

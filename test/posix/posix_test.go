@@ -1,0 +1,227 @@
+// Package posix_test holds the sandbox against Linux itself: each program runs
+// on the host first, then in the sandbox, and both must print the same and exit
+// alike.
+//
+// progs and cprogs are many small programs that print what the kernel answers;
+// cases/*.sh are shell scripts that use real ones. testdata/differs names what
+// is known to differ, with the reason: a line too many fails the test as well.
+package posix_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"bulkhead/test/sandboxtest"
+)
+
+func TestMain(m *testing.M) { sandboxtest.Main(m) }
+
+// environment is what programs run with, in both places.
+var environment = []string{
+	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+	"HOME=/root", "LANG=C", "LC_ALL=C", "TZ=UTC", "TERM=dumb",
+}
+
+// aboutFiles says which programs ask a file system, and so run once on each.
+var aboutFiles = regexp.MustCompile(`^(file|names|open|fd|lock|pipe\.fifo|unix\.stream|memory\.(files|shared)|poll\.inotify)`)
+
+func TestProgs(t *testing.T) {
+	compareAll(t, sandboxtest.GoProgram(t, "./test/posix/progs"))
+}
+
+func TestCPrograms(t *testing.T) {
+	compareAll(t, sandboxtest.CProgram(t, "test/posix/cprogs"))
+}
+
+// compareAll compares every program of a program of many.
+func compareAll(t *testing.T, path string) {
+	sandboxtest.Bin(t)
+	list := sandboxtest.Command{Args: []string{path, "list"}}.Run()
+	if list.Code != 0 {
+		t.Fatalf("list: %+v", list)
+	}
+	differs := knownDifferences(t)
+	for name := range strings.FieldsSeq(list.Output) {
+		c := sandboxtest.Command{Args: []string{path, name}, Env: environment, Dir: "/", Timeout: 40 * time.Second}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			host := c
+			host.Env = append(host.Env[:len(host.Env):len(host.Env)], "SCRATCH=/tmp")
+			want := host.Run()
+			where := []string{"/tmp"} // the sandbox's tmpfs
+			if aboutFiles.MatchString(name) {
+				where = append(where, "/var/tmp") // the overlay over the host's root
+			}
+			for _, scratch := range where {
+				guest := c
+				guest.Env = append(guest.Env[:len(guest.Env):len(guest.Env)], "SCRATCH="+scratch)
+				key := name
+				if scratch != "/tmp" {
+					key += "@overlay"
+				}
+				check(t, differs[key], want, guest.InSandbox(t).Run())
+			}
+		})
+	}
+}
+
+// Cases are shell scripts. A first line "# shell: NAME ARG..." names the shell,
+// which is /bin/sh otherwise; "# needs: PROGRAM..." skips a case where one of
+// the programs is not installed.
+func TestCases(t *testing.T) {
+	sandboxtest.Bin(t)
+	scripts, err := filepath.Glob("cases/*.sh")
+	if err != nil || len(scripts) == 0 {
+		t.Fatal("no cases", err)
+	}
+	dir := sandboxtest.VisibleDir(t)
+	differs := knownDifferences(t)
+	for _, script := range scripts {
+		name := strings.TrimSuffix(filepath.Base(script), ".sh")
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, filepath.Base(script))
+		if err := os.WriteFile(path, text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, p := range strings.Fields(header(text, "needs")) {
+				if !sandboxtest.Installed(p) {
+					t.Skipf("%s is not installed", p)
+				}
+			}
+			shell := strings.Fields(header(text, "shell"))
+			if len(shell) == 0 {
+				shell = []string{"/bin/sh"}
+			}
+			c := sandboxtest.Command{Args: append(shell, path), Env: environment, Dir: "/", Timeout: 2 * time.Minute}
+			check(t, differs[name], c.Run(), c.InSandbox(t).Run())
+		})
+	}
+}
+
+// header is the rest of a script's line "# key: ...".
+func header(text []byte, key string) string {
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "# "+key+":"); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return ""
+}
+
+// check fails the test if the two results differ and no reason is known for it,
+// or if they agree in spite of one.
+func check(t *testing.T, reason string, host, guest sandboxtest.Result) {
+	t.Helper()
+	if host.Code == -1 {
+		t.Fatalf("took too long on the host:\n%s", host.Output)
+	}
+	host.Output, guest.Output = normalise(host.Output), normalise(guest.Output)
+	same := host == guest
+	switch {
+	case same && reason == "":
+	case same:
+		t.Errorf("agrees now: take its line out of testdata/differs (%s)", reason)
+	case reason != "":
+		t.Logf("differs, as is known (%s):\n%s", reason, difference(host, guest))
+	default:
+		t.Errorf("the sandbox differs (- host, + sandbox):\n%s", difference(host, guest))
+	}
+}
+
+// volatile is what two runs of a correct program may print differently. The
+// programs avoid it where they can; the rest is here, with its reason.
+var volatile = []struct {
+	pattern *regexp.Regexp
+	with    string
+}{
+	// Names that mktemp and os.MkdirTemp chose.
+	{regexp.MustCompile(`/(var/)?tmp/(c?progs|tmp\.)[A-Za-z0-9]+`), "DIR"},
+	// Bash's word on a job that died: "line 17: 12481 Killed".
+	{regexp.MustCompile(`line ([0-9]+): +[0-9]+ (\w)`), "line $1: PID $2"},
+	// Whatever a program times.
+	{regexp.MustCompile(`\b[0-9]+\.[0-9]+ ?(s|secs|seconds)\b`), "TIME"},
+}
+
+func normalise(s string) string {
+	for _, v := range volatile {
+		s = v.pattern.ReplaceAllString(s, v.with)
+	}
+	return s
+}
+
+// difference shows the lines that only one side has, in order, with the exit
+// statuses; "took too long" is status -1.
+func difference(host, guest sandboxtest.Result) string {
+	var out strings.Builder
+	if host.Code != guest.Code {
+		fmt.Fprintf(&out, "- exit status %d\n+ exit status %d\n", host.Code, guest.Code)
+	}
+	a, b := strings.Split(host.Output, "\n"), strings.Split(guest.Output, "\n")
+	shown := 0
+	for len(a) > 0 || len(b) > 0 {
+		if len(a) > 0 && len(b) > 0 && a[0] == b[0] {
+			a, b = a[1:], b[1:]
+			continue
+		}
+		if shown++; shown > 40 {
+			out.WriteString("  ...\n")
+			break
+		}
+		// Skip to where the two meet again, if they soon do.
+		i, j := meet(a, b)
+		for _, l := range a[:i] {
+			fmt.Fprintf(&out, "- %.300s\n", l)
+		}
+		for _, l := range b[:j] {
+			fmt.Fprintf(&out, "+ %.300s\n", l)
+		}
+		a, b = a[i:], b[j:]
+	}
+	return out.String()
+}
+
+// meet finds the nearest pair of equal lines.
+func meet(a, b []string) (i, j int) {
+	for n := 0; n < 40; n++ {
+		for i := 0; i <= n; i++ {
+			if j := n - i; i < len(a) && j < len(b) && a[i] == b[j] {
+				return i, j
+			}
+		}
+	}
+	return min(len(a), 20), min(len(b), 20)
+}
+
+// knownDifferences reads testdata/differs: a name and the reason on each line.
+func knownDifferences(t *testing.T) map[string]string {
+	t.Helper()
+	f, err := os.Open("testdata/differs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	known := map[string]string{}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, reason, ok := strings.Cut(line, " ")
+		if !ok {
+			t.Fatalf("testdata/differs: no reason given: %s", line)
+		}
+		known[name] = strings.TrimSpace(reason)
+	}
+	return known
+}
