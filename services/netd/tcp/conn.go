@@ -1,0 +1,378 @@
+package tcp
+
+import "bulkhead/services/netd/wire"
+
+// Conn is one connection. The names of the sequence variables are those of RFC
+// 9293, section 3.3.1:
+//
+//	una            nxt              una+wnd
+//	 |   in flight  |   may be sent    |
+//	 +--------------+------------------+----
+//	 0 of the SendQueue (once our SYN is acknowledged)
+//
+//	rcvNxt           rcvAdv
+//	 |   advertised    |
+//	 +-----[ooo]-------+----
+//	 end of the ReceiveQueue
+type Conn struct {
+	cfg   Config
+	state State
+	cause Cause
+
+	// Sending.
+	send     SendQueue
+	iss      Seq
+	una, nxt Seq
+	wnd      uint32 // the peer's window in bytes
+	maxWnd   uint32 // the largest it ever offered
+	wl1, wl2 Seq    // sequence and acknowledgement of the last window update
+	wndScale uint8
+	mss      int  // most payload in a segment, options counted
+	closing  bool // the user sends no more: FIN follows at finSeq
+	finSeq   Seq
+	finSent  bool
+	synDue   bool // our SYN is to be sent, or sent again
+	resetDue bool
+	lastSent Time // when data was last sent
+
+	// Receiving.
+	receive   ReceiveQueue
+	irs       Seq
+	rcvNxt    Seq
+	rcvAdv    Seq
+	rcvScale  uint8
+	ooo       []block // ascending, apart from each other
+	recent    block   // the one that changed last, for SACK's first block
+	finAt     Seq     // the peer's FIN, valid if finKnown
+	finKnown  bool
+	orphan    bool // nobody will read: the user has closed
+	lastHeard Time
+
+	// Acknowledging.
+	ackDue      bool
+	ackUnits    int // bytes since our last acknowledgement
+	quickAcks   int // so many are not delayed
+	lastAck     Seq // the last acknowledgement that we sent
+	rcvMSS      int // the largest segment seen
+	challengeAt Time
+	challenges  int
+
+	// Options in use.
+	sackOK   bool
+	tsOK     bool
+	tsRecent uint32
+	tsAge    Time
+	offerTS  bool
+
+	loss  recovery
+	cc    reno
+	rtt   estimator
+	timer timers
+
+	stats Stats
+	out   Segment
+}
+
+// Stats count what a connection did.
+type Stats struct {
+	BytesAcked, BytesReceived uint64
+	SegmentsIn, SegmentsOut   uint32
+	Retransmits               uint32
+}
+
+// Connect opens a connection actively; Poll gives its SYN.
+func Connect(cfg Config, now Time, send SendQueue, receive ReceiveQueue) *Conn {
+	c := newConn(cfg, now)
+	c.send, c.receive = send, receive
+	c.state = SynSent
+	c.synDue = true
+	c.sackOK, c.tsOK, c.offerTS = true, true, true
+	return c
+}
+
+// Accept opens a connection that syn asks for; Poll gives the answer. Its queues
+// are given by Attach before the segment that completes the handshake goes to
+// Receive.
+func Accept(cfg Config, now Time, syn *Segment) *Conn {
+	c := newConn(cfg, now)
+	c.state = SynReceived
+	c.learnSYN(now, syn)
+	c.synDue = true
+	return c
+}
+
+func newConn(cfg Config, now Time) *Conn {
+	cfg = cfg.withDefaults()
+	c := &Conn{cfg: cfg, iss: cfg.ISS, una: cfg.ISS, nxt: cfg.ISS, mss: defaultMSS, quickAcks: 8}
+	c.rcvScale = scaleFor(cfg.ReceiveBuffer)
+	c.timer = noTimers
+	c.rtt = newEstimator()
+	c.lastHeard = now
+	return c
+}
+
+// scaleFor is the least window scale with which n bytes can be announced.
+func scaleFor(n int) uint8 {
+	var s uint8
+	for s < 14 && 65535<<s < n {
+		s++
+	}
+	return s
+}
+
+// Attach gives an accepted connection its queues.
+func (c *Conn) Attach(send SendQueue, receive ReceiveQueue) {
+	c.send, c.receive = send, receive
+}
+
+// Detach takes the queues away from a connection that is Drained and Closed by
+// its user: what is left of it is the protocol's.
+func (c *Conn) Detach() { c.send, c.receive = nil, nil }
+
+// Attached says whether it has queues.
+func (c *Conn) Attached() bool { return c.send != nil }
+
+// Configure changes how c behaves from now on.
+func (c *Conn) Configure(cfg Config, now Time) {
+	cfg.ISS, cfg.TSOffset, cfg.MSS, cfg.ReceiveBuffer = c.cfg.ISS, c.cfg.TSOffset, c.cfg.MSS, c.cfg.ReceiveBuffer
+	c.cfg = cfg.withDefaults()
+	c.armKeepAlive(now)
+}
+
+// Config is how c behaves now.
+func (c *Conn) Config() Config { return c.cfg }
+
+// State is the state that c is in.
+func (c *Conn) State() State { return c.state }
+
+// Cause is why c is Closed, if it was not by agreement.
+func (c *Conn) Cause() Cause { return c.cause }
+
+// Stats are its counters.
+func (c *Conn) Stats() Stats { return c.stats }
+
+// Synchronized says whether the handshake is over and the connection not.
+func (c *Conn) Synchronized() bool {
+	return c.state != SynSent && c.state != SynReceived && c.state != Closed
+}
+
+// PeerClosed says whether the peer's FIN has arrived, with all before it.
+func (c *Conn) PeerClosed() bool {
+	switch c.state {
+	case CloseWait, LastAck, Closing, TimeWait:
+		return true
+	}
+	return false
+}
+
+// Drained says whether all that was sent, and FIN if it was asked for, is
+// acknowledged.
+func (c *Conn) Drained() bool {
+	if c.send == nil || c.state == Closed {
+		return true
+	}
+	if c.closing {
+		return c.finSent && c.una == c.finSeq+1
+	}
+	return c.una == c.nxt && c.send.Len() == 0
+}
+
+// Unsent is how many bytes wait to be sent for the first time.
+func (c *Conn) Unsent() int { return int(c.sendEnd() - c.nxt) }
+
+// CloseSend says that nothing follows what is in the send queue.
+func (c *Conn) CloseSend(now Time) {
+	if c.closing {
+		return
+	}
+	switch c.state {
+	case SynSent:
+		c.finish(None)
+		return
+	case SynReceived:
+		// FIN-WAIT-1 follows when the handshake is over.
+		c.finSeq = c.sendEnd()
+		c.closing = true
+	case Established:
+		c.finSeq = c.sendEnd()
+		c.closing = true
+		c.state = FinWait1
+	case CloseWait:
+		c.finSeq = c.sendEnd()
+		c.closing = true
+		c.state = LastAck
+	}
+}
+
+// Close says that nobody will read any more either. What the peer still sends is
+// answered with a reset.
+func (c *Conn) Close(now Time) {
+	c.orphan = true
+	c.CloseSend(now)
+	if c.state == FinWait2 {
+		c.timer.final = now + c.cfg.Linger2
+	}
+}
+
+// Abort resets the connection.
+func (c *Conn) Abort() {
+	switch c.state {
+	case Closed, TimeWait, SynSent:
+	default:
+		c.resetDue = true
+	}
+	c.finish(Aborted)
+}
+
+// Fail ends the connection without a word: its route is gone, or an ICMP error
+// said so while it was being made.
+func (c *Conn) Fail(cause Cause) { c.finish(cause) }
+
+// finish enters Closed.
+func (c *Conn) finish(cause Cause) {
+	if c.state == Closed {
+		return
+	}
+	c.state = Closed
+	c.cause = cause
+	c.timer = noTimers
+	c.ackDue, c.synDue = false, false
+}
+
+// Opened is called when the user has read: it tells the peer of the room if it
+// has become worth it.
+func (c *Conn) Opened() {
+	if c.receive == nil || !c.canReceive() {
+		return
+	}
+	if int(c.windowEdge()-c.rcvAdv) > 0 {
+		c.ackDue = true
+	}
+}
+
+// WindowLow says whether the window offered has shrunk so that the owner should
+// call Opened when the user reads.
+func (c *Conn) WindowLow() bool {
+	return c.canReceive() && int(c.rcvAdv-c.rcvNxt) < c.cfg.ReceiveBuffer*3/4
+}
+
+func (c *Conn) canReceive() bool {
+	return c.state == Established || c.state == FinWait1 || c.state == FinWait2
+}
+
+// windowEdge is the right edge of the window to announce: it never moves back,
+// and forward only by a worthwhile step (RFC 9293, section 3.8.6.2.2).
+func (c *Conn) windowEdge() Seq {
+	room := c.cfg.ReceiveBuffer
+	if c.receive != nil {
+		room = c.receive.Room()
+	}
+	edge := c.rcvNxt + Seq(room)
+	step := min(max(c.rcvMSS, c.cfg.MSS), c.cfg.ReceiveBuffer/2)
+	if int32(edge-c.rcvAdv) < int32(step) {
+		return c.rcvAdv
+	}
+	return edge
+}
+
+// window is the field to announce; it moves rcvAdv.
+func (c *Conn) window(syn bool) uint16 {
+	edge := c.windowEdge()
+	scale := c.rcvScale
+	if syn {
+		scale = 0
+	}
+	n := uint32(edge-c.rcvNxt) >> scale
+	if int32(edge-c.rcvNxt) < 0 {
+		n = 0
+	}
+	n = min(n, 65535)
+	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt+Seq(n<<scale))
+	return uint16(n)
+}
+
+// Window is the number of bytes that the peer may send.
+func (c *Conn) Window() int { return int(c.rcvAdv - c.rcvNxt) }
+
+// base is the sequence number of the send queue's first byte.
+func (c *Conn) base() Seq {
+	if c.una == c.iss {
+		return c.iss + 1
+	}
+	return c.una
+}
+
+// sendEnd is the sequence number after the last byte to be sent.
+func (c *Conn) sendEnd() Seq {
+	if c.closing {
+		return c.finSeq
+	}
+	if c.send == nil {
+		return c.nxt
+	}
+	return c.base() + Seq(c.send.Len())
+}
+
+// learnSYN takes what the peer's SYN says.
+func (c *Conn) learnSYN(now Time, s *Segment) {
+	c.irs = s.Seq
+	c.rcvNxt = s.Seq + 1
+	c.rcvAdv = c.rcvNxt
+	c.lastAck = c.rcvNxt
+	o := &s.Options
+	mss := int(o.MSS)
+	if mss == 0 {
+		mss = defaultMSS
+	}
+	c.tsOK = o.Timestamps && (c.state != SynSent || c.offerTS)
+	c.sackOK = o.SACKPermitted
+	if o.WindowScale >= 0 {
+		c.wndScale = uint8(o.WindowScale)
+	} else {
+		c.wndScale, c.rcvScale = 0, 0
+	}
+	c.mss = max(min(mss, c.cfg.MSS), MinMSS)
+	if c.tsOK {
+		c.tsRecent, c.tsAge = o.TSVal, now
+		c.mss -= 12
+	}
+	c.wnd = uint32(s.Window) // never scaled in a SYN
+	c.maxWnd = max(c.maxWnd, c.wnd)
+	c.wl1, c.wl2 = s.Seq, s.Ack
+	c.cc.start(c.mss)
+}
+
+// LimitMSS lowers the segment size: the path carries less (ICMP).
+func (c *Conn) LimitMSS(mss int) {
+	c.mss = max(min(c.mss, mss), MinMSS)
+}
+
+// ReusableBy says whether a connection in TIME-WAIT gives way to a new one that
+// syn asks for: RFC 6191, RFC 9293 section 3.6.1.
+func (c *Conn) ReusableBy(syn *Segment) bool {
+	if c.state != TimeWait || !syn.has(wire.SYN) || syn.has(wire.ACK|wire.RST) {
+		return false
+	}
+	if c.tsOK && syn.Options.Timestamps {
+		return int32(syn.Options.TSVal-c.tsRecent) > 0 || c.rcvNxt.Less(syn.Seq)
+	}
+	return c.rcvNxt.Less(syn.Seq)
+}
+
+// Info are the numbers of tcp_info.
+type Info struct {
+	State                      State
+	RTT, RTTVar, RTO           Time
+	MSS, ReceiveMSS            int
+	CongestionWindow, SSThresh int // bytes
+	Backoff                    int
+	Unacked, Unsent            int // bytes
+	Stats                      Stats
+}
+
+// Info gives the numbers.
+func (c *Conn) Info() Info {
+	return Info{State: c.state, RTT: c.rtt.srtt, RTTVar: c.rtt.rttvar, RTO: c.rtt.rto(), MSS: c.mss, ReceiveMSS: c.rcvMSS,
+		CongestionWindow: c.cc.cwnd, SSThresh: c.cc.ssthresh, Backoff: c.timer.retries,
+		Unacked: int(c.nxt - c.una), Unsent: c.Unsent(), Stats: c.stats}
+}

@@ -1,0 +1,236 @@
+// Package tcp is the Transmission Control Protocol of RFC 9293 as a pure state
+// machine: segments and the present time go in, segments and the next deadline
+// come out. It has no clock, no goroutine and does no I/O, and whoever owns a
+// Conn serialises the calls.
+//
+//	                      passive: Accept            active: Connect
+//	                            |                          |
+//	                       SynReceived <--- SYN ------- SynSent
+//	                            | ACK                      | SYN+ACK
+//	                            +-------> Established <----+
+//	           CloseSend            |               | FIN
+//	      FinWait1 <----------------+               +--> CloseWait
+//	  FIN |     | ACK                                      | CloseSend
+//	Closing   FinWait2                                   LastAck
+//	  ACK |     | FIN                                      | ACK
+//	      +--> TimeWait -- 60 s --> Closed <---------------+
+//
+// Implemented: window scaling, timestamps and PAWS (RFC 7323), SACK (RFC 2018,
+// RFC 6675), retransmission timeout (RFC 6298), fast retransmit and recovery
+// with and without SACK (RFC 5681, RFC 6582), limited transmit (RFC 3042),
+// delayed acknowledgements, Nagle, corking, both sides' avoidance of silly
+// windows, zero-window probes, keepalive, user timeout, challenge
+// acknowledgements (RFC 5961), TIME-WAIT and its reuse by timestamps or sequence
+// numbers, simultaneous open and close.
+//
+// Not yet: urgent data (its bytes arrive in line), ECN, RACK-TLP, CUBIC, Fast
+// Open, path-MTU probing, D-SACK.
+package tcp
+
+import "bulkhead/services/netd/wire"
+
+// Time is a point in time in nanoseconds since any start that does not change.
+type Time int64
+
+// Durations in Time's unit.
+const (
+	Millisecond Time = 1e6
+	Second      Time = 1e9
+
+	// Never is the deadline of nothing.
+	Never Time = 1<<63 - 1
+)
+
+// Seq is a sequence number, compared modulo 2^32.
+type Seq uint32
+
+// Less says whether a comes before b.
+func (a Seq) Less(b Seq) bool { return int32(a-b) < 0 }
+
+// Leq says whether a comes before b or is b.
+func (a Seq) Leq(b Seq) bool { return int32(a-b) <= 0 }
+
+func maxSeq(a, b Seq) Seq {
+	if a.Less(b) {
+		return b
+	}
+	return a
+}
+
+func minSeq(a, b Seq) Seq {
+	if a.Less(b) {
+		return a
+	}
+	return b
+}
+
+// State is a state of RFC 9293, section 3.3.2, in the numbering of tcp_info.
+type State uint8
+
+// The states. LISTEN belongs to the owner: a listening port is not a Conn.
+const (
+	Established State = iota + 1
+	SynSent
+	SynReceived
+	FinWait1
+	FinWait2
+	TimeWait
+	Closed
+	CloseWait
+	LastAck
+	Listen
+	Closing
+)
+
+var stateNames = [...]string{"", "ESTABLISHED", "SYN-SENT", "SYN-RECEIVED", "FIN-WAIT-1", "FIN-WAIT-2",
+	"TIME-WAIT", "CLOSED", "CLOSE-WAIT", "LAST-ACK", "LISTEN", "CLOSING"}
+
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return "?"
+}
+
+// Cause is why a connection ended other than by both sides' closing.
+type Cause uint8
+
+// The causes, with the error number that a socket shows for them.
+const (
+	None        Cause = iota
+	Refused           // ECONNREFUSED: a reset while connecting
+	Reset             // ECONNRESET: a reset
+	TimedOut          // ETIMEDOUT
+	Aborted           // nothing: we reset it ourselves
+	Unreachable       // EHOSTUNREACH or what the owner was told
+)
+
+// Segment is a TCP segment without ports and checksum.
+type Segment struct {
+	Seq, Ack Seq
+	Flags    uint8
+	Window   uint16
+	Options  wire.TCPOptions
+	Payload  []byte
+}
+
+// Len is how many sequence numbers s takes.
+func (s *Segment) Len() Seq {
+	n := Seq(len(s.Payload))
+	if s.Flags&wire.SYN != 0 {
+		n++
+	}
+	if s.Flags&wire.FIN != 0 {
+		n++
+	}
+	return n
+}
+
+func (s *Segment) has(flags uint8) bool { return s.Flags&flags != 0 }
+
+// ResetFor is the answer to a segment that no connection wants: RFC 9293,
+// section 3.10.7.1. There is none to a reset.
+func ResetFor(s *Segment) (Segment, bool) {
+	if s.has(wire.RST) {
+		return Segment{}, false
+	}
+	none := wire.TCPOptions{WindowScale: -1}
+	if s.has(wire.ACK) {
+		return Segment{Seq: s.Ack, Flags: wire.RST, Options: none}, true
+	}
+	return Segment{Ack: s.Seq + s.Len(), Flags: wire.RST | wire.ACK, Options: none}, true
+}
+
+// SendQueue holds what the user wants sent, from the first byte that is not
+// acknowledged on.
+type SendQueue interface {
+	// Len is how many bytes it holds. It only shrinks by Discard.
+	Len() int
+	// Slice gives n bytes from off on; off+n is at most Len.
+	Slice(off, n int) []byte
+	// Discard drops the first n bytes, which are acknowledged.
+	Discard(n int)
+}
+
+// ReceiveQueue takes what arrives. Bytes that came before those ahead of them
+// lie behind its end until the gap is filled.
+type ReceiveQueue interface {
+	// Room is how many bytes from its end on it is ready to take: what to
+	// advertise. Put works for as much as Room ever promised.
+	Room() int
+	// Put stores p off bytes past the end.
+	Put(off int, p []byte)
+	// Commit moves the end on by n bytes, which the user may read then.
+	Commit(n int)
+}
+
+// Config is how a connection behaves. The owner may change it at any time by
+// Conn.Configure, but for the fields of the first group.
+type Config struct {
+	// ISS is the first sequence number: secret and unpredictable (RFC 6528).
+	ISS Seq
+	// TSOffset hides when the machine was started.
+	TSOffset uint32
+	// MSS is the most payload that the route carries in one segment, in bytes,
+	// with a TCP header without options.
+	MSS int
+	// ReceiveBuffer is the most that Room will ever say.
+	ReceiveBuffer int
+
+	NoDelay bool
+	Cork    bool
+	// DelayAck is how long an acknowledgement may wait; 0 is not at all.
+	DelayAck Time
+
+	KeepAlive    bool
+	KeepIdle     Time
+	KeepInterval Time
+	KeepCount    int
+	// UserTimeout ends a connection whose data is not acknowledged; 0 is none.
+	UserTimeout Time
+	// SynRetries and Retries are how often a SYN and data are sent again.
+	SynRetries, Retries int
+	// Linger2 is how long FIN-WAIT-2 lasts when nobody reads any more.
+	Linger2 Time
+	// TimeWait is how long TIME-WAIT lasts.
+	TimeWait Time
+}
+
+// Defaults of a Config: tcp(7).
+const (
+	DefaultKeepIdle     = 7200 * Second
+	DefaultKeepInterval = 75 * Second
+	DefaultKeepCount    = 9
+	DefaultSynRetries   = 6
+	DefaultRetries      = 15
+	DefaultLinger2      = 60 * Second
+	DefaultTimeWait     = 60 * Second
+	DefaultDelayAck     = 40 * Millisecond
+	// MinMSS is the least segment that we send, whatever the peer announces.
+	MinMSS = 88
+	// defaultMSS is what a peer that announces nothing takes: RFC 9293, 3.7.1.
+	defaultMSS = 536
+)
+
+// withDefaults fills in what is zero and must not be.
+func (cfg Config) withDefaults() Config {
+	set := func(v *Time, d Time) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	set(&cfg.KeepIdle, DefaultKeepIdle)
+	set(&cfg.KeepInterval, DefaultKeepInterval)
+	set(&cfg.Linger2, DefaultLinger2)
+	set(&cfg.TimeWait, DefaultTimeWait)
+	for _, f := range []struct {
+		v *int
+		d int
+	}{{&cfg.KeepCount, DefaultKeepCount}, {&cfg.SynRetries, DefaultSynRetries}, {&cfg.Retries, DefaultRetries}} {
+		if *f.v <= 0 {
+			*f.v = f.d
+		}
+	}
+	cfg.MSS = max(cfg.MSS, MinMSS)
+	return cfg
+}

@@ -1,0 +1,178 @@
+package tcp
+
+// timers are the deadlines of a connection, Never where one is not set.
+type timers struct {
+	retransmit Time
+	persist    Time
+	ack        Time
+	keep       Time
+	cork       Time
+	// final ends the connection: TIME-WAIT, or an orphan's FIN-WAIT-2.
+	final Time
+
+	retries int  // timeouts in a row
+	probes  int  // keepalive probes in a row
+	probing int  // zero-window probes in a row
+	since   Time // when the first of them was due
+	probe   bool // a probe is to be sent
+	push    bool // the persist timer lets a small segment go
+	uncork  bool // the cork has held long enough
+}
+
+var noTimers = timers{retransmit: Never, persist: Never, ack: Never, keep: Never, cork: Never, final: Never}
+
+// corkFor is how long a cork or MSG_MORE may hold a part of a segment: tcp(7).
+const corkFor = 200 * Millisecond
+
+// Deadline is when Poll is to be called at the latest.
+func (c *Conn) Deadline() Time {
+	t := &c.timer
+	return min(t.retransmit, t.persist, t.ack, t.keep, t.cork, t.final)
+}
+
+// tick carries out what is due.
+func (c *Conn) tick(now Time) {
+	t := &c.timer
+	if t.final <= now {
+		c.finish(c.cause)
+		return
+	}
+	if t.ack <= now {
+		t.ack = Never
+		c.ackDue = true
+	}
+	if t.cork <= now {
+		t.cork = Never
+		t.uncork = true
+	}
+	if t.retransmit <= now {
+		t.retransmit = Never
+		c.retransmitDue(now)
+	}
+	if t.persist <= now {
+		t.persist = Never
+		c.persistDue(now)
+	}
+	if t.keep <= now {
+		t.keep = Never
+		c.keepDue(now)
+	}
+}
+
+// armRetransmit restarts the retransmission timer, with backoff.
+func (c *Conn) armRetransmit(now Time) {
+	rto := c.rtt.rto()
+	for i := 0; i < c.timer.retries && rto < maxRTO; i++ {
+		rto *= 2
+	}
+	c.timer.retransmit = now + min(rto, maxRTO)
+}
+
+// expired says whether trying has gone on for too long.
+func (c *Conn) expired(now Time, tries, limit int) bool {
+	if u := c.cfg.UserTimeout; u > 0 && c.state != SynSent && c.state != SynReceived {
+		return now-c.timer.since >= u
+	}
+	return tries > limit
+}
+
+func (c *Conn) retransmitDue(now Time) {
+	t := &c.timer
+	if t.retries == 0 {
+		t.since = now - c.rtt.rto()
+	}
+	t.retries++
+	limit := c.cfg.Retries
+	switch {
+	case c.state == SynSent || c.state == SynReceived:
+		limit = c.cfg.SynRetries
+	case c.orphan:
+		limit = min(limit, 8)
+	}
+	if c.expired(now, t.retries, limit) {
+		c.finish(TimedOut)
+		return
+	}
+	if c.state == SynSent || c.state == SynReceived {
+		c.synDue = true
+		c.rtt.cancel()
+		c.armRetransmit(now)
+		return
+	}
+	c.timedOutLoss()
+	c.armRetransmit(now)
+}
+
+// armPersist arms the timer that breaks a deadlock of a closed window whose
+// opening was lost: RFC 9293, section 3.8.6.1.
+func (c *Conn) armPersist(now Time) {
+	t := &c.timer
+	if t.persist != Never {
+		return
+	}
+	d := c.rtt.rto()
+	for i := 0; i < t.probing && d < maxRTO; i++ {
+		d *= 2
+	}
+	t.persist = now + min(d, maxRTO)
+}
+
+func (c *Conn) persistDue(now Time) {
+	t := &c.timer
+	if t.probing == 0 {
+		t.since = now
+	}
+	t.probing++
+	limit := 1 << 30 // as long as the peer answers, forever
+	if c.orphan {
+		limit = 8
+	}
+	if c.expired(now, t.probing, limit) {
+		c.finish(TimedOut)
+		return
+	}
+	if c.wnd == 0 {
+		t.probe = true
+	} else {
+		t.push = true
+	}
+}
+
+// armKeepAlive sets the keepalive timer by how long the peer has been silent.
+func (c *Conn) armKeepAlive(now Time) {
+	t := &c.timer
+	t.keep = Never
+	if !c.cfg.KeepAlive || !c.Synchronized() || c.state == TimeWait {
+		return
+	}
+	if t.probes == 0 {
+		t.keep = max(c.lastHeard+c.cfg.KeepIdle, now)
+	} else {
+		t.keep = now + c.cfg.KeepInterval
+	}
+}
+
+func (c *Conn) keepDue(now Time) {
+	t := &c.timer
+	if c.una != c.nxt {
+		// What is in flight probes the peer already.
+		c.timer.keep = now + c.cfg.KeepInterval
+		return
+	}
+	if t.probes == 0 && now < c.lastHeard+c.cfg.KeepIdle {
+		c.armKeepAlive(now)
+		return
+	}
+	limit := t.probes >= c.cfg.KeepCount
+	if u := c.cfg.UserTimeout; u > 0 {
+		limit = t.probes > 0 && now-c.lastHeard >= u
+	}
+	if limit {
+		c.resetDue = true
+		c.finish(TimedOut)
+		return
+	}
+	t.probes++
+	t.probe = true
+	c.armKeepAlive(now)
+}
