@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"bulkhead/launcher/jail"
@@ -41,16 +42,22 @@ func Golden(t *testing.T, f jail.Filter, most int) {
 	}
 }
 
-// PathCalls are the system calls that take a path, or make a socket, or run a
-// program: what a service without files must never be let to do.
-var PathCalls = []string{
+// PathCalls are the system calls that take a path, and PowerCalls: what a service
+// without files must never be let to do.
+var PathCalls = slices.Concat(PowerCalls, []string{
 	"open", "openat", "openat2", "creat", "stat", "lstat", "newfstatat", "statx", "access", "faccessat", "faccessat2",
 	"chdir", "chroot", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "link", "linkat", "unlink", "unlinkat",
 	"symlink", "symlinkat", "readlink", "readlinkat", "chmod", "fchmodat", "chown", "lchown", "fchownat", "truncate",
 	"utime", "utimes", "utimensat", "futimesat", "statfs", "mknod", "mknodat", "mount", "umount2", "pivot_root", "swapon",
 	"swapoff", "acct", "uselib", "quotactl", "name_to_handle_at", "open_by_handle_at", "inotify_add_watch", "fanotify_mark",
 	"setxattr", "lsetxattr", "getxattr", "lgetxattr", "listxattr", "llistxattr", "removexattr", "lremovexattr",
-	"execve", "execveat", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr",
+	"open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr",
+})
+
+// PowerCalls make sockets, run programs, look into processes or change the host:
+// what no service must ever be let to do.
+var PowerCalls = []string{
+	"execve", "execveat", "fork", "vfork",
 	"socket", "socketpair", "connect", "bind", "listen", "ptrace", "bpf", "perf_event_open", "io_uring_setup", "userfaultfd",
 	"memfd_secret", "init_module", "finit_module", "kexec_load", "unshare", "setns", "keyctl", "add_key", "request_key",
 }

@@ -1,0 +1,87 @@
+package spawn
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"google.golang.org/grpc/status"
+
+	"bulkhead/launcher/jail"
+)
+
+// LibexecVar names another directory for the service programs.
+const LibexecVar = "BULKHEAD_LIBEXEC"
+
+// Libexec is the directory of the service programs: that of LibexecVar, or that
+// of this program. It fails unless all of them are there.
+func Libexec() (string, error) {
+	dir := os.Getenv(LibexecVar)
+	if dir == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return "", fmt.Errorf("find own program: %w", err)
+		}
+		dir = filepath.Dir(self)
+	}
+	for _, name := range names {
+		path := filepath.Join(dir, Program(name))
+		info, err := os.Stat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return "", fmt.Errorf("find %s: %s: no such program; install it beside this one (make build leaves all in bin/) or set %s", name, path, LibexecVar)
+		case err != nil:
+			return "", fmt.Errorf("find %s: %w", name, err)
+		case info.IsDir() || info.Mode()&0o111 == 0:
+			return "", fmt.Errorf("find %s: %s: not an executable file", name, path)
+		}
+	}
+	return dir, nil
+}
+
+// explain adds to err why the service ended, if it wrote why.
+func (s *Service) explain(err error) error {
+	if why := s.LastWords(); why != "" {
+		return errors.New(why)
+	}
+	return err
+}
+
+// LastWords is one line that says why the service crashed, or "".
+func (s *Service) LastWords() string {
+	f, err := openErrors(s.dir, s.Name, os.O_RDONLY)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	text, _ := io.ReadAll(io.LimitReader(f, 1<<20))
+	return lastWords(s.Name, string(text))
+}
+
+func lastWords(service, text string) string {
+	if call, ok := jail.Forbidden(text); ok {
+		return fmt.Sprintf("%s ended by forbidden system call %d (%s)", service, call, jail.CallName(call))
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		for _, start := range []string{"panic: ", "fatal error: ", "runtime: out of memory", service + ": "} {
+			if strings.HasPrefix(line, start) {
+				return fmt.Sprintf("%s ended: %s", service, line)
+			}
+		}
+	}
+	return ""
+}
+
+// Failed makes of an answer to a control call what a user reads: the message
+// that the service sent, or why it did not live to send one.
+func (s *Service) Failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return s.explain(errors.New(status.Convert(err).Message()))
+}

@@ -1,0 +1,216 @@
+// Package spawn starts a sandbox's three services, joins them with socketpairs,
+// and finds them again later.
+//
+// Each service is a go-plugin program. Everything that belongs to a running
+// sandbox hangs on its descriptors: the data channels tie gofer and netd to the
+// sentry, and the lifeline ties the sentry to a foreground launcher, so that a
+// SIGKILL of any one of them ends what depends on it. A sandbox without a
+// directory of its own keeps its sockets in a tmpfs that is mounted nowhere.
+package spawn
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+
+	"bulkhead/launcher/hull"
+	"bulkhead/launcher/jail"
+)
+
+const sysPidfdSendSignal = unix.SYS_PIDFD_SEND_SIGNAL
+
+// Config says how to start a sandbox.
+type Config struct {
+	// Libexec is the directory of the service programs.
+	Libexec string
+	// Dir is the sandbox's directory, private to its owner. PrivateDir makes one.
+	Dir *os.File
+	// Detached services outlive this process; others end with it.
+	Detached bool
+	// Logs are files for debug logs, by service name.
+	Logs map[string]*os.File
+	// Strace is where the sentry logs system calls, or nil.
+	Strace *os.File
+	// Link is netd's outside interface, or nil.
+	Link *os.File
+	// CgroupJoin, if set, is called with each new process before it is used.
+	CgroupJoin func(pid int) error
+}
+
+// Service is one running service, and the connection to its control.
+type Service struct {
+	Name string
+	Pid  int
+	// StartTime is the process's, so that a pid is not mistaken: proc_pid_stat(5).
+	StartTime uint64
+	// Address is its control socket, relative to the sandbox's directory.
+	Address string
+	Conn    *grpc.ClientConn
+
+	dir    *os.File
+	client *plugin.Client
+	own    *process // nil if another launcher started it
+	pidfd  int      // -1, or of a service that another launcher started
+}
+
+// Sandbox is its services.
+type Sandbox struct {
+	Sentry, Gofer, Netd *Service
+	// Dir is the sandbox's directory.
+	Dir *os.File
+	// lifeline ends the services when this process ends.
+	lifeline *os.File
+}
+
+// names of the services in the order in which they are started.
+var names = []string{"sentry", "gofer", "netd"}
+
+// Program is the file name of a service's program.
+func Program(service string) string { return "bulkhead-" + service }
+
+// namespaces that each service has for itself. The sentry is the first process
+// of its PID namespace, so that its guests' processes end with it.
+const namespaces = unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+
+// bootCaps are what a service may have until it seals itself. The comment at
+// each service's Boot says what for.
+var bootCaps = map[string]jail.Caps{
+	"sentry": jail.CapsOf(unix.CAP_SYS_ADMIN, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETPCAP, unix.CAP_SYS_PTRACE, unix.CAP_KILL),
+	"netd":   jail.CapsOf(unix.CAP_SYS_ADMIN, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETPCAP),
+	"gofer": jail.CapsOf(unix.CAP_SYS_ADMIN, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETPCAP,
+		unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_SETFCAP, unix.CAP_MKNOD),
+}
+
+// Start starts the three services. They are not booted yet. On an error nothing
+// is left.
+func Start(c Config) (*Sandbox, error) {
+	given, lifeline, err := join(c)
+	if err != nil {
+		return nil, err
+	}
+	defer given.close()
+	s := &Sandbox{Dir: c.Dir, lifeline: lifeline}
+	services := make([]*Service, len(names))
+	errs := make([]error, len(names))
+	var all sync.WaitGroup
+	for i, name := range names {
+		all.Go(func() {
+			if services[i], errs[i] = start(c, name, given[name]); errs[i] != nil {
+				errs[i] = fmt.Errorf("start %s: %w", name, errs[i])
+			}
+		})
+	}
+	all.Wait()
+	s.Sentry, s.Gofer, s.Netd = services[0], services[1], services[2]
+	if err := errors.Join(errs...); err != nil {
+		s.Kill()
+		return nil, first(errs)
+	}
+	return s, nil
+}
+
+func first(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func start(c Config, name string, given ends) (*Service, error) {
+	path := filepath.Join(c.Libexec, Program(name))
+	stderr, err := openErrors(c.Dir, name, os.O_CREATE|os.O_WRONLY|os.O_APPEND)
+	if err != nil {
+		return nil, err
+	}
+	defer stderr.Close()
+	cmd := exec.Command(path)
+	cmd.Env = []string{hull.FDList(given.names()), "GODEBUG=decoratemappings=0"}
+	cmd.Dir = "/"
+	cmd.Stderr = stderr
+	cmd.ExtraFiles = given.files()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces, Setsid: true}
+	own := &process{cmd: cmd, dir: hull.FDPath(int(c.Dir.Fd())), bound: bootCaps[name], ended: make(chan struct{})}
+
+	s := &Service{Name: name, dir: c.Dir, own: own, pidfd: -1}
+	s.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  hull.Handshake,
+		Plugins:          plugin.PluginSet{hull.PluginName: hull.ClientPlugin{}},
+		RunnerFunc:       own.start,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		Logger:           hclog.NewNullLogger(),
+		SkipHostEnv:      true,
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: own.dir},
+	})
+	if err := s.connect(); err != nil {
+		s.Kill()
+		return nil, s.explain(err)
+	}
+	s.Pid = cmd.Process.Pid
+	s.Address, err = filepath.Rel(own.dir, s.client.ReattachConfig().Addr.String())
+	if err != nil {
+		return nil, err
+	}
+	if s.StartTime, err = startTime(s.Pid); err != nil {
+		return nil, err
+	}
+	if c.CgroupJoin != nil {
+		if err := c.CgroupJoin(s.Pid); err != nil {
+			s.Kill()
+			return nil, fmt.Errorf("join cgroup: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// connect does the handshake and dials the control socket.
+func (s *Service) connect() error {
+	protocol, err := s.client.Client()
+	if err != nil {
+		return err
+	}
+	conn, err := protocol.Dispense(hull.PluginName)
+	if err != nil {
+		return err
+	}
+	s.Conn = conn.(*grpc.ClientConn)
+	return nil
+}
+
+// Kill ends the service at once, and waits until it has ended.
+func (s *Service) Kill() {
+	switch {
+	case s == nil:
+	case s.own != nil && s.own.cmd.Process != nil:
+		s.own.Kill(nil)
+		<-s.own.ended
+	case s.pidfd >= 0:
+		killFD(s.pidfd)
+		waitFD(s.pidfd)
+	}
+}
+
+// Ended is closed when a service that this process started has ended.
+func (s *Service) Ended() <-chan struct{} { return s.own.ended }
+
+// Kill ends every service of the sandbox at once.
+func (s *Sandbox) Kill() {
+	var all sync.WaitGroup
+	for _, service := range []*Service{s.Sentry, s.Gofer, s.Netd} {
+		all.Go(service.Kill)
+	}
+	all.Wait()
+	if s.lifeline != nil {
+		s.lifeline.Close()
+	}
+}

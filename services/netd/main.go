@@ -1,0 +1,66 @@
+// Command bulkhead-netd is the network of one sandbox: a TCP/IP stack that
+// answers the sentry's socket calls. It opens no file, makes no socket, and sees
+// neither guest memory nor files.
+//
+// Boot order: take over the descriptors that the launcher gave; serve control;
+// at the Boot call leave the file system, drop power, install the filter; then
+// serve the sentry on its data channel until either of them ends.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"bulkhead/launcher/hull"
+	"bulkhead/launcher/jail"
+	netdv1 "bulkhead/proto/netd/v1"
+)
+
+// posture: no identity, no capability.
+var posture = hull.Posture{UID: jail.Nobody, GID: jail.Nobody, Filter: filter}
+
+func main() {
+	fds, err := hull.Inherited()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "netd:", err)
+		os.Exit(1)
+	}
+	hull.EndWith(fds.Take(hull.FDLifeline))
+	hull.Serve(func(s *grpc.Server) { netdv1.RegisterControlServiceServer(s, &control{fds: fds}) })
+}
+
+// control answers the launcher.
+type control struct {
+	netdv1.UnimplementedControlServiceServer
+	fds hull.Descriptors
+}
+
+// Boot seals the process and starts the stack.
+func (c *control) Boot(_ context.Context, q *netdv1.BootRequest) (*netdv1.BootResponse, error) {
+	channel, link := c.fds.Take(hull.FDSentry), c.fds.Take(hull.FDLink)
+	if channel == nil {
+		return nil, status.Error(codes.FailedPrecondition, "boot netd: it has no data channel, or was booted before")
+	}
+	log := hull.Logger(c.fds.Take(hull.FDLog), q.Debug)
+	c.fds.Close()
+	program := hull.ProgramText()
+	if err := jail.EnterEmptyRoot(); err != nil {
+		return nil, status.Error(codes.Internal, "empty netd's root: "+err.Error())
+	}
+	if err := hull.Seal(posture); err != nil {
+		return nil, status.Error(codes.Internal, "seal netd: "+err.Error())
+	}
+	log.Info("sealed", "calls", filter.Calls())
+	go func() {
+		err := serve(channel, link)
+		log.Info("ended", "error", err)
+		os.Exit(0)
+	}()
+	hull.Slim(program)
+	return &netdv1.BootResponse{}, nil
+}

@@ -1,0 +1,150 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	sentryv1 "bulkhead/proto/sentry/v1"
+)
+
+// Server serves proto/sentry/v1 on a Kernel.
+type Server struct {
+	sentryv1.UnimplementedControlServiceServer
+
+	kernel Kernel
+	fds    Descriptors
+	gifts  *gifts
+	// before and seal surround the kernel's Boot.
+	before, seal func() error
+}
+
+// NewServer makes a server. donations is the listener for donations. before is
+// called at Boot before the kernel boots, and seal after it; from then on the
+// process has only what it still needs.
+func NewServer(k Kernel, fds Descriptors, donations *os.File, before, seal func() error) *Server {
+	return &Server{kernel: k, fds: fds, gifts: receiveGifts(donations), before: before, seal: seal}
+}
+
+// Boot boots the kernel and seals the process.
+func (s *Server) Boot(_ context.Context, q *sentryv1.BootRequest) (*sentryv1.BootResponse, error) {
+	if err := s.before(); err != nil {
+		return nil, fail("prepare sentry", err)
+	}
+	if err := s.kernel.Boot(q, s.fds); err != nil {
+		return nil, fail("boot kernel", err)
+	}
+	if err := s.seal(); err != nil {
+		return nil, fail("seal sentry", err)
+	}
+	return &sentryv1.BootResponse{}, nil
+}
+
+// Create makes a container.
+func (s *Server) Create(ctx context.Context, q *sentryv1.CreateRequest) (*sentryv1.CreateResponse, error) {
+	if q.Spec == nil || q.Spec.Process == nil || q.Spec.Root == nil {
+		return nil, status.Error(codes.InvalidArgument, "create container: the spec lacks a process or a root")
+	}
+	g, err := s.gifts.take(ctx, q.Donation)
+	if err != nil {
+		return nil, fail("create container", err)
+	}
+	if err := s.kernel.Create(q.Spec, g.stdio(), g.take(sentryv1.Role_ROLE_CONSOLE)); err != nil {
+		g.close()
+		return nil, fail("create container", err)
+	}
+	s.keep(q.Spec.Id, 0, g.take(sentryv1.Role_ROLE_KEEPER))
+	g.close()
+	return &sentryv1.CreateResponse{}, nil
+}
+
+// Start runs a created container.
+func (s *Server) Start(_ context.Context, q *sentryv1.StartRequest) (*sentryv1.StartResponse, error) {
+	if err := s.kernel.Start(q.Id); err != nil {
+		return nil, fail("start container", err)
+	}
+	return &sentryv1.StartResponse{}, nil
+}
+
+// Exec runs another program in a container.
+func (s *Server) Exec(ctx context.Context, q *sentryv1.ExecRequest) (*sentryv1.ExecResponse, error) {
+	if q.Process == nil {
+		return nil, status.Error(codes.InvalidArgument, "exec: the request lacks a process")
+	}
+	g, err := s.gifts.take(ctx, q.Donation)
+	if err != nil {
+		return nil, fail("exec", err)
+	}
+	defer g.close()
+	pid, err := s.kernel.Exec(q.Id, q.Process, g.stdio(), g.take(sentryv1.Role_ROLE_CONSOLE))
+	if err != nil {
+		return nil, fail("exec", err)
+	}
+	s.keep(q.Id, pid, g.take(sentryv1.Role_ROLE_KEEPER))
+	return &sentryv1.ExecResponse{Pid: pid}, nil
+}
+
+// Signal sends a signal.
+func (s *Server) Signal(_ context.Context, q *sentryv1.SignalRequest) (*sentryv1.SignalResponse, error) {
+	if err := s.kernel.Signal(q.Id, q.Pid, q.Signal, q.All, q.Foreground); err != nil {
+		return nil, fail("signal", err)
+	}
+	return &sentryv1.SignalResponse{}, nil
+}
+
+// Wait waits for a process to end.
+func (s *Server) Wait(ctx context.Context, q *sentryv1.WaitRequest) (*sentryv1.WaitResponse, error) {
+	st, err := s.kernel.Wait(ctx, q.Id, q.Pid)
+	if err != nil {
+		return nil, fail("wait", err)
+	}
+	return &sentryv1.WaitResponse{Status: st}, nil
+}
+
+// State tells what a container does.
+func (s *Server) State(_ context.Context, q *sentryv1.StateRequest) (*sentryv1.StateResponse, error) {
+	st, err := s.kernel.State(q.Id)
+	if err != nil {
+		return nil, fail("read state", err)
+	}
+	return &sentryv1.StateResponse{State: st}, nil
+}
+
+// Delete forgets a stopped container.
+func (s *Server) Delete(_ context.Context, q *sentryv1.DeleteRequest) (*sentryv1.DeleteResponse, error) {
+	if err := s.kernel.Delete(q.Id); err != nil {
+		return nil, fail("delete container", err)
+	}
+	return &sentryv1.DeleteResponse{}, nil
+}
+
+// Resize sets a terminal's size.
+func (s *Server) Resize(_ context.Context, q *sentryv1.ResizeRequest) (*sentryv1.ResizeResponse, error) {
+	if err := s.kernel.Resize(q.Id, q.Pid, q.Rows, q.Columns); err != nil {
+		return nil, fail("resize terminal", err)
+	}
+	return &sentryv1.ResizeResponse{}, nil
+}
+
+// fail is the one place where the kernel's errors become the wire's.
+func fail(step string, err error) error {
+	code := codes.Internal
+	var program *ProgramError
+	var missing *NotFoundError
+	switch {
+	case errors.As(err, &program) && program.NotFound:
+		return status.Error(codes.NotFound, program.Error())
+	case errors.As(err, &program):
+		return status.Error(codes.PermissionDenied, program.Error())
+	case errors.As(err, &missing):
+		code = codes.NotFound
+	case errors.Is(err, context.Canceled):
+		code = codes.Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		code = codes.DeadlineExceeded
+	}
+	return status.Error(code, step+": "+err.Error())
+}
