@@ -19,14 +19,15 @@ const BufferSize = 4096
 
 // Signals that a terminal sends: signal(7).
 const (
-	sigHUP   = int32(unix.SIGHUP)
-	sigINT   = int32(unix.SIGINT)
-	sigQUIT  = int32(unix.SIGQUIT)
-	sigCONT  = int32(unix.SIGCONT)
-	sigTSTP  = int32(unix.SIGTSTP)
-	sigTTIN  = int32(unix.SIGTTIN)
-	sigTTOU  = int32(unix.SIGTTOU)
-	sigWINCH = int32(unix.SIGWINCH)
+	sigHUP  = int32(unix.SIGHUP)
+	sigINT  = int32(unix.SIGINT)
+	sigQUIT = int32(unix.SIGQUIT)
+	sigCONT = int32(unix.SIGCONT)
+	sigTSTP = int32(unix.SIGTSTP)
+	sigTTIN = int32(unix.SIGTTIN)
+	sigTTOU = int32(unix.SIGTTOU)
+	// SIGWINCH tells of a new window size.
+	SIGWINCH = int32(unix.SIGWINCH)
 )
 
 // Discipline is the state of one terminal's line discipline. Use New.
@@ -228,6 +229,16 @@ func (d *Discipline) resume() {
 		d.status = d.status&^linux.TIOCPKT_STOP | linux.TIOCPKT_START
 	}
 }
+
+// Send shows a control character of Cc: TCIOFF, TCION of tcflow(3).
+func (d *Discipline) Send(index int) {
+	if c := d.t.Cc[index]; c != 0 && len(d.out) < OutputSize+echoSlack {
+		d.out = append(d.out, c)
+	}
+}
+
+// FromKeyboard says that sig is one that keys send.
+func FromKeyboard(sig int32) bool { return sig == sigINT || sig == sigQUIT || sig == sigTSTP }
 
 // Stopped says that output is held back.
 func (d *Discipline) Stopped() bool { return d.stopped }

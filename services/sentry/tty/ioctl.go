@@ -45,8 +45,8 @@ func (t *Terminal) Ioctl(ctx vfs.Context, cmd uint32, arg uint64, far bool) (don
 }
 
 // TermiosIoctl answers TCGETS, TCSETS and their kin: get and put reach the
-// settings; flush discards input, for TCSETSF.
-func TermiosIoctl(ctx vfs.Context, cmd uint32, arg uint64, get func() linux.Termios2, put func(linux.Termios2) error, flush func()) (done bool, err error) {
+// settings. flush asks put to discard input first: TCSETSF.
+func TermiosIoctl(ctx vfs.Context, cmd uint32, arg uint64, get func() linux.Termios2, put func(t linux.Termios2, flush bool) error) (done bool, err error) {
 	t := get()
 	switch cmd {
 	case linux.TCGETS:
@@ -81,10 +81,8 @@ func TermiosIoctl(ctx vfs.Context, cmd uint32, arg uint64, get func() linux.Term
 	default:
 		return false, nil
 	}
-	if cmd == linux.TCSETSF || cmd == linux.TCSETSF2 || cmd == linux.TCSETAF {
-		flush()
-	}
-	return true, put(t)
+	flush := cmd == linux.TCSETSF || cmd == linux.TCSETSF2 || cmd == linux.TCSETAF
+	return true, put(t, flush)
 }
 
 // speeds are the bauds of the B constants: B0 to B38400, then B57600 on.

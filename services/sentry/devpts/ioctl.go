@@ -1,0 +1,75 @@
+package devpts
+
+import (
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/tty"
+	"bulkhead/services/sentry/vfs"
+)
+
+// ioctl answers what both ends know. far says that the master is asked, which
+// has no job control of its own.
+func (p *Pair) ioctl(ctx vfs.Context, cmd uint32, arg uint64, far bool) (uint64, error) {
+	if done, err := p.terminal.Ioctl(ctx, cmd, arg, far); done {
+		return 0, err
+	}
+	mayChange := func() error {
+		if far {
+			return nil
+		}
+		return p.terminal.CheckChange(ctx)
+	}
+	done, err := tty.TermiosIoctl(ctx, cmd, arg, p.termios, func(t linux.Termios2, flush bool) error {
+		if err := mayChange(); err != nil {
+			return err
+		}
+		if flush {
+			p.change(func() {
+				p.keys = p.keys[:0]
+				p.d.FlushInput()
+			})
+		}
+		p.setTermios(t)
+		return nil
+	})
+	if done {
+		return 0, err
+	}
+	switch cmd {
+	case linux.TIOCGWINSZ:
+		return 0, tty.CopyOutWinsize(ctx, arg, p.Size())
+	case linux.TIOCSWINSZ:
+		w, err := tty.CopyInWinsize(ctx, arg)
+		if err == nil {
+			p.Resize(w)
+		}
+		return 0, err
+	case linux.TIOCOUTQ:
+		return 0, tty.CopyOutInt(ctx, arg, 0)
+	case linux.TIOCEXCL, linux.TIOCNXCL:
+		p.set(&p.exclusive, cmd == linux.TIOCEXCL)
+		return 0, nil
+	case linux.TIOCGEXCL:
+		return 0, copyOutBool(ctx, arg, p.get(&p.exclusive))
+	case linux.TIOCGETD:
+		return 0, tty.CopyOutInt(ctx, arg, 0)
+	case linux.TIOCSETD:
+		v, err := tty.CopyInInt(ctx, arg)
+		if err == nil && v != 0 { // only N_TTY
+			err = linux.EINVAL
+		}
+		return 0, err
+	case linux.TIOCGDEV:
+		return 0, tty.CopyOutInt(ctx, arg, int32(p.terminal.Rdev))
+	case linux.TIOCVHANGUP:
+		if !ctx.Creds().Has(linux.CAP_SYS_ADMIN) {
+			return 0, linux.EPERM
+		}
+		p.Hangup()
+		return 0, nil
+	case linux.TIOCSTI: // as with dev.tty.legacy_tiocsti=0
+		return 0, linux.EIO
+	case linux.TCSBRK, linux.TCSBRKP, linux.TIOCSBRK, linux.TIOCCBRK:
+		return 0, mayChange()
+	}
+	return 0, linux.ENOTTY
+}

@@ -1,0 +1,105 @@
+package pseudo
+
+import (
+	"sync"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/vfs"
+)
+
+// maxWrite is the most that one write to a knob may bring, in bytes.
+const maxWrite = 4096
+
+// File is a regular file of generated text.
+type File struct {
+	node
+	text  func(ctx vfs.Context) ([]byte, error)
+	set   func(ctx vfs.Context, p []byte) error
+	check func(ctx vfs.Context) error
+}
+
+// File makes a file whose text is what text gives when it is read from its
+// start; further reads of the same open file go on in the same text.
+func (fs *FS) File(mode uint32, owner Owner, text func(ctx vfs.Context) ([]byte, error)) *File {
+	return &File{node: fs.node(linux.S_IFREG|mode, owner), text: text}
+}
+
+// Text makes a file that always reads the same.
+func (fs *FS) Text(mode uint32, text string) *File {
+	return fs.File(mode, nil, func(vfs.Context) ([]byte, error) { return []byte(text), nil })
+}
+
+// WithSet makes f writable: set gets each write's bytes, wherever it goes to.
+func (f *File) WithSet(set func(ctx vfs.Context, p []byte) error) *File {
+	f.set = set
+	return f
+}
+
+// WithCheck has check decide who may open f, once its mode allowed it.
+func (f *File) WithCheck(check func(ctx vfs.Context) error) *File {
+	f.check = check
+	return f
+}
+
+// Open implements vfs.Opener.
+func (f *File) Open(ctx vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {
+	if f.check != nil {
+		if err := f.check(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &open{file: f}, nil
+}
+
+// open is an open File.
+type open struct {
+	file *File
+
+	mu   sync.Mutex
+	text []byte // a snapshot; nil before the first read
+}
+
+// Release implements vfs.Impl.
+func (o *open) Release() {}
+
+// ReadAt implements vfs.ReaderAt. The text is generated without o's lock held,
+// as it may need the caller's memory.
+func (o *open) ReadAt(ctx vfs.Context, p []byte, off int64) (int, error) {
+	if o.file.text == nil {
+		return 0, linux.EINVAL
+	}
+	o.mu.Lock()
+	text := o.text
+	o.mu.Unlock()
+	if off == 0 || text == nil {
+		fresh, err := o.file.text(ctx)
+		if err != nil {
+			return 0, err
+		}
+		text = fresh
+		if text == nil {
+			text = []byte{}
+		}
+		o.mu.Lock()
+		o.text = text
+		o.mu.Unlock()
+	}
+	if off >= int64(len(text)) {
+		return 0, nil
+	}
+	return copy(p, text[off:]), nil
+}
+
+// WriteAt implements vfs.WriterAt.
+func (o *open) WriteAt(ctx vfs.Context, p []byte, off int64) (int, int64, error) {
+	if o.file.set == nil {
+		return 0, 0, linux.EINVAL
+	}
+	if len(p) > maxWrite {
+		return 0, 0, linux.EINVAL
+	}
+	if err := o.file.set(ctx, append([]byte(nil), p...)); err != nil {
+		return 0, 0, err
+	}
+	return len(p), max(off, 0) + int64(len(p)), nil
+}
