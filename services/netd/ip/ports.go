@@ -1,0 +1,112 @@
+package ip
+
+import "net/netip"
+
+// Families of a Binding.
+const (
+	V4 = 1 << iota
+	V6
+)
+
+// Binding is one socket's hold on a port of one protocol.
+type Binding struct {
+	Families  uint8      // V4, V6, or both for :: of a dual-stack socket
+	Addr      netip.Addr // unmapped; not valid for any address
+	Port      uint16
+	ReuseAddr bool
+	ReusePort bool
+	UID       uint32
+	// Listening is set once a TCP socket listens.
+	Listening bool
+	// Auto is the hold of a connection whose port was chosen for it: such ones
+	// share a port as long as their peers differ.
+	Auto bool
+	// Datagram bindings share by SO_REUSEADDR also when they receive.
+	Datagram bool
+}
+
+// overlaps says whether a packet could be for both.
+func (b *Binding) overlaps(o *Binding) bool {
+	if b.Families&o.Families == 0 {
+		return false
+	}
+	return !b.Addr.IsValid() || !o.Addr.IsValid() || b.Addr == o.Addr
+}
+
+// conflicts is the rule of socket(7), SO_REUSEADDR and SO_REUSEPORT.
+func (b *Binding) conflicts(o *Binding) bool {
+	switch {
+	case !b.overlaps(o), b.Auto && o.Auto:
+		return false
+	case b.ReusePort && o.ReusePort && b.UID == o.UID:
+		return false
+	case b.ReuseAddr && o.ReuseAddr:
+		return !b.Datagram && (o.Listening || b.Listening)
+	}
+	return true
+}
+
+// Ports are the ports in use of one protocol.
+type Ports struct {
+	held map[uint16][]*Binding
+}
+
+// Free says whether b could be held.
+func (p *Ports) Free(b *Binding) bool {
+	for _, o := range p.held[b.Port] {
+		if o != b && b.conflicts(o) {
+			return false
+		}
+	}
+	return true
+}
+
+// Hold adds b, which is the caller's to change with care until Drop.
+func (p *Ports) Hold(b *Binding) {
+	if p.held == nil {
+		p.held = map[uint16][]*Binding{}
+	}
+	p.held[b.Port] = append(p.held[b.Port], b)
+}
+
+// Drop gives b up.
+func (p *Ports) Drop(b *Binding) {
+	list := p.held[b.Port]
+	for i, o := range list {
+		if o == b {
+			list[i] = list[len(list)-1]
+			list = list[:len(list)-1]
+			break
+		}
+	}
+	if len(list) == 0 {
+		delete(p.held, b.Port)
+		return
+	}
+	p.held[b.Port] = list
+}
+
+// The ports that are chosen for sockets: ip_local_port_range.
+const (
+	FirstEphemeral = 32768
+	LastEphemeral  = 60999
+)
+
+// Ephemeral chooses a free port for b at random and sets it. usable may refuse
+// ports for further reasons. A port that nobody holds at all is preferred.
+func (p *Ports) Ephemeral(b *Binding, random uint32, usable func(port uint16) bool) bool {
+	const n = LastEphemeral - FirstEphemeral + 1
+	for pass := 0; pass < 2; pass++ {
+		for i := uint32(0); i < n; i++ {
+			b.Port = uint16(FirstEphemeral + (random%n+i)%n)
+			if pass == 0 && len(p.held[b.Port]) > 0 || !p.Free(b) {
+				continue
+			}
+			if usable == nil || usable(b.Port) {
+				return true
+			}
+		}
+	}
+	b.Port = 0
+	return false
+}
