@@ -221,3 +221,8 @@ func (s *slave) flow(ctx vfs.Context, what uint64) error {
 	}
 	return nil
 }
+
+// Reopen implements vfs.Reopener: /proc/PID/fd/N of what TIOCGPTPEER gave.
+func (s *slave) Reopen(ctx vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {
+	return s.pair.OpenTerminal(ctx, flags)
+}
