@@ -168,6 +168,15 @@ type Xattrer interface {
 	ListXattr(ctx Context) ([]string, error)
 }
 
+// Prefetcher is a Directory that is far away. Before a walk looks up two names or
+// more that it has no dentries for, one below the other, it may say so; Lookup of
+// each is then answered at once. It is a hint: nothing is returned, and nothing
+// depends on it. names are components, none of them "." or "..".
+type Prefetcher interface {
+	Directory
+	Prefetch(ctx Context, names []string)
+}
+
 // Revalidator is a Directory whose names can change behind vfs's back. It is
 // asked before a cached child (nil: a cached absence) is used; false drops it
 // and looks up anew. A Directory without it is cached for good.
