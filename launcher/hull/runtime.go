@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,11 +14,16 @@ import (
 // the heap's garbage, and the pages of its own program that only start-up used.
 // Those that are used again come back from the page cache. program is what
 // ProgramText gave before the process lost sight of /proc.
+//
+// It happens a second after the call: a sandbox that lives shorter is not made
+// slower for it.
 func Slim(program []Range) {
-	debug.FreeOSMemory()
-	for _, r := range program {
-		unix.Syscall(unix.SYS_MADVISE, r.Start, r.End-r.Start, unix.MADV_DONTNEED)
-	}
+	time.AfterFunc(time.Second, func() {
+		debug.FreeOSMemory()
+		for _, r := range program {
+			unix.Syscall(unix.SYS_MADVISE, r.Start, r.End-r.Start, unix.MADV_DONTNEED)
+		}
+	})
 }
 
 // Range is a part of the address space.

@@ -27,15 +27,15 @@ func CapsOf(caps ...int) Caps {
 
 // Become makes uid and gid the only identity of every thread and keep its only
 // capabilities, permitted and effective. The bounding, inheritable and ambient
-// sets are emptied, so that no execve could give any back.
+// sets are emptied, so that no execve could give any back. What is so already is
+// not done again: each step stops every thread for about 0.1 ms.
 func Become(uid, gid int, keep Caps) error {
-	if err := syscall.Setgroups(nil); err != nil {
-		return fmt.Errorf("drop supplementary groups: %w", err)
+	if groups, err := unix.Getgroups(); err != nil || len(groups) != 0 {
+		if err := syscall.Setgroups(nil); err != nil {
+			return fmt.Errorf("drop supplementary groups: %w", err)
+		}
 	}
-	if err := allThreads(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0); err != nil {
-		return fmt.Errorf("drop ambient capabilities: %w", err)
-	}
-	if err := DropBounding(0, allThreads); err != nil {
+	if err := DropBounding(allThreads); err != nil {
 		return err
 	}
 	if keep != 0 && uid != 0 {
@@ -43,13 +43,17 @@ func Become(uid, gid int, keep Caps) error {
 			return fmt.Errorf("keep capabilities: %w", err)
 		}
 	}
-	if err := syscall.Setresgid(gid, gid, gid); err != nil {
-		return fmt.Errorf("set group %d: %w", gid, err)
+	if unix.Getgid() != gid || unix.Getegid() != gid {
+		if err := syscall.Setresgid(gid, gid, gid); err != nil {
+			return fmt.Errorf("set group %d: %w", gid, err)
+		}
 	}
-	if err := syscall.Setresuid(uid, uid, uid); err != nil {
-		return fmt.Errorf("set user %d: %w", uid, err)
+	if unix.Getuid() != uid || unix.Geteuid() != uid {
+		if err := syscall.Setresuid(uid, uid, uid); err != nil {
+			return fmt.Errorf("set user %d: %w", uid, err)
+		}
 	}
-	return setCaps(keep)
+	return setCaps(keep) // and with the inheritable set the ambient one
 }
 
 // A caller is how a system call is made: on this thread, or on all.
@@ -74,14 +78,9 @@ func ThisThread(call, a, b, c uintptr) error {
 	return nil
 }
 
-// DropBounding empties the capability bounding set except for keep. With
-// ThisThread, a process that this thread then starts inherits the result, which
-// is cheaper than dropping on all threads of that process.
-func DropBounding(keep Caps, call caller) error {
+// DropBounding empties the capability bounding set.
+func DropBounding(call caller) error {
 	for c := range uintptr(64) {
-		if keep&(1<<c) != 0 {
-			continue
-		}
 		set, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
 		if err != nil {
 			return nil // past the last one that the kernel knows
@@ -94,6 +93,33 @@ func DropBounding(keep Caps, call caller) error {
 		}
 	}
 	return nil
+}
+
+// Bequeath lets a program that the calling thread, which must be root's, starts
+// as root have the capabilities of heir, as far as the thread has them itself,
+// and never any other: its bounding and ambient sets are empty from birth. It
+// spoils the thread for other work.
+func Bequeath(heir Caps) error {
+	missing, err := Missing(heir)
+	if err != nil {
+		return err
+	}
+	// capabilities(7): root's new permitted set is its inheritable set and its
+	// bounding set together.
+	heir &^= missing
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&head, &data[0]); err != nil {
+		return fmt.Errorf("read capabilities: %w", err)
+	}
+	data[0].Inheritable, data[1].Inheritable = uint32(heir), uint32(heir>>32)
+	if err := unix.Capset(&head, &data[0]); err != nil {
+		return fmt.Errorf("set inheritable capabilities to %s: %w", heir, err)
+	}
+	if err := ThisThread(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0); err != nil {
+		return fmt.Errorf("drop ambient capabilities: %w", err)
+	}
+	return DropBounding(ThisThread)
 }
 
 func setCaps(keep Caps) error {

@@ -27,7 +27,7 @@ type process struct {
 	cmd    *exec.Cmd
 	stdout io.ReadCloser
 	dir    string // the sandbox's directory, as this process reaches it
-	bound  jail.Caps
+	caps   jail.Caps
 	ended  chan struct{}
 }
 
@@ -47,13 +47,12 @@ func (p *process) start(_ hclog.Logger, with *exec.Cmd, _ string) (runner.Runner
 	return p, err
 }
 
-// Start runs the process from a thread whose bounding set is already small, so
-// that the service never has more.
+// Start runs the process from a thread that bequeaths only p.caps.
 func (p *process) Start(context.Context) error {
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlock: the thread ends with this goroutine
-		if err := jail.DropBounding(p.bound, jail.ThisThread); err != nil {
+		if err := jail.Bequeath(p.caps); err != nil {
 			started <- err
 			return
 		}

@@ -139,8 +139,12 @@ func start(c Config, name string, given ends) (*Service, error) {
 	cmd.Dir = "/"
 	cmd.Stderr = stderr
 	cmd.ExtraFiles = given.files()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces, Setsid: true}
-	own := &process{cmd: cmd, dir: hull.FDPath(int(c.Dir.Fd())), bound: bootCaps[name], ended: make(chan struct{})}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: namespaces,
+		Setsid:     true,
+		Credential: &syscall.Credential{}, // root, without supplementary groups
+	}
+	own := &process{cmd: cmd, dir: hull.FDPath(int(c.Dir.Fd())), caps: bootCaps[name], ended: make(chan struct{})}
 
 	s := &Service{Name: name, dir: c.Dir, own: own, pidfd: -1}
 	s.client = plugin.NewClient(&plugin.ClientConfig{
