@@ -1,0 +1,138 @@
+package posture_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bulkhead/test/sandboxtest"
+)
+
+// A process of the sandbox, found from outside.
+type process struct {
+	pid  int
+	exe  string
+	kind string
+}
+
+type sandbox struct{ processes []process }
+
+// start runs a sandbox whose program prints a line and sleeps, and finds its
+// processes: the launcher's children by their programs, and the sentry's
+// descendants, which are stubs. Children of the gofer or netd would be of no
+// known kind.
+func start(t *testing.T) *sandbox {
+	t.Helper()
+	launch := filepath.Join(sandboxtest.Bin(t), "sandbox-launch")
+	cmd := exec.Command(launch, "run", "--", "/bin/sh", "-c", "echo ready; sleep 600 & wait")
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	ready := make(chan string, 1)
+	go func() {
+		line := make([]byte, 6)
+		n, _ := out.Read(line)
+		ready <- string(line[:n])
+	}()
+	select {
+	case line := <-ready:
+		if line != "ready\n" {
+			cmd.Process.Kill()
+			cmd.Wait()
+			t.Fatalf("the sandbox did not start: %q, %s", line, errs.String())
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatalf("the sandbox did not start in 20 s: %s", errs.String())
+	}
+	time.Sleep(200 * time.Millisecond) // until it has gone to sleep
+	sb := &sandbox{}
+	children := childrenOf()
+	for _, pid := range descendants(children, cmd.Process.Pid) {
+		p := process{pid: pid}
+		p.exe, _ = os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		if kind, ok := strings.CutPrefix(filepath.Base(p.exe), "bulkhead-"); ok {
+			p.kind = strings.TrimSuffix(kind, " (deleted)")
+		}
+		sb.processes = append(sb.processes, p)
+	}
+	for _, s := range sb.processes {
+		if s.kind != "sentry" {
+			continue
+		}
+		below := descendants(children, s.pid)
+		for i := range sb.processes {
+			if slices.Contains(below, sb.processes[i].pid) {
+				sb.processes[i].kind = "stub"
+			}
+		}
+	}
+	return sb
+}
+
+// childrenOf is every process's children.
+func childrenOf() map[int][]int {
+	children := map[int][]int{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		// The name may hold spaces and brackets: proc_pid_stat(5).
+		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		parent, _ := strconv.Atoi(f[1])
+		children[parent] = append(children[parent], pid)
+	}
+	return children
+}
+
+func descendants(children map[int][]int, pid int) (all []int) {
+	for _, c := range children[pid] {
+		all = append(all, c)
+		all = append(all, descendants(children, c)...)
+	}
+	return all
+}
+
+func (p process) status(t *testing.T) map[string]string {
+	t.Helper()
+	s := readStatus(fmt.Sprintf("/proc/%d/status", p.pid))
+	if s == nil {
+		t.Fatalf("%s (pid %d) is gone", p.kind, p.pid)
+	}
+	return s
+}
+
+// readStatus is the fields of a status file, or nil.
+func readStatus(path string) map[string]string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	s := map[string]string{}
+	for line := range strings.Lines(string(b)) {
+		k, v, _ := strings.Cut(line, ":")
+		s[k] = strings.TrimSpace(v)
+	}
+	return s
+}
