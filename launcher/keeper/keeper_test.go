@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"bulkhead/launcher/jail"
 )
@@ -63,9 +64,15 @@ func TestKeeper_holdsNothing(t *testing.T) {
 	}
 	defer p.Wait()
 	defer told.Close()
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.Pid) + "/status")
-	if err != nil {
-		t.Fatal(err)
+	var status []byte
+	for range 2000 { // until it waits
+		if status, err = os.ReadFile("/proc/" + strconv.Itoa(p.Pid) + "/status"); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(status), "State:\tS") {
+			break
+		}
+		time.Sleep(time.Millisecond)
 	}
 	for _, want := range []string{"Name:\tkeeper\n", "\nUid:\t65534\t65534", "\nCapEff:\t0000000000000000"} {
 		if !strings.Contains(string(status), want) {
