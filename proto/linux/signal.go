@@ -149,3 +149,36 @@ const (
 	TRAP_TRACE  = 2
 	SYS_SECCOMP = 1
 )
+
+// StackT is stack_t of sigaltstack(2).
+type StackT struct {
+	SP    uint64
+	Flags int32
+	_     int32
+	Size  uint64
+}
+
+// SizeofStackT is its size in bytes.
+const SizeofStackT = 24
+
+// Flags of a StackT.
+const (
+	SS_ONSTACK    = 1
+	SS_DISABLE    = 2
+	SS_AUTODISARM = -1 << 31
+)
+
+// ReadStackT reads one from b.
+func ReadStackT(b []byte) StackT {
+	le := binary.LittleEndian
+	return StackT{SP: le.Uint64(b), Flags: int32(le.Uint32(b[8:])), Size: le.Uint64(b[16:])}
+}
+
+// Put writes s as the kernel does to b.
+func (s StackT) Put(b []byte) {
+	le := binary.LittleEndian
+	le.PutUint64(b, s.SP)
+	le.PutUint32(b[8:], uint32(s.Flags))
+	le.PutUint32(b[12:], 0)
+	le.PutUint64(b[16:], s.Size)
+}

@@ -1,8 +1,6 @@
 package platform
 
 import (
-	"sync/atomic"
-
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
@@ -12,9 +10,10 @@ const forkFlags = unix.CLONE_PARENT | uint64(unix.SIGCHLD)
 
 // CloneProcess orders a copy of the thread's process, as fork(2): a host process
 // of its own with a copy of the memory, whose only thread is the one returned.
+// tls and clearTID as for CloneThread.
 // The answer must go on with Return or Resume; then call WaitReady on the child,
 // or Abandon if the host call failed.
-func (th *Thread) CloneProcess() (*Thread, error) {
+func (th *Thread) CloneProcess(tls, clearTID uint64) (*Thread, error) {
 	space, err := th.space.m.newSpace()
 	if err != nil {
 		return nil, linux.ENOMEM
@@ -31,11 +30,7 @@ func (th *Thread) CloneProcess() (*Thread, error) {
 		fds: []int{space.bellFD, space.memfd}, at: []int{fdDoorbell, fdSlots}, process: p,
 	})
 	child.birth = tok
-	if !th.op(opClone, 0, 0, forkFlags, 0, uint64(tok), 0, 0) {
-		child.Abandon()
-		return nil, linux.EAGAIN
-	}
-	return child, nil
+	return th.clone(child, forkFlags, tok, tls, clearTID)
 }
 
 // CloneShared orders a host process that shares the thread's memory, as
@@ -80,6 +75,10 @@ func (th *Thread) clone(child *Thread, flags uint64, tok token, tls, clearTID ui
 	return child, nil
 }
 
+// Sync makes the thread stop with a CallFailed event when the host calls before
+// it are done: the answer then goes on with another.
+func (th *Thread) Sync() bool { return th.op(opSync, 0, 0) }
+
 // Abandon lets go of a child that the host did not make.
 func (th *Thread) Abandon() {
 	if th.birth != 0 {
@@ -108,8 +107,11 @@ func (th *Thread) SharesMemory() bool {
 	return n > 1 || th.space.procs > 1
 }
 
-// Answered says whether the thread has gone on from the request numbered seq,
-// with its host calls done: it has made another request.
-func (th *Thread) Answered(seq uint32) bool {
-	return th.proc.gone.Load() || atomic.LoadUint32(th.slot.word(slotReq)) != seq
+// Ticket names the answer that the thread is about to get.
+func (th *Thread) Ticket() uint64 { return uint64(th.last) }
+
+// Done says whether the host calls of the answer named by ticket have been made,
+// or never will be. A guest that lies about it confuses only itself.
+func (th *Thread) Done(ticket uint64) bool {
+	return th.dropped.Load() || th.proc.gone.Load() || th.slot.load(slotDone) == ticket
 }

@@ -73,6 +73,7 @@ const (
 	slotFailOp  = 0x0b8 // u64: index of the host call that failed
 	slotFailRes = 0x0c0 // u64: what it returned
 	slotNRanges = 0x0c8 // u64: how many ranges were copied in
+	slotDone    = 0x0d0 // u64: number of the last answer whose host calls are done
 	slotRegs    = 0x100 // 23 * u64: gregs of the ucontext
 	slotRanges  = 0x1c0 // maxRanges * {addr, len, offset} u64
 
@@ -108,6 +109,7 @@ const (
 	opZero    = 2 // at a0, a2 bytes
 	opClone   = 3 // a0 flags, a1 thread index, a2 token, a3 child tid address, a4 tls
 	opResetFP = 4
+	opSync    = 5 // none of the stub's: it fails, and so reports
 
 	opIgnoreError = 1 << 0
 	opIsResult    = 1 << 1

@@ -19,6 +19,8 @@ type Machine struct {
 	// VDSO is where the host's vDSO lies in every stub, and VDSOSize how long it
 	// and its data are.
 	VDSO, VDSOStart, VDSOEnd uint64
+	// HWCap, HWCap2 and MinSigStack are AT_HWCAP, AT_HWCAP2, AT_MINSIGSTKSZ.
+	HWCap, HWCap2, MinSigStack uint64
 
 	donor donor
 
@@ -40,6 +42,7 @@ type Credential struct{ UID, GID uint32 }
 func Start(cred *Credential) (*Machine, error) {
 	m := &Machine{procs: map[int]*Process{}, spare: make(chan *Thread, 1)}
 	m.donor.pending = map[token]*donation{}
+	m.readAuxv()
 	space, err := m.newSpace()
 	if err != nil {
 		return nil, fmt.Errorf("start zygote: %w", err)
@@ -229,7 +232,7 @@ func (m *Machine) forkZygote() (*Thread, error) {
 	m.zygoteMu.Lock()
 	defer m.zygoteMu.Unlock()
 	z := m.zygote
-	child, err := z.CloneProcess()
+	child, err := z.CloneProcess(0, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -164,7 +164,7 @@ func TestClone_processHasItsOwnMemory(t *testing.T) {
 	m := machine(t)
 	th := guest(t, m, join(call(57), call(39)))
 	expect(t, th, Syscall)
-	child, err := th.CloneProcess()
+	child, err := th.CloneProcess(0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func BenchmarkForkExit(b *testing.B) {
 	th := guest(b, m, join(call(57), []byte{0xeb, 0xf7}))
 	for b.Loop() {
 		th.Next()
-		child, err := th.CloneProcess()
+		child, err := th.CloneProcess(0, 0)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -211,3 +211,6 @@ func (m *Machine) newToken() token {
 		}
 	}
 }
+
+// Gone says whether the process has been reaped.
+func (p *Process) Gone() bool { return p.gone.Load() }

@@ -403,6 +403,8 @@ ready:
 	JMP  publishRanges
 
 finish:
+	MOVL const_slotAns(R13), AX
+	MOVQ AX, const_slotDone(R13)
 	TESTQ $const_ansRegs, const_slotFlags(R13)
 	JNZ  setRegs
 	MOVQ const_slotResult(R13), AX

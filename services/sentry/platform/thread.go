@@ -20,8 +20,8 @@ const (
 	yieldRounds = 24
 )
 
-// userSegments are the selectors of 64-bit user code: cs 0x33, ss 0x2b.
-const userSegments = 0x2b<<48 | 0x33
+// UserSegments are the selectors of 64-bit user code: cs 0x33, ss 0x2b.
+const UserSegments = 0x2b<<48 | 0x33
 
 // EventKind says why a guest thread stopped.
 type EventKind int
@@ -83,7 +83,7 @@ type Thread struct {
 
 	asleep  atomic.Bool
 	wake    chan struct{}
-	dropped bool
+	dropped atomic.Bool
 	birth   token // what a new process shows, see donate.go
 }
 
@@ -177,7 +177,7 @@ func (th *Thread) Next() Event {
 		return Event{Kind: Syscall}
 	case kindReady:
 		th.tid.Store(int32(s.load(slotTID)))
-		th.Regs = Regs{Segments: userSegments, EFlags: 0x202}
+		th.Regs = Regs{Segments: UserSegments, EFlags: 0x202}
 		return Event{Kind: Ready}
 	case kindOpFailed:
 		return Event{Kind: CallFailed, Op: int(uint32(s.load(slotFailOp))), Err: linux.Errno(-int64(s.load(slotFailRes)) & 0xfff)}
@@ -241,8 +241,7 @@ func (th *Thread) Exit(group bool) {
 
 // drop lets go of the slot.
 func (th *Thread) drop() {
-	if !th.dropped {
-		th.dropped = true
+	if th.dropped.CompareAndSwap(false, true) {
 		th.space.dropThread(th)
 		th.slot.unmap()
 	}

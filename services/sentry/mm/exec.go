@@ -1,0 +1,110 @@
+package mm
+
+import (
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/platform"
+	"bulkhead/services/sentry/vfs"
+)
+
+// Load is the mapping of one segment of a program: [Start, FileEnd) from the
+// file, [FileEnd, End) of zeros; [ZeroFrom, ZeroTo) is cleared.
+type Load struct {
+	Start, FileEnd, End Addr
+	ZeroFrom, ZeroTo    Addr
+	Prot                uint8
+	File                int // index into Program.Files
+	Offset              uint64
+}
+
+// ProgramFile is a file that segments come from.
+type ProgramFile struct {
+	FD      int // the host's, not closed
+	HostOff int64
+	Backing *Backing
+}
+
+// Program is what Exec maps.
+type Program struct {
+	Loads []Load
+	Files []ProgramFile
+	Exe   vfs.Path
+
+	Brk                  Addr
+	CodeStart, CodeEnd   Addr
+	StackLow, StackHigh  Addr
+	ExecStack            bool
+	Top                  Addr // of mmap
+	ArgStart, ArgEnd     Addr
+	EnvEnd, StackPointer Addr
+	Auxv                 []byte
+	VDSOStart, VDSOEnd   Addr
+}
+
+// Exec orders that th's memory hold a new program and nothing else, and makes s,
+// which must be new, say so.
+func (s *Space) Exec(th *platform.Thread, p Program) error {
+	s.change(th)
+	defer s.mu.Unlock()
+	const private = unix.MAP_PRIVATE | unix.MAP_FIXED
+	none := ^uint64(0)
+	ok := th.HostCall(unix.SYS_MUNMAP, 0, GuestTop)
+	var fds []int
+	for _, f := range p.Files {
+		fds = append(fds, f.FD)
+	}
+	ok = ok && th.Donate(fds, false)
+	for _, l := range p.Loads {
+		f := p.Files[l.File]
+		if l.FileEnd > l.Start {
+			ok = ok && th.HostCall(unix.SYS_MMAP, l.Start, l.FileEnd-l.Start, uint64(l.Prot), private,
+				uint64(platform.FirstDonatedFD+l.File), uint64(f.HostOff)+l.Offset)
+			s.regions.Insert(Region{Start: l.Start, End: l.FileEnd, Prot: l.Prot, File: f.Backing, Offset: l.Offset})
+		}
+		if l.End > l.FileEnd {
+			ok = ok && th.HostCall(unix.SYS_MMAP, l.FileEnd, l.End-l.FileEnd, uint64(l.Prot), private|unix.MAP_ANONYMOUS, none, 0)
+			s.regions.Insert(Region{Start: l.FileEnd, End: l.End, Prot: l.Prot})
+		}
+		if l.ZeroTo > l.ZeroFrom && l.Prot&unix.PROT_WRITE != 0 {
+			ok = ok && th.Zero(l.ZeroFrom, l.ZeroTo-l.ZeroFrom)
+		}
+	}
+	for i := range p.Files {
+		ok = ok && th.TryHostCall(unix.SYS_CLOSE, uint64(platform.FirstDonatedFD+i))
+	}
+	stackProt := uint8(unix.PROT_READ | unix.PROT_WRITE)
+	if p.ExecStack {
+		stackProt |= unix.PROT_EXEC
+	}
+	ok = ok && th.HostCall(unix.SYS_MMAP, p.StackLow, p.StackHigh-p.StackLow, uint64(stackProt),
+		private|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_STACK, none, 0)
+	if !ok {
+		return linux.ENOMEM
+	}
+	s.regions.Insert(Region{Start: p.StackLow, End: p.StackHigh, Prot: stackProt, Kind: Stack})
+	s.regions.Insert(Region{Start: p.VDSOStart, End: p.VDSOEnd, Prot: unix.PROT_READ | unix.PROT_EXEC, Kind: VDSO, NoRemap: true})
+	s.top, s.exe, s.auxv = p.Top, p.Exe, p.Auxv
+	s.brkStart = p.Brk + randomPages(1<<13)
+	s.brk = s.brkStart
+	s.codeStart, s.codeEnd = p.CodeStart, p.CodeEnd
+	s.argStart, s.argEnd, s.envEnd, s.startStack = p.ArgStart, p.ArgEnd, p.EnvEnd, p.StackPointer
+	return nil
+}
+
+// Layout decides where the stack of a program goes and below which address its
+// mappings do. limit is RLIMIT_STACK.
+func Layout(limit uint64) (stackLow, stackHigh, top Addr) {
+	const least, most = 128 << 10, 1 << 30
+	size := PageUp(min(max(limit, least), most))
+	if limit == unix.RLIM_INFINITY {
+		size = 8 << 20
+	}
+	stackHigh = GuestTop - randomPages(1<<14)
+	stackLow = stackHigh - size
+	top = stackLow - 1<<20 - randomPages(1<<18)
+	return stackLow, stackHigh, top
+}
+
+// RandomPages is a random number of whole pages below n, in bytes.
+func RandomPages(n uint64) uint64 { return randomPages(n) }

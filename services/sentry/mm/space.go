@@ -1,0 +1,448 @@
+package mm
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/platform"
+	"bulkhead/services/sentry/vfs"
+)
+
+// GuestTop is the end of what a guest can map, exclusive.
+const GuestTop = platform.GuestTop
+
+// Space is a guest address space. Its methods that take a platform.Thread order
+// host calls on that thread's answer; when one of them fails, the thread's owner
+// calls the undo function that they give.
+type Space struct {
+	mu      sync.Mutex
+	regions Set
+	users   int
+
+	// The last change whose host calls may not be done yet.
+	busy       *platform.Thread
+	busyTicket uint64
+
+	top            Addr // mappings are placed below
+	brkStart, brk  Addr
+	argStart       Addr
+	argEnd, envEnd Addr
+	startStack     Addr
+	codeStart      Addr
+	codeEnd        Addr
+	auxv           []byte
+	exe            vfs.Path
+}
+
+// New gives an empty space with one user.
+func New() *Space { return &Space{users: 1, top: GuestTop - 8<<20} }
+
+// IncUsers counts a further task in.
+func (s *Space) IncUsers() {
+	s.mu.Lock()
+	s.users++
+	s.mu.Unlock()
+}
+
+// DecUsers counts a task out and gives how many are left.
+func (s *Space) DecUsers() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users--
+	return s.users
+}
+
+// Users is how many tasks use the space.
+func (s *Space) Users() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.users
+}
+
+// Fork gives a copy, for a process whose memory the host has copied.
+func (s *Space) Fork() *Space {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &Space{
+		users: 1, regions: s.regions.Clone(), top: s.top, brkStart: s.brkStart, brk: s.brk,
+		argStart: s.argStart, argEnd: s.argEnd, envEnd: s.envEnd, startStack: s.startStack,
+		codeStart: s.codeStart, codeEnd: s.codeEnd, auxv: s.auxv, exe: s.exe,
+	}
+}
+
+// change takes the lock for a change by th, once every host call that another
+// thread was ordered to make is done.
+func (s *Space) change(th *platform.Thread) {
+	s.mu.Lock()
+	for i := 0; s.busy != nil && s.busy != th && !s.busy.Done(s.busyTicket); i++ {
+		s.mu.Unlock()
+		switch {
+		case i < 200:
+			runtime.Gosched()
+		case i < 20000:
+			time.Sleep(100 * time.Microsecond)
+		default:
+			th.Process().Kill() // a guest that forges its slot
+		}
+		s.mu.Lock()
+		if th.Process().Gone() {
+			break
+		}
+	}
+	s.busy, s.busyTicket = th, th.Ticket()
+}
+
+// Settle waits until every ordered change has been made, before a copy of the
+// memory is taken by th.
+func (s *Space) Settle(th *platform.Thread) {
+	s.change(th)
+	s.mu.Unlock()
+}
+
+// Regions gives what is mapped, in order.
+func (s *Space) Regions() []Region {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Region(nil), s.regions.All()...)
+}
+
+// Size is how much is mapped, in bytes.
+func (s *Space) Size() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.regions.Total()
+}
+
+// Find gives the region that holds addr.
+func (s *Space) Find(addr Addr) (Region, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.regions.Find(addr)
+}
+
+// Exe is the program's file.
+func (s *Space) Exe() vfs.Path {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.exe
+}
+
+// ArgRange and EnvRange are where the arguments and the environment lie.
+func (s *Space) ArgRange() (start, end Addr) { return s.argStart, s.argEnd }
+
+// EnvRange is where the environment lies.
+func (s *Space) EnvRange() (start, end Addr) { return s.argEnd, s.envEnd }
+
+// SetArgRange moves them: PR_SET_MM of prctl(2).
+func (s *Space) SetArgRange(start, end Addr) { s.argStart, s.argEnd = start, end }
+
+// Auxv is the auxiliary vector as the program got it.
+func (s *Space) Auxv() []byte { return s.auxv }
+
+// StartStack is where the stack pointer was at first.
+func (s *Space) StartStack() Addr { return s.startStack }
+
+// CodeRange is where the program's code lies.
+func (s *Space) CodeRange() (start, end Addr) { return s.codeStart, s.codeEnd }
+
+// BrkRange is the heap: brk(2).
+func (s *Space) BrkRange() (start, end Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.brkStart, s.brk
+}
+
+// randomPages is a random number of whole pages below n, in bytes.
+func randomPages(n uint64) uint64 { return rand.Uint64N(n) * PageSize }
+
+// hostPageFlags are the flags of mmap(2) that are passed to the host.
+const hostPageFlags = unix.MAP_NORESERVE | unix.MAP_STACK | unix.MAP_POPULATE | 0x08 // MAP_DROPPABLE
+
+// Mapping is a request for memory: mmap(2).
+type Mapping struct {
+	Addr, Len uint64
+	Prot      uint8
+	Flags     uint32 // MAP_ constants
+	// File is nil for anonymous memory; FD is the host's descriptor of it then,
+	// closed after use if OwnedFD.
+	File    *Backing
+	FD      int
+	OwnedFD bool
+	Offset  uint64 // in File
+	HostOff int64  // of File in FD
+	Kind    Kind
+	// Limit is RLIMIT_AS in bytes.
+	Limit uint64
+}
+
+// Map places a mapping and orders it. undo takes it off the list again.
+func (s *Space) Map(th *platform.Thread, m Mapping) (addr Addr, undo func(), err error) {
+	n := PageUp(m.Len)
+	if m.Len == 0 || n > GuestTop {
+		if n > GuestTop {
+			return 0, nil, linux.ENOMEM
+		}
+		return 0, nil, linux.EINVAL
+	}
+	s.change(th)
+	defer s.mu.Unlock()
+	addr, err = s.place(m, n)
+	if err != nil {
+		return 0, nil, err
+	}
+	if s.regions.Total()+n > m.Limit {
+		return 0, nil, linux.ENOMEM
+	}
+	r := Region{
+		Start: addr, End: addr + n, Prot: m.Prot, Shared: m.Flags&unix.MAP_TYPE != unix.MAP_PRIVATE && m.Flags&0x08 == 0,
+		Grows: m.Flags&unix.MAP_GROWSDOWN != 0, Kind: m.Kind, File: m.File, Offset: m.Offset,
+	}
+	flags := uint64(m.Flags&hostPageFlags) | unix.MAP_FIXED
+	if r.Shared {
+		flags |= unix.MAP_SHARED
+	} else if m.Flags&unix.MAP_TYPE == 0x08 {
+		flags |= 0x08
+	} else {
+		flags |= unix.MAP_PRIVATE
+	}
+	if m.FD < 0 {
+		th.HostCall(unix.SYS_MMAP, addr, n, uint64(m.Prot), flags|unix.MAP_ANONYMOUS, ^uint64(0), 0)
+	} else {
+		if !th.Donate([]int{m.FD}, m.OwnedFD) {
+			return 0, nil, linux.ENOMEM
+		}
+		th.HostCall(unix.SYS_MMAP, addr, n, uint64(m.Prot), flags, platform.FirstDonatedFD, uint64(m.HostOff)+m.Offset)
+		th.TryHostCall(unix.SYS_CLOSE, platform.FirstDonatedFD)
+	}
+	s.regions.Insert(r)
+	return addr, func() { s.forget(addr, addr+n) }, nil
+}
+
+// forget takes a range off the list.
+func (s *Space) forget(start, end Addr) {
+	s.mu.Lock()
+	s.regions.Remove(start, end)
+	s.mu.Unlock()
+}
+
+const fixedNoReplace = 0x100000 // MAP_FIXED_NOREPLACE
+
+// place decides where n bytes go.
+func (s *Space) place(m Mapping, n uint64) (Addr, error) {
+	if m.Flags&(unix.MAP_FIXED|fixedNoReplace) != 0 {
+		if m.Addr%PageSize != 0 {
+			return 0, linux.EINVAL
+		}
+		if m.Addr > GuestTop || n > GuestTop-m.Addr {
+			return 0, linux.ENOMEM
+		}
+		if m.Addr < platform.GuestBottom {
+			return 0, linux.EPERM
+		}
+		if m.Flags&fixedNoReplace != 0 && len(s.regions.Overlap(m.Addr, m.Addr+n)) > 0 {
+			return 0, linux.EEXIST
+		}
+		return m.Addr, nil
+	}
+	if hint := PageUp(m.Addr); hint >= platform.GuestBottom && hint < GuestTop && n <= GuestTop-hint &&
+		len(s.regions.Overlap(hint, hint+n)) == 0 {
+		return hint, nil
+	}
+	high := s.top
+	if m.Flags&unix.MAP_32BIT != 0 {
+		high = 0x8000_0000
+	}
+	if addr, ok := s.regions.Gap(n, platform.GuestBottom, high); ok {
+		return addr, nil
+	}
+	return 0, linux.ENOMEM
+}
+
+// checkRange says whether [addr, addr+n) can be a guest's, page-aligned start.
+func checkRange(addr, n uint64) (end Addr, err error) {
+	if addr%PageSize != 0 {
+		return 0, linux.EINVAL
+	}
+	n = PageUp(n)
+	if addr > GuestTop || n > GuestTop-addr {
+		return 0, linux.ENOMEM
+	}
+	return addr + n, nil
+}
+
+// Unmap is munmap(2).
+func (s *Space) Unmap(th *platform.Thread, addr, n uint64) error {
+	end, err := checkRange(addr, n)
+	if err != nil || end == addr {
+		return linux.EINVAL
+	}
+	s.change(th)
+	defer s.mu.Unlock()
+	if s.regions.Remove(addr, end) > 0 {
+		th.HostCall(unix.SYS_MUNMAP, addr, end-addr)
+	}
+	return nil
+}
+
+// Protect is mprotect(2).
+func (s *Space) Protect(th *platform.Thread, addr, n uint64, prot uint8) error {
+	end, err := checkRange(addr, n)
+	if err != nil || n == 0 {
+		return err
+	}
+	s.change(th)
+	defer s.mu.Unlock()
+	if !s.regions.Covered(addr, end) {
+		// What lies before the hole is changed all the same, and the host tells.
+		th.HostCall(unix.SYS_MPROTECT, addr, end-addr, uint64(prot))
+		s.regions.Update(addr, end, func(r *Region) { r.Prot = prot })
+		return nil
+	}
+	th.HostCall(unix.SYS_MPROTECT, addr, end-addr, uint64(prot))
+	s.regions.Update(addr, end, func(r *Region) { r.Prot = prot })
+	return nil
+}
+
+// Advise is madvise(2) for advice that the host carries out.
+func (s *Space) Advise(th *platform.Thread, addr, n uint64, advice uint64) error {
+	end, err := checkRange(addr, n)
+	if err != nil {
+		return linux.EINVAL
+	}
+	if end == addr {
+		return nil
+	}
+	s.change(th)
+	defer s.mu.Unlock()
+	th.HostCall(unix.SYS_MADVISE, addr, end-addr, advice)
+	if !s.regions.Covered(addr, end) {
+		return linux.ENOMEM
+	}
+	return nil
+}
+
+// Covered says whether all of [addr, addr+n) is mapped.
+func (s *Space) Covered(addr, n uint64) bool {
+	end, err := checkRange(addr, n)
+	if err != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.regions.Covered(addr, end)
+}
+
+// Brk is brk(2): it gives the new end of the heap, or the old one if it cannot
+// be moved there. limit is RLIMIT_DATA.
+func (s *Space) Brk(th *platform.Thread, want Addr, limit uint64) Addr {
+	s.change(th)
+	defer s.mu.Unlock()
+	if want < s.brkStart || want-s.brkStart > limit || want > GuestTop {
+		return s.brk
+	}
+	old, next := PageUp(s.brk), PageUp(want)
+	switch {
+	case next > old:
+		if len(s.regions.Overlap(old, next+PageSize)) > 0 {
+			return s.brk
+		}
+		const rw = unix.PROT_READ | unix.PROT_WRITE
+		th.HostCall(unix.SYS_MMAP, old, next-old, rw, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED, ^uint64(0), 0)
+		s.regions.Insert(Region{Start: old, End: next, Prot: rw, Kind: Heap})
+	case next < old:
+		th.HostCall(unix.SYS_MUNMAP, next, old-next)
+		s.regions.Remove(next, old)
+	}
+	s.brk = want
+	return want
+}
+
+// Remap is mremap(2).
+func (s *Space) Remap(th *platform.Thread, old, oldLen, newLen uint64, flags uint32, to Addr, limit uint64) (Addr, error) {
+	const mayMove, fixed, dontUnmap = unix.MREMAP_MAYMOVE, unix.MREMAP_FIXED, unix.MREMAP_DONTUNMAP
+	if flags&^(mayMove|fixed|dontUnmap) != 0 || old%PageSize != 0 || newLen == 0 ||
+		flags&fixed != 0 && flags&mayMove == 0 || flags&dontUnmap != 0 && (flags&mayMove == 0 || oldLen != newLen) {
+		return 0, linux.EINVAL
+	}
+	oldLen, newLen = PageUp(oldLen), PageUp(newLen)
+	if newLen == 0 || newLen > GuestTop || oldLen > GuestTop || old > GuestTop-oldLen {
+		return 0, linux.EINVAL
+	}
+	s.change(th)
+	defer s.mu.Unlock()
+	r, ok := s.regions.Find(old)
+	if !ok || oldLen > 0 && !s.regions.Covered(old, old+oldLen) {
+		return 0, linux.EFAULT
+	}
+	if oldLen > r.End-old {
+		return 0, linux.EFAULT
+	}
+	if oldLen == 0 && !r.Shared {
+		return 0, linux.EINVAL
+	}
+	if newLen > oldLen && s.regions.Total()+newLen-oldLen > limit {
+		return 0, linux.ENOMEM
+	}
+	moved := r
+	moved.Offset += old - r.Start
+	if flags&(fixed|dontUnmap) == 0 {
+		if newLen <= oldLen {
+			if newLen < oldLen {
+				th.HostCall(unix.SYS_MUNMAP, old+newLen, oldLen-newLen)
+				s.regions.Remove(old+newLen, old+oldLen)
+			}
+			return old, nil
+		}
+		grown := old + newLen
+		if oldLen > 0 && grown <= s.limitOf(old) && len(s.regions.Overlap(old+oldLen, grown)) == 0 && r.End == old+oldLen {
+			th.HostCall(unix.SYS_MREMAP, old, oldLen, newLen, 0, 0)
+			moved.Start, moved.End = old, grown
+			s.regions.Insert(moved)
+			return old, nil
+		}
+		if flags&mayMove == 0 {
+			return 0, linux.ENOMEM
+		}
+	}
+	dest, err := s.remapTarget(old, oldLen, newLen, flags, to)
+	if err != nil {
+		return 0, err
+	}
+	hostFlags := uint64(mayMove | fixed)
+	if flags&dontUnmap != 0 {
+		hostFlags |= dontUnmap
+	}
+	th.HostCall(unix.SYS_MREMAP, old, oldLen, newLen, hostFlags, dest)
+	if flags&dontUnmap == 0 && oldLen > 0 {
+		s.regions.Remove(old, old+oldLen)
+	}
+	moved.Start, moved.End = dest, dest+newLen
+	s.regions.Insert(moved)
+	return dest, nil
+}
+
+// limitOf is how far a mapping at addr may grow.
+func (s *Space) limitOf(addr Addr) Addr { return GuestTop }
+
+// remapTarget decides where mremap moves a mapping to.
+func (s *Space) remapTarget(old, oldLen, newLen uint64, flags uint32, to Addr) (Addr, error) {
+	if flags&unix.MREMAP_FIXED != 0 {
+		if to%PageSize != 0 || to > GuestTop || newLen > GuestTop-to || to < platform.GuestBottom {
+			return 0, linux.EINVAL
+		}
+		if to < old+oldLen && old < to+newLen {
+			return 0, linux.EINVAL
+		}
+		return to, nil
+	}
+	dest, ok := s.regions.Gap(newLen, platform.GuestBottom, s.top)
+	if !ok {
+		return 0, linux.ENOMEM
+	}
+	return dest, nil
+}

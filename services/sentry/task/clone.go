@@ -1,0 +1,328 @@
+package task
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/platform"
+	"bulkhead/services/sentry/vfs"
+)
+
+// CloneArgs is what clone(2) and clone3(2) ask for.
+type CloneArgs struct {
+	Flags      uint64 // CLONE_ constants, without the exit signal
+	ExitSignal linux.Signal
+	Stack      uint64 // the child's stack pointer, 0 to keep
+	TLS        uint64
+	ParentTID  uint64
+	ChildTID   uint64
+	PIDFD      uint64 // address for CLONE_PIDFD
+	// InstallPIDFD makes the descriptor for CLONE_PIDFD.
+	InstallPIDFD func(child *Group) (linux.FD, error)
+}
+
+const (
+	namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER |
+		unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWCGROUP | 0x80 // CLONE_NEWTIME
+	knownFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_PIDFD |
+		unix.CLONE_PTRACE | unix.CLONE_VFORK | unix.CLONE_PARENT | unix.CLONE_THREAD | unix.CLONE_SYSVSEM |
+		unix.CLONE_SETTLS | unix.CLONE_PARENT_SETTID | unix.CLONE_CHILD_CLEARTID | unix.CLONE_DETACHED |
+		unix.CLONE_UNTRACED | unix.CLONE_CHILD_SETTID | unix.CLONE_IO | unix.CLONE_CLEAR_SIGHAND
+)
+
+func (a *CloneArgs) check(t *Task) error {
+	f := a.Flags
+	has := func(bits uint64) bool { return f&bits != 0 }
+	switch {
+	case has(namespaceFlags) && !t.Creds().Has(linux.Cap(unix.CAP_SYS_ADMIN)) && !has(unix.CLONE_NEWUSER):
+		return linux.EPERM
+	case has(namespaceFlags):
+		return linux.EINVAL // no namespaces inside the sandbox yet
+	case f&^uint64(knownFlags) != 0:
+		return linux.EINVAL
+	case has(unix.CLONE_THREAD) && !has(unix.CLONE_SIGHAND), has(unix.CLONE_SIGHAND) && !has(unix.CLONE_VM):
+		return linux.EINVAL
+	case has(unix.CLONE_SIGHAND) && has(unix.CLONE_CLEAR_SIGHAND):
+		return linux.EINVAL
+	case has(unix.CLONE_SIGHAND) && !has(unix.CLONE_THREAD):
+		return linux.EINVAL // processes that share handlers: LinuxThreads only
+	case has(unix.CLONE_PARENT) && t.group.pid == 1:
+		return linux.EINVAL
+	}
+	return nil
+}
+
+// Clone is clone(2): it orders the host's side and gives the child's id. The
+// child runs once the answer has been carried out.
+func (t *Task) Clone(a *CloneArgs) (uint64, error) {
+	if err := a.check(t); err != nil {
+		return 0, err
+	}
+	child, err := t.newChild(a)
+	if err != nil {
+		return 0, err
+	}
+	if err := t.orderClone(a, child); err != nil {
+		t.k.forget(child)
+		child.release()
+		return 0, err
+	}
+	if a.Flags&unix.CLONE_PIDFD != 0 {
+		fd, err := a.InstallPIDFD(child.group)
+		if err == nil {
+			err = t.CopyOut(a.PIDFD, []byte{byte(fd), byte(fd >> 8), byte(fd >> 16), byte(fd >> 24)})
+		}
+		if err != nil {
+			t.k.logf("pid %d: pidfd: %v", t.tid, err)
+		}
+	}
+	if a.Flags&unix.CLONE_PARENT_SETTID != 0 {
+		t.CopyOut(a.ParentTID, le32(child.tid))
+	}
+	regs := t.th.Regs
+	regs.RAX = 0
+	if a.Stack != 0 {
+		regs.RSP = a.Stack
+	}
+	setTID := uint64(0)
+	if a.Flags&unix.CLONE_CHILD_SETTID != 0 {
+		setTID = a.ChildTID
+	}
+	t.OnFailure(func(linux.Errno) { child.th.Abandon() })
+	go child.begin(regs, setTID)
+	if a.Flags&unix.CLONE_VFORK != 0 {
+		return t.awaitVfork(child)
+	}
+	return uint64(child.tid), nil
+}
+
+func le32(v int32) []byte { return []byte{byte(v), byte(v >> 8), byte(v >> 16), byte(v >> 24)} }
+
+// newChild makes the sentry's side of a new thread or process and puts it into
+// the tree.
+func (t *Task) newChild(a *CloneArgs) (*Task, error) {
+	c := &Task{
+		k: t.k, interrupt: make(chan struct{}, 1), exited: make(chan struct{}),
+		mask: t.Mask(), altStack: t.altStack,
+	}
+	c.creds.Store(t.creds.Load())
+	c.name.Store(t.name.Load())
+	if a.Flags&unix.CLONE_FS != 0 {
+		c.fs.Store(t.fs.Load())
+	} else {
+		c.fs.Store(t.fs.Load().Fork())
+	}
+	if a.Flags&unix.CLONE_FILES != 0 {
+		c.fds.Store(t.fds.Load().share())
+	} else {
+		c.fds.Store(t.fds.Load().Fork())
+	}
+	if a.Flags&unix.CLONE_VM != 0 {
+		t.mm.Load().IncUsers()
+		c.mm.Store(t.mm.Load())
+		if a.Flags&unix.CLONE_VFORK == 0 {
+			c.altStack = linux.StackT{Flags: linux.SS_DISABLE}
+		}
+	} else {
+		t.mm.Load().Settle(t.th)
+		c.mm.Store(t.mm.Load().Fork())
+	}
+	if a.Flags&unix.CLONE_VFORK != 0 {
+		c.vfork = make(chan struct{})
+	}
+	if err := t.k.adopt(t, c, a); err != nil {
+		c.release()
+		return nil, err
+	}
+	return c, nil
+}
+
+// adopt gives c its id and its place in the tree.
+func (k *Kernel) adopt(t, c *Task, a *CloneArgs) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if t.group.exiting {
+		return linux.ERESTARTNOINTR
+	}
+	if len(k.tasks) >= int(t.group.Limit(unix.RLIMIT_NPROC).Cur) && t.Creds().UID != 0 {
+		return linux.EAGAIN
+	}
+	id, err := k.newIDLocked()
+	if err != nil {
+		return err
+	}
+	c.tid = id
+	k.forks.Add(1)
+	if a.Flags&unix.CLONE_THREAD != 0 {
+		c.group = t.group
+		t.group.tasks = append(t.group.tasks[:len(t.group.tasks):len(t.group.tasks)], c)
+	} else {
+		parent := t.group
+		if a.Flags&unix.CLONE_PARENT != 0 {
+			parent = t.group.parent
+		}
+		g := t.group.fork(id, parent, a)
+		g.leader, g.tasks = c, []*Task{c}
+		c.group = g
+		parent.children = append(parent.children, g)
+		k.groups[id] = g
+		k.joinLocked(g, t.group.pgid)
+	}
+	k.tasks[id] = c
+	return nil
+}
+
+// fork gives the copy of g that its child is, outside the tree.
+func (g *Group) fork(pid int32, parent *Group, a *CloneArgs) *Group {
+	c := &Group{
+		k: g.k, pid: pid, parent: parent, sid: g.sid, session: g.session, exitSignal: a.ExitSignal,
+		started: time.Now(),
+	}
+	if a.Flags&unix.CLONE_PARENT != 0 {
+		c.exitSignal = g.exitSignal
+	}
+	g.sigMu.Lock()
+	c.actions = g.actions
+	g.sigMu.Unlock()
+	if a.Flags&unix.CLONE_CLEAR_SIGHAND != 0 {
+		c.resetActions(true)
+	}
+	for i := range g.limits {
+		c.limits[i].v.Store(g.limits[i].v.Load())
+	}
+	c.oomScoreAdj.Store(g.oomScoreAdj.Load())
+	c.dumpable.Store(g.dumpable.Load())
+	return c
+}
+
+// orderClone orders the host's side of the child.
+func (t *Task) orderClone(a *CloneArgs, c *Task) error {
+	tls, clear := uint64(0), uint64(0)
+	if a.Flags&unix.CLONE_SETTLS != 0 {
+		tls = a.TLS
+		if tls >= platform.GuestTop {
+			return linux.EPERM
+		}
+	}
+	if a.Flags&unix.CLONE_CHILD_CLEARTID != 0 {
+		clear = a.ChildTID
+	}
+	var err error
+	switch {
+	case a.Flags&unix.CLONE_THREAD != 0:
+		c.th, err = t.th.CloneThread(tls, clear)
+	case a.Flags&unix.CLONE_VM != 0:
+		c.th, err = t.th.CloneShared(tls, clear)
+	default:
+		c.th, err = t.th.CloneProcess(tls, clear)
+	}
+	if err == nil {
+		c.host.Store(c.th)
+	}
+	return err
+}
+
+// begin is a child's first moment: its goroutine.
+func (t *Task) begin(regs platform.Regs, setTID uint64) {
+	if err := t.th.WaitReady(); err != nil {
+		t.k.logf("pid %d: the host did not make its thread: %v", t.tid, err)
+		t.k.kill(t.group, uint32(linux.SIGKILL))
+		t.exit()
+		return
+	}
+	segments := t.th.Regs.Segments
+	t.th.Regs = regs
+	t.th.Regs.Segments = segments
+	if setTID != 0 {
+		t.CopyOut(setTID, le32(t.tid))
+	}
+	t.reply = reply{dirty: true}
+	if t.resume() {
+		t.run()
+	}
+}
+
+// awaitVfork holds the parent until the child lets go of the memory: vfork(2).
+func (t *Task) awaitVfork(c *Task) (uint64, error) {
+	t.th.Sync()
+	t.th.Return(0)
+	ev := t.th.Next()
+	t.state.Store(inKernel)
+	switch {
+	case ev.Kind == platform.Died:
+		t.killed.Store(true)
+		t.attention.Store(true)
+		return 0, linux.EINTR
+	case ev.Kind != platform.CallFailed:
+		t.k.kill(t.group, uint32(linux.SIGKILL))
+		return 0, linux.EINTR
+	case ev.Op == 0:
+		for _, undo := range t.orders {
+			undo(ev.Err)
+		}
+		t.orders = t.orders[:0]
+		return 0, ev.Err
+	}
+	t.th.Patience()
+	t.state.Store(sleeping)
+	defer t.state.Store(inKernel)
+	for {
+		select {
+		case <-c.vfork:
+			return uint64(c.tid), nil
+		case <-t.interrupt:
+			if t.killed.Load() {
+				return uint64(c.tid), nil
+			}
+			t.attention.Store(true)
+		}
+	}
+}
+
+// letGo tells a vfork parent that it can go on.
+func (t *Task) letGo() {
+	if t.vfork != nil {
+		close(t.vfork)
+		t.vfork = nil
+	}
+}
+
+// release gives back what the task holds besides its thread.
+func (t *Task) release() {
+	if s := t.mm.Swap(nil); s != nil {
+		s.DecUsers()
+	}
+	if ft := t.fds.Swap(nil); ft != nil {
+		ft.release(exitContext(t))
+	}
+}
+
+// exitContext is the context in which a task's files are closed.
+func exitContext(t *Task) vfs.Context { return vfs.WithCreds(vfs.KernelContext(), t.Creds()) }
+
+// forget takes a child that never ran out of the tree.
+func (k *Kernel) forget(c *Task) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.tasks, c.tid)
+	g := c.group
+	g.tasks = without(g.tasks, c)
+	if g.pid == c.tid {
+		delete(k.groups, g.pid)
+		k.leaveLocked(g)
+		g.parent.children = without(g.parent.children, g)
+	}
+}
+
+// without gives list without v, in a slice of its own.
+func without[T comparable](list []T, v T) []T {
+	out := make([]T, 0, len(list))
+	for _, x := range list {
+		if x != v {
+			out = append(out, x)
+		}
+	}
+	return out
+}

@@ -1,0 +1,162 @@
+package task
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/wait"
+)
+
+// Group is a thread group: a process.
+type Group struct {
+	k   *Kernel
+	pid int32
+
+	// ChildQueue is told (wait.In) when a child changes state, for wait4(2).
+	childQueue wait.Queue
+	// deadQueue is told (wait.In) when the group becomes a zombie: pidfds.
+	deadQueue wait.Queue
+
+	// The tree: guarded by Kernel.mu.
+	leader    *Task // the task whose tid is pid, also once it has exited
+	tasks     []*Task
+	parent    *Group
+	children  []*Group
+	pgid, sid int32
+	session   *Session
+	// exiting is set once the whole group is to end with exitStatus.
+	exiting    bool
+	exitStatus uint32 // as wait4(2) gives it
+	zombie     bool
+	execing    *Task // the task that waits for the others to go, in execve
+	// What wait4 can report besides an end: stop and continue.
+	stopReport, contReport bool
+	stopSignal             linux.Signal
+	exitSignal             linux.Signal // what the parent gets: SIGCHLD
+	subreaper              bool
+	didExec                bool
+	parentDeath            linux.Signal
+
+	// Signals: guarded by sigMu.
+	sigMu   sync.Mutex
+	actions [linux.NSIG + 1]linux.SigAction
+	pending pendingSignals
+	stopped bool
+	resumed chan struct{} // closed when stopped ends
+	sigWait wait.Queue    // told (wait.In) when a signal becomes pending
+
+	limits [numRlimits]atomicRlimit
+	timers groupTimers
+
+	started    time.Time
+	exitUsage  Usage // of threads that have exited
+	childUsage Usage // of children that were waited for
+
+	oomScoreAdj atomic.Int32
+	dumpable    atomic.Int32
+}
+
+// Usage is what getrusage(2) tells, as far as it is known.
+type Usage struct{ User, System time.Duration }
+
+// PID is the process id.
+func (g *Group) PID() int32 { return g.pid }
+
+// Kernel is the sandbox that the process is in.
+func (g *Group) Kernel() *Kernel { return g.k }
+
+// Started is when the process was made.
+func (g *Group) Started() time.Time { return g.started }
+
+// Leader is the thread whose id is the process's; it stays when it has exited.
+func (g *Group) Leader() *Task {
+	g.k.mu.RLock()
+	defer g.k.mu.RUnlock()
+	return g.leader
+}
+
+// Tasks gives the threads that have not exited.
+func (g *Group) Tasks() []*Task {
+	g.k.mu.RLock()
+	defer g.k.mu.RUnlock()
+	return append([]*Task(nil), g.tasks...)
+}
+
+// PPID is the parent's process id, 0 for the first process.
+func (g *Group) PPID() int32 {
+	g.k.mu.RLock()
+	defer g.k.mu.RUnlock()
+	if g.parent == nil {
+		return 0
+	}
+	return g.parent.pid
+}
+
+// PGID is the process group id.
+func (g *Group) PGID() int32 {
+	g.k.mu.RLock()
+	defer g.k.mu.RUnlock()
+	return g.pgid
+}
+
+// SID is the session id.
+func (g *Group) SID() int32 {
+	g.k.mu.RLock()
+	defer g.k.mu.RUnlock()
+	return g.sid
+}
+
+// Session is what the process's session shares: the controlling terminal.
+func (g *Group) Session() *Session {
+	g.k.mu.RLock()
+	defer g.k.mu.RUnlock()
+	return g.session
+}
+
+// Zombie says whether the process has ended and waits to be reaped.
+func (g *Group) Zombie() bool {
+	g.k.mu.RLock()
+	defer g.k.mu.RUnlock()
+	return g.zombie
+}
+
+// Stopped says whether job control has stopped it.
+func (g *Group) Stopped() bool {
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	return g.stopped
+}
+
+// OOMScoreAdj is what /proc/PID/oom_score_adj holds, -1000 to 1000.
+func (g *Group) OOMScoreAdj() int32 { return g.oomScoreAdj.Load() }
+
+// SetOOMScoreAdj sets it.
+func (g *Group) SetOOMScoreAdj(v int32) { g.oomScoreAdj.Store(v) }
+
+// DeadQueue is told when the process becomes a zombie.
+func (g *Group) DeadQueue() *wait.Queue { return &g.deadQueue }
+
+// Session is a session of process groups: setsid(2).
+type Session struct {
+	ID int32
+
+	mu sync.Mutex
+	// tty is the controlling terminal, whatever a terminal package keeps there.
+	tty any
+}
+
+// TTY is the controlling terminal, or nil.
+func (s *Session) TTY() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tty
+}
+
+// SetTTY sets it; nil takes it away.
+func (s *Session) SetTTY(tty any) {
+	s.mu.Lock()
+	s.tty = tty
+	s.mu.Unlock()
+}

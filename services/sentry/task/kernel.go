@@ -1,0 +1,157 @@
+// Package task provides processes: threads, their groups, sessions, signals,
+// clone, exec, exit and wait.
+//
+// A Task is a guest thread and has a goroutine of its own (run.go), which waits
+// for the host thread to stop, serves what it wants, and lets it go on. Nobody
+// else touches the Task's unguarded fields.
+//
+// Locks: Kernel.mu guards the tree of processes and every wait status; a Group's
+// sigMu its signals. Kernel.mu < Group.sigMu < FDTable.mu, FSContext.mu. No lock
+// is held while a task sleeps or a file is called.
+package task
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/platform"
+	"bulkhead/services/sentry/vfs"
+)
+
+// PIDMax is the end of the numbers that processes and threads get, exclusive.
+const PIDMax = 1 << 22
+
+// Tracer is told of system calls: --strace.
+type Tracer interface {
+	Enter(t *Task, nr uint64, args [6]uint64) any
+	Exit(t *Task, token any, result uint64, err error)
+}
+
+// Kernel is the state that all tasks of a sandbox share.
+type Kernel struct {
+	Machine *platform.Machine
+
+	// Syscall serves the system call in the task's registers: the table in
+	// package syscalls.
+	Syscall func(t *Task, nr uint64, args [6]uint64) (uint64, error)
+	// Trace, if set, is told of each call.
+	Trace Tracer
+	// Log, if set, takes one line on what a user may want to know.
+	Log func(format string, args ...any)
+	// Boot is when the sandbox started.
+	Boot time.Time
+
+	mu      sync.RWMutex
+	tasks   map[int32]*Task
+	groups  map[int32]*Group
+	pgrps   map[int32]map[*Group]bool // by process group
+	lastPID int32
+
+	hostMu     sync.Mutex
+	hostname   string
+	domainname string
+
+	syscalls atomic.Uint64
+	forks    atomic.Uint64
+}
+
+// NewKernel gives a kernel without tasks.
+func NewKernel(m *platform.Machine) *Kernel {
+	return &Kernel{
+		Machine: m, Boot: time.Now(),
+		tasks: map[int32]*Task{}, groups: map[int32]*Group{}, pgrps: map[int32]map[*Group]bool{},
+		hostname: "bulkhead", domainname: "(none)",
+	}
+}
+
+// Hostname is the nodename of uname(2).
+func (k *Kernel) Hostname() string {
+	k.hostMu.Lock()
+	defer k.hostMu.Unlock()
+	return k.hostname
+}
+
+// SetHostname is sethostname(2).
+func (k *Kernel) SetHostname(name string) {
+	k.hostMu.Lock()
+	k.hostname = name
+	k.hostMu.Unlock()
+}
+
+// Domainname is the NIS domain name of uname(2).
+func (k *Kernel) Domainname() string {
+	k.hostMu.Lock()
+	defer k.hostMu.Unlock()
+	return k.domainname
+}
+
+// SetDomainname is setdomainname(2).
+func (k *Kernel) SetDomainname(name string) {
+	k.hostMu.Lock()
+	k.domainname = name
+	k.hostMu.Unlock()
+}
+
+// Task gives the thread with that id, or nil.
+func (k *Kernel) Task(tid int32) *Task {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.tasks[tid]
+}
+
+// Group gives the process with that id, or nil; a zombie is one.
+func (k *Kernel) Group(pid int32) *Group {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.groups[pid]
+}
+
+// Groups gives every process.
+func (k *Kernel) Groups() []*Group {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	out := make([]*Group, 0, len(k.groups))
+	for _, g := range k.groups {
+		out = append(out, g)
+	}
+	return out
+}
+
+// Tasks gives every thread.
+func (k *Kernel) Tasks() []*Task {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	out := make([]*Task, 0, len(k.tasks))
+	for _, t := range k.tasks {
+		out = append(out, t)
+	}
+	return out
+}
+
+// Forks is how many processes and threads have been made.
+func (k *Kernel) Forks() uint64 { return k.forks.Load() }
+
+func (k *Kernel) logf(format string, args ...any) {
+	if k.Log != nil {
+		k.Log(format, args...)
+	}
+}
+
+// newID gives a free process or thread id; EAGAIN.
+func (k *Kernel) newIDLocked() (int32, error) {
+	for range PIDMax {
+		k.lastPID++
+		if k.lastPID >= PIDMax {
+			k.lastPID = 300
+		}
+		id := k.lastPID
+		if k.tasks[id] == nil && k.groups[id] == nil && k.pgrps[id] == nil {
+			return id, nil
+		}
+	}
+	return 0, linux.EAGAIN
+}
+
+var _ vfs.Context = (*Task)(nil)

@@ -1,0 +1,424 @@
+package task
+
+import (
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
+)
+
+// pendingSignals are signals that have been sent and not taken. Guarded by the
+// group's sigMu.
+type pendingSignals struct {
+	set   linux.SigSet
+	queue []linux.SigInfo
+}
+
+// maxQueued bounds the queue of a task or group: RLIMIT_SIGPENDING is higher.
+const maxQueued = 4096
+
+// add queues info. A standard signal that is pending already is not queued again:
+// signal(7). EAGAIN when the queue is full.
+func (p *pendingSignals) add(info linux.SigInfo) error {
+	sig := linux.Signal(info.Signo)
+	if p.set.Has(sig) && sig < linux.SIGRTMIN {
+		return nil
+	}
+	if len(p.queue) >= maxQueued {
+		return linux.EAGAIN
+	}
+	p.set |= linux.SigSetOf(sig)
+	p.queue = append(p.queue, info)
+	return nil
+}
+
+// take gives the first signal of want: faults first, then by number.
+func (p *pendingSignals) take(want linux.SigSet) (linux.SigInfo, bool) {
+	ready := p.set & want
+	if ready == 0 {
+		return linux.SigInfo{}, false
+	}
+	if sync := ready & synchronous; sync != 0 {
+		ready = sync
+	}
+	sig := linux.Signal(1)
+	for !ready.Has(sig) {
+		sig++
+	}
+	var info linux.SigInfo
+	found, more := -1, false
+	for i := range p.queue {
+		if linux.Signal(p.queue[i].Signo) != sig {
+			continue
+		}
+		if found >= 0 {
+			more = true
+			break
+		}
+		found, info = i, p.queue[i]
+	}
+	if found < 0 {
+		p.set &^= linux.SigSetOf(sig)
+		return linux.SigInfo{Signo: int32(sig)}, true
+	}
+	p.queue = append(p.queue[:found], p.queue[found+1:]...)
+	if !more {
+		p.set &^= linux.SigSetOf(sig)
+	}
+	return info, true
+}
+
+// drop takes every signal of set away.
+func (p *pendingSignals) drop(set linux.SigSet) {
+	if p.set&set == 0 {
+		return
+	}
+	p.set &^= set
+	kept := p.queue[:0]
+	for _, info := range p.queue {
+		if !set.Has(linux.Signal(info.Signo)) {
+			kept = append(kept, info)
+		}
+	}
+	p.queue = kept
+}
+
+var (
+	synchronous = linux.SigSetOf(linux.SIGSEGV, linux.SIGBUS, linux.SIGILL, linux.SIGTRAP, linux.SIGFPE, linux.SIGSYS)
+	stopSignals = linux.SigSetOf(linux.SIGSTOP, linux.SIGTSTP, linux.SIGTTIN, linux.SIGTTOU)
+	ignored     = linux.SigSetOf(linux.SIGCHLD, linux.SIGURG, linux.SIGWINCH)
+	unblockable = linux.SigSetOf(linux.SIGKILL, linux.SIGSTOP)
+	dumpers     = linux.SigSetOf(linux.SIGQUIT, linux.SIGILL, linux.SIGTRAP, linux.SIGABRT, linux.SIGBUS,
+		linux.SIGFPE, linux.SIGSEGV, linux.SIGXCPU, linux.SIGXFSZ, linux.SIGSYS)
+)
+
+// UserSignal is the siginfo of kill(2) by t.
+func (t *Task) UserSignal(sig linux.Signal, code int32) linux.SigInfo {
+	info := linux.SigInfo{Signo: int32(sig), Code: code}
+	info.SetPID(t.TGID())
+	info.SetUID(t.Creds().UID)
+	return info
+}
+
+// KernelSignal is the siginfo of a signal that the kernel sends.
+func KernelSignal(sig linux.Signal) linux.SigInfo {
+	return linux.SigInfo{Signo: int32(sig), Code: linux.SI_KERNEL}
+}
+
+// isIgnoredLocked says whether sig has no effect on the group now.
+func (g *Group) isIgnoredLocked(sig linux.Signal) bool {
+	switch g.actions[sig].Handler {
+	case linux.SIG_IGN:
+		return true
+	case linux.SIG_DFL:
+		return ignored.Has(sig)
+	}
+	return false
+}
+
+// Send sends a signal to the process: kill(2).
+func (g *Group) Send(info linux.SigInfo) error { return g.send(info, nil, false) }
+
+// SendFromOutside sends a signal that the sandbox's owner has sent: it reaches
+// the first process too, which nobody inside can end.
+func (g *Group) SendFromOutside(info linux.SigInfo) error { return g.send(info, nil, true) }
+
+// Send sends a signal to the thread: tgkill(2).
+func (t *Task) Send(info linux.SigInfo) error { return t.group.send(info, t, false) }
+
+// Force sends a signal that a fault of the thread's own caused: it cannot be
+// blocked or ignored.
+func (t *Task) Force(info linux.SigInfo) {
+	g, sig := t.group, linux.Signal(info.Signo)
+	g.sigMu.Lock()
+	if t.mask.Has(sig) || g.actions[sig].Handler == linux.SIG_IGN {
+		g.actions[sig] = linux.SigAction{}
+		t.mask &^= linux.SigSetOf(sig)
+	}
+	t.pending.add(info)
+	g.sigMu.Unlock()
+	t.attention.Store(true)
+}
+
+func (g *Group) send(info linux.SigInfo, to *Task, outside bool) error {
+	sig := linux.Signal(info.Signo)
+	if sig == 0 {
+		return nil
+	}
+	if g.pid == 1 && !outside && g.isDefault(sig) {
+		return nil // the init of a PID namespace: pid_namespaces(7)
+	}
+	if sig == linux.SIGKILL {
+		g.k.kill(g, uint32(linux.SIGKILL))
+		return nil
+	}
+	g.k.mu.RLock()
+	tasks := g.tasks
+	g.k.mu.RUnlock()
+	g.sigMu.Lock()
+	g.prepareLocked(sig, tasks)
+	blocked := g.blockedByAllLocked(sig, to, tasks)
+	if !blocked && g.isIgnoredLocked(sig) {
+		g.sigMu.Unlock()
+		return nil
+	}
+	queue := &g.pending
+	if to != nil {
+		queue = &to.pending
+	}
+	err := queue.add(info)
+	target := to
+	if target == nil {
+		for _, t := range tasks {
+			if !t.mask.Has(sig) || t.waitMask.Has(sig) {
+				target = t
+				break
+			}
+		}
+	}
+	g.sigMu.Unlock()
+	if target != nil {
+		target.wake()
+	}
+	g.sigWait.Notify(wait.In)
+	return err
+}
+
+// isDefault says whether sig has its default action, or must have.
+func (g *Group) isDefault(sig linux.Signal) bool {
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	return unblockable.Has(sig) || g.actions[sig].Handler == linux.SIG_DFL
+}
+
+// blockedByAllLocked says whether no thread that sig could go to takes it now.
+func (g *Group) blockedByAllLocked(sig linux.Signal, to *Task, tasks []*Task) bool {
+	if to != nil {
+		return to.mask.Has(sig) || to.waitMask.Has(sig)
+	}
+	for _, t := range tasks {
+		if t.waitMask.Has(sig) {
+			return true
+		}
+		if !t.mask.Has(sig) {
+			return false
+		}
+	}
+	return true
+}
+
+// prepareLocked is what a signal does when it is sent: stop signals and SIGCONT
+// take each other away, and SIGCONT wakes a stopped process.
+func (g *Group) prepareLocked(sig linux.Signal, tasks []*Task) {
+	each := func(set linux.SigSet) {
+		g.pending.drop(set)
+		for _, t := range tasks {
+			t.pending.drop(set)
+		}
+	}
+	switch {
+	case stopSignals.Has(sig):
+		each(linux.SigSetOf(linux.SIGCONT))
+	case sig == linux.SIGCONT:
+		each(stopSignals)
+		if g.stopped {
+			g.stopped = false
+			close(g.resumed)
+			go g.reportContinued()
+		}
+	}
+}
+
+// deliverable is the set of signals that t takes now.
+func (t *Task) deliverable() linux.SigSet {
+	g := t.group
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	return (t.pending.set | g.pending.set) &^ t.mask
+}
+
+// wantsInterrupt says whether a sleep must end: there is a signal to deliver, or
+// one that sigtimedwait waits for.
+func (t *Task) wantsInterrupt() bool {
+	g := t.group
+	if t.killed.Load() {
+		return true
+	}
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	if g.stopped || (t.pending.set|g.pending.set)&t.waitMask != 0 {
+		return true
+	}
+	ready := (t.pending.set | g.pending.set) &^ t.mask
+	for sig := linux.Signal(1); ready>>(sig-1) != 0 && sig <= linux.NSIG; sig++ {
+		if ready.Has(sig) && (!g.isIgnoredLocked(sig)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Interrupted says whether a signal waits to be delivered.
+func (t *Task) Interrupted() bool { return t.attention.Load() && t.wantsInterrupt() }
+
+// Mask is the signals that the thread blocks.
+func (t *Task) Mask() linux.SigSet {
+	t.group.sigMu.Lock()
+	defer t.group.sigMu.Unlock()
+	return t.mask
+}
+
+// SetMask changes them. What becomes deliverable is delivered before the guest
+// goes on.
+func (t *Task) SetMask(set linux.SigSet) {
+	g := t.group
+	g.sigMu.Lock()
+	t.mask = set &^ unblockable
+	ready := (t.pending.set | g.pending.set) &^ t.mask
+	g.sigMu.Unlock()
+	if ready != 0 {
+		t.attention.Store(true)
+	}
+}
+
+// SetTempMask blocks set until the call that is being served has returned and
+// the handler that may follow it has started: sigsuspend(2), ppoll(2).
+func (t *Task) SetTempMask(set linux.SigSet) {
+	if !t.hasSaved {
+		t.savedMask, t.hasSaved = t.Mask(), true
+	}
+	t.SetMask(set)
+}
+
+// Pending is the blocked signals that wait: sigpending(2).
+func (t *Task) PendingSignals() (thread, group linux.SigSet) {
+	g := t.group
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	return t.pending.set, g.pending.set
+}
+
+// SignalSets are the ignored and the caught signals, for /proc/PID/status.
+func (g *Group) SignalSets() (ignore, caught linux.SigSet) {
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	for sig := linux.Signal(1); sig <= linux.NSIG; sig++ {
+		switch g.actions[sig].Handler {
+		case linux.SIG_DFL:
+		case linux.SIG_IGN:
+			ignore |= linux.SigSetOf(sig)
+		default:
+			caught |= linux.SigSetOf(sig)
+		}
+	}
+	return ignore, caught
+}
+
+// Action is what a signal does; SetAction changes it: sigaction(2).
+func (g *Group) Action(sig linux.Signal) linux.SigAction {
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	return g.actions[sig]
+}
+
+// SetAction changes what sig does and gives what it did. Signals that are now
+// ignored and pending are forgotten.
+func (g *Group) SetAction(sig linux.Signal, a linux.SigAction) linux.SigAction {
+	g.k.mu.RLock()
+	tasks := g.tasks
+	g.k.mu.RUnlock()
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	old := g.actions[sig]
+	a.Mask &^= unblockable
+	g.actions[sig] = a
+	if g.isIgnoredLocked(sig) {
+		g.pending.drop(linux.SigSetOf(sig))
+		for _, t := range tasks {
+			t.pending.drop(linux.SigSetOf(sig))
+		}
+	}
+	return old
+}
+
+// AltStack is the alternate signal stack: sigaltstack(2).
+func (t *Task) AltStack() linux.StackT {
+	s := t.altStack
+	if t.onAltStack(t.th.Regs.RSP) {
+		s.Flags |= linux.SS_ONSTACK
+	}
+	return s
+}
+
+// SetAltStack changes it; EPERM while it is in use.
+func (t *Task) SetAltStack(s linux.StackT) error {
+	if t.onAltStack(t.th.Regs.RSP) {
+		return linux.EPERM
+	}
+	t.altStack = s
+	return nil
+}
+
+func (t *Task) onAltStack(sp uint64) bool {
+	s := t.altStack
+	return s.Flags&(linux.SS_DISABLE|linux.SS_AUTODISARM) == 0 && s.Size > 0 && sp > s.SP && sp-s.SP <= s.Size
+}
+
+// DequeueSignal takes a pending signal of set, blocked or not: sigtimedwait(2).
+func (t *Task) DequeueSignal(set linux.SigSet) (linux.SigInfo, bool) {
+	g := t.group
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	if info, ok := t.pending.take(set); ok {
+		return info, true
+	}
+	return g.pending.take(set)
+}
+
+// WaitFor announces that the thread waits for signals of set, which then wake it
+// although they are blocked; 0 ends that.
+func (t *Task) WaitFor(set linux.SigSet) {
+	t.group.sigMu.Lock()
+	t.waitMask = set
+	t.group.sigMu.Unlock()
+}
+
+// signalSource is a task's signals as a signalfd reads them.
+type signalSource struct{ t *Task }
+
+// SignalSource gives what signalfd reads from.
+func (t *Task) SignalSource() SignalSource { return signalSource{t} }
+
+// SignalSource is what package signalfd wants of a task.
+type SignalSource interface {
+	Dequeue(mask uint64) (linux.SigInfo, bool)
+	Pending(mask uint64) bool
+	Queue() *wait.Queue
+}
+
+func (s signalSource) Dequeue(mask uint64) (linux.SigInfo, bool) {
+	return s.t.DequeueSignal(linux.SigSet(mask))
+}
+
+func (s signalSource) Pending(mask uint64) bool {
+	own, group := s.t.PendingSignals()
+	return (own|group)&linux.SigSet(mask) != 0
+}
+
+func (s signalSource) Queue() *wait.Queue { return &s.t.group.sigWait }
+
+// MaySignal says whether t may send sig to g: kill(2).
+func (t *Task) MaySignal(g *Group, sig linux.Signal) bool {
+	c := t.Creds()
+	if c.Has(linux.Cap(unix.CAP_KILL)) || g == t.group {
+		return true
+	}
+	if sig == linux.SIGCONT && g.SID() == t.group.SID() {
+		return true
+	}
+	l := g.Leader().Creds()
+	return c.EUID == l.SUID || c.EUID == l.UID || c.UID == l.SUID || c.UID == l.UID
+}
+
+var _ interface{ Creds() *vfs.Creds } = (*Task)(nil)

@@ -1,0 +1,192 @@
+package task
+
+import (
+	"bytes"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/platform"
+	"bulkhead/services/sentry/vfs"
+)
+
+// Task is a guest thread. It is the vfs.Context of its system calls.
+type Task struct {
+	k     *Kernel
+	group *Group
+	tid   int32
+
+	// What only the task's own goroutine touches.
+	th     *platform.Thread
+	reply  reply
+	orders []func(linux.Errno) // what to undo if a host call of the answer fails
+
+	// What other goroutines may read while it runs.
+	host  atomic.Pointer[platform.Thread] // th
+	mm    atomic.Pointer[mm.Space]
+	fds   atomic.Pointer[FDTable]
+	fs    atomic.Pointer[FSContext]
+	creds atomic.Pointer[vfs.Creds]
+	name  atomic.Pointer[string]
+	state atomic.Int32
+
+	// attention is set when there is something to do before the guest goes on:
+	// a signal that may be deliverable, a stop, the end of the group.
+	attention atomic.Bool
+	interrupt chan struct{}
+
+	// Signals of this thread alone: guarded by group.sigMu, except that mask is
+	// changed by the task's own goroutine only.
+	mask      linux.SigSet
+	savedMask linux.SigSet // to be restored after a handler: sigsuspend
+	hasSaved  bool
+	pending   pendingSignals
+	waitMask  linux.SigSet // of sigtimedwait
+	altStack  linux.StackT
+
+	restart  func() (uint64, error) // for restart_syscall
+	vfork    chan struct{}          // closed when a vfork child lets go of the memory
+	vforkOf  *Task
+	robust   uint64 // set_robust_list
+	exited   chan struct{}
+	killed   atomic.Bool
+	exitCode uint32
+	cpuStart time.Time
+	usage    usageClock
+}
+
+// The values of Task.state.
+const (
+	inKernel = iota
+	inUser
+	sleeping
+)
+
+// TID is the thread id.
+func (t *Task) TID() int32 { return t.tid }
+
+// TGID is the process id.
+func (t *Task) TGID() int32 { return t.group.pid }
+
+// Group is the process that the thread belongs to.
+func (t *Task) Group() *Group { return t.group }
+
+// Kernel is the sandbox.
+func (t *Task) Kernel() *Kernel { return t.k }
+
+// MM is the address space, or nil once the thread has exited.
+func (t *Task) MM() *mm.Space { return t.mm.Load() }
+
+// FDs is the descriptor table, or nil once the thread has exited.
+func (t *Task) FDs() *FDTable { return t.fds.Load() }
+
+// FS is root, working directory and umask; nil once the thread has exited.
+func (t *Task) FS() *FSContext { return t.fs.Load() }
+
+// Creds are the thread's credentials. They do not change; SetCreds replaces them.
+func (t *Task) Creds() *vfs.Creds { return t.creds.Load() }
+
+// SetCreds replaces the credentials.
+func (t *Task) SetCreds(c *vfs.Creds) { t.creds.Store(c) }
+
+// Name is the thread's name, at most 15 bytes: PR_SET_NAME of prctl(2).
+func (t *Task) Name() string { return *t.name.Load() }
+
+// SetName sets it, cut to 15 bytes and at a NUL.
+func (t *Task) SetName(s string) {
+	if i := bytes.IndexByte([]byte(s), 0); i >= 0 {
+		s = s[:i]
+	}
+	s = s[:min(len(s), 15)]
+	t.name.Store(&s)
+}
+
+// State is the letter of /proc/PID/stat: R, S, T or Z.
+func (t *Task) State() byte {
+	switch {
+	case t.mm.Load() == nil:
+		return 'Z'
+	case t.group.Stopped():
+		return 'T'
+	case t.state.Load() == sleeping:
+		return 'S'
+	}
+	return 'R'
+}
+
+// File gives the open file behind fd with a reference: `defer f.DecRef(t)`.
+// EBADF also for descriptors opened with O_PATH.
+func (t *Task) File(fd linux.FD) (*vfs.File, error) {
+	f, err := t.fds.Load().Get(fd)
+	if err == nil && f.Flags()&linux.O_PATH != 0 {
+		f.DecRef(t)
+		return nil, linux.EBADF
+	}
+	return f, err
+}
+
+// AnyFile is File, and O_PATH descriptors are welcome.
+func (t *Task) AnyFile(fd linux.FD) (*vfs.File, error) { return t.fds.Load().Get(fd) }
+
+// Install gives f the lowest free descriptor from min on, within RLIMIT_NOFILE,
+// and takes over the reference; on EMFILE it drops it.
+func (t *Task) Install(f *vfs.File, min linux.FD, closeOnExec bool) (linux.FD, error) {
+	fd, err := t.fds.Load().Install(f, min, t.group.Limit(unix.RLIMIT_NOFILE).Cur, closeOnExec)
+	if err != nil {
+		f.DecRef(t)
+	}
+	return fd, err
+}
+
+// FileSizeLimit is RLIMIT_FSIZE in bytes.
+func (t *Task) FileSizeLimit() uint64 { return t.group.Limit(unix.RLIMIT_FSIZE).Cur }
+
+// Sleep implements wait.Sleeper.
+func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) error {
+	select {
+	case <-c:
+		return nil
+	default:
+	}
+	t.state.Store(sleeping)
+	defer t.state.Store(inKernel)
+	if t.attention.Load() && t.wantsInterrupt() {
+		return linux.ERESTARTSYS
+	}
+	t.th.Patience()
+	var expired <-chan time.Time
+	if !deadline.IsZero() {
+		timer := time.NewTimer(time.Until(deadline))
+		defer timer.Stop()
+		expired = timer.C
+	}
+	for {
+		select {
+		case <-c:
+			return nil
+		case <-expired:
+			return linux.ETIMEDOUT
+		case <-t.interrupt:
+			if t.wantsInterrupt() {
+				return linux.ERESTARTSYS
+			}
+		}
+	}
+}
+
+// wake makes the task look at its attention flag, wherever it is.
+func (t *Task) wake() {
+	t.attention.Store(true)
+	switch t.state.Load() {
+	case inUser:
+		t.host.Load().Kick()
+	case sleeping:
+		select {
+		case t.interrupt <- struct{}{}:
+		default:
+		}
+	}
+}

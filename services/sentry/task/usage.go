@@ -1,0 +1,53 @@
+package task
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// usageClock keeps what a task has used before it ended.
+type usageClock struct{ total Usage }
+
+// processClock is the id of the CPU-time clock of host process pid:
+// clock_getcpuclockid(3). It counts the guest's code and the host's work for it.
+func processClock(pid int) int32 { return int32(^pid<<3 | 2) }
+
+func (t *Task) cpuTime() time.Duration {
+	var ts unix.Timespec
+	th := t.host.Load()
+	if th == nil {
+		return 0
+	}
+	if pid := th.Process().PID(); pid == 0 || unix.ClockGettime(processClock(pid), &ts) != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
+// stop notes the process's time when its last task ends.
+func (c *usageClock) stop(t *Task) {
+	g := t.group
+	used := Usage{User: t.cpuTime()}
+	g.k.mu.Lock()
+	if len(g.tasks) == 1 {
+		g.exitUsage = used
+	}
+	g.k.mu.Unlock()
+}
+
+// Usage is what the process has used so far; that of its children that were
+// waited for apart.
+func (g *Group) Usage() (self, children Usage) {
+	g.k.mu.RLock()
+	self, children = g.exitUsage, g.childUsage
+	var t *Task
+	if len(g.tasks) > 0 {
+		t = g.tasks[0]
+	}
+	g.k.mu.RUnlock()
+	if t != nil {
+		self = Usage{User: t.cpuTime()}
+	}
+	return self, children
+}

@@ -1,0 +1,101 @@
+package task
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/wait"
+)
+
+// WaitOptions say which children wait4(2) and waitid(2) wait for, and for what.
+type WaitOptions struct {
+	// Which of PID (one), PGID (a group) or neither (any) is meant.
+	PID, PGID int32
+	Options   int // WEXITED, WSTOPPED, WCONTINUED, WNOHANG, WNOWAIT, __WALL, __WCLONE
+}
+
+// Waited is what a wait has found.
+type Waited struct {
+	PID    int32
+	UID    uint32
+	Status uint32 // as wait4 gives it
+	Code   int32  // CLD_ constant
+	Usage  Usage
+}
+
+// Wait waits for a child. A zero PID means that WNOHANG found nothing. ECHILD if
+// there is no such child.
+func (t *Task) Wait(o WaitOptions) (w Waited, err error) {
+	g := t.group
+	err = wait.Until(t, &g.childQueue, wait.In, time.Time{}, func() (bool, error) {
+		found, ok, any := g.findChild(o)
+		if ok {
+			w = found
+			return true, nil
+		}
+		if !any {
+			return true, linux.ECHILD
+		}
+		return o.Options&unix.WNOHANG != 0, nil
+	})
+	return w, err
+}
+
+// findChild looks for a child with something to report; any says whether there
+// is a child to wait for at all.
+func (g *Group) findChild(o WaitOptions) (w Waited, found, any bool) {
+	k := g.k
+	k.mu.Lock()
+	var dead *Group
+	for _, c := range g.children {
+		if !o.matches(c) {
+			continue
+		}
+		any = true
+		switch {
+		case c.zombie && o.Options&unix.WEXITED != 0:
+			dead = c
+			w = c.waited(c.exitStatus, linux.CLD_EXITED)
+			if c.exitStatus&0x7f != 0 {
+				w.Code = linux.CLD_KILLED
+			}
+		case c.stopReport && o.Options&unix.WSTOPPED != 0:
+			w = c.waited(uint32(c.stopSignal)<<8|0x7f, linux.CLD_STOPPED)
+			c.stopReport = o.Options&unix.WNOWAIT != 0
+		case c.contReport && o.Options&unix.WCONTINUED != 0:
+			w = c.waited(0xffff, linux.CLD_CONTINUED)
+			c.contReport = o.Options&unix.WNOWAIT != 0
+		default:
+			continue
+		}
+		found = true
+		break
+	}
+	k.mu.Unlock()
+	if dead != nil && o.Options&unix.WNOWAIT == 0 && !k.reap(g, dead) {
+		return g.findChild(o) // another thread was faster
+	}
+	return w, found, any
+}
+
+func (g *Group) waited(status uint32, code int32) Waited {
+	u := g.exitUsage
+	u.add(g.childUsage)
+	return Waited{PID: g.pid, UID: g.leader.Creds().UID, Status: status, Code: code, Usage: u}
+}
+
+func (o *WaitOptions) matches(c *Group) bool {
+	clone := c.exitSignal != linux.SIGCHLD
+	if o.Options&unix.WALL == 0 && clone != (o.Options&unix.WCLONE != 0) {
+		return false
+	}
+	switch {
+	case o.PID != 0:
+		return c.pid == o.PID
+	case o.PGID != 0:
+		return c.pgid == o.PGID
+	}
+	return true
+}
