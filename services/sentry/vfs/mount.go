@@ -57,6 +57,9 @@ func (m *Mount) Flags() MountFlags { return MountFlags(m.flags.Load()) }
 // ID is the mount's number in /proc/self/mountinfo.
 func (m *Mount) ID() int { return m.id }
 
+// Namespace is the mount table that it is in.
+func (m *Mount) Namespace() *Namespace { return m.ns }
+
 // FileSystem is what is mounted.
 func (m *Mount) FileSystem() FileSystem { return m.super.fs }
 
