@@ -49,6 +49,9 @@ type anonNode struct {
 }
 
 func newAnonPath(impl Impl, name string) Path {
+	if o, ok := impl.(Noder); ok {
+		return Path{anonMount, newDentry(anonSuper, anonSuper.root, name, o.Node())}
+	}
 	n := &anonNode{impl: impl, ino: anonInode.Add(1) + 1000, made: linux.TimespecAt(time.Now())}
 	n.mode.Store(0o600)
 	return Path{anonMount, newDentry(anonSuper, anonSuper.root, name, n)}
@@ -85,4 +88,10 @@ func (n *anonNode) Open(ctx Context, flags linux.OpenFlags) (Impl, error) {
 		return r.Reopen(ctx, flags)
 	}
 	return nil, linux.ENXIO
+}
+
+// Noder is an Impl without a place in the tree that has a node of its own: a
+// memfd.
+type Noder interface {
+	Node() Node
 }

@@ -1,0 +1,318 @@
+package tmpfs
+
+import (
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+)
+
+// pageFileMax is the length in bytes from which on a file is a memfd.
+const pageFileMax = 1 << 20
+
+// store is the contents of a regular file: pages, or a memfd once there is one.
+// It has no lock. Bytes past the end of a page's slice, and missing pages, are
+// zero, and so is what lies in a page past the size.
+type store struct {
+	fs    *FileSystem
+	size  int64
+	pages [][]byte // each of at most pageSize bytes
+	taken int64    // pages accounted for
+
+	fd    int // memfd, when isFD
+	isFD  bool
+	seals bool // the memfd may be sealed by the guest
+}
+
+func pagesOf(n int64) int64 { return (n + pageSize - 1) / pageSize }
+
+// account makes the file system's count of our pages n.
+func (s *store) account(n int64) error {
+	if n == s.taken {
+		return nil
+	}
+	if err := s.fs.takePages(n - s.taken); err != nil {
+		return err
+	}
+	s.taken = n
+	return nil
+}
+
+// readAt fills p from off; fewer bytes at the end of the file.
+func (s *store) readAt(p []byte, off int64) (int, error) {
+	if s.isFD {
+		n, err := unix.Pread(s.fd, p, off)
+		return max(n, 0), err
+	}
+	if off >= s.size {
+		return 0, nil
+	}
+	if left := s.size - off; int64(len(p)) > left {
+		p = p[:left]
+	}
+	for done := 0; done < len(p); {
+		index, in := int((off+int64(done))/pageSize), int((off+int64(done))%pageSize)
+		part := p[done:min(len(p), done+pageSize-in)]
+		n := 0
+		if index < len(s.pages) && in < len(s.pages[index]) {
+			n = copy(part, s.pages[index][in:])
+		}
+		clear(part[n:])
+		done += len(part)
+	}
+	return len(p), nil
+}
+
+// writeAt writes p at off. It writes less than all only together with an error.
+func (s *store) writeAt(p []byte, off int64) (int, error) {
+	end := off + int64(len(p))
+	if !s.isFD && end > pageFileMax {
+		s.toMemfd() // without one, pages must do
+	}
+	if s.isFD {
+		return s.writeFD(p, off)
+	}
+	done := 0
+	for done < len(p) {
+		at := off + int64(done)
+		in := int(at % pageSize)
+		n := min(len(p)-done, pageSize-in)
+		page, err := s.page(at/pageSize, in+n)
+		if err != nil {
+			s.size = max(s.size, at)
+			return done, err
+		}
+		copy(page[in:], p[done:done+n])
+		done += n
+	}
+	s.size = max(s.size, end)
+	return done, nil
+}
+
+// page gives the page of that index with at least need bytes.
+func (s *store) page(index int64, need int) ([]byte, error) {
+	if index < int64(len(s.pages)) && len(s.pages[index]) >= need {
+		return s.pages[index], nil
+	}
+	if index >= 1<<24 {
+		return nil, linux.EFBIG // a memfd could not be had
+	}
+	fresh := index >= int64(len(s.pages)) || s.pages[index] == nil
+	if fresh {
+		if err := s.account(s.taken + 1); err != nil {
+			return nil, err
+		}
+	}
+	for index >= int64(len(s.pages)) {
+		s.pages = append(s.pages, nil)
+	}
+	length := pageSize
+	if index == 0 {
+		for length = 64; length < need; length *= 2 {
+		}
+	}
+	page := make([]byte, length)
+	copy(page, s.pages[index])
+	s.pages[index] = page
+	return page, nil
+}
+
+// writeFD writes through the memfd, within the limit of the file system.
+func (s *store) writeFD(p []byte, off int64) (int, error) {
+	if err := s.reserve(off, int64(len(p))); err != nil {
+		return 0, err
+	}
+	n, err := unix.Pwrite(s.fd, p, off)
+	if err != nil {
+		s.recount()
+		return 0, err
+	}
+	s.size = max(s.size, off+int64(n))
+	if s.fs.options.Size > 0 {
+		s.recount()
+	}
+	return n, nil
+}
+
+// reserve checks that the range fits into the file system's limit, taking all of
+// it that lies past the pages accounted for as new.
+func (s *store) reserve(off, n int64) error {
+	if s.fs.options.Size == 0 {
+		return nil
+	}
+	first, last := off/pageSize, pagesOf(off+n)
+	need := last - first
+	if s.taken >= pagesOf(s.size) { // no holes: only what is past the end is new
+		need = max(0, last-max(first, pagesOf(s.size)))
+	}
+	if s.fs.pages.Load()+need > int64(s.fs.options.Size/pageSize) {
+		s.recount()
+		if s.fs.pages.Load()+need > int64(s.fs.options.Size/pageSize) {
+			return linux.ENOSPC
+		}
+	}
+	return nil
+}
+
+// recount accounts for what the memfd really holds: guests write to it, too.
+func (s *store) recount() {
+	var st unix.Stat_t
+	if !s.isFD || unix.Fstat(s.fd, &st) != nil {
+		return
+	}
+	n := st.Blocks * 512 / pageSize
+	s.fs.pages.Add(n - s.taken)
+	s.taken = n
+}
+
+// blocks is the memory held, in units of 512 bytes.
+func (s *store) blocks() uint64 {
+	s.recount()
+	return uint64(s.taken) * (pageSize / 512)
+}
+
+// toMemfd moves the contents to a memfd.
+func (s *store) toMemfd() error {
+	if s.isFD {
+		return nil
+	}
+	flags := unix.MFD_CLOEXEC
+	if s.seals {
+		flags |= unix.MFD_ALLOW_SEALING
+	}
+	fd, err := unix.MemfdCreate("tmpfs", flags)
+	if err != nil {
+		return err
+	}
+	if err := unix.Ftruncate(fd, s.size); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	for i, page := range s.pages {
+		off := int64(i) * pageSize
+		if int64(len(page)) > s.size-off {
+			page = page[:max(0, s.size-off)]
+		}
+		for len(page) > 0 {
+			n, err := unix.Pwrite(fd, page, off)
+			if err != nil {
+				unix.Close(fd)
+				return err
+			}
+			page, off = page[n:], off+int64(n)
+		}
+	}
+	s.fd, s.isFD, s.pages = fd, true, nil
+	s.recount()
+	return nil
+}
+
+// truncate makes the size so many bytes.
+func (s *store) truncate(size int64) error {
+	if !s.isFD && size > pageFileMax {
+		s.toMemfd()
+	}
+	if s.isFD {
+		if err := unix.Ftruncate(s.fd, size); err != nil {
+			return err
+		}
+		s.size = size
+		s.recount()
+		return nil
+	}
+	if size < s.size {
+		s.punch(size, s.size-size)
+		if n := pagesOf(size); n < int64(len(s.pages)) {
+			s.pages = append([][]byte(nil), s.pages[:n]...)
+		}
+	}
+	s.size = size
+	return nil
+}
+
+// punch makes a range zero and gives back whole pages. The range may go past
+// the end.
+func (s *store) punch(off, n int64) {
+	end := min(off+n, int64(len(s.pages))*pageSize)
+	for at := off; at < end; {
+		index, in := at/pageSize, at%pageSize
+		part := min(end-at, pageSize-in)
+		if page := s.pages[index]; page != nil {
+			wholeTail := in == 0 && (part == pageSize || at+part >= s.size)
+			if wholeTail {
+				s.pages[index] = nil
+				s.account(s.taken - 1)
+			} else if in < int64(len(page)) {
+				clear(page[in:min(int64(len(page)), in+part)])
+			}
+		}
+		at += part
+	}
+}
+
+// allocate is fallocate(2) with modes 0, KEEP_SIZE and PUNCH_HOLE.
+func (s *store) allocate(mode uint32, off, n int64) error {
+	const punch = linux.FALLOC_FL_PUNCH_HOLE | linux.FALLOC_FL_KEEP_SIZE
+	if mode != 0 && mode != linux.FALLOC_FL_KEEP_SIZE && mode != punch {
+		return linux.EOPNOTSUPP
+	}
+	if !s.isFD && mode == punch {
+		s.punch(off, n)
+		return nil
+	}
+	if !s.isFD && off+n > pageFileMax {
+		s.toMemfd()
+	}
+	if mode != punch {
+		if err := s.reserve(off, n); err != nil {
+			return err
+		}
+	}
+	if s.isFD {
+		err := unix.Fallocate(s.fd, mode, off, n)
+		var st unix.Stat_t
+		if unix.Fstat(s.fd, &st) == nil {
+			s.size = st.Size
+		}
+		s.recount()
+		return err
+	}
+	for i := off / pageSize; i < pagesOf(off+n); i++ {
+		if _, err := s.page(i, 1); err != nil {
+			return err
+		}
+	}
+	if mode == 0 {
+		s.size = max(s.size, off+n)
+	}
+	return nil
+}
+
+// seek is SEEK_DATA or SEEK_HOLE from off: ENXIO past the end.
+func (s *store) seek(off int64, whence int) (int64, error) {
+	if s.isFD {
+		return unix.Seek(s.fd, off, whence)
+	}
+	if off < 0 || off >= s.size {
+		return 0, linux.ENXIO
+	}
+	for at := off; at < s.size; at = (at/pageSize + 1) * pageSize {
+		i := at / pageSize
+		data := i < int64(len(s.pages)) && s.pages[i] != nil
+		if data == (whence == linux.SEEK_DATA) {
+			return at, nil
+		}
+	}
+	if whence == linux.SEEK_DATA {
+		return 0, linux.ENXIO
+	}
+	return s.size, nil
+}
+
+// free gives everything back.
+func (s *store) free() {
+	if s.isFD {
+		unix.Close(s.fd)
+	}
+	s.pages, s.isFD, s.size = nil, false, 0
+	s.account(0)
+}
