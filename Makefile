@@ -6,7 +6,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 LDFLAGS  := -s -w -X bulkhead/launcher/version.Version=$(VERSION)
 GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 
-.PHONY: help build proto proto-check lint fmt clean
+.PHONY: help build proto proto-check lint fmt clean test test-race posture bench fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,6 +34,27 @@ lint: ## gofmt, go vet, buf lint
 fmt: ## gofmt and buf format, in place
 	gofmt -w launcher proto services test
 	$(BUF) format -w
+
+# Packages whose tests are worth running under the race detector, which needs a
+# C compiler. The platform's guests are not Go, and the detector's own memory
+# layout is in their way.
+RACE := $(GO) list ./proto/channel/... ./launcher/... ./services/... | grep -v -E '/(platform|mm|task|loader|container)(/|$$)'
+
+test: build test-race ## unit tests, programs on the host and in the sandbox, script tests
+	BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -timeout 9m ./...
+
+test-race: ## unit tests under the race detector, where there is a C compiler
+	@if command -v gcc >/dev/null; then CGO_ENABLED=1 $(GO) test -race -short -timeout 5m $$($(RACE)); else echo "no gcc: tests run without the race detector"; fi
+
+posture: build ## what each live process may do; fails on a power that nothing grants
+	BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -count=1 -v -run TestPosture ./test/posture
+
+bench: build ## the table: native, this sandbox, runc (needs gcc; installs Debian's runc if it can)
+	@command -v runc >/dev/null || apt-get install -y -qq --no-install-recommends runc >/dev/null 2>&1 || true
+	$(GO) run ./test/bench $(BENCHFLAGS)
+
+fuzz: ## every fuzz target for FUZZTIME (20s) each
+	test/fuzz/run
 
 clean: ## remove what build left
 	rm -rf bin
