@@ -18,3 +18,12 @@ func (u *Utsname) Put(b []byte) {
 		copy(b[65*i:65*i+64], s)
 	}
 }
+
+// What uname(2), /proc/version and their like say that this system is. Release
+// is of the Linux whose interface the sentry has.
+const (
+	Sysname = "Linux"
+	Release = "6.12.0-bulkhead"
+	Version = "#1 SMP PREEMPT_DYNAMIC Bulkhead"
+	Machine = "x86_64"
+)

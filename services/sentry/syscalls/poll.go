@@ -307,3 +307,6 @@ func (s *pollSet) readyBits(size int) (count uint64) {
 	}
 	return count
 }
+
+// passed says that there is a deadline and that it is over.
+func passed(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }

@@ -1,0 +1,20 @@
+package syscalls
+
+import (
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/task"
+)
+
+// ioctl asks a device, or what else is behind fd, for something: ioctl(2).
+func ioctl(t *task.Task, fd linux.FD, cmd uint32, arg uint64) (uint64, error) {
+	f, err := t.File(fd)
+	if err != nil {
+		return 0, err
+	}
+	defer f.DecRef(t)
+	switch cmd {
+	case linux.FIOCLEX, linux.FIONCLEX:
+		return 0, t.FDs().SetCloseOnExec(fd, cmd == linux.FIOCLEX)
+	}
+	return f.Ioctl(t, cmd, arg)
+}
