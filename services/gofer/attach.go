@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"bulkhead/launcher/jail"
 	goferv1 "bulkhead/proto/gofer/v1"
+	"bulkhead/services/gofer/server"
 )
 
 // Room in the empty root: more attach points than any spec has mounts.
@@ -18,7 +20,26 @@ const maxAttaches = 4096
 
 // attach makes the attach points /0, /1, ... of a new root and enters it.
 // Nothing else of the host stays in sight. It notes which of them are files.
-func attach(attaches []*goferv1.Attach) error {
+func attach(attaches []*goferv1.Attach) ([]server.Attach, error) {
+	if err := enter(attaches); err != nil {
+		return nil, err
+	}
+	roots := make([]server.Attach, len(attaches))
+	for i, a := range attaches {
+		at, name := "/"+strconv.Itoa(i), ""
+		if a.File {
+			at, name = "/", strconv.Itoa(i)
+		}
+		fd, err := unix.Open(at, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("attach %s: open: %w", a.Source, err)
+		}
+		roots[i] = server.Attach{Dir: os.NewFile(uintptr(fd), at), Name: name, ReadOnly: a.ReadOnly}
+	}
+	return roots, nil
+}
+
+func enter(attaches []*goferv1.Attach) error {
 	if len(attaches) > maxAttaches {
 		return fmt.Errorf("attach: %d attach points, at most %d", len(attaches), maxAttaches)
 	}

@@ -41,6 +41,7 @@ var filter = slices.Concat(hull.GoFilter, jail.Filter{
 	jail.Allow(sysGetxattrat, "extended attributes by name"),
 	jail.Allow(sysListxattrat, "extended attributes by name"),
 	jail.Allow(sysRemovexattrat, "extended attributes by name"),
+	jail.Allow(unix.SYS_UMASK, "modes as the guest asks for them"),
 	jail.Allow(unix.SYS_FLOCK, "locks that other processes of the host see"),
 })
 

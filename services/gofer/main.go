@@ -22,6 +22,7 @@ import (
 	"bulkhead/launcher/hull"
 	"bulkhead/launcher/jail"
 	goferv1 "bulkhead/proto/gofer/v1"
+	"bulkhead/services/gofer/server"
 )
 
 // posture: root's identity, and of its power what it takes to do to files what
@@ -65,7 +66,8 @@ func (c *control) Boot(_ context.Context, q *goferv1.BootRequest) (*goferv1.Boot
 	log := hull.Logger(c.fds.Take(hull.FDLog), q.Debug)
 	c.fds.Close()
 	program := hull.ProgramText()
-	if err := attach(q.Attaches); err != nil {
+	roots, err := attach(q.Attaches)
+	if err != nil {
 		return nil, status.Error(codes.FailedPrecondition, err.Error())
 	}
 	if err := hull.Seal(posture); err != nil {
@@ -73,7 +75,7 @@ func (c *control) Boot(_ context.Context, q *goferv1.BootRequest) (*goferv1.Boot
 	}
 	log.Info("sealed", "calls", filter.Calls(), "attaches", len(q.Attaches))
 	go func() {
-		err := serve(channel, q.Attaches)
+		err := server.Serve(channel, roots)
 		log.Info("ended", "error", err)
 		os.Exit(0)
 	}()
