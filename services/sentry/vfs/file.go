@@ -82,6 +82,9 @@ func (f *File) TryIncRef() bool {
 	}
 }
 
+// Refs is the number of references now.
+func (f *File) Refs() int64 { return f.refs.Load() }
+
 // DecRef gives a reference back. With the last, locks and impl are released.
 func (f *File) DecRef(ctx Context) {
 	if f.refs.Add(-1) != 0 {
