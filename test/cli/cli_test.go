@@ -1,0 +1,126 @@
+// Package cli_test runs scripts that read as shell sessions with Bulkhead's
+// programs: testdata/*.txtar, in the language of testscript, with the commands
+// below added.
+//
+// Each script has its own copy of the programs, so that a process is known to
+// be a script's by the file that it runs.
+package cli_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"bulkhead/test/sandboxtest"
+)
+
+func TestMain(m *testing.M) {
+	// An engine is the subreaper of its containers' processes; so is this.
+	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	sandboxtest.Main(m)
+}
+
+func TestScripts(t *testing.T) {
+	bin := sandboxtest.Bin(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		Setup:               func(e *testscript.Env) error { return setup(e, bin) },
+		RequireExplicitExec: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":    exits,
+			"waitline": waitline,
+			"kill9":    kill9,
+			"alive":    alive,
+			"gone":     gone,
+			"bundle":   bundle,
+			"edit":     edit,
+			"reaper":   reaper,
+			"pidgone":  pidgone,
+		},
+		Condition: func(cond string) (bool, error) {
+			if name, ok := strings.CutPrefix(cond, "has:"); ok {
+				return sandboxtest.Installed(name), nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+	})
+}
+
+// setup gives a script its copy of the programs, first in PATH, and notes what
+// the machine looks like, for "gone".
+func setup(e *testscript.Env, bin string) error {
+	own := filepath.Join(e.WorkDir, ".bin")
+	if err := os.Mkdir(own, 0o755); err != nil {
+		return err
+	}
+	programs, err := filepath.Glob(filepath.Join(bin, "*"))
+	if err != nil {
+		return err
+	}
+	for _, p := range programs {
+		if st, err := os.Stat(p); err != nil || st.IsDir() {
+			continue
+		}
+		if err := duplicate(p, filepath.Join(own, filepath.Base(p))); err != nil {
+			return err
+		}
+	}
+	e.Setenv("PATH", own+":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+	e.Setenv("BIN", own)
+	e.Setenv("ID", "cli-"+filepath.Base(e.WorkDir)+"-"+strconv.Itoa(os.Getpid()))
+	e.Setenv("HOME", "/root")
+	e.Setenv("BULKHEAD_BIN", "")
+	// A directory that a sandbox on the host's root sees.
+	seen, err := os.MkdirTemp("/var/tmp", "bulkhead-cli")
+	if err != nil {
+		return err
+	}
+	os.Chmod(seen, 0o755)
+	e.Setenv("SEEN", seen)
+	e.Values[traceKey{}] = newTrace(own)
+	e.Defer(func() {
+		killAll(own)
+		os.RemoveAll(seen)
+	})
+	return nil
+}
+
+// duplicate links a file, or copies it to another file system.
+func duplicate(from, to string) error {
+	if os.Link(from, to) == nil {
+		return nil
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o755)
+}
+
+// exits STATUS CMD ARG... runs a command that must exit with just that status.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS CMD ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
