@@ -416,6 +416,7 @@ type Notice struct {
 	// Types that are valid to be assigned to Event:
 	//
 	//	*Notice_Accepted
+	//	*Notice_Forgotten
 	Event         isNotice_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -467,6 +468,15 @@ func (x *Notice) GetAccepted() *Accepted {
 	return nil
 }
 
+func (x *Notice) GetForgotten() *Forgotten {
+	if x != nil {
+		if x, ok := x.Event.(*Notice_Forgotten); ok {
+			return x.Forgotten
+		}
+	}
+	return nil
+}
+
 type isNotice_Event interface {
 	isNotice_Event()
 }
@@ -475,7 +485,13 @@ type Notice_Accepted struct {
 	Accepted *Accepted `protobuf:"bytes,1,opt,name=accepted,proto3,oneof"`
 }
 
+type Notice_Forgotten struct {
+	Forgotten *Forgotten `protobuf:"bytes,2,opt,name=forgotten,proto3,oneof"`
+}
+
 func (*Notice_Accepted) isNotice_Event() {}
+
+func (*Notice_Forgotten) isNotice_Event() {}
 
 // Hello is the first request, once for a connection. Its answer's descriptors
 // are the bell's memory and the two eventfds.
@@ -1638,6 +1654,51 @@ func (x *Accepted) GetRings() *Rings {
 	return nil
 }
 
+// Forgotten says that netd will not name a Rings again: the sentry unmaps it.
+type Forgotten struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rings         uint32                 `protobuf:"varint,1,opt,name=rings,proto3" json:"rings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Forgotten) Reset() {
+	*x = Forgotten{}
+	mi := &file_netd_v1_data_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Forgotten) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Forgotten) ProtoMessage() {}
+
+func (x *Forgotten) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
+func (*Forgotten) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Forgotten) GetRings() uint32 {
+	if x != nil {
+		return x.Rings
+	}
+	return 0
+}
+
 var File_netd_v1_data_proto protoreflect.FileDescriptor
 
 const file_netd_v1_data_proto_rawDesc = "" +
@@ -1668,9 +1729,10 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x04info\x18\x05 \x01(\v2\x13.netd.v1.InfoResultR\x04info\x122\n" +
 	"\n" +
 	"interfaces\x18\x06 \x03(\v2\x12.netd.v1.InterfaceR\n" +
-	"interfaces\"B\n" +
+	"interfaces\"v\n" +
 	"\x06Notice\x12/\n" +
-	"\baccepted\x18\x01 \x01(\v2\x11.netd.v1.AcceptedH\x00R\bacceptedB\a\n" +
+	"\baccepted\x18\x01 \x01(\v2\x11.netd.v1.AcceptedH\x00R\baccepted\x122\n" +
+	"\tforgotten\x18\x02 \x01(\v2\x12.netd.v1.ForgottenH\x00R\tforgottenB\a\n" +
 	"\x05event\"\a\n" +
 	"\x05Hello\"z\n" +
 	"\x04Open\x12\x16\n" +
@@ -1767,7 +1829,9 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x06socket\x18\x02 \x01(\rR\x06socket\x12&\n" +
 	"\x05local\x18\x03 \x01(\v2\x10.netd.v1.AddressR\x05local\x12(\n" +
 	"\x06remote\x18\x04 \x01(\v2\x10.netd.v1.AddressR\x06remote\x12$\n" +
-	"\x05rings\x18\x05 \x01(\v2\x0e.netd.v1.RingsR\x05rings*\xef\x01\n" +
+	"\x05rings\x18\x05 \x01(\v2\x0e.netd.v1.RingsR\x05rings\"!\n" +
+	"\tForgotten\x12\x14\n" +
+	"\x05rings\x18\x01 \x01(\rR\x05rings*\xef\x01\n" +
 	"\vSocketState\x12\x1c\n" +
 	"\x18SOCKET_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16SOCKET_STATE_CONNECTED\x10\x01\x12\x1b\n" +
@@ -1791,7 +1855,7 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_netd_v1_data_proto_goTypes = []any{
 	(SocketState)(0),       // 0: netd.v1.SocketState
 	(*Request)(nil),        // 1: netd.v1.Request
@@ -1813,7 +1877,8 @@ var file_netd_v1_data_proto_goTypes = []any{
 	(*Interface)(nil),      // 17: netd.v1.Interface
 	(*Rings)(nil),          // 18: netd.v1.Rings
 	(*Accepted)(nil),       // 19: netd.v1.Accepted
-	(*Prefix)(nil),         // 20: netd.v1.Prefix
+	(*Forgotten)(nil),      // 20: netd.v1.Forgotten
+	(*Prefix)(nil),         // 21: netd.v1.Prefix
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
 	5,  // 0: netd.v1.Request.open:type_name -> netd.v1.Open
@@ -1833,19 +1898,20 @@ var file_netd_v1_data_proto_depIdxs = []int32{
 	14, // 14: netd.v1.Response.info:type_name -> netd.v1.InfoResult
 	17, // 15: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
 	19, // 16: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	7,  // 17: netd.v1.Open.options:type_name -> netd.v1.Options
-	6,  // 18: netd.v1.Bind.address:type_name -> netd.v1.Address
-	6,  // 19: netd.v1.Connect.address:type_name -> netd.v1.Address
-	6,  // 20: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	20, // 21: netd.v1.Interface.addresses:type_name -> netd.v1.Prefix
-	6,  // 22: netd.v1.Accepted.local:type_name -> netd.v1.Address
-	6,  // 23: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	18, // 24: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	20, // 17: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	7,  // 18: netd.v1.Open.options:type_name -> netd.v1.Options
+	6,  // 19: netd.v1.Bind.address:type_name -> netd.v1.Address
+	6,  // 20: netd.v1.Connect.address:type_name -> netd.v1.Address
+	6,  // 21: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
+	21, // 22: netd.v1.Interface.addresses:type_name -> netd.v1.Prefix
+	6,  // 23: netd.v1.Accepted.local:type_name -> netd.v1.Address
+	6,  // 24: netd.v1.Accepted.remote:type_name -> netd.v1.Address
+	18, // 25: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_data_proto_init() }
@@ -1868,6 +1934,7 @@ func file_netd_v1_data_proto_init() {
 	}
 	file_netd_v1_data_proto_msgTypes[2].OneofWrappers = []any{
 		(*Notice_Accepted)(nil),
+		(*Notice_Forgotten)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1875,7 +1942,7 @@ func file_netd_v1_data_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -70,7 +70,7 @@ func TestEphemeralRunsOut(t *testing.T) {
 	var p Ports
 	for i := 0; i <= LastEphemeral-FirstEphemeral; i++ {
 		b := &Binding{Families: V4}
-		if !p.Ephemeral(b, 12345, nil) {
+		if !p.Ephemeral(b, uint32(i)*7919, nil) {
 			t.Fatal("ran out after", i)
 		}
 		p.Hold(b)

@@ -1,0 +1,103 @@
+package server
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/netd/stack"
+)
+
+// gramHeader is the size of a datagram's header in a ring: see data.proto.
+const gramHeader = 48
+
+func padded(n int) int { return (n + 7) &^ 7 }
+
+// Deliver puts a datagram into the ring down, or loses it.
+func (k *socket) Deliver(m stack.Meta, head, body []byte) {
+	n := len(head) + len(body)
+	room, err := (*receiveQueue)(k).down.Free()
+	if err != nil {
+		k.Failed(linux.EIO)
+		return
+	}
+	used := k.down.Size() - room
+	if gramHeader+padded(n) > room || used > 0 && used+n > k.receiveLimit {
+		return
+	}
+	h := k.down.Slice(0, gramHeader)
+	clear(h)
+	binary.LittleEndian.PutUint32(h, uint32(n))
+	binary.LittleEndian.PutUint16(h[4:], m.From.Port())
+	h[6], h[7] = 1, m.Hops
+	from, to := m.From.Addr().As16(), m.To.As16()
+	copy(h[8:], from[:])
+	copy(h[24:], to[:])
+	binary.LittleEndian.PutUint32(h[40:], uint32(m.Interface))
+	h[44] = m.Class
+	copy(k.down.Slice(gramHeader, len(head)), head)
+	copy(k.down.Slice(gramHeader+len(head), len(body)), body)
+	k.down.Publish(gramHeader + padded(n))
+	k.tellDown()
+}
+
+// pump sends what is in the ring up.
+func (k *socket) pump() {
+	for {
+		n, err := k.up.Len()
+		if err != nil {
+			k.Failed(linux.EIO)
+			return
+		}
+		if n < gramHeader {
+			k.rings.Head.WantUp.Store(1)
+			if n, err = k.up.Len(); err != nil || n < gramHeader {
+				break
+			}
+		}
+		var h [gramHeader]byte
+		copy(h[:], k.up.Slice(0, gramHeader))
+		size := int(binary.LittleEndian.Uint32(h[:]))
+		if size < 0 || size > 65535 || gramHeader+padded(size) > n {
+			k.up.Consume(n) // nonsense: all of it goes
+			k.Failed(linux.EIO)
+			return
+		}
+		to, from := readAddrs(&h, k.v6)
+		k.gram.SendLocked(to, from, h[7], h[44], k.up.Slice(gramHeader, size))
+		k.up.Consume(gramHeader + padded(size))
+		k.tellSpace()
+	}
+}
+
+// readAddrs reads where to and where from; what is not there is not valid.
+func readAddrs(h *[gramHeader]byte, v6 bool) (to netip.AddrPort, from netip.Addr) {
+	if h[6] != 0 {
+		a := netip.AddrFrom16([16]byte(h[8:24]))
+		if !v6 {
+			a = a.Unmap()
+		}
+		to = netip.AddrPortFrom(a, binary.LittleEndian.Uint16(h[4:]))
+	}
+	if a := netip.AddrFrom16([16]byte(h[24:40])); !a.IsUnspecified() {
+		from = a.Unmap()
+	}
+	return to, from
+}
+
+// route answers a RouteQuery with the source address's bytes.
+func (k *socket) route(q *netdv1.RouteQuery) ([]byte, error) {
+	if k.gram == nil {
+		return nil, linux.EOPNOTSUPP
+	}
+	a, err := parseAddress(q.Address)
+	if err != nil || !a.IsValid() {
+		return nil, linux.EINVAL
+	}
+	src, err := k.gram.RouteLocked(a)
+	if err != nil {
+		return nil, err
+	}
+	return src.AsSlice(), nil
+}

@@ -1,0 +1,64 @@
+package server
+
+import (
+	"os"
+
+	"bulkhead/proto/channel"
+	netdv1 "bulkhead/proto/netd/v1"
+)
+
+// poolLimit is how many unused rings are kept for the next sockets.
+const poolLimit = 256
+
+// pool makes and recycles the rings of sockets. The sentry maps each once.
+type pool struct {
+	free []*entry
+	last uint32
+}
+
+// entry is one piece of shared memory.
+type entry struct {
+	id    uint32
+	rings *channel.Rings
+	file  *os.File // until the sentry has it
+}
+
+// take gives rings that nobody uses.
+func (p *pool) take() (*entry, error) {
+	if n := len(p.free); n > 0 {
+		e := p.free[n-1]
+		p.free = p.free[:n-1]
+		return e, nil
+	}
+	r, f, err := channel.CreateRings("netd-socket", RingSize)
+	if err != nil {
+		return nil, err
+	}
+	p.last++
+	return &entry{id: p.last, rings: r, file: f}, nil
+}
+
+// message names e to the sentry, with its descriptor the first time.
+func (e *entry) message() (*netdv1.Rings, *os.File) {
+	f := e.file
+	e.file = nil
+	return &netdv1.Rings{Id: e.id, Size: uint32(e.rings.Size())}, f
+}
+
+// give takes rings back, used in so many bytes. It says whether they were kept;
+// if not, the sentry is to be told.
+func (p *pool) give(e *entry, used uint64) bool {
+	if len(p.free) >= poolLimit {
+		if e.file != nil {
+			e.file.Close()
+		}
+		e.rings.Unmap()
+		return false
+	}
+	if used > RingSize/4 {
+		e.rings.Discard()
+	}
+	e.rings.Reset()
+	p.free = append(p.free, e)
+	return true
+}

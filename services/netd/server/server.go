@@ -1,0 +1,333 @@
+// Package server answers a sentry: it makes, drives and ends the sockets of a
+// stack by the requests of proto/netd/v1, and moves their bytes through shared
+// rings.
+//
+// The sentry is hostile. Every number that it sends is checked, a ring whose
+// index it spoils costs it that connection, and what it writes into a ring is
+// payload and nothing else.
+//
+// Memory: netd makes every memfd and eventfd, and hands them to the sentry.
+//
+// Lock order: server.send < outbox, stack.Stack.mu < outbox. Everything else here
+// is guarded by the stack's lock.
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/channel"
+	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/netd/stack"
+)
+
+// RingSize is the size of a socket's rings in bytes, each.
+const RingSize = 256 << 10
+
+// maxSockets bounds what a sentry may have open.
+const maxSockets = 60000
+
+// Serve answers the sentry at the other end of data until it is gone, which is
+// nil, or breaks the protocol. It takes both files over; link may be nil.
+func Serve(data, link *os.File, log *slog.Logger) error {
+	if link != nil {
+		link.Close()
+		log.Warn("netd: links to the outside are not served yet; there is only the loopback")
+	}
+	conn, err := channel.New(data)
+	if err != nil {
+		return fmt.Errorf("serve sentry: %w", err)
+	}
+	s := &server{conn: conn, stack: stack.New(), log: log, sockets: map[uint32]*socket{}, nextID: accepted}
+	s.stack.Leave = s.flush
+	defer s.close()
+	if err := channel.Serve(conn, 1, s.handle); err != nil {
+		return fmt.Errorf("serve sentry: %w", err)
+	}
+	return nil
+}
+
+// accepted is the bit of socket numbers that are ours.
+const accepted = 1 << 31
+
+type server struct {
+	conn  *channel.Conn
+	stack *stack.Stack
+	log   *slog.Logger
+
+	// Guarded by the stack's lock.
+	sockets map[uint32]*socket
+	nextID  uint32
+	pool    pool
+
+	bell atomic.Pointer[channel.Bell] // after Hello
+
+	send   sync.Mutex // held while the outbox is sent, so that it stays in order
+	outbox struct {
+		sync.Mutex
+		waiting atomic.Bool
+		notices []outgoing
+	}
+}
+
+// outgoing is a notice to be sent, with a descriptor to close after, or -1.
+type outgoing struct {
+	notice *netdv1.Notice
+	file   *os.File
+}
+
+// flush runs after each entry of the stack, without its lock.
+func (s *server) flush() {
+	if s.outbox.waiting.Load() {
+		s.sendNotices()
+	}
+	if b := s.bell.Load(); b != nil {
+		b.Ring()
+	}
+}
+
+func (s *server) sendNotices() {
+	s.send.Lock()
+	defer s.send.Unlock()
+	s.outbox.Lock()
+	out := s.outbox.notices
+	s.outbox.notices = nil
+	s.outbox.waiting.Store(false)
+	s.outbox.Unlock()
+	for _, o := range out {
+		var fds []int
+		if o.file != nil {
+			fds = []int{int(o.file.Fd())}
+		}
+		s.conn.SendMessage(0, o.notice, fds...)
+		if o.file != nil {
+			o.file.Close()
+		}
+	}
+}
+
+// queue sends a notice once the stack's lock is free.
+func (s *server) queue(n *netdv1.Notice, file *os.File) {
+	s.outbox.Lock()
+	defer s.outbox.Unlock()
+	s.outbox.notices = append(s.outbox.notices, outgoing{n, file})
+	s.outbox.waiting.Store(true)
+}
+
+func (s *server) close() {
+	s.stack.Close()
+	if b := s.bell.Load(); b != nil {
+		b.Close()
+	}
+}
+
+// handle answers one frame.
+func (s *server) handle(f *channel.Frame) channel.Answer {
+	var req netdv1.Request
+	if err := f.Unmarshal(&req); err != nil {
+		return s.answer(f, errno(linux.EPROTO), nil)
+	}
+	if req.GetHello() != nil {
+		return s.hello(f)
+	}
+	var resp *netdv1.Response
+	var file *os.File
+	s.stack.Do(func() { resp, file = s.request(&req) })
+	if req.GetConnect() != nil && resp.Error == 0 {
+		// The loopback has run dry: the connection may stand already.
+		s.stack.Do(func() { s.connected(req.Socket, resp) })
+	}
+	return s.answer(f, resp, file)
+}
+
+// answer sends resp unless the frame was a notice.
+func (s *server) answer(f *channel.Frame, resp *netdv1.Response, file *os.File) channel.Answer {
+	if f.ID == 0 {
+		if file != nil {
+			file.Close()
+		}
+		return channel.Answer{}
+	}
+	a := channel.Answer{Message: resp}
+	if file != nil {
+		a.FDs = []int{int(file.Fd())}
+		a.Done = func() { file.Close() }
+	}
+	return a
+}
+
+func errno(err error) *netdv1.Response {
+	var e linux.Errno
+	if err == nil {
+		return &netdv1.Response{}
+	}
+	if !errors.As(err, &e) {
+		e = linux.EIO
+	}
+	return &netdv1.Response{Error: uint32(e)}
+}
+
+// hello sets up the bell. A second one is refused.
+func (s *server) hello(f *channel.Frame) channel.Answer {
+	if s.bell.Load() != nil || f.ID == 0 {
+		return s.answer(f, errno(linux.EALREADY), nil)
+	}
+	rings, memory, err := channel.CreateRings("netd-bell", channel.BellRing)
+	if err != nil {
+		s.log.Error("make bell", "error", err)
+		return s.answer(f, errno(linux.ENOMEM), nil)
+	}
+	toClient, err1 := channel.NewEventFile("to sentry")
+	toService, err2 := channel.NewEventFile("to netd")
+	if err := errors.Join(err1, err2); err != nil {
+		s.log.Error("make bell", "error", err)
+		return s.answer(f, errno(linux.ENFILE), nil)
+	}
+	bell := channel.NewBell(rings, false, toClient, toService)
+	s.bell.Store(bell)
+	go s.listenBell(bell)
+	return channel.Answer{
+		Message: &netdv1.Response{Rings: &netdv1.Rings{Size: channel.BellRing}},
+		FDs:     []int{int(memory.Fd()), eventFD(toClient), eventFD(toService)},
+		Done:    func() { memory.Close() },
+	}
+}
+
+// eventFD gives the number of f without taking it from the netpoller.
+func eventFD(f *os.File) int {
+	n := -1
+	if rc, err := f.SyscallConn(); err == nil {
+		rc.Control(func(fd uintptr) { n = int(fd) })
+	}
+	return n
+}
+
+// listenBell looks at the sockets that the sentry has rung for.
+func (s *server) listenBell(b *channel.Bell) {
+	var ids []uint32
+	for {
+		var err error
+		if ids, err = b.Wait(ids[:0]); err != nil {
+			if errors.Is(err, channel.ErrCorrupt) {
+				s.log.Error("the sentry spoilt the bell", "error", err)
+				s.conn.Close()
+			}
+			return
+		}
+		s.stack.Do(func() {
+			for _, id := range ids {
+				if k := s.sockets[id]; k != nil {
+					k.rings.Head.Told.Store(0)
+					k.kick()
+				}
+			}
+		})
+	}
+}
+
+// request carries out one request, with the stack's lock held.
+func (s *server) request(req *netdv1.Request) (*netdv1.Response, *os.File) {
+	if req.GetInterfaces() != nil {
+		return &netdv1.Response{Interfaces: s.interfaces()}, nil
+	}
+	k := s.sockets[req.Socket]
+	resp := &netdv1.Response{}
+	var file *os.File
+	if k == nil {
+		if req.Open == nil {
+			return errno(linux.EBADF), nil
+		}
+		var err error
+		if k, err = s.open(req.Socket, req.Open); err != nil {
+			return errno(err), nil
+		}
+		resp.Rings, file = k.entry.message()
+	}
+	err := k.do(req)
+	if e := errno(err); e.Error != 0 {
+		resp.Error = e.Error
+	}
+	if info := req.GetInfo(); info != nil && err == nil {
+		resp.Info = k.info()
+	}
+	if route := req.GetRoute(); route != nil && err == nil {
+		src, err := k.route(route)
+		resp.Error = errno(err).Error
+		resp.Remote = &netdv1.Address{Ip: src}
+	}
+	if req.GetClose() == nil {
+		local, remote := k.addresses()
+		resp.Local = address(local)
+		if resp.Remote == nil {
+			resp.Remote = address(remote)
+		}
+	}
+	return resp, file
+}
+
+// connected completes the answer to a Connect of a stream.
+func (s *server) connected(id uint32, resp *netdv1.Response) {
+	k := s.sockets[id]
+	if k == nil || k.tcp == nil {
+		return
+	}
+	switch st := k.tcp.StatusLocked(); {
+	case st.Connecting:
+		resp.Error = uint32(linux.EINPROGRESS)
+	case st.Connected:
+	default:
+		resp.Error = uint32(k.tcp.ErrorLocked())
+		if resp.Error == 0 {
+			resp.Error = uint32(linux.ECONNABORTED)
+		}
+	}
+	local, remote := k.addresses()
+	resp.Local, resp.Remote = address(local), address(remote)
+}
+
+func address(a netip.AddrPort) *netdv1.Address {
+	m := &netdv1.Address{Port: uint32(a.Port())}
+	if a.Addr().IsValid() {
+		m.Ip = a.Addr().AsSlice()
+	}
+	return m
+}
+
+// parseAddress checks an address of the sentry's; none at all is not valid.
+func parseAddress(m *netdv1.Address) (a netip.AddrPort, err error) {
+	if m == nil || len(m.Ip) == 0 {
+		return a, nil
+	}
+	ip, ok := netip.AddrFromSlice(m.Ip)
+	if !ok || m.Port > 65535 {
+		return a, linux.EINVAL
+	}
+	return netip.AddrPortFrom(ip, uint16(m.Port)), nil
+}
+
+func (s *server) interfaces() []*netdv1.Interface {
+	var out []*netdv1.Interface
+	for _, i := range s.stack.InterfacesLocked() {
+		m := &netdv1.Interface{Index: uint32(i.Index), Name: i.Name, Mtu: uint32(i.MTU)}
+		m.Flags = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
+		if i.Loopback {
+			m.Flags |= unix.IFF_LOOPBACK
+		} else {
+			m.Flags |= unix.IFF_BROADCAST | unix.IFF_MULTICAST
+		}
+		m.Mac = i.MAC[:]
+		for _, p := range i.Addresses {
+			m.Addresses = append(m.Addresses, &netdv1.Prefix{Address: p.Addr().AsSlice(), Bits: uint32(p.Bits())})
+		}
+		out = append(out, m)
+	}
+	return out
+}

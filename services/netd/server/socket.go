@@ -1,0 +1,256 @@
+package server
+
+import (
+	"net/netip"
+
+	"bulkhead/proto/channel"
+	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/netd/stack"
+	"bulkhead/services/netd/tcp"
+)
+
+// socket is one of the sentry's sockets: the stack's end, and the shared memory.
+// All of it is guarded by the stack's lock.
+type socket struct {
+	s     *server
+	id    uint32
+	entry *entry
+	rings *channel.Rings
+	down  *channel.Producer
+	up    *channel.Consumer
+
+	tcp  *stack.TCP
+	gram *stack.Datagram
+
+	receiveLimit, sendLimit int
+	broken                  bool // the sentry spoilt an index
+	seen                    int  // bytes of the ring up at the last look
+
+	queued   uint32 // of a listening socket: announced so far
+	lingers  bool
+	options  *netdv1.Options
+	v6       bool
+	protocol uint8
+}
+
+// open makes a socket.
+func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
+	if id == 0 || id&accepted != 0 {
+		return nil, linux.EINVAL
+	}
+	v6 := o.Family == linux.AF_INET6
+	if !v6 && o.Family != linux.AF_INET {
+		return nil, linux.EAFNOSUPPORT
+	}
+	k, err := s.newSocket(id, v6)
+	if err != nil {
+		return nil, err
+	}
+	stackOpts, cfg := k.apply(o.Options)
+	switch {
+	case o.Type == linux.SOCK_STREAM && o.Protocol == linux.IPPROTO_TCP:
+		k.tcp = s.stack.NewTCP(v6, stackOpts, cfg, k, (*sendQueue)(k), (*receiveQueue)(k))
+	case o.Type == linux.SOCK_DGRAM && (o.Protocol == linux.IPPROTO_UDP || o.Protocol == linux.IPPROTO_ICMP && !v6 || o.Protocol == linux.IPPROTO_ICMPV6 && v6):
+		k.gram = s.stack.NewDatagram(uint8(o.Protocol), v6, stackOpts, k)
+		k.rings.Head.WantUp.Store(1)
+	default:
+		s.pool.give(k.entry, 0)
+		return nil, linux.EPROTONOSUPPORT
+	}
+	k.protocol = uint8(o.Protocol)
+	s.sockets[id] = k
+	return k, nil
+}
+
+func (s *server) newSocket(id uint32, v6 bool) (*socket, error) {
+	if len(s.sockets) >= maxSockets {
+		return nil, linux.ENFILE
+	}
+	e, err := s.pool.take()
+	if err != nil {
+		s.log.Error("socket memory", "error", err)
+		return nil, linux.ENOBUFS
+	}
+	k := &socket{s: s, id: id, entry: e, rings: e.rings, v6: v6, receiveLimit: RingSize, sendLimit: RingSize}
+	k.down, k.up = e.rings.Service()
+	return k, nil
+}
+
+// apply translates options.
+func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
+	if o == nil {
+		o = &netdv1.Options{}
+	}
+	k.options = o
+	k.receiveLimit, k.sendLimit = limit(o.ReceiveBuffer), limit(o.SendBuffer)
+	k.lingers = o.Linger
+	seconds := func(n uint32) tcp.Time { return tcp.Time(min(n, 32767)) * tcp.Second }
+	return stack.Options{
+			ReuseAddr: o.ReuseAddress, ReusePort: o.ReusePort, V6Only: o.V6Only, FreeBind: o.FreeBind, Broadcast: o.Broadcast,
+			ReceiveErrors: o.ReceiveErrors, UID: o.Uid, HopLimit: uint8(min(o.HopLimit, 255)), TrafficClass: uint8(o.TrafficClass),
+		}, tcp.Config{
+			MSS: int(min(o.MaxSegment, 65535)), ReceiveBuffer: RingSize, NoDelay: o.NoDelay, Cork: o.Cork,
+			KeepAlive: o.KeepAlive, KeepIdle: seconds(o.KeepIdle), KeepInterval: seconds(o.KeepInterval), KeepCount: int(min(o.KeepCount, 127)),
+			UserTimeout: tcp.Time(o.UserTimeout) * tcp.Millisecond, SynRetries: int(min(o.SynCount, 127)), Linger2: seconds(o.Linger2),
+		}
+}
+
+// limit is how much of a ring a buffer size lets be used.
+func limit(n uint32) int {
+	if n == 0 {
+		return RingSize
+	}
+	return int(min(max(n, 2048), RingSize))
+}
+
+// do carries out one operation.
+func (k *socket) do(req *netdv1.Request) error {
+	switch op := req.Op.(type) {
+	case *netdv1.Request_Bind:
+		a, err := parseAddress(op.Bind.Address)
+		if err != nil || !a.IsValid() {
+			return linux.EINVAL
+		}
+		if k.tcp != nil {
+			return k.tcp.BindLocked(a)
+		}
+		return k.gram.BindLocked(a)
+	case *netdv1.Request_Connect:
+		return k.connect(op.Connect)
+	case *netdv1.Request_Listen:
+		if k.tcp == nil {
+			return linux.EOPNOTSUPP
+		}
+		return k.tcp.ListenLocked(int(min(op.Listen.Backlog, linux.SOMAXCONN)))
+	case *netdv1.Request_Shutdown:
+		if k.tcp != nil {
+			return k.tcp.ShutdownLocked(op.Shutdown.Read, op.Shutdown.Write)
+		}
+		if op.Shutdown.Read {
+			k.gram.ShutLocked()
+		}
+	case *netdv1.Request_Close:
+		k.close(op.Close.Abort)
+	case *netdv1.Request_Options:
+		o, cfg := k.apply(op.Options)
+		if k.tcp != nil {
+			k.tcp.SetOptionsLocked(o, cfg)
+		} else {
+			k.gram.SetOptionsLocked(o)
+		}
+	case *netdv1.Request_Info, *netdv1.Request_Route, nil:
+	default:
+		return linux.EPROTO
+	}
+	return nil
+}
+
+func (k *socket) connect(c *netdv1.Connect) error {
+	a, err := parseAddress(c.Address)
+	if err != nil {
+		return err
+	}
+	switch {
+	case k.gram != nil:
+		return k.gram.ConnectLocked(a)
+	case !a.IsValid():
+		return k.tcp.DisconnectLocked()
+	}
+	return k.tcp.ConnectLocked(a)
+}
+
+// close ends the socket for the sentry; the stack may need the rings for longer.
+func (k *socket) close(abort bool) {
+	delete(k.s.sockets, k.id)
+	if k.gram != nil {
+		k.kick() // what it wrote last still goes out
+		k.gram.CloseLocked()
+		k.s.stack.Later(k.Released)
+		return
+	}
+	if unread, err := k.down.Used(); err != nil || unread > 0 {
+		abort = true // RFC 9293, 3.6.1; RFC 2525, 2.17
+	}
+	k.tcp.CloseLocked(abort)
+}
+
+func (k *socket) addresses() (local, remote netip.AddrPort) {
+	if k.tcp != nil {
+		return k.tcp.LocalLocked(), k.tcp.RemoteLocked()
+	}
+	return k.gram.LocalLocked(), k.gram.RemoteLocked()
+}
+
+// kick looks at what the sentry has done to the rings.
+func (k *socket) kick() {
+	if k.tcp != nil {
+		k.tcp.KickLocked()
+	} else {
+		k.pump()
+	}
+}
+
+// tell posts the socket to the sentry's bell, which rings when the stack is left.
+func (k *socket) tell() {
+	if b := k.s.bell.Load(); b != nil && k.rings.Head.ToldClient.Swap(1) == 0 {
+		b.Post(k.id)
+	}
+}
+
+// tellDown tells of bytes in the ring down when the sentry wants to hear of it.
+func (k *socket) tellDown() {
+	if w := &k.rings.Head.WantDown; w.Load() != 0 && w.Swap(0) != 0 {
+		k.tell()
+	}
+}
+
+// tellSpace tells of room in the ring up, once there is a worthwhile piece.
+func (k *socket) tellSpace() {
+	w := &k.rings.Head.WantSpace
+	if w.Load() == 0 {
+		return
+	}
+	if n, err := k.up.Len(); err == nil && n > k.sendLimit*2/3 {
+		return
+	}
+	if w.Swap(0) != 0 {
+		k.tell()
+	}
+}
+
+// Failed sets the socket's error: SO_ERROR.
+func (k *socket) Failed(err linux.Errno) {
+	h := k.rings.Head
+	h.Error.Store(uint32(err))
+	h.ErrorCount.Add(1)
+	k.tell()
+}
+
+// Released returns the rings.
+func (k *socket) Released() {
+	if k.entry == nil {
+		return
+	}
+	e := k.entry
+	k.entry = nil
+	if !k.s.pool.give(e, k.down.Written()+k.up.Read()) {
+		k.s.queue(&netdv1.Notice{Event: &netdv1.Notice_Forgotten{Forgotten: &netdv1.Forgotten{Rings: e.id}}}, nil)
+	}
+}
+
+func (k *socket) info() *netdv1.InfoResult {
+	if k.tcp == nil {
+		return nil
+	}
+	i := k.tcp.InfoLocked()
+	mss := max(i.MSS, 1)
+	us := func(t tcp.Time) uint32 { return uint32(t / 1000) }
+	return &netdv1.InfoResult{
+		State: uint32(i.State), Rtt: us(i.RTT), RttVariation: us(i.RTTVar), Rto: us(i.RTO), SendMss: uint32(i.MSS), ReceiveMss: uint32(i.ReceiveMSS),
+		CongestionWindow: uint32(i.CongestionWindow / mss), SlowStartThreshold: uint32(i.SSThresh / mss),
+		Retransmits: uint32(i.Backoff), TotalRetransmits: i.Stats.Retransmits, Unacked: uint32((i.Unacked + mss - 1) / mss),
+		ReceiveSpace: uint32(k.receiveLimit), BytesAcked: i.Stats.BytesAcked, BytesReceived: i.Stats.BytesReceived,
+		SegmentsOut: i.Stats.SegmentsOut, SegmentsIn: i.Stats.SegmentsIn, SendQueue: uint32(max(i.Unsent, 0) + i.Unacked),
+	}
+}

@@ -1,0 +1,135 @@
+package stack
+
+import (
+	"net/netip"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/netd/ip"
+)
+
+// Options are what a socket's options say; those of TCP are in tcp.Config.
+type Options struct {
+	ReuseAddr, ReusePort bool
+	V6Only               bool
+	FreeBind             bool
+	Broadcast            bool
+	ReceiveErrors        bool
+	UID                  uint32
+	HopLimit             uint8 // 0: the default
+	TrafficClass         uint8
+}
+
+// defaultHops is IP's default time to live.
+const defaultHops = 64
+
+// place is a socket's local end.
+type place struct {
+	v6    bool // an AF_INET6 socket
+	opts  Options
+	bind  *ip.Binding
+	local netip.AddrPort // unmapped; not valid Addr: any
+	auto  bool           // the address was not chosen by bind
+}
+
+// bindTo checks a wanted address and holds a port for it: bind(2).
+func (s *Stack) bindTo(p *place, proto uint8, datagram bool, want netip.AddrPort) error {
+	if p.bind != nil {
+		return linux.EINVAL
+	}
+	addr := want.Addr()
+	b := &ip.Binding{Port: want.Port(), ReuseAddr: p.opts.ReuseAddr, ReusePort: p.opts.ReusePort, UID: p.opts.UID, Datagram: datagram}
+	switch {
+	case !p.v6:
+		b.Families = ip.V4
+	case addr.Is4In6():
+		if p.opts.V6Only {
+			return linux.EINVAL
+		}
+		b.Families = ip.V4
+		addr = addr.Unmap()
+	case p.opts.V6Only || !addr.IsUnspecified():
+		b.Families = ip.V6
+	default:
+		b.Families = ip.V4 | ip.V6
+	}
+	if !addr.IsUnspecified() {
+		if _, local := s.table.Local(addr); !local && !p.opts.FreeBind && !addr.IsMulticast() && !s.table.Broadcast(addr) {
+			return linux.EADDRNOTAVAIL
+		}
+		b.Addr = addr
+	}
+	ports := s.portsOf(proto)
+	if b.Port == 0 {
+		if !ports.Ephemeral(b, s.rand32(), nil) {
+			return linux.EADDRINUSE
+		}
+	} else if !ports.Free(b) {
+		return linux.EADDRINUSE
+	}
+	ports.Hold(b)
+	p.bind = b
+	p.local = netip.AddrPortFrom(b.Addr, b.Port)
+	return nil
+}
+
+// unbind gives the port up.
+func (s *Stack) unbind(p *place, proto uint8) {
+	if p.bind != nil {
+		s.portsOf(proto).Drop(p.bind)
+		p.bind = nil
+	}
+}
+
+// destination checks an address to send to and finds the path: the address
+// unmapped, EADDRNOTAVAIL, ENETUNREACH, EAFNOSUPPORT. The unspecified address is
+// this host.
+func (s *Stack) destination(p *place, to netip.AddrPort) (netip.AddrPort, ip.Path, error) {
+	addr := to.Addr()
+	if !p.v6 && !addr.Is4() {
+		return to, ip.Path{}, linux.EAFNOSUPPORT
+	}
+	if p.v6 && addr.Is4In6() {
+		if p.opts.V6Only {
+			return to, ip.Path{}, linux.ENETUNREACH
+		}
+		addr = addr.Unmap()
+	}
+	if addr.IsUnspecified() {
+		switch {
+		case p.local.Addr().IsValid() && p.local.Addr().Is4() == addr.Is4():
+			addr = p.local.Addr()
+		case addr.Is4():
+			addr = ip.LocalhostV4
+		default:
+			addr = ip.LocalhostV6
+			if p.bind != nil && p.bind.Families == ip.V4 {
+				addr = ip.LocalhostV4
+			}
+		}
+	}
+	if p.bind != nil {
+		if addr.Is4() && p.bind.Families&ip.V4 == 0 || !addr.Is4() && p.bind.Families&ip.V6 == 0 {
+			return to, ip.Path{}, linux.ENETUNREACH
+		}
+	}
+	src := netip.Addr{}
+	if !p.auto {
+		src = p.local.Addr()
+	}
+	path, ok := s.table.Lookup(addr.WithZone(""), src)
+	if !ok {
+		return to, path, linux.ENETUNREACH
+	}
+	if src.IsLoopback() && !path.Out.Loopback {
+		return to, path, linux.EINVAL
+	}
+	return netip.AddrPortFrom(addr.WithZone(""), to.Port()), path, nil
+}
+
+// families is the binding's families of an unbound socket.
+func (p *place) families(to netip.Addr) uint8 {
+	if to.Is4() {
+		return ip.V4
+	}
+	return ip.V6
+}

@@ -1,0 +1,171 @@
+package stack
+
+import (
+	"net/netip"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/tcp"
+	"bulkhead/services/netd/wire"
+)
+
+// inputTCP gives a segment to its connection or listening socket, or answers it
+// with a reset.
+func (s *Stack) inputTCP(a *arrival) {
+	h, err := wire.ParseTCP(a.head, a.size())
+	if err != nil {
+		return
+	}
+	payload := a.after(len(h), a.size()-len(h))
+	if !a.trusted {
+		sum := wire.PseudoSum(a.src, a.dst, wire.ProtoTCP, len(h)+len(payload))
+		if wire.Fold(wire.Sum(wire.Sum(sum, h), payload)) != 0 {
+			return
+		}
+	}
+	seg := tcp.Segment{Seq: tcp.Seq(h.Seq()), Ack: tcp.Seq(h.Ack()), Flags: h.Flags(), Window: h.Window(), Options: h.Options(), Payload: payload}
+	t := tuple{netip.AddrPortFrom(a.dst, h.DstPort()), netip.AddrPortFrom(a.src, h.SrcPort())}
+	if e := s.conns[t]; e != nil {
+		if !e.conn.ReusableBy(&seg) {
+			e.receive(&seg)
+			return
+		}
+		e.drop()
+	}
+	if l := s.listener(t); l != nil {
+		l.incoming(t, &seg)
+		return
+	}
+	s.resetFor(t, &seg)
+}
+
+// receive takes a segment of the connection.
+func (e *TCP) receive(seg *tcp.Segment) {
+	if e.conn.Stray(seg) {
+		e.s.resetFor(tuple{e.place.local, e.remote}, seg)
+		return
+	}
+	if e.parent != nil && !e.conn.Attached() && seg.Flags&wire.ACK != 0 && seg.Flags&(wire.RST|wire.SYN) == 0 && !e.attach() {
+		return
+	}
+	e.process(seg)
+}
+
+// attach gets the queues of a connection whose handshake is about to end.
+func (e *TCP) attach() bool {
+	owner, send, receive, err := e.parent.owner.Incoming(e)
+	if err != nil {
+		e.conn.Abort()
+		e.process(nil)
+		return false
+	}
+	e.owner, e.sendq, e.recvq = owner, send, receive
+	e.conn.Attach(send, receive)
+	return true
+}
+
+func (s *Stack) resetFor(t tuple, seg *tcp.Segment) {
+	if r, ok := tcp.ResetFor(seg); ok {
+		s.sendTCP(t, &r, 0, 0)
+	}
+}
+
+// listener finds the socket that listens for t: one bound to the address before
+// one bound to any, one of the family alone before a dual-stack one; among equal
+// ones (SO_REUSEPORT) by the peer.
+func (s *Stack) listener(t tuple) *TCP {
+	var best []*TCP
+	top := 0
+	for _, l := range s.listen[t.local.Port()] {
+		b := l.place.bind
+		score := 1
+		switch {
+		case t.local.Addr().Is4() && b.Families&ip.V4 == 0, !t.local.Addr().Is4() && b.Families&ip.V6 == 0:
+			continue
+		case b.Addr.IsValid() && b.Addr != t.local.Addr():
+			continue
+		case b.Addr.IsValid():
+			score = 3
+		case b.Families != ip.V4|ip.V6:
+			score = 2
+		}
+		if score > top {
+			top, best = score, best[:0]
+		}
+		if score == top {
+			best = append(best, l)
+		}
+	}
+	if len(best) == 0 {
+		return nil
+	}
+	return best[s.spread(t.remote, t.local.Addr())%uint32(len(best))]
+}
+
+// incoming takes a segment for a listening socket: RFC 9293, section 3.10.7.2.
+func (e *TCP) incoming(t tuple, seg *tcp.Segment) {
+	s := e.s
+	switch {
+	case seg.Flags&wire.RST != 0:
+		return
+	case seg.Flags&wire.ACK != 0:
+		s.resetFor(t, seg)
+		return
+	case seg.Flags&wire.SYN == 0:
+		return
+	}
+	if e.owner.Pending()+len(e.children) > e.backlog {
+		return // full: the peer tries again
+	}
+	path, ok := s.table.Lookup(t.remote.Addr(), t.local.Addr())
+	if !ok {
+		return
+	}
+	c := &TCP{s: s, place: place{v6: e.place.v6, opts: e.place.opts}, remote: t.remote, parent: e, heapAt: -1}
+	c.place.local = t.local
+	b := *e.place.bind
+	b.Listening = false
+	b.Addr = t.local.Addr()
+	b.Families = c.place.families(t.local.Addr())
+	c.place.bind = &b
+	s.portsOf(wire.ProtoTCP).Hold(&b)
+	c.cfg = s.machine(e.cfg, t, path)
+	c.conn = tcp.Accept(c.cfg, s.now, seg)
+	e.children[c] = struct{}{}
+	s.conns[t] = c
+	c.inDemux = true
+	c.process(nil)
+}
+
+// emit sends a segment of the connection.
+func (e *TCP) emit(seg *tcp.Segment) {
+	e.s.sendTCP(tuple{e.place.local, e.remote}, seg, e.place.opts.HopLimit, e.place.opts.TrafficClass)
+}
+
+// sendTCP sends a segment over the loopback.
+func (s *Stack) sendTCP(t tuple, seg *tcp.Segment, hops, class uint8) {
+	p := s.packet()
+	h := wire.TCPHeader{SrcPort: t.local.Port(), DstPort: t.remote.Port(), Seq: uint32(seg.Seq), Ack: uint32(seg.Ack),
+		Flags: seg.Flags, Window: seg.Window, Options: seg.Options}
+	n := ipSize(t.local.Addr())
+	h.Put(p.Make(n + h.Size())[n:])
+	p.Payload = seg.Payload
+	p.Trusted = true
+	s.output(p, t.local.Addr(), t.remote.Addr(), wire.ProtoTCP, hops, class)
+}
+
+// DisconnectLocked undoes a connection: connect(2) with AF_UNSPEC. The socket
+// cannot be used for another one here, which Linux allows.
+func (e *TCP) DisconnectLocked() error {
+	if e.listening {
+		e.stopListening()
+		e.changed()
+		return nil
+	}
+	if e.conn == nil {
+		return linux.EINVAL
+	}
+	e.conn.Abort()
+	e.process(nil)
+	return nil
+}

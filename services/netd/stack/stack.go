@@ -1,0 +1,210 @@
+// Package stack joins links, protocols and sockets: it demultiplexes what
+// arrives, keeps the timers of the state machines, and gives sockets their
+// ports, routes and errors.
+//
+// One lock guards all of it. Every entry takes the lock, does its thing, lets
+// the loopback run dry and rings whoever is to be told, so that a connection
+// over the loopback is made, answered and announced within the call that asked
+// for it. The machines below never block; neither does anything under the lock.
+//
+// Lock order: Stack.mu < whatever an Owner takes in its callbacks.
+package stack
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"net/netip"
+	"sync"
+	"time"
+
+	"bulkhead/services/netd/icmp"
+	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/tcp"
+)
+
+// LoopbackMTU is the loopback's, in bytes: Linux's.
+const LoopbackMTU = 65536
+
+// Stack is one host's network.
+type Stack struct {
+	// Leave is called after each entry with the lock released: the owner rings
+	// its bell there. It is set before the stack is used.
+	Leave func()
+
+	start  time.Time
+	secret [32]byte
+	tsBase uint32
+
+	mu       sync.Mutex
+	now      tcp.Time // of the present entry
+	table    ip.Table
+	loop     link.Loopback
+	free     []*link.Packet
+	ports    map[uint8]*ip.Ports
+	conns    map[tuple]*TCP
+	listen   map[uint16][]*TCP
+	grams    map[portKey][]*Datagram
+	timers   timerHeap
+	clock    *time.Timer
+	armed    tcp.Time // when clock fires
+	limiter  icmp.Limiter
+	later    []func() // once the loopback is empty
+	closed   bool
+	random   [512]byte
+	randomAt int
+}
+
+// tuple names a TCP connection; addresses are unmapped.
+type tuple struct{ local, remote netip.AddrPort }
+
+// portKey names the sockets of a datagram protocol at a port.
+type portKey struct {
+	proto uint8
+	port  uint16
+}
+
+// New makes a stack that has a loopback interface.
+func New() *Stack {
+	s := &Stack{
+		start:  time.Now().Add(-time.Second), // 0 is never the present
+		ports:  map[uint8]*ip.Ports{},
+		conns:  map[tuple]*TCP{},
+		listen: map[uint16][]*TCP{},
+		grams:  map[portKey][]*Datagram{},
+		armed:  tcp.Never,
+	}
+	s.randomAt = len(s.random)
+	rand.Read(s.secret[:])
+	s.tsBase = s.rand32()
+	s.limiter = icmp.Limiter{PerSecond: 1000, Burst: 50}
+	s.table.Add(&ip.Interface{Index: 1, Name: "lo", MTU: LoopbackMTU, Loopback: true,
+		Addresses: []netip.Prefix{netip.PrefixFrom(ip.LocalhostV4, 8), netip.PrefixFrom(ip.LocalhostV6, 128)}})
+	s.clock = time.AfterFunc(time.Hour, s.tick)
+	return s
+}
+
+// Interfaces are the stack's interfaces. They do not change.
+func (s *Stack) Interfaces() []*ip.Interface {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*ip.Interface(nil), s.table.Interfaces...)
+}
+
+// Close ends the stack's timers. Its sockets are dead.
+func (s *Stack) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.clock.Stop()
+}
+
+// enter takes the lock and looks at the clock.
+func (s *Stack) enter() {
+	s.mu.Lock()
+	s.now = tcp.Time(time.Since(s.start))
+}
+
+// drainBatch is how many packets the loopback carries before others get a chance
+// at the lock.
+const drainBatch = 256
+
+// leave lets the loopback run dry, sets the clock and releases the lock.
+func (s *Stack) leave() {
+	for {
+		s.drain(drainBatch)
+		if s.loop.Empty() {
+			break
+		}
+		s.mu.Unlock()
+		s.mu.Lock()
+		s.now = tcp.Time(time.Since(s.start))
+	}
+	later := s.later
+	s.later = nil
+	for _, f := range later {
+		f()
+	}
+	s.setClock()
+	s.mu.Unlock()
+	if s.Leave != nil {
+		s.Leave()
+	}
+}
+
+// Do runs f as one entry, with the lock held: for owners that do several things
+// at once by the ...Locked methods.
+func (s *Stack) Do(f func()) {
+	s.enter()
+	defer s.leave()
+	f()
+}
+
+// Later calls f, with the lock held, once no packet is under way on the
+// loopback any more: nothing refers to a queue's memory then.
+func (s *Stack) Later(f func()) { s.later = append(s.later, f) }
+
+// drain delivers up to n packets of the loopback.
+func (s *Stack) drain(n int) {
+	for ; n > 0; n-- {
+		p := s.loop.Pop()
+		if p == nil {
+			return
+		}
+		s.input(p)
+		s.recycle(p)
+	}
+}
+
+func (s *Stack) packet() *link.Packet {
+	if n := len(s.free); n > 0 {
+		p := s.free[n-1]
+		s.free = s.free[:n-1]
+		return p
+	}
+	return &link.Packet{}
+}
+
+func (s *Stack) recycle(p *link.Packet) {
+	p.Header, p.Payload = nil, nil
+	if len(s.free) < 1024 {
+		s.free = append(s.free, p)
+	}
+}
+
+func (s *Stack) portsOf(proto uint8) *ip.Ports {
+	p := s.ports[proto]
+	if p == nil {
+		p = &ip.Ports{}
+		s.ports[proto] = p
+	}
+	return p
+}
+
+// rand32 is unpredictable.
+func (s *Stack) rand32() uint32 {
+	if s.randomAt+4 > len(s.random) {
+		rand.Read(s.random[:])
+		s.randomAt = 0
+	}
+	v := binary.LittleEndian.Uint32(s.random[s.randomAt:])
+	s.randomAt += 4
+	return v
+}
+
+// sequence is the first sequence number of a connection: RFC 6528.
+func (s *Stack) sequence(t tuple) tcp.Seq {
+	var b [32 + 2*18]byte
+	copy(b[:], s.secret[:])
+	l, r := t.local.Addr().As16(), t.remote.Addr().As16()
+	copy(b[32:], l[:])
+	copy(b[48:], r[:])
+	binary.LittleEndian.PutUint16(b[64:], t.local.Port())
+	binary.LittleEndian.PutUint16(b[66:], t.remote.Port())
+	sum := sha256.Sum256(b[:])
+	return tcp.Seq(binary.LittleEndian.Uint32(sum[:])) + tcp.Seq(s.now/64)
+}
+
+// InterfacesLocked is Interfaces within Do.
+func (s *Stack) InterfacesLocked() []*ip.Interface { return s.table.Interfaces }
