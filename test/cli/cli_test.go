@@ -38,6 +38,7 @@ func TestScripts(t *testing.T) {
 			"exits":    exits,
 			"waitline": waitline,
 			"kill9":    kill9,
+			"signal":   signal,
 			"alive":    alive,
 			"gone":     gone,
 			"bundle":   bundle,

@@ -138,15 +138,28 @@ func kill9(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: kill9 PROGRAM")
 	}
+	send(ts, unix.SIGKILL, args[0])
+}
+
+// signal SIG PROGRAM sends a signal, TERM for one, to the script's processes that
+// run that program.
+func signal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 || unix.SignalNum("SIG"+args[0]) == 0 {
+		ts.Fatalf("usage: signal SIG PROGRAM")
+	}
+	send(ts, unix.SignalNum("SIG"+args[0]), args[1])
+}
+
+func send(ts *testscript.TestScript, sig syscall.Signal, program string) {
 	n := 0
 	for pid, name := range running(ts.Value(traceKey{}).(*trace).bin) {
-		if name == args[0] {
-			ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+		if name == program {
+			ts.Check(syscall.Kill(pid, sig))
 			n++
 		}
 	}
 	if n == 0 {
-		ts.Fatalf("no process runs %s", args[0])
+		ts.Fatalf("no process runs %s", program)
 	}
 }
 
