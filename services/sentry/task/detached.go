@@ -1,0 +1,36 @@
+package task
+
+import (
+	"time"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/platform"
+)
+
+// NewDetached makes a process whose only thread is th and which nobody runs: for
+// tests, which call handlers as its goroutine would.
+func (k *Kernel) NewDetached(th *platform.Thread, n NewProcess) *Task {
+	t := &Task{
+		k: k, interrupt: make(chan struct{}, 1), exited: make(chan struct{}),
+		altStack: linux.StackT{Flags: linux.SS_DISABLE},
+	}
+	t.th = th
+	t.mm.Store(mm.New())
+	t.fds.Store(n.FDs)
+	t.fs.Store(n.FS)
+	t.creds.Store(n.Creds)
+	t.SetName("test")
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	id, err := k.newIDLocked()
+	if err != nil {
+		return nil
+	}
+	g := &Group{k: k, pid: id, leader: t, tasks: []*Task{t}, exitSignal: linux.SIGCHLD, started: time.Now()}
+	t.tid, t.group = id, g
+	k.tasks[id], k.groups[id] = t, g
+	g.sid, g.session = id, &Session{ID: id}
+	k.joinLocked(g, id)
+	return t
+}
