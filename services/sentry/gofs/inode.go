@@ -179,12 +179,13 @@ func (fs *FS) target(n *inode) (t *pb.Target, moves uint64) {
 func (n *inode) isDir() bool { _, ok := n.self.(vfs.Directory); return ok }
 
 // on asks the gofer about n. fill makes the request of n's target; it is asked
-// again when n was moved meanwhile. ESTALE: n has no name and no handle.
+// again when n was moved meanwhile. ENOENT: n has no name any more, and no
+// handle.
 func (n *inode) on(fill func(*pb.Target) *pb.Request) (*pb.Response, []int, error) {
 	for try := 0; ; try++ {
 		t, moves := n.fs.target(n)
 		if t == nil {
-			return nil, nil, linux.ESTALE
+			return nil, nil, linux.ENOENT
 		}
 		if t.Handle == 0 {
 			// Its directory has no handle, which is no more than having

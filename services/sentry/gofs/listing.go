@@ -1,6 +1,7 @@
 package gofs
 
 import (
+	"cmp"
 	"container/list"
 	"slices"
 	"sync"
@@ -10,15 +11,16 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// listing is what is known of a directory's names, in the order in which they
-// were first seen. A name keeps its cookie, the position after it, for as long
-// as the listing lives, whatever comes and goes around it: so a reader that
-// removes what it reads misses nothing.
+// listing is what is known of a directory's names. A name keeps its cookie, the
+// position after it, for as long as the listing lives, whatever comes and goes
+// around it: so a reader that removes what it reads misses nothing. A new name
+// gets a smaller cookie than all before, so that a reader that creates what it
+// reads comes to an end.
 type listing struct {
-	valid   bool // complete, and nobody else changes the directory
-	entries []entry
+	valid   bool           // complete, and nobody else changes the directory
+	entries []entry        // by falling cookies; read from the end
 	index   map[string]int // nil until somebody wants it
-	last    int64          // greatest cookie given out
+	given   int64          // cookies given out; they count down from firstCookie
 	misses  int            // look-ups of listed names that had to ask
 	used    bool           // some ahead was used
 	changes int            // made here
@@ -32,6 +34,17 @@ type entry struct {
 	ahead  *ahead
 	typ    uint8
 }
+
+const firstCookie = 1 << 40
+
+// next gives a new name its cookie.
+func (l *listing) next() int64 {
+	l.given++
+	return firstCookie - l.given
+}
+
+// byCookie sorts as entries are.
+func byCookie(a, b entry) int { return cmp.Compare(b.cookie, a.cookie) }
 
 // maxEntries is the most names of one directory: what a hostile gofer could fill
 // memory with.
@@ -62,15 +75,15 @@ func (d *dir) List(ctx vfs.Context, off int64, emit func(vfs.DirEntry) bool) err
 		n := 0
 		d.names.Lock()
 		es := d.list.entries
-		i, _ := slices.BinarySearchFunc(es, off+1, func(e entry, c int64) int { return int(min(max(e.cookie-c, -1), 1)) })
-		for ; i < len(es) && n < len(part); i++ {
+		i, _ := slices.BinarySearchFunc(es, entry{cookie: off}, byCookie)
+		for i--; i >= 0 && n < len(part); i-- {
 			off = es[i].cookie
 			if es[i].name != "" {
 				part[n] = vfs.DirEntry{Name: es[i].name, Ino: es[i].ino, Type: es[i].typ, Next: es[i].cookie}
 				n++
 			}
 		}
-		end := i == len(es)
+		end := i < 0
 		d.names.Unlock()
 		for _, e := range part[:n] {
 			if !emit(e) {
@@ -155,16 +168,16 @@ func (l *listing) merge(got []entry) {
 			old[e.name] = e.cookie
 		}
 	}
+	slices.Reverse(got) // as they are read, in the host's order
 	for i := range got {
 		if c, ok := old[got[i].name]; ok {
 			got[i].cookie = c
 		} else {
-			l.last++
-			got[i].cookie = l.last
+			got[i].cookie = l.next()
 		}
 	}
 	if len(old) > 0 {
-		slices.SortFunc(got, func(a, b entry) int { return int(min(max(a.cookie-b.cookie, -1), 1)) })
+		slices.SortFunc(got, byCookie)
 	}
 	if got == nil {
 		got = []entry{}
@@ -247,8 +260,7 @@ func (d *dir) appeared(name string, n *inode) {
 		l.entries[i].name = ""
 		delete(l.index, name)
 	}
-	l.last++
-	l.entries = append(l.entries, entry{name: name, ino: n.key.ino, typ: uint8(n.typ >> 12), cookie: l.last})
+	l.entries = append(l.entries, entry{name: name, ino: n.key.ino, typ: uint8(n.typ >> 12), cookie: l.next()})
 	l.index[name] = len(l.entries) - 1
 }
 
