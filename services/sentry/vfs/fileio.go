@@ -111,10 +111,11 @@ func (f *File) writeStream(ctx Context, p []byte) (int, error) {
 	return total, err
 }
 
-// Pwrite is pwrite(2). O_APPEND wins over the offset, as Linux has it.
+// Pwrite is pwrite(2). O_APPEND wins over the offset, as Linux has it; so does
+// AppendOffset: RWF_APPEND.
 func (f *File) Pwrite(ctx Context, p []byte, off int64) (int, error) {
 	switch {
-	case off < 0:
+	case off < 0 && off != AppendOffset:
 		return 0, linux.EINVAL
 	case f.isPath():
 		return 0, linux.EBADF
