@@ -326,3 +326,15 @@ func without[T comparable](list []T, v T) []T {
 	}
 	return out
 }
+
+// Unshare is unshare(2) for CLONE_FS and CLONE_FILES.
+func (t *Task) Unshare(flags uint64) error {
+	if flags&unix.CLONE_FS != 0 {
+		t.fs.Store(t.fs.Load().Fork())
+	}
+	if ft := t.fds.Load(); flags&unix.CLONE_FILES != 0 && ft.Shared() {
+		t.fds.Store(ft.Fork())
+		ft.release(exitContext(t))
+	}
+	return nil
+}

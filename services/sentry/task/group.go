@@ -160,3 +160,37 @@ func (s *Session) SetTTY(tty any) {
 	s.tty = tty
 	s.mu.Unlock()
 }
+
+// SetParentDeath is PR_SET_PDEATHSIG of prctl(2), 0 for none.
+func (g *Group) SetParentDeath(sig linux.Signal) {
+	g.k.mu.Lock()
+	g.parentDeath = sig
+	g.k.mu.Unlock()
+}
+
+// ParentDeath is PR_GET_PDEATHSIG.
+func (g *Group) ParentDeath() linux.Signal {
+	g.k.mu.RLock()
+	defer g.k.mu.RUnlock()
+	return g.parentDeath
+}
+
+// SetSubreaper is PR_SET_CHILD_SUBREAPER.
+func (g *Group) SetSubreaper(on bool) {
+	g.k.mu.Lock()
+	g.subreaper = on
+	g.k.mu.Unlock()
+}
+
+// Subreaper is PR_GET_CHILD_SUBREAPER.
+func (g *Group) Subreaper() bool {
+	g.k.mu.RLock()
+	defer g.k.mu.RUnlock()
+	return g.subreaper
+}
+
+// Dumpable is PR_GET_DUMPABLE.
+func (g *Group) Dumpable() int32 { return g.dumpable.Load() }
+
+// SetDumpable is PR_SET_DUMPABLE.
+func (g *Group) SetDumpable(v int32) { g.dumpable.Store(v) }

@@ -51,3 +51,7 @@ func (g *Group) Usage() (self, children Usage) {
 	}
 	return self, children
 }
+
+// CPUTime is what the thread has used: the process's, as long as the host tells
+// no more.
+func (t *Task) CPUTime() time.Duration { return t.cpuTime() }

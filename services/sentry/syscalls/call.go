@@ -1,0 +1,87 @@
+// Package syscalls is the kernel's system-call interface: one table of typed
+// handlers, indexed by number (table.go), and a file for each family of man
+// pages. A number without a row is ENOSYS: the table is the list of what there
+// is.
+//
+// A handler checks its arguments in Linux's order, resolves them, delegates, and
+// returns. It takes no lock and logs nothing.
+package syscalls
+
+import (
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/task"
+)
+
+// handler serves one call with its arguments as they stand in the registers.
+type handler func(t *task.Task, a *[6]uint64) (uint64, error)
+
+// row is one system call.
+type row struct {
+	name string
+	call handler
+}
+
+// register is what an argument register can be read as: a conversion keeps the
+// low bits, as the kernel does.
+type register interface {
+	~int32 | ~uint32 | ~int64 | ~uint64
+}
+
+func call0(f func(*task.Task) (uint64, error)) handler {
+	return func(t *task.Task, _ *[6]uint64) (uint64, error) { return f(t) }
+}
+
+func call1[A register](f func(*task.Task, A) (uint64, error)) handler {
+	return func(t *task.Task, a *[6]uint64) (uint64, error) { return f(t, A(a[0])) }
+}
+
+func call2[A, B register](f func(*task.Task, A, B) (uint64, error)) handler {
+	return func(t *task.Task, a *[6]uint64) (uint64, error) { return f(t, A(a[0]), B(a[1])) }
+}
+
+func call3[A, B, C register](f func(*task.Task, A, B, C) (uint64, error)) handler {
+	return func(t *task.Task, a *[6]uint64) (uint64, error) { return f(t, A(a[0]), B(a[1]), C(a[2])) }
+}
+
+func call4[A, B, C, D register](f func(*task.Task, A, B, C, D) (uint64, error)) handler {
+	return func(t *task.Task, a *[6]uint64) (uint64, error) { return f(t, A(a[0]), B(a[1]), C(a[2]), D(a[3])) }
+}
+
+func call5[A, B, C, D, E register](f func(*task.Task, A, B, C, D, E) (uint64, error)) handler {
+	return func(t *task.Task, a *[6]uint64) (uint64, error) {
+		return f(t, A(a[0]), B(a[1]), C(a[2]), D(a[3]), E(a[4]))
+	}
+}
+
+func call6[A, B, C, D, E, F register](f func(*task.Task, A, B, C, D, E, F) (uint64, error)) handler {
+	return func(t *task.Task, a *[6]uint64) (uint64, error) {
+		return f(t, A(a[0]), B(a[1]), C(a[2]), D(a[3]), E(a[4]), F(a[5]))
+	}
+}
+
+// Dispatch serves the call with that number: task.Kernel.Syscall.
+func Dispatch(t *task.Task, nr uint64, args [6]uint64) (uint64, error) {
+	if nr >= uint64(len(table)) || table[nr].call == nil {
+		return 0, linux.ENOSYS
+	}
+	return table[nr].call(t, &args)
+}
+
+// Name gives a call's name, or "".
+func Name(nr uint64) string {
+	if nr >= uint64(len(table)) {
+		return ""
+	}
+	return table[nr].name
+}
+
+// Supported gives the names of all calls that there are, by number.
+func Supported() []string {
+	var out []string
+	for _, r := range table {
+		if r.call != nil {
+			out = append(out, r.name)
+		}
+	}
+	return out
+}

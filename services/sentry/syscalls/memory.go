@@ -1,0 +1,186 @@
+package syscalls
+
+import (
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/task"
+	"bulkhead/services/sentry/vfs"
+)
+
+const (
+	protMask     = unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC
+	mapDroppable = 0x08
+	maxOffset    = 1 << 62
+)
+
+// mmap maps a file or anonymous memory: mmap(2).
+func mmap(t *task.Task, addr mm.Addr, length uint64, prot, flags uint32, fd linux.FD, off uint64) (uint64, error) {
+	if off%mm.PageSize != 0 {
+		return 0, linux.EINVAL
+	}
+	m := mm.Mapping{
+		Addr: addr, Len: length, Prot: uint8(prot & protMask), Flags: flags, FD: -1, Offset: off,
+		Limit: t.Group().Limit(unix.RLIMIT_AS).Cur,
+	}
+	kind := flags & unix.MAP_TYPE
+	if kind != unix.MAP_PRIVATE && kind != unix.MAP_SHARED && kind != unix.MAP_SHARED_VALIDATE && kind != mapDroppable {
+		return 0, linux.EINVAL
+	}
+	if flags&unix.MAP_ANONYMOUS == 0 {
+		if err := mapFile(t, &m, fd, kind); err != nil {
+			return 0, err
+		}
+	} else if kind != unix.MAP_PRIVATE && kind != mapDroppable {
+		m.File = &mm.Backing{Name: "/dev/zero (deleted)"}
+		m.Offset = 0
+	} else {
+		m.Offset = 0
+	}
+	at, undo, err := t.MM().Map(t.Thread(), m)
+	if err != nil {
+		return 0, err
+	}
+	t.OnFailure(func(linux.Errno) { undo() })
+	return at, nil
+}
+
+// mapFile fills in the file of a mapping.
+func mapFile(t *task.Task, m *mm.Mapping, fd linux.FD, kind uint32) error {
+	f, err := t.File(fd)
+	if err != nil {
+		return err
+	}
+	defer f.DecRef(t)
+	if m.Len == 0 || m.Offset > maxOffset || m.Len > maxOffset-m.Offset {
+		return linux.EINVAL
+	}
+	access := f.Flags() & linux.O_ACCMODE
+	shared := kind != unix.MAP_PRIVATE
+	write := m.Prot&unix.PROT_WRITE != 0
+	if access == linux.O_WRONLY || shared && write && access != linux.O_RDWR {
+		return linux.EACCES
+	}
+	if p := f.Path(); m.Prot&unix.PROT_EXEC != 0 && p.Mount != nil && p.Mount.Flags()&vfs.MountNoExec != 0 {
+		return linux.EPERM
+	}
+	if z, ok := f.Impl().(zeroMapper); ok && z.MapsZero() && !shared {
+		m.Flags |= unix.MAP_ANONYMOUS
+		m.Offset = 0
+		return nil
+	}
+	mapper, ok := f.Impl().(vfs.Mapper)
+	if !ok {
+		return linux.ENODEV
+	}
+	if m.FD, m.HostOff, err = mapper.MapFD(t, shared, access == linux.O_RDWR); err != nil {
+		return err
+	}
+	// The file may be closed by another thread before the guest has mapped it.
+	if m.FD, err = unix.FcntlInt(uintptr(m.FD), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+		return linux.ENFILE
+	}
+	m.OwnedFD = true
+	m.File, err = task.BackingOf(t, f)
+	return err
+}
+
+// zeroMapper is a file whose private mapping is anonymous memory: /dev/zero.
+type zeroMapper interface{ MapsZero() bool }
+
+// munmap takes mappings away: munmap(2).
+func munmap(t *task.Task, addr mm.Addr, length uint64) (uint64, error) {
+	return 0, t.MM().Unmap(t.Thread(), addr, length)
+}
+
+// mprotect changes what may be done with memory: mprotect(2).
+func mprotect(t *task.Task, addr mm.Addr, length uint64, prot uint32) (uint64, error) {
+	const growsDown, growsUp = 0x01000000, 0x02000000
+	if prot&^(protMask|growsDown|growsUp|0x8) != 0 {
+		return 0, linux.EINVAL
+	}
+	return 0, t.MM().Protect(t.Thread(), addr, length, uint8(prot&protMask))
+}
+
+// mremap moves or resizes a mapping: mremap(2).
+func mremap(t *task.Task, old mm.Addr, oldLen, newLen uint64, flags uint32, to mm.Addr) (uint64, error) {
+	return t.MM().Remap(t.Thread(), old, oldLen, newLen, flags, to, t.Group().Limit(unix.RLIMIT_AS).Cur)
+}
+
+// brk moves the end of the heap and gives it: brk(2).
+func brk(t *task.Task, addr mm.Addr) (uint64, error) {
+	return t.MM().Brk(t.Thread(), addr, t.Group().Limit(unix.RLIMIT_DATA).Cur), nil
+}
+
+// madvise passes on advice that changes what the guest sees, and checks the
+// rest: madvise(2).
+func madvise(t *task.Task, addr mm.Addr, length uint64, advice uint32) (uint64, error) {
+	switch advice {
+	case unix.MADV_NORMAL, unix.MADV_RANDOM, unix.MADV_SEQUENTIAL, unix.MADV_WILLNEED, unix.MADV_DONTNEED,
+		unix.MADV_FREE, unix.MADV_REMOVE, unix.MADV_DONTFORK, unix.MADV_DOFORK, unix.MADV_HUGEPAGE,
+		unix.MADV_NOHUGEPAGE, unix.MADV_DONTDUMP, unix.MADV_DODUMP, unix.MADV_WIPEONFORK, unix.MADV_KEEPONFORK,
+		unix.MADV_COLD, unix.MADV_PAGEOUT, unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE, unix.MADV_COLLAPSE:
+		return 0, t.MM().Advise(t.Thread(), addr, length, uint64(advice))
+	}
+	return 0, linux.EINVAL
+}
+
+// msync has a shared mapping written back: msync(2).
+func msync(t *task.Task, addr mm.Addr, length uint64, flags uint32) (uint64, error) {
+	if flags&^(unix.MS_ASYNC|unix.MS_INVALIDATE|unix.MS_SYNC) != 0 || addr%mm.PageSize != 0 ||
+		flags&(unix.MS_ASYNC|unix.MS_SYNC) == unix.MS_ASYNC|unix.MS_SYNC {
+		return 0, linux.EINVAL
+	}
+	if !t.MM().Covered(addr, length) {
+		return 0, linux.ENOMEM
+	}
+	if flags&unix.MS_SYNC != 0 && length > 0 {
+		t.Thread().HostCall(unix.SYS_MSYNC, addr, mm.PageUp(length), uint64(flags))
+	}
+	return 0, nil
+}
+
+// mincore says which pages are resident: mincore(2).
+func mincore(t *task.Task, addr mm.Addr, length uint64, vec mm.Addr) (uint64, error) {
+	if addr%mm.PageSize != 0 {
+		return 0, linux.EINVAL
+	}
+	if !t.MM().Covered(addr, length) {
+		return 0, linux.ENOMEM
+	}
+	if vec >= mm.GuestTop {
+		return 0, linux.EFAULT
+	}
+	t.Thread().HostCall(unix.SYS_MINCORE, addr, length, vec)
+	return 0, nil
+}
+
+// mlock would keep pages in memory; the sandbox holds no right to that, and says
+// so only where it shows: mlock(2).
+func mlock(t *task.Task, addr mm.Addr, length uint64) (uint64, error) {
+	if n := length + addr%mm.PageSize; !t.MM().Covered(mm.PageDown(addr), n) {
+		return 0, linux.ENOMEM
+	}
+	return 0, nil
+}
+
+func mlock2(t *task.Task, addr mm.Addr, length uint64, flags uint32) (uint64, error) {
+	if flags&^1 != 0 {
+		return 0, linux.EINVAL
+	}
+	return mlock(t, addr, length)
+}
+
+func mlockall(t *task.Task, flags uint32) (uint64, error) {
+	if flags == 0 || flags&^7 != 0 {
+		return 0, linux.EINVAL
+	}
+	return 0, nil
+}
+
+func munlockall(t *task.Task) (uint64, error) { return 0, nil }
+
+// membarrier: the host's own would need its number in the stub's filter. It is
+// not there, and says so: membarrier(2).
+func membarrier(t *task.Task) (uint64, error) { return 0, linux.ENOSYS }

@@ -1,0 +1,82 @@
+package syscalls
+
+import (
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/task"
+	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
+)
+
+// pidfd is a process as a file: pidfd_open(2). It is readable once the process
+// has ended.
+type pidfd struct{ group *task.Group }
+
+func (p *pidfd) Release() {}
+
+func (p *pidfd) Poll() wait.Events {
+	if p.group.Zombie() {
+		return wait.In
+	}
+	return 0
+}
+
+func (p *pidfd) Queue() *wait.Queue { return p.group.DeadQueue() }
+
+func newPIDFD(t *task.Task, g *task.Group, nonblock bool) (linux.FD, error) {
+	flags := linux.O_RDWR
+	if nonblock {
+		flags |= linux.O_NONBLOCK
+	}
+	return t.Install(vfs.NewAnonFile(&pidfd{g}, "anon_inode:[pidfd]", flags), 0, true)
+}
+
+func installPIDFD(t *task.Task) func(*task.Group) (linux.FD, error) {
+	return func(g *task.Group) (linux.FD, error) { return newPIDFD(t, g, false) }
+}
+
+// pidfdGroup gives the process that fd stands for; EBADF.
+func pidfdGroup(t *task.Task, fd linux.FD) (*task.Group, error) {
+	f, err := t.File(fd)
+	if err != nil {
+		return nil, err
+	}
+	defer f.DecRef(t)
+	p, ok := f.Impl().(*pidfd)
+	if !ok {
+		return nil, linux.EBADF
+	}
+	return p.group, nil
+}
+
+func pidfd_open(t *task.Task, pid int32, flags linux.OpenFlags) (uint64, error) {
+	if flags&^linux.O_NONBLOCK != 0 || pid <= 0 {
+		return 0, linux.EINVAL
+	}
+	g := t.Kernel().Group(pid)
+	if g == nil {
+		if t.Kernel().Task(pid) != nil {
+			return 0, linux.EINVAL
+		}
+		return 0, linux.ESRCH
+	}
+	fd, err := newPIDFD(t, g, flags&linux.O_NONBLOCK != 0)
+	return uint64(fd), err
+}
+
+func pidfd_send_signal(t *task.Task, fd linux.FD, sig linux.Signal, info mm.Addr, flags uint32) (uint64, error) {
+	if flags != 0 {
+		return 0, linux.EINVAL
+	}
+	g, err := pidfdGroup(t, fd)
+	if err != nil {
+		return 0, err
+	}
+	si := t.UserSignal(sig, linux.SI_USER)
+	if info != 0 {
+		if si, err = copyInSigInfo(t, info, sig); err != nil {
+			return 0, err
+		}
+	}
+	return 0, sendTo(t, g, si)
+}

@@ -1,0 +1,206 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/task"
+)
+
+// The host schedules. A guest sees one class, the ordinary one, and may ask for
+// what changes nothing.
+
+func taskOf(t *task.Task, tid int32) (*task.Task, error) {
+	if tid == 0 {
+		return t, nil
+	}
+	if tid < 0 {
+		return nil, linux.EINVAL
+	}
+	if o := t.Kernel().Task(tid); o != nil {
+		return o, nil
+	}
+	return nil, linux.ESRCH
+}
+
+func sched_yield(t *task.Task) (uint64, error) { return 0, nil }
+
+func sched_getaffinity(t *task.Task, tid int32, size uint64, addr mm.Addr) (uint64, error) {
+	n := uint64(runtime.NumCPU())
+	if _, err := taskOf(t, tid); err != nil {
+		return 0, err
+	}
+	if size*8 < n || size%8 != 0 {
+		return 0, linux.EINVAL
+	}
+	bytes := (n + 63) / 64 * 8
+	buf := make([]byte, bytes)
+	for i := range n {
+		buf[i/8] |= 1 << (i % 8)
+	}
+	return bytes, t.CopyOutLater(addr, buf)
+}
+
+func sched_setaffinity(t *task.Task, tid int32, size uint64, addr mm.Addr) (uint64, error) {
+	if _, err := taskOf(t, tid); err != nil {
+		return 0, err
+	}
+	buf := make([]byte, min(size, 128))
+	if err := t.CopyIn(addr, buf); err != nil {
+		return 0, err
+	}
+	for i := range runtime.NumCPU() {
+		if i/8 < len(buf) && buf[i/8]>>(i%8)&1 != 0 {
+			return 0, nil
+		}
+	}
+	return 0, linux.EINVAL
+}
+
+func sched_getscheduler(t *task.Task, tid int32) (uint64, error) {
+	_, err := taskOf(t, tid)
+	return 0, err // SCHED_OTHER
+}
+
+func sched_setscheduler(t *task.Task, tid, policy int32, param mm.Addr) (uint64, error) {
+	var buf [4]byte
+	if err := t.CopyIn(param, buf[:]); err != nil {
+		return 0, err
+	}
+	if _, err := taskOf(t, tid); err != nil {
+		return 0, err
+	}
+	switch policy &^ 0x40000000 { // SCHED_RESET_ON_FORK
+	case unix.SCHED_NORMAL, unix.SCHED_BATCH, unix.SCHED_IDLE:
+		if binary.LittleEndian.Uint32(buf[:]) != 0 {
+			return 0, linux.EINVAL
+		}
+		return 0, nil
+	case unix.SCHED_FIFO, unix.SCHED_RR, unix.SCHED_DEADLINE:
+		return 0, linux.EPERM
+	}
+	return 0, linux.EINVAL
+}
+
+func sched_getparam(t *task.Task, tid int32, param mm.Addr) (uint64, error) {
+	if _, err := taskOf(t, tid); err != nil {
+		return 0, err
+	}
+	return 0, t.CopyOutLater(param, make([]byte, 4))
+}
+
+func sched_setparam(t *task.Task, tid int32, param mm.Addr) (uint64, error) {
+	return sched_setscheduler(t, tid, unix.SCHED_NORMAL, param)
+}
+
+func sched_get_priority_max(t *task.Task, policy int32) (uint64, error) {
+	switch policy {
+	case unix.SCHED_FIFO, unix.SCHED_RR:
+		return 99, nil
+	case unix.SCHED_NORMAL, unix.SCHED_BATCH, unix.SCHED_IDLE, unix.SCHED_DEADLINE:
+		return 0, nil
+	}
+	return 0, linux.EINVAL
+}
+
+func sched_get_priority_min(t *task.Task, policy int32) (uint64, error) {
+	n, err := sched_get_priority_max(t, policy)
+	return min(n, 1), err
+}
+
+func sched_rr_get_interval(t *task.Task, tid int32, addr mm.Addr) (uint64, error) {
+	if _, err := taskOf(t, tid); err != nil {
+		return 0, err
+	}
+	return 0, copyOutTimespec(t, addr, linux.Timespec{Nsec: 4e6})
+}
+
+// getpriority gives 20 minus the nice value, which is 0: getpriority(2).
+func getpriority(t *task.Task, which, who int32) (uint64, error) {
+	if which < 0 || which > 2 {
+		return 0, linux.EINVAL
+	}
+	return 20, nil
+}
+
+func setpriority(t *task.Task, which, who, nice int32) (uint64, error) {
+	if which < 0 || which > 2 {
+		return 0, linux.EINVAL
+	}
+	if nice < 0 && !t.Creds().Has(linux.CAP_SYS_NICE) {
+		return 0, linux.EACCES
+	}
+	return 0, nil
+}
+
+func ioprio_get(t *task.Task) (uint64, error) { return 0, nil }
+func ioprio_set(t *task.Task) (uint64, error) { return 0, nil }
+
+// getcpu names a processor that the thread may be on: getcpu(2).
+func getcpu(t *task.Task, cpu, node mm.Addr) (uint64, error) {
+	if cpu != 0 {
+		if err := t.CopyOutLater(cpu, le32(rand.Uint32N(uint32(runtime.NumCPU())))); err != nil {
+			return 0, err
+		}
+	}
+	if node != 0 {
+		return 0, t.CopyOutLater(node, le32(0))
+	}
+	return 0, nil
+}
+
+// getrlimit and prlimit64: getrlimit(2).
+func getrlimit(t *task.Task, what int32, addr mm.Addr) (uint64, error) {
+	return prlimit64(t, 0, what, 0, addr)
+}
+
+func setrlimit(t *task.Task, what int32, addr mm.Addr) (uint64, error) {
+	return prlimit64(t, 0, what, addr, 0)
+}
+
+func prlimit64(t *task.Task, pid, what int32, set, old mm.Addr) (uint64, error) {
+	if what < 0 || what >= task.NumRlimits {
+		return 0, linux.EINVAL
+	}
+	g, err := groupOf(t, pid)
+	if err != nil {
+		return 0, err
+	}
+	if g != t.Group() && !t.MaySignal(g, linux.SIGKILL) {
+		return 0, linux.EPERM
+	}
+	was := g.Limit(int(what))
+	if set != 0 {
+		var buf [16]byte
+		if err := t.CopyIn(set, buf[:]); err != nil {
+			return 0, err
+		}
+		l := task.Rlimit{Cur: binary.LittleEndian.Uint64(buf[:]), Max: binary.LittleEndian.Uint64(buf[8:])}
+		switch {
+		case l.Cur > l.Max:
+			return 0, linux.EINVAL
+		case l.Max > was.Max && !t.Creds().Has(linux.CAP_SYS_RESOURCE):
+			return 0, linux.EPERM
+		case what == unix.RLIMIT_NOFILE && l.Max > 1<<20:
+			return 0, linux.EPERM
+		}
+		g.SetLimit(int(what), l)
+	}
+	if old != 0 {
+		buf := binary.LittleEndian.AppendUint64(nil, was.Cur)
+		return 0, t.CopyOutLater(old, binary.LittleEndian.AppendUint64(buf, was.Max))
+	}
+	return 0, nil
+}
+
+// futex comes here only for the operations that the host cannot carry out for a
+// guest: priority inheritance compares thread ids, and the guest's are ours.
+func futex(t *task.Task) (uint64, error) { return 0, linux.ENOSYS }
+
+// rseq wants the host to know the guest's area; the C library does without.
+func rseq(t *task.Task) (uint64, error) { return 0, linux.ENOSYS }

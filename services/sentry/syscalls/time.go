@@ -1,0 +1,333 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/clock"
+	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/task"
+)
+
+func copyInTimespec(t *task.Task, addr mm.Addr) (linux.Timespec, error) {
+	var buf [16]byte
+	if err := t.CopyIn(addr, buf[:]); err != nil {
+		return linux.Timespec{}, err
+	}
+	ts := linux.ReadTimespec(buf[:])
+	if !ts.Valid() {
+		return ts, linux.EINVAL
+	}
+	return ts, nil
+}
+
+func copyOutTimespec(t *task.Task, addr mm.Addr, ts linux.Timespec) error {
+	var buf [16]byte
+	ts.Put(buf[:])
+	return t.CopyOutLater(addr, buf[:])
+}
+
+func duration(ts linux.Timespec) time.Duration { return ts.Duration() }
+
+// cpuClock gives the CPU time of a process or thread clock, which are not the
+// host's own of the same number: clock_getcpuclockid(3).
+func cpuClock(t *task.Task, id int32) (time.Duration, error) {
+	switch id {
+	case unix.CLOCK_PROCESS_CPUTIME_ID:
+		self, _ := t.Group().Usage()
+		return self.User + self.System, nil
+	case unix.CLOCK_THREAD_CPUTIME_ID:
+		return t.CPUTime(), nil
+	}
+	if id >= 0 {
+		return 0, linux.EINVAL
+	}
+	pid := ^(id >> 3)
+	o := t.Kernel().Task(pid)
+	if pid == 0 {
+		o = t
+	}
+	if o == nil || id&3 == 3 {
+		return 0, linux.EINVAL
+	}
+	if id&4 != 0 {
+		return o.CPUTime(), nil
+	}
+	self, _ := o.Group().Usage()
+	return self.User + self.System, nil
+}
+
+// clock_gettime: most calls are answered by the host's vDSO and never come here.
+func clock_gettime(t *task.Task, id int32, addr mm.Addr) (uint64, error) {
+	if c := clock.ID(id); c.Valid() {
+		return 0, copyOutTimespec(t, addr, c.Now().Timespec())
+	}
+	d, err := cpuClock(t, id)
+	if err != nil {
+		return 0, err
+	}
+	return 0, copyOutTimespec(t, addr, linux.TimespecOf(d))
+}
+
+func clock_getres(t *task.Task, id int32, addr mm.Addr) (uint64, error) {
+	res := linux.Timespec{Nsec: 1}
+	if c := clock.ID(id); c.Valid() {
+		res = c.Resolution()
+	} else if _, err := cpuClock(t, id); err != nil {
+		return 0, err
+	}
+	if addr == 0 {
+		return 0, nil
+	}
+	return 0, copyOutTimespec(t, addr, res)
+}
+
+// clock_settime would change the host's clock.
+func clock_settime(t *task.Task, id int32, addr mm.Addr) (uint64, error) {
+	if _, err := copyInTimespec(t, addr); err != nil {
+		return 0, err
+	}
+	if !clock.ID(id).Valid() {
+		return 0, linux.EINVAL
+	}
+	return 0, linux.EPERM
+}
+
+func settimeofday(t *task.Task) (uint64, error) { return 0, linux.EPERM }
+
+func gettimeofday(t *task.Task, tv, tz mm.Addr) (uint64, error) {
+	if tv != 0 {
+		ts := clock.ID(unix.CLOCK_REALTIME).Now().Timespec()
+		if err := copyOutTimespec(t, tv, linux.Timespec{Sec: ts.Sec, Nsec: ts.Nsec / 1000}); err != nil {
+			return 0, err
+		}
+	}
+	if tz != 0 {
+		return 0, t.CopyOutLater(tz, make([]byte, 8))
+	}
+	return 0, nil
+}
+
+func time_(t *task.Task, addr mm.Addr) (uint64, error) {
+	now := uint64(clock.ID(unix.CLOCK_REALTIME).Now().Timespec().Sec)
+	if addr != 0 {
+		return now, t.CopyOutLater(addr, binary.LittleEndian.AppendUint64(nil, now))
+	}
+	return now, nil
+}
+
+// nanosleep sleeps by the monotonic clock: nanosleep(2).
+func nanosleep(t *task.Task, req, rem mm.Addr) (uint64, error) {
+	ts, err := copyInTimespec(t, req)
+	if err != nil {
+		return 0, err
+	}
+	return sleepUntil(t, time.Now().Add(duration(ts)), rem)
+}
+
+// sleepUntil sleeps; when a signal ends it, what is left goes to rem, and
+// restart_syscall goes on.
+func sleepUntil(t *task.Task, deadline time.Time, rem mm.Addr) (uint64, error) {
+	err := t.SleepUntil(deadline)
+	if err == nil {
+		return 0, nil
+	}
+	if rem != 0 {
+		left := linux.TimespecOf(max(time.Until(deadline), 0))
+		var buf [16]byte
+		left.Put(buf[:])
+		if err := t.CopyOut(rem, buf[:]); err != nil {
+			return 0, err
+		}
+	}
+	t.SetRestart(func() (uint64, error) { return sleepUntil(t, deadline, rem) })
+	return 0, linux.ERESTART_RESTARTBLOCK
+}
+
+// clock_nanosleep sleeps by a clock of choice: clock_nanosleep(2).
+func clock_nanosleep(t *task.Task, id int32, flags uint32, req, rem mm.Addr) (uint64, error) {
+	const absolute = 1
+	c := clock.ID(id)
+	if !c.Timed() {
+		if id == unix.CLOCK_PROCESS_CPUTIME_ID {
+			return 0, linux.EOPNOTSUPP
+		}
+		return 0, linux.EINVAL
+	}
+	ts, err := copyInTimespec(t, req)
+	if err != nil {
+		return 0, err
+	}
+	if flags&absolute != 0 {
+		if err := t.SleepUntil(c.Deadline(clock.Of(ts))); err != nil {
+			return 0, linux.ERESTARTNOHAND
+		}
+		return 0, nil
+	}
+	return sleepUntil(t, time.Now().Add(duration(ts)), rem)
+}
+
+// setitimer and getitimer: setitimer(2).
+func setitimer(t *task.Task, which int32, set, old mm.Addr) (uint64, error) {
+	timer, err := t.Group().Itimer(which)
+	if err != nil {
+		return 0, err
+	}
+	var to clock.Setting
+	if set != 0 {
+		var buf [32]byte
+		if err := t.CopyIn(set, buf[:]); err != nil {
+			return 0, err
+		}
+		interval, value := linux.ReadTimeval(buf[:]), linux.ReadTimeval(buf[16:])
+		if !interval.Valid() || !value.Valid() {
+			return 0, linux.EINVAL
+		}
+		to = clock.Setting{Value: clock.Of(value.Timespec()), Interval: clock.Of(interval.Timespec())}
+	}
+	was := timer.Set(to)
+	if old != 0 {
+		return 0, copyOutItimerval(t, old, was)
+	}
+	return 0, nil
+}
+
+func getitimer(t *task.Task, which int32, addr mm.Addr) (uint64, error) {
+	timer, err := t.Group().Itimer(which)
+	if err != nil {
+		return 0, err
+	}
+	return 0, copyOutItimerval(t, addr, timer.Remaining())
+}
+
+func copyOutItimerval(t *task.Task, addr mm.Addr, s clock.Setting) error {
+	var buf [32]byte
+	linux.TimevalOf(time.Duration(s.Interval)).Put(buf[:])
+	linux.TimevalOf(time.Duration(s.Value)).Put(buf[16:])
+	return t.CopyOutLater(addr, buf[:])
+}
+
+func alarm(t *task.Task, seconds uint32) (uint64, error) {
+	timer, err := t.Group().Itimer(unix.ITIMER_REAL)
+	if err != nil {
+		return 0, err
+	}
+	was := timer.Set(clock.Setting{Value: clock.Time(seconds) * 1e9})
+	return uint64((was.Value + 1e9 - 1) / 1e9), nil
+}
+
+// timer_create makes a POSIX timer: timer_create(2).
+func timer_create(t *task.Task, id int32, event, out mm.Addr) (uint64, error) {
+	c := clock.ID(id)
+	switch {
+	case id == unix.CLOCK_PROCESS_CPUTIME_ID || id == unix.CLOCK_THREAD_CPUTIME_ID:
+		c = clock.ID(unix.CLOCK_MONOTONIC) // as setitimer's virtual timers
+	case !c.Timed():
+		return 0, linux.EINVAL
+	}
+	n := task.Notification{Notify: task.SigevSignal, Signal: linux.SIGALRM}
+	if event != 0 {
+		var buf [64]byte
+		if err := t.CopyIn(event, buf[:]); err != nil {
+			return 0, err
+		}
+		le := binary.LittleEndian
+		n.Value, n.Signal, n.Notify = le.Uint64(buf[:]), linux.Signal(le.Uint32(buf[8:])), int32(le.Uint32(buf[12:]))
+		n.TID = int32(le.Uint32(buf[16:]))
+		if n.Notify != task.SigevNone && !n.Signal.Valid() {
+			return 0, linux.EINVAL
+		}
+		if n.Notify != task.SigevSignal && n.Notify != task.SigevNone && n.Notify != task.SigevThreadID && n.Notify != task.SigevThread {
+			return 0, linux.EINVAL
+		}
+	}
+	timer, err := t.Group().NewTimer(c, n, event == 0)
+	if err != nil {
+		return 0, err
+	}
+	if err := t.CopyOut(out, le32(uint32(timer))); err != nil {
+		t.Group().DeleteTimer(timer)
+		return 0, err
+	}
+	return 0, nil
+}
+
+func timer_settime(t *task.Task, id int32, flags uint32, set, old mm.Addr) (uint64, error) {
+	timer, err := t.Group().Timer(id)
+	if err != nil {
+		return 0, err
+	}
+	var buf [linux.SizeofItimerspec]byte
+	if err := t.CopyIn(set, buf[:]); err != nil {
+		return 0, err
+	}
+	to, err := clock.Parse(linux.ReadItimerspec(buf[:]), flags&1 != 0)
+	if err != nil {
+		return 0, err
+	}
+	was := timer.Set(to)
+	if old != 0 {
+		was.Itimerspec().Put(buf[:])
+		return 0, t.CopyOutLater(old, buf[:])
+	}
+	return 0, nil
+}
+
+func timer_gettime(t *task.Task, id int32, addr mm.Addr) (uint64, error) {
+	timer, err := t.Group().Timer(id)
+	if err != nil {
+		return 0, err
+	}
+	var buf [linux.SizeofItimerspec]byte
+	timer.Remaining().Itimerspec().Put(buf[:])
+	return 0, t.CopyOutLater(addr, buf[:])
+}
+
+func timer_getoverrun(t *task.Task, id int32) (uint64, error) {
+	_, err := t.Group().Timer(id)
+	return 0, err
+}
+
+func timer_delete(t *task.Task, id int32) (uint64, error) { return 0, t.Group().DeleteTimer(id) }
+
+const tick = 10 * time.Millisecond
+
+// times tells CPU times in ticks: times(2).
+func times(t *task.Task, addr mm.Addr) (uint64, error) {
+	if addr != 0 {
+		self, children := t.Group().Usage()
+		var buf []byte
+		for _, d := range []time.Duration{self.User, self.System, children.User, children.System} {
+			buf = binary.LittleEndian.AppendUint64(buf, uint64(d/tick))
+		}
+		if err := t.CopyOutLater(addr, buf); err != nil {
+			return 0, err
+		}
+	}
+	return uint64(clock.ID(unix.CLOCK_MONOTONIC).Now() / clock.Time(tick)), nil
+}
+
+// rusage encodes struct rusage.
+func rusage(u task.Usage) []byte {
+	buf := make([]byte, 144)
+	linux.TimevalOf(u.User).Put(buf)
+	linux.TimevalOf(u.System).Put(buf[16:])
+	return buf
+}
+
+func getrusage(t *task.Task, who int32, addr mm.Addr) (uint64, error) {
+	self, children := t.Group().Usage()
+	switch who {
+	case unix.RUSAGE_SELF:
+	case unix.RUSAGE_CHILDREN:
+		self = children
+	case unix.RUSAGE_THREAD:
+		self = task.Usage{User: t.CPUTime()}
+	default:
+		return 0, linux.EINVAL
+	}
+	return 0, t.CopyOutLater(addr, rusage(self))
+}
