@@ -41,7 +41,8 @@ fmt: ## gofmt and buf format, in place
 RACE := $(GO) list ./proto/channel/... ./launcher/... ./services/... | grep -v -E '/(platform|mm|task|loader|container)(/|$$)'
 
 test: build test-race ## unit tests, programs on the host and in the sandbox, script tests
-	BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -timeout 9m ./...
+	CGO_ENABLED=0 $(GO) test -timeout 5m ./launcher/... ./proto/... ./services/...
+	BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -count=1 -p 1 -timeout 8m ./test/...
 
 test-race: ## unit tests under the race detector, where there is a C compiler
 	@if command -v gcc >/dev/null; then CGO_ENABLED=1 $(GO) test -race -short -timeout 5m $$($(RACE)); else echo "no gcc: tests run without the race detector"; fi
