@@ -30,6 +30,21 @@ type Dir struct {
 	dynamic Dynamic
 }
 
+// guarded is a Dir that decides itself who may use it.
+type guarded struct {
+	*Dir
+	permit func(ctx vfs.Context, mask uint32) error
+}
+
+// Permit implements vfs.Permitter.
+func (g *guarded) Permit(ctx vfs.Context, mask uint32) error { return g.permit(ctx, mask) }
+
+// WithPermit is d where permit decides who may read (4), write (2) and search
+// (1) it, in place of its mode.
+func (d *Dir) WithPermit(permit func(ctx vfs.Context, mask uint32) error) vfs.Node {
+	return &guarded{d, permit}
+}
+
 // Dir makes a directory with the permission bits mode.
 func (fs *FS) Dir(mode uint32, owner Owner) *Dir {
 	return &Dir{node: fs.node(linux.S_IFDIR|mode, owner), nodes: make(map[string]vfs.Node)}
@@ -49,6 +64,9 @@ func (d *Dir) WithDynamic(dyn Dynamic) *Dir {
 	d.dynamic = dyn
 	return d
 }
+
+// Dynamic is what WithDynamic gave d, or nil.
+func (d *Dir) Dynamic() Dynamic { return d.dynamic }
 
 // Attr implements vfs.Node.
 func (d *Dir) Attr(ctx vfs.Context) (vfs.Attr, error) {

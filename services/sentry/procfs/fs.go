@@ -1,0 +1,77 @@
+package procfs
+
+import (
+	"time"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/pseudo"
+	"bulkhead/services/sentry/vfs"
+)
+
+// Config is what a /proc is made of.
+type Config struct {
+	Kernel Kernel
+	Host   Host
+	// Cgroup is the path of /proc/PID/cgroup; "/" if empty.
+	Cgroup string
+	// Net generates files of /proc/net in place of the empty ones here.
+	Net map[string]func(ctx vfs.Context) ([]byte, error)
+}
+
+// FS is one /proc.
+type FS struct {
+	*pseudo.FS
+	kernel Kernel
+	host   Host
+	cgroup string
+	boot   time.Time
+	sys    *sysctls
+	net    *pseudo.Dir
+}
+
+// New makes a /proc.
+func New(c Config) *FS {
+	fs := &FS{
+		FS: pseudo.New("proc", linux.PROC_SUPER_MAGIC), kernel: c.Kernel, host: c.Host,
+		cgroup: c.Cgroup, boot: c.Host.Boot,
+	}
+	if fs.cgroup == "" {
+		fs.cgroup = "/"
+	}
+	if fs.boot.IsZero() {
+		fs.boot = time.Now()
+	}
+	fs.host.CPUs = max(fs.host.CPUs, 1)
+	fs.net = fs.netDir(c.Net)
+	root := fs.Dir(0o555, nil).WithDynamic(&pids{fs})
+	fs.addMachine(root)
+	fs.sys = newSysctls(fs)
+	root.Add("sys", fs.sys.root)
+	root.Add("self", fs.Link(nil, func(ctx vfs.Context) (string, error) {
+		if ctx.TGID() == 0 {
+			return "", linux.ENOENT
+		}
+		return decimal(ctx.TGID()), nil
+	}))
+	root.Add("thread-self", fs.Link(nil, func(ctx vfs.Context) (string, error) {
+		if ctx.TID() == 0 {
+			return "", linux.ENOENT
+		}
+		return decimal(ctx.TGID()) + "/task/" + decimal(ctx.TID()), nil
+	}))
+	root.Add("mounts", fs.LinkTo("self/mounts"))
+	root.Add("net", fs.LinkTo("self/net"))
+	fs.SetRoot(root)
+	return fs
+}
+
+// SetSysctl sets what is at name below /proc/sys, as sysctl(8) names it
+// ("net.ipv4.ip_forward") or by path: ENOENT, EINVAL.
+func (fs *FS) SetSysctl(name, value string) error { return fs.sys.set(name, value) }
+
+// uptime is the time since boot.
+func (fs *FS) uptime() time.Duration { return time.Since(fs.boot) }
+
+// ticks counts a time in clock ticks of times(2), of which there are 100 a
+// second.
+func ticks(d time.Duration) int64 { return int64(d / (10 * time.Millisecond)) }

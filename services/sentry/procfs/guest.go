@@ -1,0 +1,99 @@
+package procfs
+
+import (
+	"slices"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/task"
+	"bulkhead/services/sentry/tty"
+)
+
+// NewKernel shows the processes of k.
+func NewKernel(k *task.Kernel) Kernel { return guestKernel{k} }
+
+type guestKernel struct{ *task.Kernel }
+
+func (k guestKernel) PIDs() []int32 {
+	groups := k.Groups()
+	pids := make([]int32, len(groups))
+	for i, g := range groups {
+		pids[i] = g.PID()
+	}
+	slices.Sort(pids)
+	return pids
+}
+
+func (k guestKernel) Process(pid int32) Process {
+	if g := k.Group(pid); g != nil {
+		return guestProcess{g}
+	}
+	return nil
+}
+
+func (k guestKernel) Thread(tid int32) Thread {
+	if t := k.Task(tid); t != nil {
+		return guestThread{t}
+	}
+	return nil
+}
+
+type guestProcess struct{ *task.Group }
+
+func (p guestProcess) Info() Info {
+	i := Info{
+		PID: p.PID(), PPID: p.PPID(), PGID: p.PGID(), SID: p.SID(), Zombie: p.Zombie(),
+		Stopped: p.Stopped(), Started: p.Started(), Foreground: -1, ExitSignal: linux.SIGCHLD,
+	}
+	i.Used, i.Children = p.Usage()
+	i.Ignored, i.Caught = p.SignalSets()
+	if status, ok := p.ExitStatus(); ok {
+		i.ExitStatus = status
+	}
+	if s := p.Session(); s != nil {
+		if t, ok := s.TTY().(*tty.Terminal); ok && t != nil {
+			i.TTY = t.Rdev
+			i.Foreground = t.Foreground()
+		}
+	}
+	return i
+}
+
+func (p guestProcess) Leader() Thread { return guestThread{p.Group.Leader()} }
+
+func (p guestProcess) Threads() []Thread {
+	tasks := p.Tasks()
+	slices.SortFunc(tasks, func(a, b *task.Task) int { return int(a.TID()) - int(b.TID()) })
+	threads := make([]Thread, len(tasks))
+	for i, t := range tasks {
+		threads[i] = guestThread{t}
+	}
+	return threads
+}
+
+type guestThread struct{ *task.Task }
+
+func (t guestThread) Signals() (pending, shared, blocked linux.SigSet) {
+	pending, shared = t.PendingSignals()
+	return pending, shared, t.Mask()
+}
+
+func (t guestThread) Memory() Memory {
+	if s := t.MM(); s != nil {
+		return guestMemory{s, t.Task}
+	}
+	return nil
+}
+
+// guestMemory is read through a thread that lives in it.
+type guestMemory struct {
+	*mm.Space
+	t *task.Task
+}
+
+func (m guestMemory) Read(addr mm.Addr, p []byte) int {
+	if th := m.t.Thread(); th != nil {
+		return th.Process().CopyInPartial(addr, p)
+	}
+	return 0
+}

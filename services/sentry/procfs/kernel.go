@@ -1,0 +1,93 @@
+// Package procfs is /proc: proc(5).
+//
+// Text is generated when a file is read, in the kernel's own formats, from what
+// a Kernel tells of its processes and a Host of the machine. NewKernel gives the
+// Kernel of a running sandbox; tests bring their own.
+package procfs
+
+import (
+	"time"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/task"
+	"bulkhead/services/sentry/vfs"
+)
+
+// Kernel is the process table as /proc shows it.
+type Kernel interface {
+	// PIDs lists the processes, rising; zombies are processes.
+	PIDs() []int32
+	// Process gives one, or nil. The same process is the same (==) value.
+	Process(pid int32) Process
+	// Thread gives a thread by its own id, or nil.
+	Thread(tid int32) Thread
+	// Forks is how many processes and threads were ever made.
+	Forks() uint64
+
+	Hostname() string
+	SetHostname(string)
+	Domainname() string
+	SetDomainname(string)
+}
+
+// Process is one process.
+type Process interface {
+	PID() int32
+	// Info is a snapshot of what is the process's as a whole.
+	Info() Info
+	// Leader is the thread that has the process's id, also when it has exited.
+	Leader() Thread
+	// Threads are those that have not exited, by rising id.
+	Threads() []Thread
+	// Limit is a resource limit of getrlimit(2).
+	Limit(what int) task.Rlimit
+	OOMScoreAdj() int32
+	SetOOMScoreAdj(int32)
+}
+
+// Info is what a process is, at one moment.
+type Info struct {
+	PID, PPID, PGID, SID int32
+	Zombie               bool
+	Stopped              bool
+	Started              time.Time
+	TTY                  uint64 // device number of the controlling terminal, or 0
+	Foreground           int32  // its foreground process group, -1 without
+	Used, Children       task.Usage
+	Ignored, Caught      linux.SigSet
+	ExitSignal           linux.Signal
+	ExitStatus           uint32 // as wait4(2) tells it
+}
+
+// Thread is one thread. What it holds is nil once it has exited.
+type Thread interface {
+	TID() int32
+	TGID() int32
+	Name() string
+	SetName(string)
+	// State is R, S, T or Z.
+	State() byte
+	Creds() *vfs.Creds
+	// Signals are those that wait for the thread, for its process, and those
+	// that it blocks.
+	Signals() (pending, shared, blocked linux.SigSet)
+	Memory() Memory
+	FDs() *task.FDTable
+	FS() *task.FSContext
+}
+
+// Memory is an address space.
+type Memory interface {
+	Regions() []mm.Region
+	Size() uint64
+	Exe() vfs.Path
+	ArgRange() (start, end mm.Addr)
+	EnvRange() (start, end mm.Addr)
+	BrkRange() (start, end mm.Addr)
+	CodeRange() (start, end mm.Addr)
+	StartStack() mm.Addr
+	Auxv() []byte
+	// Read copies what can be read of [addr, addr+len(p)) from its start.
+	Read(addr mm.Addr, p []byte) int
+}

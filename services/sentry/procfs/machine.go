@@ -1,0 +1,144 @@
+package procfs
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"bulkhead/services/sentry/pseudo"
+	"bulkhead/services/sentry/vfs"
+)
+
+// addMachine adds the files that are about the whole machine.
+func (fs *FS) addMachine(root *pseudo.Dir) {
+	gen := func(name string, text func() []byte) {
+		root.Add(name, fs.File(0o444, nil, func(vfs.Context) ([]byte, error) { return text(), nil }))
+	}
+	gen("cpuinfo", func() []byte { return fs.host.CPUInfo })
+	gen("meminfo", fs.meminfo)
+	gen("stat", fs.statText)
+	gen("uptime", fs.uptimeText)
+	gen("loadavg", fs.loadavg)
+	gen("version", fs.version)
+	for _, f := range machineTexts {
+		root.Add(f.name, fs.Text(0o444, f.text))
+	}
+	root.Add("sysvipc", fs.Dir(0o555, nil).
+		Add("msg", fs.Text(0o444, "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n")).
+		Add("sem", fs.Text(0o444, "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n")).
+		Add("shm", fs.Text(0o444, "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n")))
+	root.Add("tty", fs.Dir(0o555, nil).
+		Add("drivers", fs.Text(0o444, ttyDrivers)).
+		Add("ldiscs", fs.Text(0o444, "n_tty       0\n")))
+}
+
+// machineTexts are the files that never change.
+var machineTexts = []struct{ name, text string }{
+	{"cmdline", "BOOT_IMAGE=/bulkhead quiet\n"},
+	{"filesystems", "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tcgroup2\nnodev\tdevtmpfs\nnodev\tsockfs\nnodev\tpipefs\n" +
+		"nodev\tdevpts\nnodev\tmqueue\nnodev\toverlay\n"},
+	{"devices", "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n"},
+	{"partitions", "major minor  #blocks  name\n\n"},
+	{"diskstats", ""},
+	{"swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"},
+	{"modules", ""},
+	{"locks", ""},
+	{"misc", ""},
+	{"interrupts", "            CPU0       \n"},
+	{"consoles", ""},
+	{"cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"},
+	{"vmstat", "nr_free_pages 0\nnr_dirty 0\nnr_writeback 0\npgpgin 0\npgpgout 0\npswpin 0\npswpout 0\npgfault 0\npgmajfault 0\noom_kill 0\n"},
+}
+
+const ttyDrivers = "/dev/tty             /dev/tty        5       0 system:/dev/tty\n" +
+	"/dev/console         /dev/console    5       1 system:console\n" +
+	"/dev/ptmx            /dev/ptmx       5       2 system\n" +
+	"pty_slave            /dev/pts      136 0-1048575 pty:slave\n"
+
+// memoryLines are the lines of meminfo that every parser knows, in order; what
+// the host did not tell is 0.
+var memoryLines = []string{"MemTotal", "MemFree", "MemAvailable", "Buffers", "Cached", "SwapCached", "Active", "Inactive",
+	"Active(anon)", "Inactive(anon)", "Active(file)", "Inactive(file)", "Unevictable", "Mlocked", "SwapTotal", "SwapFree",
+	"Dirty", "Writeback", "AnonPages", "Mapped", "Shmem", "KReclaimable", "Slab", "SReclaimable", "SUnreclaim",
+	"KernelStack", "PageTables", "NFS_Unstable", "Bounce", "WritebackTmp", "CommitLimit", "Committed_AS", "VmallocTotal",
+	"VmallocUsed", "VmallocChunk", "Percpu", "AnonHugePages", "ShmemHugePages", "ShmemPmdMapped", "FileHugePages",
+	"FilePmdMapped"}
+
+func (fs *FS) meminfo() []byte {
+	var b bytes.Buffer
+	for _, name := range memoryLines {
+		fmt.Fprintf(&b, "%-16s%8d kB\n", name+":", fs.host.Memory[name])
+	}
+	for _, name := range []string{"HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "HugePages_Surp"} {
+		fmt.Fprintf(&b, "%-16s%8d\n", name+":", 0)
+	}
+	fmt.Fprintf(&b, "%-16s%8d kB\n%-16s%8d kB\n", "Hugepagesize:", 2048, "Hugetlb:", 0)
+	return b.Bytes()
+}
+
+// load is what the processes of the sandbox use.
+type load struct {
+	user, system                      time.Duration
+	processes, threads, running, last int32
+}
+
+func (fs *FS) load() (l load) {
+	for _, pid := range fs.kernel.PIDs() {
+		p := fs.kernel.Process(pid)
+		if p == nil {
+			continue
+		}
+		l.processes++
+		l.last = max(l.last, pid)
+		used, children := p.Info().Used, p.Info().Children
+		l.user += used.User
+		l.system += used.System
+		if pid == 1 { // whom all that ended was given to, in the end
+			l.user += children.User
+			l.system += children.System
+		}
+		for _, t := range p.Threads() {
+			l.threads++
+			if t.State() == 'R' {
+				l.running++
+			}
+		}
+	}
+	return l
+}
+
+// statText is /proc/stat.
+func (fs *FS) statText() []byte {
+	l := fs.load()
+	n := int64(fs.host.CPUs)
+	user, system := ticks(l.user), ticks(l.system)
+	idle := max(ticks(fs.uptime())*n-user-system, 0)
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "cpu  %d 0 %d %d 0 0 0 0 0 0\n", user, system, idle)
+	for i := range n {
+		fmt.Fprintf(&b, "cpu%d %d 0 %d %d 0 0 0 0 0 0\n", i, user/n, system/n, idle/n)
+	}
+	fmt.Fprintf(&b, "intr 0\nctxt 0\nbtime %d\nprocesses %d\nprocs_running %d\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n",
+		fs.boot.Unix(), fs.kernel.Forks(), max(l.running, 1))
+	return b.Bytes()
+}
+
+// uptimeText is /proc/uptime: seconds since boot, and the idle ones of all
+// processors together.
+func (fs *FS) uptimeText() []byte {
+	l := fs.load()
+	up := fs.uptime()
+	idle := max(up*time.Duration(fs.host.CPUs)-l.user-l.system, 0)
+	return fmt.Appendf(nil, "%.2f %.2f\n", up.Seconds(), idle.Seconds())
+}
+
+// loadavg is /proc/loadavg. No averages are kept.
+func (fs *FS) loadavg() []byte {
+	l := fs.load()
+	return fmt.Appendf(nil, "0.00 0.00 0.00 %d/%d %d\n", max(l.running, 1), l.threads, l.last)
+}
+
+// version is /proc/version.
+func (fs *FS) version() []byte {
+	return fmt.Appendf(nil, "Linux version %s (bulkhead@bulkhead) (gcc) %s\n", fs.host.Release, fs.host.Version)
+}

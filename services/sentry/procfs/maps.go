@@ -1,0 +1,150 @@
+package procfs
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/vfs"
+)
+
+// nameColumn is where the name of a region begins.
+const nameColumn = 73
+
+// maps is /proc/PID/maps.
+func maps(e *entry, ctx vfs.Context) ([]byte, error) {
+	m := e.thread.Memory()
+	if m == nil {
+		return nil, nil
+	}
+	root := e.readerRoot(ctx)
+	var b bytes.Buffer
+	for _, r := range m.Regions() {
+		mapsLine(&b, r, regionName(r, root))
+	}
+	return b.Bytes(), nil
+}
+
+func mapsLine(b *bytes.Buffer, r mm.Region, name string) {
+	start := b.Len()
+	var dev, ino uint64
+	if r.File != nil {
+		dev, ino = r.File.Dev, r.File.Ino
+	}
+	fmt.Fprintf(b, "%08x-%08x %s %08x %02x:%02x %d ", r.Start, r.End, permissions(r), r.Offset,
+		linux.Major(dev), linux.Minor(dev), ino)
+	if name != "" {
+		if pad := nameColumn - (b.Len() - start); pad > 0 {
+			b.WriteString(strings.Repeat(" ", pad))
+		}
+		b.WriteString(escape(name, "\n"))
+	}
+	b.WriteByte('\n')
+}
+
+func permissions(r mm.Region) string {
+	p := []byte("---p")
+	for i, bit := range [...]uint8{unix.PROT_READ, unix.PROT_WRITE, unix.PROT_EXEC} {
+		if r.Prot&bit != 0 {
+			p[i] = "rwx"[i]
+		}
+	}
+	if r.Shared {
+		p[3] = 's'
+	}
+	return string(p)
+}
+
+func regionName(r mm.Region, root vfs.Path) string {
+	switch {
+	case r.File != nil && !r.File.Path.IsZero():
+		name, _ := vfs.PathName(root, r.File.Path)
+		return name
+	case r.File != nil:
+		return r.File.Name
+	case r.Kind == mm.Heap:
+		return "[heap]"
+	case r.Kind == mm.Stack:
+		return "[stack]"
+	case r.Kind == mm.VDSO && r.Prot&unix.PROT_EXEC == 0:
+		return "[vvar]"
+	case r.Kind == mm.VDSO:
+		return "[vdso]"
+	case r.Shared:
+		return "/dev/zero (deleted)"
+	}
+	return ""
+}
+
+// smapsFields are the lines of a region in smaps, in kB. What is resident is
+// the host's to know.
+var smapsFields = []string{"Rss", "Pss", "Pss_Dirty", "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty",
+	"Referenced", "Anonymous", "KSM", "LazyFree", "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb",
+	"Private_Hugetlb", "Swap", "SwapPss", "Locked"}
+
+// smaps is /proc/PID/smaps.
+func smaps(e *entry, ctx vfs.Context) ([]byte, error) {
+	m := e.thread.Memory()
+	if m == nil {
+		return nil, nil
+	}
+	root := e.readerRoot(ctx)
+	var b bytes.Buffer
+	for _, r := range m.Regions() {
+		mapsLine(&b, r, regionName(r, root))
+		smapsLine(&b, "Size", r.Len())
+		smapsLine(&b, "KernelPageSize", mm.PageSize)
+		smapsLine(&b, "MMUPageSize", mm.PageSize)
+		for _, f := range smapsFields {
+			smapsLine(&b, f, 0)
+		}
+		fmt.Fprintf(&b, "THPeligible:    %8d\nVmFlags: %s\n", 0, vmFlags(r))
+	}
+	return b.Bytes(), nil
+}
+
+func smapsLine(b *bytes.Buffer, name string, n uint64) {
+	fmt.Fprintf(b, "%-16s%8d kB\n", name+":", n/kib)
+}
+
+func vmFlags(r mm.Region) string {
+	s := ""
+	for i, bit := range [...]uint8{unix.PROT_READ, unix.PROT_WRITE, unix.PROT_EXEC} {
+		if r.Prot&bit != 0 {
+			s += [...]string{"rd ", "wr ", "ex "}[i]
+		}
+	}
+	if r.Shared {
+		s += "sh "
+	}
+	s += "mr mw me "
+	if r.Grows {
+		s += "gd "
+	}
+	return s
+}
+
+// smapsRollup is /proc/PID/smaps_rollup: all regions as one.
+func smapsRollup(e *entry, _ vfs.Context) ([]byte, error) {
+	m := e.thread.Memory()
+	if m == nil {
+		return nil, linux.ESRCH
+	}
+	var b bytes.Buffer
+	if list := m.Regions(); len(list) > 0 {
+		mapsLine(&b, mm.Region{Start: list[0].Start, End: list[len(list)-1].End}, "[rollup]")
+	}
+	for i, f := range smapsFields {
+		smapsLine(&b, f, 0)
+		if i == 2 {
+			for _, extra := range []string{"Pss_Anon", "Pss_File", "Pss_Shmem"} {
+				smapsLine(&b, extra, 0)
+			}
+		}
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,187 @@
+package procfs
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/vfs"
+)
+
+// This file holds the files of /proc/PID that are a few lines each.
+
+// refuse is a knob that cannot be turned (again): EPERM.
+func refuse(*entry, vfs.Context, []byte) error { return linux.EPERM }
+
+// accept takes a number that makes no difference here.
+func accept(_ *entry, _ vfs.Context, p []byte) error {
+	if _, err := strconv.ParseUint(strings.TrimSpace(string(p)), 0, 64); err != nil {
+		return linux.EINVAL
+	}
+	return nil
+}
+
+// rlimits are the rows of limits, in the kernel's order.
+var rlimits = []struct {
+	name string
+	what int
+	unit string
+}{
+	{"Max cpu time", unix.RLIMIT_CPU, "seconds"},
+	{"Max file size", unix.RLIMIT_FSIZE, "bytes"},
+	{"Max data size", unix.RLIMIT_DATA, "bytes"},
+	{"Max stack size", unix.RLIMIT_STACK, "bytes"},
+	{"Max core file size", unix.RLIMIT_CORE, "bytes"},
+	{"Max resident set", unix.RLIMIT_RSS, "bytes"},
+	{"Max processes", unix.RLIMIT_NPROC, "processes"},
+	{"Max open files", unix.RLIMIT_NOFILE, "files"},
+	{"Max locked memory", unix.RLIMIT_MEMLOCK, "bytes"},
+	{"Max address space", unix.RLIMIT_AS, "bytes"},
+	{"Max file locks", unix.RLIMIT_LOCKS, "locks"},
+	{"Max pending signals", unix.RLIMIT_SIGPENDING, "signals"},
+	{"Max msgqueue size", unix.RLIMIT_MSGQUEUE, "bytes"},
+	{"Max nice priority", unix.RLIMIT_NICE, ""},
+	{"Max realtime priority", unix.RLIMIT_RTPRIO, ""},
+	{"Max realtime timeout", unix.RLIMIT_RTTIME, "us"},
+}
+
+// limits is /proc/PID/limits.
+func limits(e *entry, _ vfs.Context) ([]byte, error) {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units")
+	for _, r := range rlimits {
+		l := e.process.Limit(r.what)
+		fmt.Fprintf(&b, "%-25s %-20s %-20s ", r.name, limitText(l.Cur), limitText(l.Max))
+		if r.unit != "" {
+			fmt.Fprintf(&b, "%-10s", r.unit)
+		}
+		b.WriteByte('\n')
+	}
+	return b.Bytes(), nil
+}
+
+func limitText(v uint64) string {
+	if v == unix.RLIM_INFINITY {
+		return "unlimited"
+	}
+	return strconv.FormatUint(v, 10)
+}
+
+// cgroup is /proc/PID/cgroup: cgroups(7), version 2.
+func cgroup(e *entry, _ vfs.Context) ([]byte, error) {
+	return fmt.Appendf(nil, "0::%s\n", e.fs.cgroup), nil
+}
+
+// personality is /proc/PID/personality: PER_LINUX.
+func personality(*entry, vfs.Context) ([]byte, error) { return []byte("00000000\n"), nil }
+
+// running is /proc/PID/syscall, which a thread finds running when it asks.
+func running(*entry, vfs.Context) ([]byte, error) { return []byte("running\n"), nil }
+
+func sched(e *entry, _ vfs.Context) ([]byte, error) {
+	line := strings.Repeat("-", 67)
+	return fmt.Appendf(nil, "%s (%d, #threads: %d)\n%s\n%-45s:%21d\n%-45s:%21d\n", e.thread.Name(), e.thread.TID(),
+		max(len(e.process.Threads()), 1), line, "policy", 0, "prio", 120), nil
+}
+
+// children is /proc/PID/task/TID/children. A process's children are its leader's.
+func children(e *entry, _ vfs.Context) ([]byte, error) {
+	var b bytes.Buffer
+	if e.thread.TID() != e.thread.TGID() {
+		return nil, nil
+	}
+	for _, pid := range e.fs.kernel.PIDs() {
+		if p := e.fs.kernel.Process(pid); p != nil && p.Info().PPID == e.thread.TGID() {
+			fmt.Fprintf(&b, "%d ", pid)
+		}
+	}
+	return b.Bytes(), nil
+}
+
+func oomScore(e *entry, _ vfs.Context) ([]byte, error) {
+	return fmt.Appendf(nil, "%d\n", max(0, 666+e.process.OOMScoreAdj()*2/3)), nil
+}
+
+func oomScoreAdj(e *entry, _ vfs.Context) ([]byte, error) {
+	return fmt.Appendf(nil, "%d\n", e.process.OOMScoreAdj()), nil
+}
+
+// setOOMScoreAdj takes -1000 to 1000; lowering it wants CAP_SYS_RESOURCE.
+func setOOMScoreAdj(e *entry, ctx vfs.Context, p []byte) error {
+	v, err := strconv.ParseInt(strings.TrimSpace(string(p)), 10, 32)
+	if err != nil || v < -1000 || v > 1000 {
+		return linux.EINVAL
+	}
+	if int32(v) < e.process.OOMScoreAdj() && !ctx.Creds().Has(linux.CAP_SYS_RESOURCE) {
+		return linux.EACCES
+	}
+	e.process.SetOOMScoreAdj(int32(v))
+	return nil
+}
+
+// oomAdj is the old scale: -17 to 15.
+func oomAdj(e *entry, _ vfs.Context) ([]byte, error) {
+	v := e.process.OOMScoreAdj()
+	if v == 1000 {
+		return []byte("15\n"), nil
+	}
+	return fmt.Appendf(nil, "%d\n", v*17/1000), nil
+}
+
+func setOOMAdj(e *entry, ctx vfs.Context, p []byte) error {
+	v, err := strconv.ParseInt(strings.TrimSpace(string(p)), 10, 32)
+	if err != nil || v < -17 || v > 15 {
+		return linux.EINVAL
+	}
+	adj := v * 1000 / 17
+	if v == 15 {
+		adj = 1000
+	}
+	return setOOMScoreAdj(e, ctx, strconv.AppendInt(nil, adj, 10))
+}
+
+func loginUID(*entry, vfs.Context) ([]byte, error)       { return []byte("4294967295"), nil }
+func coredumpFilter(*entry, vfs.Context) ([]byte, error) { return []byte("00000033\n"), nil }
+func setgroups(*entry, vfs.Context) ([]byte, error)      { return []byte("allow\n"), nil }
+func timerSlack(*entry, vfs.Context) ([]byte, error)     { return []byte("50000\n"), nil }
+
+// idMap is that of the first user namespace: user_namespaces(7).
+func idMap(*entry, vfs.Context) ([]byte, error) {
+	return fmt.Appendf(nil, "%10d %10d %10d\n", 0, 0, uint32(4294967295)), nil
+}
+
+// ioCounters is /proc/PID/io. Nothing is counted yet.
+func ioCounters(*entry, vfs.Context) ([]byte, error) {
+	return []byte("rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"), nil
+}
+
+// denied is a file that cannot be opened here: EACCES.
+func denied(name string, mode uint32) row {
+	return row{name: name, mode: linux.S_IFREG | mode, make: func(e *entry) vfs.Node {
+		return e.fs.File(mode, e.owner, nil).WithCheck(func(vfs.Context) error { return linux.EACCES })
+	}}
+}
+
+// attrRow is the attributes of a security module; there is none, and reading
+// them is EINVAL.
+func attrRow(name string) row {
+	return row{name: name, mode: linux.S_IFDIR | 0o555, make: func(e *entry) vfs.Node {
+		d := e.fs.Dir(0o555, e.owner)
+		for _, f := range []string{"current", "prev", "exec", "fscreate", "keycreate", "sockcreate"} {
+			mode := uint32(0o666)
+			if f == "prev" {
+				mode = 0o444
+			}
+			d.Add(f, e.fs.File(mode, e.owner, nil))
+		}
+		return d
+	}}
+}
+
+func netRow(name string) row {
+	return row{name: name, mode: linux.S_IFDIR | 0o555, make: func(e *entry) vfs.Node { return e.fs.net }}
+}

@@ -1,0 +1,224 @@
+package procfs
+
+import (
+	"bytes"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/vfs"
+)
+
+const kib = 1024
+
+// Resident is a Memory that knows how much of it is in RAM, in bytes. Without
+// it /proc tells 0.
+type Resident interface {
+	Resident() uint64
+}
+
+// usage is what of an address space is for what, in bytes.
+type usage struct {
+	size, resident, data, stack, text, libraries uint64
+}
+
+func usageOf(m Memory) (u usage) {
+	if m == nil {
+		return u
+	}
+	u.size = m.Size()
+	if r, ok := m.(Resident); ok {
+		u.resident = r.Resident()
+	}
+	start, end := m.CodeRange()
+	u.text = mm.PageUp(end) - mm.PageDown(start)
+	for _, r := range m.Regions() {
+		switch {
+		case r.Kind == mm.Stack || r.Grows:
+			u.stack += r.Len()
+		case !r.Shared && r.Prot&unix.PROT_WRITE != 0:
+			u.data += r.Len()
+		case r.File != nil && r.Prot&unix.PROT_EXEC != 0 && (r.End <= start || r.Start >= end):
+			u.libraries += r.Len()
+		}
+	}
+	return u
+}
+
+// ttyNumber is a device number as stat has it: minor, major, the rest of minor.
+func ttyNumber(dev uint64) int32 {
+	major, minor := linux.Major(dev), linux.Minor(dev)
+	return int32(minor&0xff | major<<8 | minor&^0xff<<12)
+}
+
+// state is the letter of the thread, or of the process once all of it is gone.
+func (e *entry) state(i Info) byte {
+	if i.Zombie {
+		return 'Z'
+	}
+	return e.thread.State()
+}
+
+// stat is /proc/PID/stat: 52 fields on a line.
+func stat(e *entry, ctx vfs.Context) ([]byte, error) {
+	i := e.process.Info()
+	m := e.thread.Memory()
+	u := usageOf(m)
+	pending, _, blocked := e.thread.Signals()
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%d (%s) %c %d %d %d %d %d %d", e.thread.TID(), escape(e.thread.Name(), "\n\\"), e.state(i),
+		i.PPID, i.PGID, i.SID, ttyNumber(i.TTY), i.Foreground, 0x400000)
+	fmt.Fprintf(&b, " 0 0 0 0 %d %d %d %d", ticks(i.Used.User), ticks(i.Used.System), ticks(i.Children.User), ticks(i.Children.System))
+	fmt.Fprintf(&b, " 20 0 %d 0 %d", max(len(e.process.Threads()), 1), ticks(i.Started.Sub(e.fs.boot)))
+	fmt.Fprintf(&b, " %d %d %d", u.size, u.resident/mm.PageSize, e.process.Limit(unix.RLIMIT_RSS).Cur)
+	var a addresses
+	if e.inspect(ctx) == nil {
+		a = addressesOf(m)
+	}
+	status := uint32(0)
+	if i.Zombie && e.inspect(ctx) == nil {
+		status = i.ExitStatus
+	}
+	fmt.Fprintf(&b, " %d %d %d 0 0", a.codeStart, a.codeEnd, a.stack)
+	fmt.Fprintf(&b, " %d %d %d %d", pending&0x7fffffff, blocked&0x7fffffff, i.Ignored&0x7fffffff, i.Caught&0x7fffffff)
+	fmt.Fprintf(&b, " 0 0 0 %d 0 0 0 0 0 0", i.ExitSignal)
+	fmt.Fprintf(&b, " %d %d %d %d %d %d %d %d\n", a.codeEnd, a.brk, a.brk, a.argStart, a.argEnd, a.envStart, a.envEnd, status)
+	return b.Bytes(), nil
+}
+
+// addresses are what stat shows to those who may inspect the process; 1 and 0
+// for others in Linux too.
+type addresses struct {
+	codeStart, codeEnd, stack, brk, argStart, argEnd, envStart, envEnd mm.Addr
+}
+
+func addressesOf(m Memory) (a addresses) {
+	if m == nil {
+		return a
+	}
+	a.codeStart, a.codeEnd = m.CodeRange()
+	a.stack = m.StartStack()
+	a.brk, _ = m.BrkRange()
+	a.argStart, a.argEnd = m.ArgRange()
+	a.envStart, a.envEnd = m.EnvRange()
+	return a
+}
+
+// statm is /proc/PID/statm, in pages.
+func statm(e *entry, _ vfs.Context) ([]byte, error) {
+	u := usageOf(e.thread.Memory())
+	return fmt.Appendf(nil, "%d %d 0 %d 0 %d 0\n", u.size/mm.PageSize, u.resident/mm.PageSize,
+		u.text/mm.PageSize, (u.data+u.stack)/mm.PageSize), nil
+}
+
+var stateNames = map[byte]string{
+	'R': "R (running)", 'S': "S (sleeping)", 'D': "D (disk sleep)", 'T': "T (stopped)", 't': "t (tracing stop)",
+	'Z': "Z (zombie)", 'X': "X (dead)",
+}
+
+// status is /proc/PID/status.
+func status(e *entry, _ vfs.Context) ([]byte, error) {
+	i := e.process.Info()
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Name:\t%s\n", escape(e.thread.Name(), "\n\\"))
+	if f := e.thread.FS(); f != nil {
+		fmt.Fprintf(&b, "Umask:\t%#04o\n", f.Umask())
+	}
+	fmt.Fprintf(&b, "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n",
+		stateNames[e.state(i)], i.PID, e.thread.TID(), i.PPID)
+	e.statusIDs(&b, i)
+	e.statusMemory(&b)
+	fmt.Fprintf(&b, "Threads:\t%d\n", max(len(e.process.Threads()), 1))
+	e.statusSignals(&b, i)
+	c := e.thread.Creds()
+	noNewPrivs := 0
+	if c.NoNewPrivs {
+		noNewPrivs = 1
+	}
+	fmt.Fprintf(&b, "CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\nCapAmb:\t%016x\n",
+		uint64(c.Inheritable), uint64(c.Permitted), uint64(c.Effective), uint64(c.Bounding), uint64(c.Ambient))
+	fmt.Fprintf(&b, "NoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\n", noNewPrivs)
+	b.WriteString("Speculation_Store_Bypass:\tthread vulnerable\nSpeculationIndirectBranch:\tconditional enabled\n")
+	fmt.Fprintf(&b, "Cpus_allowed:\t%s\nCpus_allowed_list:\t%s\n", cpuMask(e.fs.host.CPUs), cpuList(e.fs.host.CPUs))
+	b.WriteString("Mems_allowed:\t00000000,00000001\nMems_allowed_list:\t0\n")
+	b.WriteString("voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n")
+	return b.Bytes(), nil
+}
+
+func (e *entry) statusIDs(b *bytes.Buffer, i Info) {
+	c := e.thread.Creds()
+	fmt.Fprintf(b, "Uid:\t%d\t%d\t%d\t%d\n", c.UID, c.EUID, c.SUID, c.FSUID)
+	fmt.Fprintf(b, "Gid:\t%d\t%d\t%d\t%d\n", c.GID, c.EGID, c.SGID, c.FSGID)
+	size := 0
+	if fds := e.thread.FDs(); fds != nil {
+		size = 64
+		if all := fds.All(); len(all) > 0 {
+			for size <= int(all[len(all)-1].FD) {
+				size *= 2
+			}
+		}
+	}
+	fmt.Fprintf(b, "FDSize:\t%d\nGroups:\t", size)
+	for _, g := range c.Groups {
+		fmt.Fprintf(b, "%d ", g)
+	}
+	fmt.Fprintf(b, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n", i.PID, e.thread.TID(), i.PGID, i.SID)
+}
+
+func (e *entry) statusMemory(b *bytes.Buffer) {
+	m := e.thread.Memory()
+	if m == nil {
+		return
+	}
+	u := usageOf(m)
+	for _, l := range []struct {
+		name  string
+		bytes uint64
+	}{
+		{"VmPeak", u.size}, {"VmSize", u.size}, {"VmLck", 0}, {"VmPin", 0}, {"VmHWM", u.resident}, {"VmRSS", u.resident},
+		{"RssAnon", u.resident}, {"RssFile", 0}, {"RssShmem", 0}, {"VmData", u.data}, {"VmStk", u.stack},
+		{"VmExe", u.text}, {"VmLib", u.libraries}, {"VmPTE", u.size / 512}, {"VmSwap", 0}, {"HugetlbPages", 0},
+	} {
+		fmt.Fprintf(b, "%s:\t%8d kB\n", l.name, l.bytes/kib)
+	}
+	b.WriteString("CoreDumping:\t0\nTHP_enabled:\t1\nuntag_mask:\t0xffffffffffffffff\n")
+}
+
+func (e *entry) statusSignals(b *bytes.Buffer, i Info) {
+	pending, shared, blocked := e.thread.Signals()
+	fmt.Fprintf(b, "SigQ:\t0/%d\n", e.process.Limit(unix.RLIMIT_SIGPENDING).Cur)
+	fmt.Fprintf(b, "SigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\nSigIgn:\t%016x\nSigCgt:\t%016x\n",
+		uint64(pending), uint64(shared), uint64(blocked), uint64(i.Ignored), uint64(i.Caught))
+}
+
+// cpuMask is the set of the first n processors, in words of 32 from the top.
+func cpuMask(n int) string {
+	s := ""
+	for ; n > 0; n -= 32 {
+		word := fmt.Sprintf("%08x", uint32(1<<min(n, 32)-1))
+		if s == "" {
+			s = word
+		} else {
+			s = word + "," + s
+		}
+	}
+	// The topmost word has no more digits than there are processors.
+	return trimMask(s)
+}
+
+func trimMask(s string) string {
+	for len(s) > 1 && s[0] == '0' && s[1] != ',' {
+		s = s[1:]
+	}
+	return s
+}
+
+// cpuList is the same as a range.
+func cpuList(n int) string {
+	if n <= 1 {
+		return "0"
+	}
+	return fmt.Sprintf("0-%d", n-1)
+}

@@ -1,0 +1,302 @@
+package procfs
+
+import (
+	"crypto/rand"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/pseudo"
+	"bulkhead/services/sentry/task"
+	"bulkhead/services/sentry/vfs"
+)
+
+// sysctl is one file of /proc/sys.
+type sysctl struct {
+	path  string // below /proc/sys
+	value string // at first
+	kind  sysctlKind
+}
+
+type sysctlKind int
+
+const (
+	fixedValue sysctlKind = iota // mode 0444
+	number                       // as many integers as it has, writable
+	word                         // any text, writable
+)
+
+// sysctlTable is what programs look for, with Linux's own defaults: proc_sys(5)
+// and its pages for fs, kernel, vm and net. Writing is CAP_SYS_ADMIN's, and
+// changes what is read here, no more.
+var sysctlTable = []sysctl{
+	{"fs/aio-max-nr", "65536", number},
+	{"fs/aio-nr", "0", fixedValue},
+	{"fs/dentry-state", "0\t0\t45\t0\t0\t0", fixedValue},
+	{"fs/epoll/max_user_watches", "1048576", number},
+	{"fs/file-max", "9223372036854775807", number},
+	{"fs/file-nr", "1024\t0\t9223372036854775807", fixedValue},
+	{"fs/inode-nr", "0\t0", fixedValue},
+	{"fs/inotify/max_queued_events", "16384", number},
+	{"fs/inotify/max_user_instances", "128", number},
+	{"fs/inotify/max_user_watches", "1048576", number},
+	{"fs/lease-break-time", "45", number},
+	{"fs/leases-enable", "1", number},
+	{"fs/mount-max", "100000", number},
+	{"fs/mqueue/msg_default", "10", number},
+	{"fs/mqueue/msg_max", "10", number},
+	{"fs/mqueue/msgsize_default", "8192", number},
+	{"fs/mqueue/msgsize_max", "8192", number},
+	{"fs/mqueue/queues_max", "256", number},
+	{"fs/nr_open", "1048576", number},
+	{"fs/overflowgid", "65534", number},
+	{"fs/overflowuid", "65534", number},
+	{"fs/pipe-max-size", "1048576", number},
+	{"fs/pipe-user-pages-hard", "0", number},
+	{"fs/pipe-user-pages-soft", "16384", number},
+	{"fs/protected_fifos", "0", number},
+	{"fs/protected_hardlinks", "0", number},
+	{"fs/protected_regular", "0", number},
+	{"fs/protected_symlinks", "0", number},
+	{"fs/suid_dumpable", "0", number},
+	{"kernel/auto_msgmni", "0", number},
+	{"kernel/cap_last_cap", strconv.Itoa(int(linux.CAP_LAST_CAP)), fixedValue},
+	{"kernel/core_pattern", "core", word},
+	{"kernel/core_pipe_limit", "0", number},
+	{"kernel/core_uses_pid", "0", number},
+	{"kernel/dmesg_restrict", "1", number},
+	{"kernel/io_uring_disabled", "2", number},
+	{"kernel/kptr_restrict", "1", number},
+	{"kernel/max_lock_depth", "1024", number},
+	{"kernel/msgmax", "8192", number},
+	{"kernel/msgmnb", "16384", number},
+	{"kernel/msgmni", "32000", number},
+	{"kernel/ngroups_max", "65536", fixedValue},
+	{"kernel/ns_last_pid", "0", number},
+	{"kernel/ostype", "Linux", fixedValue},
+	{"kernel/overflowgid", "65534", number},
+	{"kernel/overflowuid", "65534", number},
+	{"kernel/panic", "0", number},
+	{"kernel/perf_event_paranoid", "4", number},
+	{"kernel/pid_max", strconv.Itoa(task.PIDMax), number},
+	{"kernel/printk", "4\t4\t1\t7", number},
+	{"kernel/pty/max", "4096", number},
+	{"kernel/pty/nr", "0", fixedValue},
+	{"kernel/pty/reserve", "1024", number},
+	{"kernel/random/entropy_avail", "256", fixedValue},
+	{"kernel/random/poolsize", "256", fixedValue},
+	{"kernel/random/urandom_min_reseed_secs", "60", number},
+	{"kernel/random/write_wakeup_threshold", "256", number},
+	{"kernel/randomize_va_space", "2", number},
+	{"kernel/sched_child_runs_first", "0", number},
+	{"kernel/sched_rr_timeslice_ms", "100", number},
+	{"kernel/sched_rt_period_us", "1000000", number},
+	{"kernel/sched_rt_runtime_us", "950000", number},
+	{"kernel/seccomp/actions_avail", "kill_process kill_thread trap errno user_notif trace log allow", fixedValue},
+	{"kernel/sem", "32000\t1024000000\t500\t32000", number},
+	{"kernel/shm_rmid_forced", "0", number},
+	{"kernel/shmall", "18446744073692774399", number},
+	{"kernel/shmmax", "18446744073692774399", number},
+	{"kernel/shmmni", "4096", number},
+	{"kernel/sysrq", "0", number},
+	{"kernel/tainted", "0", fixedValue},
+	{"kernel/threads-max", "65536", number},
+	{"kernel/unprivileged_bpf_disabled", "2", number},
+	{"kernel/yama/ptrace_scope", "0", number},
+	{"net/core/netdev_max_backlog", "1000", number},
+	{"net/core/optmem_max", "131072", number},
+	{"net/core/rmem_default", "212992", number},
+	{"net/core/rmem_max", "212992", number},
+	{"net/core/somaxconn", "4096", number},
+	{"net/core/wmem_default", "212992", number},
+	{"net/core/wmem_max", "212992", number},
+	{"net/ipv4/conf/all/forwarding", "0", number},
+	{"net/ipv4/conf/all/rp_filter", "0", number},
+	{"net/ipv4/conf/default/forwarding", "0", number},
+	{"net/ipv4/conf/default/rp_filter", "0", number},
+	{"net/ipv4/ip_default_ttl", "64", number},
+	{"net/ipv4/ip_forward", "0", number},
+	{"net/ipv4/ip_local_port_range", "32768\t60999", number},
+	{"net/ipv4/ip_local_reserved_ports", "", word},
+	{"net/ipv4/ip_nonlocal_bind", "0", number},
+	{"net/ipv4/ip_unprivileged_port_start", "1024", number},
+	{"net/ipv4/ping_group_range", "1\t0", number},
+	{"net/ipv4/tcp_allowed_congestion_control", "reno cubic", word},
+	{"net/ipv4/tcp_available_congestion_control", "reno cubic", fixedValue},
+	{"net/ipv4/tcp_congestion_control", "cubic", word},
+	{"net/ipv4/tcp_ecn", "2", number},
+	{"net/ipv4/tcp_fastopen", "0", number},
+	{"net/ipv4/tcp_fin_timeout", "60", number},
+	{"net/ipv4/tcp_keepalive_intvl", "75", number},
+	{"net/ipv4/tcp_keepalive_probes", "9", number},
+	{"net/ipv4/tcp_keepalive_time", "7200", number},
+	{"net/ipv4/tcp_max_syn_backlog", "1024", number},
+	{"net/ipv4/tcp_rmem", "4096\t131072\t6291456", number},
+	{"net/ipv4/tcp_sack", "1", number},
+	{"net/ipv4/tcp_syncookies", "1", number},
+	{"net/ipv4/tcp_timestamps", "1", number},
+	{"net/ipv4/tcp_tw_reuse", "2", number},
+	{"net/ipv4/tcp_window_scaling", "1", number},
+	{"net/ipv4/tcp_wmem", "4096\t16384\t4194304", number},
+	{"net/ipv6/conf/all/disable_ipv6", "0", number},
+	{"net/ipv6/conf/all/forwarding", "0", number},
+	{"net/ipv6/conf/default/disable_ipv6", "0", number},
+	{"net/ipv6/conf/default/forwarding", "0", number},
+	{"net/ipv6/conf/lo/disable_ipv6", "0", number},
+	{"net/ipv6/ip_nonlocal_bind", "0", number},
+	{"net/unix/max_dgram_qlen", "512", number},
+	{"user/max_user_namespaces", "0", number},
+	{"vm/dirty_background_ratio", "10", number},
+	{"vm/dirty_ratio", "20", number},
+	{"vm/drop_caches", "0", number},
+	{"vm/max_map_count", "65530", number},
+	{"vm/mmap_min_addr", "65536", number},
+	{"vm/nr_hugepages", "0", number},
+	{"vm/overcommit_memory", "0", number},
+	{"vm/overcommit_ratio", "50", number},
+	{"vm/swappiness", "60", number},
+	{"vm/vfs_cache_pressure", "100", number},
+}
+
+// sysctls is /proc/sys.
+type sysctls struct {
+	fs   *FS
+	root *pseudo.Dir
+	dirs map[string]*pseudo.Dir
+	kind map[string]sysctlKind
+
+	mu     sync.Mutex
+	values map[string]string
+}
+
+func newSysctls(fs *FS) *sysctls {
+	s := &sysctls{
+		fs: fs, root: fs.Dir(0o555, nil), dirs: make(map[string]*pseudo.Dir),
+		kind: make(map[string]sysctlKind), values: make(map[string]string),
+	}
+	s.dirs[""] = s.root
+	for _, c := range sysctlTable {
+		s.values[c.path], s.kind[c.path] = c.value, c.kind
+		mode := uint32(0o644)
+		if c.kind == fixedValue {
+			mode = 0o444
+		}
+		s.put(c.path, mode, func() string { return s.value(c.path) }, func(v string) error { return s.write(c.path, v) })
+	}
+	readOnly := func(path string, get func() string) { s.put(path, 0o444, get, nil) }
+	readOnly("kernel/osrelease", func() string { return fs.host.Release })
+	readOnly("kernel/version", func() string { return fs.host.Version })
+	bootID := newUUID()
+	readOnly("kernel/random/boot_id", func() string { return bootID })
+	readOnly("kernel/random/uuid", newUUID)
+	s.put("kernel/hostname", 0o644, fs.kernel.Hostname, name(fs.kernel.SetHostname))
+	s.put("kernel/domainname", 0o644, fs.kernel.Domainname, name(fs.kernel.SetDomainname))
+	return s
+}
+
+// name is a knob that holds a name of uname(2).
+func name(set func(string)) func(string) error {
+	return func(v string) error {
+		if len(v) > linux.UTS_LEN {
+			v = v[:linux.UTS_LEN]
+		}
+		set(v)
+		return nil
+	}
+}
+
+// put makes the file at path; set may be nil.
+func (s *sysctls) put(path string, mode uint32, get func() string, set func(string) error) {
+	at := strings.LastIndexByte(path, '/')
+	f := s.fs.File(mode, nil, func(vfs.Context) ([]byte, error) { return []byte(get() + "\n"), nil })
+	if set != nil && mode&0o200 != 0 {
+		f.WithSet(func(ctx vfs.Context, p []byte) error {
+			if !ctx.Creds().Has(linux.CAP_SYS_ADMIN) {
+				return linux.EPERM
+			}
+			return set(firstLine(p))
+		})
+	}
+	s.dir(path[:max(at, 0)]).Add(path[at+1:], f)
+}
+
+// firstLine is a written value without what ends it.
+func firstLine(p []byte) string {
+	v, _, _ := strings.Cut(string(p), "\n")
+	v, _, _ = strings.Cut(v, "\x00")
+	return strings.TrimRight(v, " \t")
+}
+
+func (s *sysctls) dir(path string) *pseudo.Dir {
+	if d := s.dirs[path]; d != nil {
+		return d
+	}
+	at := strings.LastIndexByte(path, '/')
+	d := s.fs.Dir(0o555, nil)
+	s.dir(path[:max(at, 0)]).Add(path[at+1:], d)
+	s.dirs[path] = d
+	return d
+}
+
+func (s *sysctls) value(path string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.values[path]
+}
+
+// write checks a value against what is there: as many numbers, or any word.
+func (s *sysctls) write(path, v string) error {
+	if s.kind[path] == number {
+		fields := strings.Fields(v)
+		if len(fields) == 0 || len(fields) > len(strings.Fields(s.value(path))) {
+			return linux.EINVAL
+		}
+		for _, f := range fields {
+			if _, err := strconv.ParseInt(f, 0, 64); err != nil {
+				if _, err := strconv.ParseUint(f, 0, 64); err != nil {
+					return linux.EINVAL
+				}
+			}
+		}
+		v = strings.Join(fields, "\t")
+	}
+	s.mu.Lock()
+	s.values[path] = v
+	s.mu.Unlock()
+	return nil
+}
+
+// set is FS.SetSysctl.
+func (s *sysctls) set(name, value string) error {
+	path := name
+	if !strings.Contains(name, "/") {
+		path = strings.ReplaceAll(name, ".", "/")
+	}
+	switch path {
+	case "kernel/hostname":
+		s.fs.kernel.SetHostname(value)
+		return nil
+	case "kernel/domainname":
+		s.fs.kernel.SetDomainname(value)
+		return nil
+	}
+	kind, ok := s.kind[path]
+	if !ok {
+		return linux.ENOENT
+	}
+	if kind == fixedValue {
+		return linux.EINVAL
+	}
+	return s.write(path, value)
+}
+
+// newUUID is a random UUID, version 4: RFC 9562.
+func newUUID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
