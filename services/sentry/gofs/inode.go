@@ -179,13 +179,13 @@ func (fs *FS) target(n *inode) (t *pb.Target, moves uint64) {
 func (n *inode) isDir() bool { _, ok := n.self.(vfs.Directory); return ok }
 
 // on asks the gofer about n. fill makes the request of n's target; it is asked
-// again when n was moved meanwhile. ENOENT: n has no name any more, and no
-// handle.
+// again when n was moved meanwhile. ENOENT: n is a directory that is gone;
+// ESTALE: something else that is gone, so that vfs looks the name up anew.
 func (n *inode) on(fill func(*pb.Target) *pb.Request) (*pb.Response, []int, error) {
 	for try := 0; ; try++ {
 		t, moves := n.fs.target(n)
 		if t == nil {
-			return nil, nil, linux.ENOENT
+			return nil, nil, n.absent()
 		}
 		if t.Handle == 0 {
 			// Its directory has no handle, which is no more than having
@@ -202,8 +202,18 @@ func (n *inode) on(fill func(*pb.Target) *pb.Request) (*pb.Response, []int, erro
 		if (err == linux.ESTALE || err == linux.ENOENT) && try < 4 && n.fs.moves.Load() != moves {
 			continue
 		}
+		if err == linux.ENOENT && len(t.Name) > 0 {
+			err = n.absent()
+		}
 		return resp, fds, err
 	}
+}
+
+func (n *inode) absent() error {
+	if n.isDir() {
+		return linux.ENOENT
+	}
+	return linux.ESTALE
 }
 
 func (n *inode) bindParent() error {
