@@ -152,3 +152,22 @@ func (th *Thread) area(call uintptr, addr uint64, buf []byte) error {
 func futexWake(word *uint32) {
 	unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 1 /* FUTEX_WAKE */, 1, 0, 0, 0)
 }
+
+// Overlay changes p, guest memory at addr as it is now, to what the copies that
+// the answer holds so far will make of it.
+func (th *Thread) Overlay(addr uint64, p []byte) {
+	le := binary.LittleEndian
+	end := addr + uint64(len(p))
+	for i := range th.nops {
+		op := th.slot.mem[slotOps+i*opSize:][:opSize]
+		if le.Uint32(op) != opCopyOut {
+			continue
+		}
+		to, off, n := le.Uint64(op[16:]), le.Uint64(op[24:]), le.Uint64(op[32:])
+		from, until := max(addr, to), min(end, to+n)
+		if off > slotSize || n > slotSize-off || from >= until {
+			continue
+		}
+		copy(p[from-addr:until-addr], th.slot.mem[off+(from-to):off+(until-to)])
+	}
+}
