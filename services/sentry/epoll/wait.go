@@ -36,15 +36,12 @@ func (ep *Epoll) Wait(s wait.Sleeper, out []linux.EpollEvent, deadline time.Time
 }
 
 // collect takes from the ready list what is ready, each item at most once, in the
-// order in which it became so. What is level-triggered goes to the end again.
+// order in which it became so. What is level-triggered goes to the end again, with
+// ep.mu still held, so that another thread's collect does not find it missing.
 func (ep *Epoll) collect(out []linux.EpollEvent) (n int) {
-	left := ep.ready.count()
-	if left == 0 {
-		return 0
-	}
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
-	for ; left > 0 && n < len(out); left-- {
+	for left := ep.ready.count(); left > 0 && n < len(out); left-- {
 		it := ep.ready.pop()
 		if it == nil {
 			break
