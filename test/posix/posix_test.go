@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,15 @@ func TestCPrograms(t *testing.T) {
 	compareAll(t, sandboxtest.CProgram(t, "test/posix/cprogs"))
 }
 
+// program is one of a program of many.
+type program struct{ path, name string }
+
+// on is the command that runs it in a directory below scratch.
+func (p program) on(scratch string) sandboxtest.Command {
+	env := append(slices.Clone(environment), "SCRATCH="+scratch)
+	return sandboxtest.Command{Args: []string{p.path, p.name}, Env: env, Dir: "/", Timeout: 40 * time.Second}
+}
+
 // compareAll compares every program of a program of many.
 func compareAll(t *testing.T, path string) {
 	sandboxtest.Bin(t)
@@ -48,27 +58,39 @@ func compareAll(t *testing.T, path string) {
 	}
 	differs := knownDifferences(t)
 	for name := range strings.FieldsSeq(list.Output) {
-		c := sandboxtest.Command{Args: []string{path, name}, Env: environment, Dir: "/", Timeout: 40 * time.Second}
+		c := program{path, name}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			host := c
-			host.Env = append(host.Env[:len(host.Env):len(host.Env)], "SCRATCH=/tmp")
-			want := host.Run()
-			where := []string{"/tmp"} // the sandbox's tmpfs
-			if aboutFiles.MatchString(name) {
-				where = append(where, "/var/tmp") // the overlay over the host's root
-			}
-			for _, scratch := range where {
-				guest := c
-				guest.Env = append(guest.Env[:len(guest.Env):len(guest.Env)], "SCRATCH="+scratch)
+			want := c.on("/tmp").Run()
+			for _, p := range places(t, name) {
 				key := name
-				if scratch != "/tmp" {
-					key += "@overlay"
+				if p.name != "" {
+					key += "@" + p.name
 				}
-				check(t, differs[key], want, guest.InSandbox(t).Run())
+				check(t, key, differs[key], want, c.on(p.scratch).InSandbox(t, p.flags...).Run())
 			}
 		})
 	}
+}
+
+// place is a file system of the sandbox that a program works on.
+type place struct {
+	name, scratch string
+	flags         []string
+}
+
+// places is where a program runs in the sandbox: on its tmpfs, and if it is
+// about files, also on the overlay over the host's root and on a volume, whose
+// changes the gofer makes on the host.
+func places(t *testing.T, program string) []place {
+	all := []place{{scratch: "/tmp"}}
+	if !aboutFiles.MatchString(program) {
+		return all
+	}
+	volume := sandboxtest.VisibleDir(t)
+	return append(all,
+		place{name: "overlay", scratch: "/var/tmp"},
+		place{name: "volume", scratch: volume, flags: []string{"--volume", volume + ":" + volume}})
 }
 
 // Cases are shell scripts. A first line "# shell: NAME ARG..." names the shell,
@@ -104,7 +126,7 @@ func TestCases(t *testing.T) {
 				shell = []string{"/bin/sh"}
 			}
 			c := sandboxtest.Command{Args: append(shell, path), Env: environment, Dir: "/", Timeout: 2 * time.Minute}
-			check(t, differs[name], c.Run(), c.InSandbox(t).Run())
+			check(t, name, differs[name], c.Run(), c.InSandbox(t).Run())
 		})
 	}
 }
@@ -121,7 +143,7 @@ func header(text []byte, key string) string {
 
 // check fails the test if the two results differ and no reason is known for it,
 // or if they agree in spite of one.
-func check(t *testing.T, reason string, host, guest sandboxtest.Result) {
+func check(t *testing.T, key, reason string, host, guest sandboxtest.Result) {
 	t.Helper()
 	if host.Code == -1 {
 		t.Fatalf("took too long on the host:\n%s", host.Output)
@@ -131,11 +153,11 @@ func check(t *testing.T, reason string, host, guest sandboxtest.Result) {
 	switch {
 	case same && reason == "":
 	case same:
-		t.Errorf("agrees now: take its line out of testdata/differs (%s)", reason)
+		t.Errorf("%s agrees now: take its line out of testdata/differs (%s)", key, reason)
 	case reason != "":
-		t.Logf("differs, as is known (%s):\n%s", reason, difference(host, guest))
+		t.Logf("%s differs, as is known (%s):\n%s", key, reason, difference(host, guest))
 	default:
-		t.Errorf("the sandbox differs (- host, + sandbox):\n%s", difference(host, guest))
+		t.Errorf("%s differs in the sandbox (- host, + sandbox):\n%s", key, difference(host, guest))
 	}
 }
 
@@ -146,7 +168,7 @@ var volatile = []struct {
 	with    string
 }{
 	// Names that mktemp and os.MkdirTemp chose.
-	{regexp.MustCompile(`/(var/)?tmp/(c?progs|tmp\.)[A-Za-z0-9]+`), "DIR"},
+	{regexp.MustCompile(`/(var/)?tmp/(bulkhead-test[0-9]+/)?(c?progs|tmp\.)[A-Za-z0-9]+`), "DIR"},
 	// Bash's word on a job that died: "line 17: 12481 Killed".
 	{regexp.MustCompile(`line ([0-9]+): +[0-9]+ (\w)`), "line $1: PID $2"},
 	// Whatever a program times.

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -194,9 +195,14 @@ func code(ctx context.Context, err error) int {
 	return exit.ExitCode()
 }
 
-// InSandbox is the same command under sandbox-launch, with flags of its own.
+// InSandbox is the same command under sandbox-launch, with flags of its own. It
+// gets just c's environment.
 func (c Command) InSandbox(t testing.TB, flags ...string) Command {
 	t.Helper()
+	flags = slices.Clone(flags)
+	for _, v := range c.Env {
+		flags = append(flags, "--env", v)
+	}
 	c.Args = append(append(append([]string{filepath.Join(Bin(t), "sandbox-launch"), "run"}, flags...), "--"), c.Args...)
 	return c
 }
