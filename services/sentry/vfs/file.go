@@ -175,10 +175,13 @@ func (f *File) Queue() *wait.Queue {
 
 // Attr is fstat(2).
 func (f *File) Attr(ctx Context) (Attr, error) {
+	node := f.path.Node()
 	if a, ok := f.impl.(Attrer); ok && !f.isPath() {
-		return a.FileAttr(ctx)
+		if _, keeps := node.(AttrKeeper); !keeps {
+			return a.FileAttr(ctx)
+		}
 	}
-	return f.path.Node().Attr(ctx)
+	return node.Attr(ctx)
 }
 
 // SetStat is fchmod(2), fchown(2), futimens(3). EBADF for an O_PATH file.

@@ -125,3 +125,9 @@ type FlagSetter interface {
 type HostFile interface {
 	HostFD() int
 }
+
+// AttrKeeper is a Node whose attributes count for an open file of it too, though
+// its Impl may know others: an overlay's, opened from the lower file system.
+type AttrKeeper interface {
+	NodeAttr()
+}
