@@ -20,6 +20,6 @@ read -r -t 0.1 x </dev/zero; echo "read $?" >/dev/null
 printf '%s\n' "$BASH_SUBSHELL" "$((16#ff))" "${d:+set}"
 ulimit -n >/dev/null && echo ulimit
 [[ -d /proc/self && -r /etc/passwd && ! -e /nowhere ]] && echo tests
-[ f -nt p ] && echo newer
+touch -d 2001-01-01 old && [ f -nt old ] && echo newer
 nonexistent-command 2>/dev/null; echo "$?"
 cd / && rm -r "$d"

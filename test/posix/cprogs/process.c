@@ -115,11 +115,14 @@ static void wait_variants(void)
 
 static void stop_continue(void)
 {
-	int ws;
+	int ws, go[2];
+	if (pipe(go) != 0)
+		_exit(1);
 	pid_t p = fork();
 	if (p == 0) {
 		raise(SIGSTOP);
-		_exit(3);
+		char c;
+		_exit(read(go[0], &c, 1) == 1 ? 3 : 4);
 	}
 	waitpid(p, &ws, WUNTRACED);
 	status("child", ws);
@@ -127,6 +130,7 @@ static void stop_continue(void)
 	kill(p, SIGCONT);
 	waitpid(p, &ws, WCONTINUED);
 	status("child", ws);
+	say("let it go %zd", write(go[1], "x", 1));
 	waitpid(p, &ws, 0);
 	status("child", ws);
 	p = fork();
