@@ -103,7 +103,7 @@ func SetStat(ctx Context, p Path, s SetAttr) error {
 	if err := node.SetAttr(ctx, s); err != nil {
 		return err
 	}
-	notify(EventAttrib, nil, "", node)
+	notifyAt(EventAttrib, p.Dentry)
 	return nil
 }
 

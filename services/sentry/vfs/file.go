@@ -56,7 +56,9 @@ func NewFile(impl Impl, p Path, flags linux.OpenFlags) *File {
 		_, f.records = impl.(Recorder)
 	}
 	p.Mount.hold()
-	notify(EventOpen, nil, "", p.Node())
+	if flags&linux.O_PATH == 0 {
+		notifyAt(EventOpen, p.Dentry)
+	}
 	return f
 }
 
@@ -90,12 +92,24 @@ func (f *File) DecRef(ctx Context) {
 	if f.refs.Add(-1) != 0 {
 		return
 	}
+	f.notifyClose()
 	f.watchers.gone(f)
 	if f.flock.Load() {
 		releaseFileLocks(f)
 	}
 	f.impl.Release()
 	f.path.Mount.drop()
+}
+
+// notifyClose tells that the last descriptor is gone.
+func (f *File) notifyClose() {
+	switch {
+	case f.isPath():
+	case f.Writable():
+		notifyAt(EventCloseWrite, f.path.Dentry)
+	default:
+		notifyAt(EventCloseNoWrite, f.path.Dentry)
+	}
 }
 
 // Flags are the access mode and the status flags, as F_GETFL gives them.

@@ -18,6 +18,7 @@ func (f *File) Read(ctx Context, p []byte) (int, error) {
 		n, err := f.readerAt.ReadAt(ctx, p, f.position.at)
 		if n > 0 {
 			f.position.at += int64(n)
+			notifyAt(EventAccess, f.path.Dentry)
 		}
 		f.position.Unlock()
 		return n, err
@@ -148,7 +149,7 @@ func (f *File) writeAt(ctx Context, p []byte, off int64) (int, int64, error) {
 	n, end, err := f.writerAt.WriteAt(ctx, p, off)
 	if n > 0 {
 		err = nil
-		notify(EventModify, nil, "", f.path.Node())
+		notifyAt(EventModify, f.path.Dentry)
 	}
 	return n, end, err
 }
@@ -284,7 +285,7 @@ func (f *File) Truncate(ctx Context, size int64) error {
 		err = f.path.Node().SetAttr(ctx, SetAttr{Mask: SetSize, Size: size})
 	}
 	if err == nil {
-		notify(EventModify, nil, "", f.path.Node())
+		notifyAt(EventModify, f.path.Dentry)
 	}
 	return err
 }

@@ -132,7 +132,7 @@ func Link(ctx Context, old Path, dir Path, last string) error {
 		return node, c.Link(ctx, name, node)
 	})
 	if err == nil {
-		notify(EventAttrib, nil, "", old.Node())
+		notifyAt(EventAttrib, old.Dentry)
 	}
 	return err
 }

@@ -284,7 +284,7 @@ func (r *openRequest) open(p Path) (*File, error) {
 		if err := p.Node().SetAttr(r.ctx, s); err != nil {
 			return nil, err
 		}
-		notify(EventModify, nil, "", p.Node())
+		notifyAt(EventModify, p.Dentry)
 	}
 	impl, err := r.implOf(p, kind, a.Rdev)
 	if err != nil {

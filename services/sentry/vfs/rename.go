@@ -42,7 +42,7 @@ func Rename(ctx Context, oldDir Path, oldName string, newDir Path, newName strin
 	err := r.run()
 	unlock()
 	if err == nil && r.src != r.dst {
-		notify(EventMove, r.from, r.src.Name(), r.src.node)
+		notifyMove(r.from, strings.TrimRight(r.oldLast, "/"), r.src)
 	}
 	return err
 }
