@@ -10,7 +10,6 @@ package hull
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -85,10 +84,21 @@ func (d Descriptors) Close() {
 	}
 }
 
+// Released is what a launcher writes to a lifeline that no longer counts: the
+// service is to outlive it.
+const Released = 'r'
+
 // EndWith ends the process when the other end of the lifeline is gone.
-func EndWith(lifeline io.Reader) {
+func EndWith(lifeline *os.File) {
+	if lifeline == nil {
+		return
+	}
 	go func() {
-		io.Copy(io.Discard, lifeline)
+		defer lifeline.Close()
+		var b [1]byte
+		if n, _ := lifeline.Read(b[:]); n == 1 && b[0] == Released {
+			return
+		}
 		os.Exit(0)
 	}()
 }

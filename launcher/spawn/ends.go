@@ -61,10 +61,8 @@ func (a allEnds) lend(service, name string, f *os.File) {
 }
 
 // join makes what lies between the services. Besides the services' ends it gives
-// the launcher's end of the lifeline, which is nil if they are to outlive it.
-//
-// The sentry hangs on the launcher's lifeline, if there is one, and gofer and
-// netd hang on the sentry's.
+// the launcher's end of the lifeline. The sentry hangs on that, and gofer and
+// netd hang on the sentry.
 func join(c Config) (a allEnds, lifeline *os.File, err error) {
 	a = allEnds{}
 	defer func() {
@@ -94,14 +92,11 @@ func join(c Config) (a allEnds, lifeline *os.File, err error) {
 	a.give("sentry", hull.FDHold, w)
 	a.give("gofer", hull.FDLifeline, r)
 	a.lend("netd", hull.FDLifeline, r)
-	if !c.Detached {
-		r, w, err := os.Pipe()
-		if err != nil {
-			return a, nil, fmt.Errorf("make the launcher's lifeline: %w", err)
-		}
-		a.give("sentry", hull.FDLifeline, r)
-		lifeline = w
+	r, lifeline, err = os.Pipe()
+	if err != nil {
+		return a, nil, fmt.Errorf("make the launcher's lifeline: %w", err)
 	}
+	a.give("sentry", hull.FDLifeline, r)
 	donate, err := listen(c.Dir)
 	if err != nil {
 		return a, lifeline, fmt.Errorf("make the donation socket: %w", err)

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"bulkhead/launcher/jail"
@@ -77,11 +79,32 @@ func lastWords(service, text string) string {
 	return ""
 }
 
+// patience is how long a service that broke its connection may take to die.
+const patience = time.Second
+
 // Failed makes of an answer to a control call what a user reads: the message
 // that the service sent, or why it did not live to send one.
 func (s *Service) Failed(err error) error {
 	if err == nil {
 		return nil
 	}
-	return s.explain(errors.New(status.Convert(err).Message()))
+	st := status.Convert(err)
+	if st.Code() != codes.Unavailable {
+		return &CallError{Code: st.Code(), Message: st.Message()}
+	}
+	if s.own != nil {
+		select {
+		case <-s.own.ended:
+		case <-time.After(patience):
+		}
+	}
+	return s.explain(fmt.Errorf("%s ended unexpectedly", s.Name))
 }
+
+// CallError is a service's own answer that it failed.
+type CallError struct {
+	Code    codes.Code
+	Message string
+}
+
+func (e *CallError) Error() string { return e.Message }

@@ -34,8 +34,6 @@ type Config struct {
 	Libexec string
 	// Dir is the sandbox's directory, private to its owner. PrivateDir makes one.
 	Dir *os.File
-	// Detached services outlive this process; others end with it.
-	Detached bool
 	// Logs are files for debug logs, by service name.
 	Logs map[string]*os.File
 	// Strace is where the sentry logs system calls, or nil.
@@ -206,6 +204,14 @@ func (s *Service) Kill() {
 
 // Ended is closed when a service that this process started has ended.
 func (s *Service) Ended() <-chan struct{} { return s.own.ended }
+
+// Release lets the services outlive this process.
+func (s *Sandbox) Release() error {
+	if _, err := s.lifeline.Write([]byte{hull.Released}); err != nil {
+		return fmt.Errorf("release the sandbox: %w", err)
+	}
+	return nil
+}
 
 // Kill ends every service of the sandbox at once.
 func (s *Sandbox) Kill() {

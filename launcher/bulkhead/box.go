@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"google.golang.org/grpc/codes"
+
+	"bulkhead/launcher/launch"
+	"bulkhead/launcher/spawn"
+	"bulkhead/launcher/state"
+	sentryv1 "bulkhead/proto/sentry/v1"
+)
+
+// box is a container that an earlier command made. Its directory is locked.
+type box struct {
+	dir   *state.Dir
+	state *state.State
+}
+
+// open finds the container id. shared: this command does not change it.
+func (g *global) open(id string, shared bool) (*box, error) {
+	dir, err := state.Open(g.root, id, shared)
+	if err != nil {
+		return nil, err
+	}
+	st, err := dir.Load()
+	if err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return &box{dir: dir, state: st}, nil
+}
+
+func (b *box) close() { b.dir.Close() }
+
+// sandbox connects to the sentry. spawn.ErrEnded if it is gone.
+func (b *box) sandbox() (*spawn.Sandbox, error) {
+	sentry, err := spawn.Reattach(b.dir.Handle, "sentry", b.state.Services["sentry"])
+	if err != nil {
+		return nil, err
+	}
+	return &spawn.Sandbox{Sentry: sentry, Dir: b.dir.Handle}, nil
+}
+
+// status is runc's word for what the container does, and its pid for the host, 0
+// if it has stopped.
+func (b *box) status(ctx context.Context) (string, int, error) {
+	s, err := b.sandbox()
+	if errors.Is(err, spawn.ErrEnded) {
+		return "stopped", 0, nil
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	answer, err := s.Control().State(ctx, &sentryv1.StateRequest{Id: b.state.ID})
+	if err = s.Sentry.Failed(err); err != nil {
+		var call *spawn.CallError
+		if !errors.As(err, &call) || call.Code == codes.NotFound {
+			return "stopped", 0, nil
+		}
+		return "", 0, err
+	}
+	switch answer.State.Status {
+	case sentryv1.ContainerState_STATUS_CREATED:
+		return "created", b.state.Keeper.Pid, nil
+	case sentryv1.ContainerState_STATUS_RUNNING:
+		return "running", b.state.Keeper.Pid, nil
+	}
+	return "stopped", 0, nil
+}
+
+// destroy ends what is left of the container and forgets it.
+func (b *box) destroy() error {
+	for name, found := range b.state.Services {
+		s, err := spawn.Find(b.dir.Handle, name, found)
+		if err == nil {
+			s.Kill()
+		}
+	}
+	// A keeper ends with its sentry; one that does not is not ours to wait for.
+	if err := launch.RemoveCgroup(b.state.Cgroup); err != nil {
+		return fmt.Errorf("remove cgroup: %w", err)
+	}
+	return b.dir.Remove()
+}
+
+func writePidFile(path string, pid int) error {
+	if path == "" {
+		return nil
+	}
+	if err := state.WriteFile(path, fmt.Appendf(nil, "%d", pid), 0o644); err != nil {
+		return fmt.Errorf("write pid-file: %w", err)
+	}
+	return nil
+}
+
+// kill ends a keeper whose command failed.
+func kill(p *os.Process) {
+	if p != nil {
+		p.Kill()
+		p.Wait()
+	}
+}

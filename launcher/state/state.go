@@ -1,0 +1,208 @@
+// Package state keeps what later commands need to find a sandbox that an earlier
+// one made: one directory a container below --root, with state.json in it.
+//
+// A command that changes a container holds the directory's lock, a flock(2), for
+// as long as it works, so that two commands for one container take turns. The
+// file is replaced whole: a reader sees the old or the new one.
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/launcher/spawn"
+)
+
+// State is what is kept of a container.
+type State struct {
+	OCIVersion  string            `json:"ociVersion"`
+	ID          string            `json:"id"`
+	Bundle      string            `json:"bundle"`
+	Rootfs      string            `json:"rootfs"`
+	Created     time.Time         `json:"created"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// Keeper is the process in the pid-file.
+	Keeper Keeper `json:"keeper"`
+	// Services are go-plugin's reattach data, by name: sentry, gofer, netd.
+	Services map[string]spawn.Found `json:"services"`
+	// Cgroup is where the sandbox's processes are, by controller; empty: nowhere.
+	Cgroup string `json:"cgroup,omitempty"`
+}
+
+// Keeper is a keeper's process.
+type Keeper struct {
+	Pid       int    `json:"pid"`
+	StartTime uint64 `json:"startTime"`
+}
+
+// ErrNotExist says that there is no such container.
+var ErrNotExist = errors.New("container does not exist")
+
+// ErrExist says that there is one already.
+var ErrExist = errors.New("container with this id already exists")
+
+const maxID = 1024
+
+// CheckID tells whether id can name a container.
+func CheckID(id string) error {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_+.-", r)
+	}
+	if id == "" || len(id) > maxID || id == "." || id == ".." || strings.ContainsFunc(id, func(r rune) bool { return !plain(r) }) {
+		return fmt.Errorf("container id %q: want letters, digits, and _ + . -", id)
+	}
+	return nil
+}
+
+// Dir is a container's directory, locked.
+type Dir struct {
+	Path string
+	// Handle leads to the directory whatever its path is: spawn's.
+	Handle *os.File
+	lock   *os.File
+}
+
+const (
+	stateName = "state.json"
+	lockName  = "lock"
+)
+
+// Create makes and locks a container's directory below root. ErrExist.
+func Create(root, id string) (*Dir, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(root, 0o711); err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	path := filepath.Join(root, id)
+	if err := os.Mkdir(path, 0o700); errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("%s: %w", id, ErrExist)
+	} else if err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	d, err := open(path, unix.LOCK_EX)
+	if err != nil {
+		os.RemoveAll(path)
+	}
+	return d, err
+}
+
+// Open locks a container's directory; shared locks stand beside each other.
+// ErrNotExist.
+func Open(root, id string, shared bool) (*Dir, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	how := unix.LOCK_EX
+	if shared {
+		how = unix.LOCK_SH
+	}
+	d, err := open(filepath.Join(root, id), how)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", id, ErrNotExist)
+	}
+	return d, err
+}
+
+func open(path string, how int) (*Dir, error) {
+	handle, err := spawn.OpenDir(path)
+	if err != nil {
+		return nil, fmt.Errorf("open state directory: %w", err)
+	}
+	fd, err := unix.Openat(int(handle.Fd()), lockName, unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		handle.Close()
+		return nil, fmt.Errorf("lock state directory: %w", err)
+	}
+	d := &Dir{Path: path, Handle: handle, lock: os.NewFile(uintptr(fd), lockName)}
+	for {
+		if err = unix.Flock(fd, how); err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		d.Close()
+		return nil, fmt.Errorf("lock state directory: %w", err)
+	}
+	// Whoever held the lock before may have removed the directory.
+	if _, err := os.Stat(filepath.Join(path, lockName)); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Unlock lets other commands at the container; the handle stays.
+func (d *Dir) Unlock() error {
+	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_UN); err != nil {
+		return fmt.Errorf("unlock state directory: %w", err)
+	}
+	return nil
+}
+
+// Close unlocks.
+func (d *Dir) Close() {
+	d.lock.Close()
+	d.Handle.Close()
+}
+
+// Load reads the state. ErrNotExist if a create has not got so far, or died.
+func (d *Dir) Load() (*State, error) {
+	text, err := os.ReadFile(filepath.Join(d.Path, stateName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: its creation did not finish: %w", filepath.Base(d.Path), ErrNotExist)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read state: %w", err)
+	}
+	var s State
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, fmt.Errorf("read state: %s: %w", stateName, err)
+	}
+	return &s, nil
+}
+
+// Save replaces the state.
+func (d *Dir) Save(s *State) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("save state: %w", err)
+	}
+	return WriteFile(filepath.Join(d.Path, stateName), text, 0o600)
+}
+
+// Remove removes the directory and unlocks.
+func (d *Dir) Remove() error {
+	defer d.Close()
+	if err := os.RemoveAll(d.Path); err != nil {
+		return fmt.Errorf("remove state directory: %w", err)
+	}
+	return nil
+}
+
+// WriteFile replaces the file at path as one step.
+func WriteFile(path string, text []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Chmod(mode), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

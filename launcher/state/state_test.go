@@ -1,0 +1,65 @@
+package state
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"bulkhead/launcher/spawn"
+)
+
+func TestDir_lives(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "run")
+	if _, err := Open(root, "box", true); !errors.Is(err, ErrNotExist) {
+		t.Errorf("opened what is not there: %v", err)
+	}
+	d, err := Create(root, "box")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Load(); !errors.Is(err, ErrNotExist) {
+		t.Errorf("read an unfinished creation: %v", err)
+	}
+	want := &State{ID: "box", Keeper: Keeper{Pid: 7, StartTime: 8}, Services: map[string]spawn.Found{"sentry": {Pid: 1, Address: "a/b"}}}
+	if err := d.Save(want); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create(root, "box"); !errors.Is(err, ErrExist) {
+		t.Errorf("made it twice: %v", err)
+	}
+	got, err := d.Load()
+	if err != nil || got.Keeper != want.Keeper || got.Services["sentry"] != want.Services["sentry"] {
+		t.Errorf("read %v, %v", got, err)
+	}
+	opened := make(chan error)
+	go func() { // waits for the lock, and then finds that the directory has gone
+		_, err := Open(root, "box", false)
+		opened <- err
+	}()
+	time.Sleep(20 * time.Millisecond)
+	if err := d.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; !errors.Is(err, ErrNotExist) {
+		t.Errorf("opened what was removed meanwhile: %v", err)
+	}
+	if names, _ := os.ReadDir(root); len(names) != 0 {
+		t.Errorf("left %v", names)
+	}
+}
+
+func TestCheckID(t *testing.T) {
+	for _, id := range []string{"a", "A_1+x.y-z", strings.Repeat("a", 64)} {
+		if err := CheckID(id); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, id := range []string{"", ".", "..", "a/b", "a b", "ä"} {
+		if CheckID(id) == nil {
+			t.Errorf("took %q", id)
+		}
+	}
+}

@@ -1,0 +1,12 @@
+package main
+
+import (
+	"testing"
+
+	"bulkhead/launcher/jail/jailtest"
+)
+
+func TestFilter(t *testing.T) {
+	jailtest.Golden(t, filter, 60)
+	jailtest.Never(t, filter, jailtest.PathCalls...)
+}

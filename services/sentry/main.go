@@ -1,0 +1,76 @@
+// Command bulkhead-sentry is the kernel of a sandbox: it answers what its guests
+// ask for. It holds its stubs, the data channels to gofer and netd, and the
+// descriptors that were donated to it, and can open, make or name nothing else.
+//
+// Boot order
+//
+//  1. take over the descriptors that the launcher gave; serve control
+//  2. Boot: mount the /proc of our own PID namespace, for the zygote's sake
+//  3. the kernel boots: zygote, clocks, file systems
+//  4. leave the file system, drop power, install the filter
+//  5. Create: a container, its first program loaded
+//  6. Start
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+
+	"bulkhead/launcher/hull"
+	"bulkhead/launcher/jail"
+	sentryv1 "bulkhead/proto/sentry/v1"
+	"bulkhead/services/sentry/control"
+)
+
+// posture: no identity, no capability. The stubs have the same user, which is
+// what lets the sentry read their memory.
+var posture = hull.Posture{UID: jail.Nobody, GID: jail.Nobody, Filter: filter}
+
+func main() {
+	fds, err := hull.Inherited()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sentry:", err)
+		os.Exit(1)
+	}
+	hull.EndWith(fds.Take(hull.FDLifeline))
+	hold = fds.Take(hull.FDHold)
+	given := control.Descriptors{
+		Gofer: fds.Take(hull.FDGofer), Netd: fds.Take(hull.FDNetd),
+		Log: fds.Take(hull.FDLog), Strace: fds.Take(hull.FDStrace),
+	}
+	server := control.NewServer(newKernel(), given, fds.Take(hull.FDDonate), ownProc, seal)
+	hull.Serve(func(s *grpc.Server) { sentryv1.RegisterControlServiceServer(s, server) })
+}
+
+// hold is never used: gofer and netd end when it closes, with this process.
+var hold *os.File
+
+// program is where the program lies, noted while /proc can be read.
+var program []hull.Range
+
+// ownProc shows the process its own PID namespace in /proc.
+func ownProc() error {
+	if err := jail.PrivateMounts(); err != nil {
+		return err
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
+	}
+	program = hull.ProgramText()
+	return nil
+}
+
+// seal gives up everything that the sentry does not need to run guests.
+func seal() error {
+	if err := jail.EnterEmptyRoot(); err != nil {
+		return err
+	}
+	if err := hull.Seal(posture); err != nil {
+		return err
+	}
+	hull.Slim(program)
+	return nil
+}
