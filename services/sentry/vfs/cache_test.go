@@ -1,0 +1,94 @@
+package vfs
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"bulkhead/proto/linux"
+)
+
+// flatFS is a directory in which every name of the form "nN" is.
+type flatFS struct{ root *flatDir }
+
+func (f flatFS) Type() string                         { return "flat" }
+func (f flatFS) Root() Node                           { return f.root }
+func (f flatFS) Statfs(Context) (linux.Statfs, error) { return linux.Statfs{}, nil }
+
+type flatDir struct{ lookups int }
+
+func (*flatDir) Attr(Context) (Attr, error)     { return Attr{Mode: linux.S_IFDIR | 0o755}, nil }
+func (*flatDir) SetAttr(Context, SetAttr) error { return linux.EROFS }
+func (d *flatDir) Lookup(_ Context, name string) (Node, error) {
+	d.lookups++
+	if name[0] != 'n' {
+		return nil, linux.ENOENT
+	}
+	return &flatFile{}, nil
+}
+
+type flatFile struct{ _ [64]byte }
+
+func (*flatFile) Attr(Context) (Attr, error)     { return Attr{Mode: linux.S_IFREG | 0o644}, nil }
+func (*flatFile) SetAttr(Context, SetAttr) error { return linux.EROFS }
+
+// TestCache_bounded: the cache forgets what is not used, but never what somebody
+// holds: that stays the one Dentry of its name.
+func TestCache_bounded(t *testing.T) {
+	root := &flatDir{}
+	ns := NewNamespace(flatFS{root}, 0)
+	defer ns.Release()
+	ctx := KernelContext()
+	super := ns.root.super
+	super.cache.size = 16
+	walk := func(name string) Path {
+		p, err := Walk(ctx, ns.Root(), ns.Root(), name, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	held := walk("held-not-yet"[:0] + "nheld")
+	for i := range 1000 {
+		walk(fmt.Sprintf("n%d", i))
+		Walk(ctx, ns.Root(), ns.Root(), fmt.Sprintf("absent%d", i), 0)
+	}
+	if n := len(super.cache.ring); n > 16 {
+		t.Errorf("ring of %d", n)
+	}
+	before := root.lookups
+	if again := walk("nheld"); again != held {
+		t.Error("a held name has a second Dentry")
+	}
+	if root.lookups != before {
+		t.Error("a held name was looked up anew")
+	}
+	for range 50 { // cleanups run after a collection
+		runtime.GC()
+		time.Sleep(time.Millisecond)
+		super.root.dir.mu.Lock()
+		n := len(super.root.dir.children)
+		super.root.dir.mu.Unlock()
+		if n <= 20 {
+			runtime.KeepAlive(held)
+			return
+		}
+	}
+	t.Errorf("%d names remembered", len(super.root.dir.children))
+}
+
+func TestCache_usedStays(t *testing.T) {
+	root := &flatDir{}
+	ns := NewNamespace(flatFS{root}, 0)
+	defer ns.Release()
+	ns.root.super.cache.size = 16
+	ctx := KernelContext()
+	for i := range 200 {
+		Walk(ctx, ns.Root(), ns.Root(), "nhot", 0)
+		Walk(ctx, ns.Root(), ns.Root(), fmt.Sprintf("n%d", i), 0)
+	}
+	if root.lookups != 201 {
+		t.Errorf("%d lookups", root.lookups)
+	}
+}
