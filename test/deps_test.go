@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -91,6 +94,7 @@ type layer struct {
 
 type goPackage struct {
 	ImportPath string
+	Dir        string
 	Imports    []string
 	GoFiles    []string
 }
@@ -153,6 +157,26 @@ func under(tops []string, name string) bool {
 	return slices.ContainsFunc(tops, func(top string) bool { return strings.HasPrefix(name, top+"/") })
 }
 
+// TestPureCoresHaveNoClock: what a segment does must depend on the time that it
+// is told, or no test could replay it.
+func TestPureCoresHaveNoClock(t *testing.T) {
+	asks := regexp.MustCompile(`\btime\.(Now|Since|Until|Sleep|After|AfterFunc|Tick|NewTimer|NewTicker)\b`)
+	for _, p := range packages(t) {
+		if !slices.Contains(pure, strings.TrimPrefix(p.ImportPath, module)) {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			text, err := os.ReadFile(filepath.Join(p.Dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m := asks.Find(text); m != nil {
+				t.Errorf("%s/%s uses %s", p.ImportPath, name, m)
+			}
+		}
+	}
+}
+
 // TestServicesApart: no service imports another, whatever the layers say.
 func TestServicesApart(t *testing.T) {
 	service := func(path string) string {
@@ -200,7 +224,7 @@ func match(pattern, name string) bool {
 // aside.
 func packages(t *testing.T) []goPackage {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports,GoFiles", module+"...")
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,Imports,GoFiles", module+"...")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
