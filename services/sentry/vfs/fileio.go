@@ -18,9 +18,11 @@ func (f *File) Read(ctx Context, p []byte) (int, error) {
 		n, err := f.readerAt.ReadAt(ctx, p, f.position.at)
 		if n > 0 {
 			f.position.at += int64(n)
-			notifyAt(EventAccess, f.path.Dentry)
 		}
 		f.position.Unlock()
+		if n > 0 {
+			notifyAt(EventAccess, f.path.Dentry)
+		}
 		return n, err
 	}
 	if f.reader == nil {
