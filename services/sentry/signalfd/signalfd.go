@@ -15,7 +15,7 @@ import (
 
 // Source is where signals are pending: a thread with its process. A mask has
 // bit n-1 for signal n.
-type Source interface {
+type Source = interface {
 	// Dequeue takes the first pending signal of mask.
 	Dequeue(mask uint64) (info linux.SigInfo, ok bool)
 	// Pending says whether there is one.

@@ -391,7 +391,7 @@ type signalSource struct{ t *Task }
 func (t *Task) SignalSource() SignalSource { return signalSource{t} }
 
 // SignalSource is what package signalfd wants of a task.
-type SignalSource interface {
+type SignalSource = interface {
 	Dequeue(mask uint64) (linux.SigInfo, bool)
 	Pending(mask uint64) bool
 	Queue() *wait.Queue
