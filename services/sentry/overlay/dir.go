@@ -87,6 +87,13 @@ func (d *dir) Lookup(ctx vfs.Context, name string) (vfs.Node, error) {
 	return d.fs.newNode(d, name, lower, nil), nil
 }
 
+// Prefetch passes a walk's hint on to the lower.
+func (d *dir) Prefetch(ctx vfs.Context, names []string) {
+	if p, ok := d.lower.(vfs.Prefetcher); ok && !d.hidden(names[0]) {
+		p.Prefetch(ctx, names)
+	}
+}
+
 // made copies the directory up and makes something in it there.
 func (d *dir) made(name string, make func(vfs.Creator) (vfs.Node, error)) (vfs.Node, error) {
 	if err := d.copyUp(false); err != nil {

@@ -39,6 +39,7 @@ type dirPart struct {
 	Directory
 	revalidator Revalidator
 	permitter   Permitter
+	prefetcher  Prefetcher
 
 	// changes is held for reading while a name is looked up in the file system
 	// and for writing while names are made and unmade. Two are only held by a
@@ -65,6 +66,7 @@ func newDentry(s *super, parent *Dentry, name string, node Node) *Dentry {
 		d.dir = &dirPart{Directory: n}
 		d.dir.revalidator, _ = node.(Revalidator)
 		d.dir.permitter, _ = node.(Permitter)
+		d.dir.prefetcher, _ = node.(Prefetcher)
 	case Symlink:
 		d.link = n
 	}

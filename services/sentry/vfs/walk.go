@@ -51,6 +51,7 @@ type walk struct {
 	outer []string // what is left of the paths that led to it, innermost last
 	links int
 	slash bool   // the last component ended in a slash
+	told  bool   // a Prefetcher has heard of the rest
 	moves uint64 // at the start, for scoped walks
 }
 
@@ -168,7 +169,7 @@ func (w *walk) next() (comp string, last bool) {
 		if len(w.outer) == 0 {
 			return "", true
 		}
-		w.rest = w.outer[len(w.outer)-1]
+		w.rest, w.told = w.outer[len(w.outer)-1], false
 		w.outer = w.outer[:len(w.outer)-1]
 	}
 	end := strings.IndexByte(w.rest, '/')
@@ -240,7 +241,28 @@ func (w *walk) child(d *Dentry, comp string) (*Dentry, error) {
 	if w.flags&Cached != 0 {
 		return nil, linux.EAGAIN
 	}
+	if d.dir.prefetcher != nil && !w.told && w.rest != "" {
+		w.prefetch(d, comp)
+	}
 	return d.lookup(w.ctx, comp)
+}
+
+// prefetch tells a directory that is far away what will be looked up.
+func (w *walk) prefetch(d *Dentry, comp string) {
+	w.told = true
+	names := []string{comp}
+	for part := range strings.SplitSeq(w.rest, "/") {
+		if part == "" {
+			continue
+		}
+		if part == "." || part == ".." || len(part) > linux.NAME_MAX {
+			break
+		}
+		names = append(names, part)
+	}
+	if len(names) > 1 {
+		d.dir.prefetcher.Prefetch(w.ctx, names)
+	}
 }
 
 // step goes from a directory to its child c: across mounts, along symlinks.
@@ -283,7 +305,7 @@ func (w *walk) follow(l Path) error {
 	if w.rest != "" {
 		w.outer = append(w.outer, w.rest)
 	}
-	w.rest = text
+	w.rest, w.told = text, false
 	return nil
 }
 
