@@ -19,6 +19,7 @@ import (
 	"bulkhead/launcher/hull"
 	"bulkhead/launcher/jail"
 	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/netd/server"
 )
 
 // posture: no identity, no capability.
@@ -57,7 +58,7 @@ func (c *control) Boot(_ context.Context, q *netdv1.BootRequest) (*netdv1.BootRe
 	}
 	log.Info("sealed", "calls", filter.Calls())
 	go func() {
-		err := serve(channel, link)
+		err := server.Serve(channel, link, log)
 		log.Info("ended", "error", err)
 		os.Exit(0)
 	}()
