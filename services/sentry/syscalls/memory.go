@@ -65,9 +65,11 @@ func mapFile(t *task.Task, m *mm.Mapping, fd linux.FD, kind uint32) error {
 	if p := f.Path(); m.Prot&unix.PROT_EXEC != 0 && p.Mount != nil && p.Mount.Flags()&vfs.MountNoExec != 0 {
 		return linux.EPERM
 	}
-	if z, ok := f.Impl().(zeroMapper); ok && z.MapsZero() && !shared {
-		m.Flags |= unix.MAP_ANONYMOUS
+	if _, ok := f.Impl().(vfs.AnonymousMapper); ok {
 		m.Offset = 0
+		if shared {
+			m.File = &mm.Backing{Name: "/dev/zero"}
+		}
 		return nil
 	}
 	mapper, ok := f.Impl().(vfs.Mapper)
@@ -85,9 +87,6 @@ func mapFile(t *task.Task, m *mm.Mapping, fd linux.FD, kind uint32) error {
 	m.File, err = task.BackingOf(t, f)
 	return err
 }
-
-// zeroMapper is a file whose private mapping is anonymous memory: /dev/zero.
-type zeroMapper interface{ MapsZero() bool }
 
 // munmap takes mappings away: munmap(2).
 func munmap(t *task.Task, addr mm.Addr, length uint64) (uint64, error) {

@@ -42,6 +42,9 @@ func (f mountFlags) options() vfs.MountFlags {
 	return m
 }
 
+// MountOptions are the options that MS_ flags of mount(2) give a mount.
+func MountOptions(flags uint64) vfs.MountFlags { return mountFlags(flags).options() }
+
 // mount attaches a file system or a part of the tree to a place, or changes a
 // mount: mount(2). Propagation is taken and has no effect, as there are no
 // peers.

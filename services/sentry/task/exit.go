@@ -175,6 +175,17 @@ func (k *Kernel) reap(parent, g *Group) bool {
 	return true
 }
 
+// Forget takes a zombie without a parent out of the tree.
+func (k *Kernel) Forget(g *Group) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if g.zombie && g.parent == nil && k.groups[g.pid] == g {
+		delete(k.groups, g.pid)
+		delete(k.tasks, g.pid)
+		k.leaveLocked(g)
+	}
+}
+
 // reaperLocked is who gets g's children: a subreaper above it, or init.
 func (k *Kernel) reaperLocked(g *Group) *Group {
 	for p := g.parent; p != nil; p = p.parent {
