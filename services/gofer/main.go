@@ -36,7 +36,6 @@ var posture = hull.Posture{
 		unix.CAP_FOWNER,          // chmod, utimes, sticky directories
 		unix.CAP_FSETID,          // set-user-ID bits stay
 		unix.CAP_SETFCAP,         // security.capability
-		unix.CAP_MKNOD,           // whiteouts and device names, never opened
 	),
 	Filter: filter,
 }
