@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"bulkhead/launcher/launch"
+	"bulkhead/launcher/cgroup"
 	"bulkhead/launcher/spawn"
 	"bulkhead/launcher/state"
 	sentryv1 "bulkhead/proto/sentry/v1"
@@ -80,11 +80,20 @@ func (b *box) destroy() error {
 			s.Kill()
 		}
 	}
-	// A keeper ends with its sentry; one that does not is not ours to wait for.
-	if err := launch.RemoveCgroup(b.state.Cgroup); err != nil {
-		return fmt.Errorf("remove cgroup: %w", err)
+	// A keeper ends with its sentry; but the cgroup must be empty before it goes.
+	b.endKeeper()
+	if err := cgroup.Remove(b.state.Cgroup); err != nil {
+		return err
 	}
 	return b.dir.Remove()
+}
+
+// endKeeper waits until the keeper, whose sentry has ended, has ended too.
+func (b *box) endKeeper() {
+	k, err := spawn.Find(b.dir.Handle, "keeper", spawn.Found{Pid: b.state.Keeper.Pid, StartTime: b.state.Keeper.StartTime})
+	if err == nil {
+		k.Kill()
+	}
 }
 
 func writePidFile(path string, pid int) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/cobra"
 
+	"bulkhead/launcher/cgroup"
 	"bulkhead/launcher/keeper"
 	"bulkhead/launcher/launch"
 	"bulkhead/launcher/oci"
@@ -69,6 +70,7 @@ type made struct {
 	dir     *state.Dir
 	state   *state.State
 	sandbox *spawn.Sandbox
+	cgroup  *cgroup.Cgroup
 	keeper  *os.Process
 }
 
@@ -95,14 +97,14 @@ func (c *creation) make(ctx context.Context, id string) (*made, error) {
 		return nil, err
 	}
 	m := &made{id: id, spec: converted.Spec, dir: dir, state: newState(id, bundle, spec, converted)}
-	options := c.options
-	cgroup, err := launch.MakeCgroup(id, spec.Linux)
-	if err != nil {
+	if m.cgroup, err = cgroup.Make(spec.Linux); err != nil {
 		m.undo()
 		return nil, err
 	}
-	c.warn(cgroup.Warnings)
-	m.state.Cgroup, options.CgroupJoin = cgroup.Path, cgroup.Join
+	c.warn(m.cgroup.Warnings)
+	m.state.Cgroup = m.cgroup.Paths
+	options := c.options
+	options.CgroupJoin, options.Memory = m.cgroup.Join, cgroup.Memory(spec.Linux)
 	if m.sandbox, err = launch.Sandbox(ctx, dir.Handle, converted, options); err != nil {
 		m.undo()
 		return nil, err
@@ -123,7 +125,7 @@ func (m *made) undo() {
 	if m.sandbox != nil {
 		m.sandbox.Kill()
 	}
-	launch.RemoveCgroup(m.state.Cgroup)
+	cgroup.Remove(m.state.Cgroup)
 	m.dir.Remove()
 }
 
@@ -148,6 +150,10 @@ func (m *made) loadWith(ctx context.Context, streams launch.Streams) error {
 	}
 	defer socket.Close()
 	m.keeper = p
+	// Engines look for the container's cgroup by the pid that they were given.
+	if err := m.cgroup.Join(p.Pid); err != nil {
+		return fmt.Errorf("start keeper: join cgroup: %w", err)
+	}
 	return launch.Create(ctx, m.sandbox, m.spec, streams, socket)
 }
 

@@ -34,7 +34,7 @@ type State struct {
 	// Services are go-plugin's reattach data, by name: sentry, gofer, netd.
 	Services map[string]spawn.Found `json:"services"`
 	// Cgroup is where the sandbox's processes are, by controller; empty: nowhere.
-	Cgroup string `json:"cgroup,omitempty"`
+	Cgroup map[string]string `json:"cgroup,omitempty"`
 }
 
 // Keeper is a keeper's process.
