@@ -7,6 +7,7 @@ import (
 
 	"bulkhead/launcher/hull"
 	"bulkhead/launcher/jail"
+	"bulkhead/proto/linux"
 )
 
 // filter is all that the sentry may ask of the host once it is sealed: to run,
@@ -22,7 +23,7 @@ var filter = slices.Concat(hull.GoFilter, jail.Filter{
 	jail.Allow(unix.SYS_MEMFD_CREATE, "slots; tmpfs files that are mapped"),
 	jail.Allow(unix.SYS_EVENTFD2, "wake a sleeping goroutine"),
 	jail.Allow(unix.SYS_IOCTL, "seccomp notifications of stubs", jail.Int(1, notifyIoctls...).As("SECCOMP_IOCTL_NOTIF_RECV _SEND _ADDFD _ID_VALID")),
-	jail.Allow(unix.SYS_IOCTL, "terminals and pipes that were donated", jail.Int(1, terminalIoctls...).As("TCGETS TCSETS TCSETSW TCSETSF TCSBRK TCXONC TCFLSH TIOCGWINSZ TIOCSWINSZ TIOCINQ TIOCOUTQ")),
+	jail.Allow(unix.SYS_IOCTL, "terminals and pipes that were donated", jail.Int(1, terminalIoctls...).As("TCGETS* TCSETS* TCSBRK* TCXONC TCFLSH TIOCGWINSZ TIOCSWINSZ TIOCINQ TIOCOUTQ")),
 
 	// Files: donated by the gofer, or standard streams.
 	jail.Allow(unix.SYS_PREAD64, "files"),
@@ -31,7 +32,7 @@ var filter = slices.Concat(hull.GoFilter, jail.Filter{
 	jail.Allow(unix.SYS_WRITEV, "files, streams"),
 	jail.Allow(unix.SYS_PREADV, "files"),
 	jail.Allow(unix.SYS_PWRITEV, "files"),
-	jail.Allow(unix.SYS_PWRITEV2, "files, at their end"),
+	jail.Allow(unix.SYS_PWRITEV2, "files, at their end; streams, without waiting"),
 	jail.Allow(unix.SYS_LSEEK, "holes of files"),
 	jail.Allow(unix.SYS_FTRUNCATE, "size of files, slots and tmpfs"),
 	jail.Allow(unix.SYS_FALLOCATE, "space of files"),
@@ -41,13 +42,9 @@ var filter = slices.Concat(hull.GoFilter, jail.Filter{
 	jail.Allow(unix.SYS_FADVISE64, "read-ahead of files"),
 	jail.Allow(unix.SYS_COPY_FILE_RANGE, "copies between files"),
 	jail.Allow(unix.SYS_SENDFILE, "copies from files"),
+	jail.Allow(unix.SYS_PREADV2, "streams, without waiting"),
 	jail.Allow(unix.SYS_PPOLL, "readiness of streams"),
 	jail.Allow(unix.SYS_FCNTL, "seals of byte rings and tmpfs files", jail.Int(1, unix.F_ADD_SEALS, unix.F_GET_SEALS).As("F_ADD_SEALS F_GET_SEALS")),
-
-	// Streams that are sockets.
-	jail.Allow(unix.SYS_RECVFROM, "streams that are sockets"),
-	jail.Allow(unix.SYS_SENDTO, "streams that are sockets"),
-	jail.Allow(unix.SYS_SHUTDOWN, "streams that are sockets"),
 })
 
 // notifyIoctls are the commands of a seccomp listener: seccomp_unotify(2).
@@ -58,6 +55,9 @@ var notifyIoctls = []uint64{
 // terminalIoctls change no more than the terminal itself: no TIOCSTI, which
 // types into it, no TIOCSCTTY, no TIOCLINUX.
 var terminalIoctls = []uint64{
-	unix.TCGETS, unix.TCSETS, unix.TCSETSW, unix.TCSETSF, unix.TCSBRK, unix.TCXONC, unix.TCFLSH,
+	unix.TCGETS, unix.TCSETS, unix.TCSETSW, unix.TCSETSF,
+	unix.TCGETA, unix.TCSETA, unix.TCSETAW, unix.TCSETAF,
+	linux.TCGETS2, linux.TCSETS2, linux.TCSETSW2, linux.TCSETSF2,
+	unix.TCSBRK, unix.TCSBRKP, unix.TCXONC, unix.TCFLSH,
 	unix.TIOCGWINSZ, unix.TIOCSWINSZ, unix.TIOCINQ, unix.TIOCOUTQ,
 }

@@ -9,9 +9,9 @@
 // said that it will not block. Readiness comes from one host epoll instance,
 // itself waited for by the Go runtime's, so that no thread sleeps in it.
 //
-// Host calls: fstat fcntl read write lseek pread64 pwrite64 preadv2 pwritev2 poll
-// ioctl ftruncate fsync fdatasync fallocate close epoll_create1 epoll_ctl
-// epoll_pwait.
+// Host calls: fstat fcntl read write lseek pread64 pwrite64 preadv2 pwritev2 ppoll
+// ioctl ftruncate fsync fdatasync fallocate close epoll_ctl epoll_pwait; for
+// Prepare epoll_create1.
 package hostfile
 
 import (

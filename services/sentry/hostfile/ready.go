@@ -27,6 +27,12 @@ type notifier struct {
 // shared is the one notifier, made by the first stream.
 var shared = sync.OnceValues(newNotifier)
 
+// Prepare makes what New needs and a sealed process may not make any more.
+func Prepare() error {
+	_, err := shared()
+	return err
+}
+
 func newNotifier() (*notifier, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {

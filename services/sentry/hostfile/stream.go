@@ -140,7 +140,7 @@ func nowait(call uintptr, fd int, p []byte) (int, error) {
 func ready(fd int, events int16) int16 {
 	fds := [1]unix.PollFd{{Fd: int32(fd), Events: events}}
 	for {
-		n, err := unix.Poll(fds[:], 0)
+		n, err := unix.Ppoll(fds[:], &unix.Timespec{}, nil)
 		if err == unix.EINTR {
 			continue
 		}
