@@ -56,7 +56,7 @@ var grants = map[string]grant{
 		cannot: "see another path; make a socket; execute a program; mount; see guest memory or packets; leave its root",
 		uid:    0,
 		caps: jail.CapsOf(unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER,
-			unix.CAP_FSETID, unix.CAP_SETFCAP, unix.CAP_MKNOD),
+			unix.CAP_FSETID, unix.CAP_SETFCAP),
 		root:   []string{"0"},
 		fds:    append([]string{"file"}, goPlumbing...),
 		execs:  []string{"bulkhead-gofer", "[vdso]"},
