@@ -90,7 +90,7 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 			ReuseAddr: o.ReuseAddress, ReusePort: o.ReusePort, V6Only: o.V6Only, FreeBind: o.FreeBind, Broadcast: o.Broadcast,
 			ReceiveErrors: o.ReceiveErrors, UID: o.Uid, HopLimit: uint8(min(o.HopLimit, 255)), TrafficClass: uint8(o.TrafficClass),
 		}, tcp.Config{
-			MSS: int(min(o.MaxSegment, 65535)), ReceiveBuffer: RingSize, NoDelay: o.NoDelay, Cork: o.Cork,
+			MSS: int(min(o.MaxSegment, 65535)), ReceiveBuffer: RingSize, ReceiveLimit: k.receiveLimit, NoDelay: o.NoDelay, Cork: o.Cork,
 			KeepAlive: o.KeepAlive, KeepIdle: seconds(o.KeepIdle), KeepInterval: seconds(o.KeepInterval), KeepCount: int(min(o.KeepCount, 127)),
 			UserTimeout: tcp.Time(o.UserTimeout) * tcp.Millisecond, SynRetries: int(min(o.SynCount, 127)), Linger2: seconds(o.Linger2),
 		}

@@ -137,6 +137,7 @@ func (c *Conn) Configure(cfg Config, now Time) {
 	cfg.ISS, cfg.TSOffset, cfg.MSS, cfg.ReceiveBuffer = c.cfg.ISS, c.cfg.TSOffset, c.cfg.MSS, c.cfg.ReceiveBuffer
 	c.cfg = cfg.withDefaults()
 	c.armKeepAlive(now)
+	c.Opened()
 }
 
 // Config is how c behaves now.
@@ -253,7 +254,7 @@ func (c *Conn) Opened() {
 // WindowLow says whether the window offered has shrunk so that the owner should
 // call Opened when the user reads.
 func (c *Conn) WindowLow() bool {
-	return c.canReceive() && int(c.rcvAdv-c.rcvNxt) < c.cfg.ReceiveBuffer*3/4
+	return c.canReceive() && int(c.rcvAdv-c.rcvNxt) < c.cfg.ReceiveLimit/2
 }
 
 func (c *Conn) canReceive() bool {
@@ -263,12 +264,12 @@ func (c *Conn) canReceive() bool {
 // windowEdge is the right edge of the window to announce: it never moves back,
 // and forward only by a worthwhile step (RFC 9293, section 3.8.6.2.2).
 func (c *Conn) windowEdge() Seq {
-	room := c.cfg.ReceiveBuffer
+	room := c.cfg.ReceiveLimit
 	if c.receive != nil {
 		room = c.receive.Room()
 	}
 	edge := c.rcvNxt + Seq(room)
-	step := min(max(c.rcvMSS, c.cfg.MSS), c.cfg.ReceiveBuffer/2)
+	step := min(max(c.rcvMSS, c.cfg.MSS), c.cfg.ReceiveLimit/4)
 	if int32(edge-c.rcvAdv) < int32(step) {
 		return c.rcvAdv
 	}

@@ -177,6 +177,9 @@ type Config struct {
 	// ReceiveBuffer is the most that Room will ever say.
 	ReceiveBuffer int
 
+	// ReceiveLimit is the most that Room says now; 0 is ReceiveBuffer.
+	ReceiveLimit int
+
 	NoDelay bool
 	Cork    bool
 	// DelayAck is how long an acknowledgement may wait; 0 is not at all.
@@ -232,5 +235,8 @@ func (cfg Config) withDefaults() Config {
 		}
 	}
 	cfg.MSS = max(cfg.MSS, MinMSS)
+	if cfg.ReceiveLimit <= 0 || cfg.ReceiveLimit > cfg.ReceiveBuffer {
+		cfg.ReceiveLimit = cfg.ReceiveBuffer
+	}
 	return cfg
 }

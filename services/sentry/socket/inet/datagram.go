@@ -1,0 +1,305 @@
+package inet
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/sentry/socket"
+	"bulkhead/services/sentry/vfs"
+)
+
+// gramHeader is the size of a datagram's header in a ring: proto/netd/v1.
+const gramHeader = 48
+
+// The longest payloads of UDP in bytes.
+const (
+	maxUDP4 = 65507
+	maxUDP6 = 65487 // whole in a loopback packet; there are no fragments yet
+)
+
+func padded(n int) int { return (n + 7) &^ 7 }
+
+// gram is a datagram's header, checked.
+type gram struct {
+	size  int
+	from  netip.AddrPort
+	to    netip.Addr
+	hops  uint8
+	class uint8
+	index uint32
+}
+
+// ReadStream is read(2).
+func (d *Dgram) ReadStream(ctx vfs.Context, p []byte) (int, error) {
+	return d.RecvMsg(ctx, &socket.Msg{Data: [][]byte{p}})
+}
+
+// WriteStream is write(2).
+func (d *Dgram) WriteStream(ctx vfs.Context, p []byte) (int, error) {
+	return d.SendMsg(ctx, &socket.Msg{Data: [][]byte{p}})
+}
+
+// next reads the header of the first datagram, with the receiving lock held:
+// EAGAIN if there is none.
+func (d *Dgram) next(e *end) (gram, error) {
+	n, err := e.down.Len()
+	if err != nil {
+		return gram{}, linux.EIO
+	}
+	if n < gramHeader {
+		return gram{}, linux.EAGAIN
+	}
+	var h [gramHeader]byte
+	copy(h[:], e.down.Slice(0, gramHeader))
+	g := gram{size: int(binary.LittleEndian.Uint32(h[:])), hops: h[7], class: h[44], index: binary.LittleEndian.Uint32(h[40:])}
+	if g.size > 65535 || gramHeader+padded(g.size) > n {
+		e.down.Consume(n) // nonsense: all of it goes
+		return gram{}, linux.EIO
+	}
+	g.from = netip.AddrPortFrom(netip.AddrFrom16([16]byte(h[8:24])), binary.LittleEndian.Uint16(h[4:]))
+	g.to = netip.AddrFrom16([16]byte(h[24:40]))
+	return g, nil
+}
+
+// RecvMsg takes a datagram.
+func (d *Dgram) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
+	if m.Flags&linux.MSG_OOB != 0 {
+		return 0, linux.EOPNOTSUPP
+	}
+	e := d.end.Load()
+	if e == nil || m.Flags&linux.MSG_ERRQUEUE != 0 {
+		if e == nil {
+			// Nothing can arrive before it has a port: wait for that.
+			if e = d.appear(ctx); e == nil {
+				return 0, linux.ENETDOWN
+			}
+		} else {
+			return 0, linux.EAGAIN
+		}
+	}
+	d.receiving.Lock()
+	defer d.receiving.Unlock()
+	g, err := d.await(e)
+	if err != nil || g.from.Addr() == (netip.Addr{}) {
+		return 0, err
+	}
+	at := 0
+	for _, p := range m.Data {
+		at += copy(p, e.down.Slice(gramHeader+at, min(len(p), g.size-at)))
+	}
+	if m.Flags&linux.MSG_PEEK == 0 {
+		e.down.Consume(gramHeader + padded(g.size))
+	}
+	m.Addr = sockaddr(d.v6, g.from)
+	m.Control.Other = d.control(g)
+	m.Out = 0
+	if at < g.size {
+		m.Out = linux.MSG_TRUNC
+		if m.Flags&linux.MSG_TRUNC != 0 {
+			return g.size, nil
+		}
+	}
+	return at, nil
+}
+
+// appear makes netd make the socket, so that it can be waited on.
+func (d *Dgram) appear(ctx vfs.Context) *end {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.end.Load() == nil {
+		d.askLocked(ctx, &netdv1.Request{})
+	}
+	return d.end.Load()
+}
+
+// await is next, and with nothing there gives the reason. The end is a header
+// without an address.
+func (d *Dgram) await(e *end) (gram, error) {
+	for armed := false; ; armed = true {
+		if err := d.errors.take(d.n, e); err != nil {
+			if err == linux.ECONNRESET {
+				err = linux.ENETDOWN
+			}
+			return gram{}, err
+		}
+		g, err := d.next(e)
+		switch {
+		case err != linux.EAGAIN:
+			return g, err
+		case d.shutRead.Load():
+			return gram{}, nil
+		case d.n.dead.Load():
+			return gram{}, linux.ENETDOWN
+		case armed:
+			return gram{}, linux.EAGAIN
+		}
+		e.head.WantDown.Store(1)
+	}
+}
+
+// control makes the control messages that the socket asks for: ip(7), ipv6(7).
+func (d *Dgram) control(g gram) []linux.Cmsg {
+	d.conf.mu.Lock()
+	info, hops, class := d.conf.receivePacketInfo, d.conf.receiveHops, d.conf.receiveClass
+	d.conf.mu.Unlock()
+	if !info && !hops && !class {
+		return nil
+	}
+	var out []linux.Cmsg
+	level, types := int32(linux.IPPROTO_IP), [3]int32{linux.IP_PKTINFO, linux.IP_TTL, linux.IP_TOS}
+	classValue := []byte{g.class}
+	var where []byte
+	if d.v6 {
+		level, types = linux.IPPROTO_IPV6, [3]int32{linux.IPV6_PKTINFO, linux.IPV6_HOPLIMIT, linux.IPV6_TCLASS}
+		classValue = socket.Int(int(g.class))
+		a := g.to.As16()
+		where = binary.LittleEndian.AppendUint32(a[:], g.index)
+	} else {
+		a := g.to.Unmap()
+		if !a.Is4() {
+			a = netip.IPv4Unspecified()
+		}
+		b := a.As4()
+		where = binary.LittleEndian.AppendUint32(nil, g.index)
+		where = append(where, b[:]...)
+		where = append(where, b[:]...)
+	}
+	for i, x := range []struct {
+		on    bool
+		value []byte
+	}{{info, where}, {hops, socket.Int(int(g.hops))}, {class, classValue}} {
+		if x.on {
+			out = append(out, linux.Cmsg{Level: level, Type: types[i], Data: x.value})
+		}
+	}
+	return out
+}
+
+// SendMsg sends a datagram.
+func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
+	if m.Flags&linux.MSG_OOB != 0 {
+		return 0, linux.EOPNOTSUPP
+	}
+	size := m.Len()
+	if size > maxUDP4 && !d.v6 || size > maxUDP6 && d.v6 {
+		return 0, linux.EMSGSIZE
+	}
+	if d.Protocol() != linux.IPPROTO_UDP && size < 8 {
+		return 0, linux.EINVAL
+	}
+	to, e, err := d.target(ctx, m.Addr)
+	if err != nil {
+		return 0, err
+	}
+	if d.shutWrite.Load() {
+		return 0, linux.EPIPE
+	}
+	h := d.header(m, to, size)
+	d.sending.Lock()
+	defer d.sending.Unlock()
+	if err := d.errors.take(d.n, e); err != nil {
+		if err == linux.ECONNRESET {
+			err = linux.ENETDOWN
+		}
+		return 0, err
+	}
+	need := gramHeader + padded(size)
+	if err := d.room(e, need); err != nil {
+		return 0, err
+	}
+	copy(e.up.Slice(0, gramHeader), h[:])
+	at := 0
+	for _, p := range m.Data {
+		at += copy(e.up.Slice(gramHeader+at, min(len(p), size-at)), p)
+	}
+	e.up.Publish(need)
+	if w := &e.head.WantUp; w.Load() != 0 && w.Swap(0) != 0 {
+		d.n.ring(e.head, e.id)
+	}
+	return size, nil
+}
+
+// target settles where a datagram goes, which netd is asked about only when that
+// changes. An address that is not valid stands for the peer.
+func (d *Dgram) target(ctx vfs.Context, sa []byte) (netip.AddrPort, *end, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(sa) == 0 {
+		if !d.mu.remote.IsValid() {
+			return netip.AddrPort{}, nil, linux.EDESTADDRREQ
+		}
+		return netip.AddrPort{}, d.end.Load(), nil
+	}
+	if d.v6 && linux.SockaddrFamily(sa) == linux.AF_INET {
+		// sendto(2) on an IPv6 socket takes IPv4 addresses too.
+		a, _, err := parseSockaddr(false, sa)
+		if err != nil {
+			return a, nil, err
+		}
+		sa = linux.AppendSockaddrInet6(nil, a, 0)
+	}
+	a, scope, err := parseSockaddr(d.v6, sa)
+	if err != nil {
+		return a, nil, err
+	}
+	if a.Port() == 0 && d.Protocol() == linux.IPPROTO_UDP {
+		return a, nil, linux.EINVAL
+	}
+	if d.mu.routed != a || d.end.Load() == nil || d.n.dead.Load() {
+		if _, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Route{Route: &netdv1.RouteQuery{Address: message(d.v6, a, scope)}}}); err != nil {
+			return a, nil, err
+		}
+		d.mu.routed = a
+	}
+	return a, d.end.Load(), nil
+}
+
+// header makes the header of a datagram in the ring.
+func (d *Dgram) header(m *socket.Msg, to netip.AddrPort, size int) [gramHeader]byte {
+	var h [gramHeader]byte
+	binary.LittleEndian.PutUint32(h[:], uint32(size))
+	if to.IsValid() {
+		binary.LittleEndian.PutUint16(h[4:], to.Port())
+		h[6] = 1
+		a := to.Addr().As16()
+		copy(h[8:], a[:])
+	}
+	for _, c := range m.Control.Other {
+		switch {
+		case c.Level == linux.IPPROTO_IP && c.Type == linux.IP_PKTINFO && len(c.Data) >= 12:
+			a := netip.AddrFrom4([4]byte(c.Data[4:8])).As16()
+			if c.Data[4]|c.Data[5]|c.Data[6]|c.Data[7] != 0 {
+				copy(h[24:], a[:])
+			}
+		case c.Level == linux.IPPROTO_IPV6 && c.Type == linux.IPV6_PKTINFO && len(c.Data) >= 20:
+			copy(h[24:40], c.Data)
+		case c.Level == linux.IPPROTO_IP && c.Type == linux.IP_TTL && len(c.Data) >= 4,
+			c.Level == linux.IPPROTO_IPV6 && c.Type == linux.IPV6_HOPLIMIT && len(c.Data) >= 4:
+			h[7] = c.Data[0]
+		case c.Level == linux.IPPROTO_IP && c.Type == linux.IP_TOS && len(c.Data) >= 1,
+			c.Level == linux.IPPROTO_IPV6 && c.Type == linux.IPV6_TCLASS && len(c.Data) >= 4:
+			h[44] = c.Data[0]
+		}
+	}
+	return h
+}
+
+// room waits for nothing: EAGAIN if the ring up has no room for a datagram.
+func (d *Dgram) room(e *end, need int) error {
+	for armed := false; ; armed = true {
+		used, err := e.up.Used()
+		if err != nil {
+			return linux.EIO
+		}
+		if used == 0 && need <= e.up.Size() || used+need <= d.conf.sendLimit(e.up.Size()) {
+			return nil
+		}
+		if armed {
+			return linux.EAGAIN
+		}
+		d.blocked.Store(true)
+		e.head.WantSpace.Store(1)
+	}
+}

@@ -1,0 +1,307 @@
+package inet
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/sentry/socket"
+	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
+)
+
+// Dgram is a UDP or ping socket.
+type Dgram struct {
+	socket.Base
+	n  *Network
+	v6 bool
+
+	end    atomic.Pointer[end]
+	errors errorState
+
+	shutRead, shutWrite atomic.Bool
+	blocked             atomic.Bool
+	released            atomic.Bool
+
+	mu struct {
+		sync.Mutex
+		bound         bool
+		local, remote netip.AddrPort
+		routed        netip.AddrPort // the destination that netd knows a way to
+	}
+	conf settings
+
+	sending   sync.Mutex // guards end.up
+	receiving sync.Mutex // guards end.down
+}
+
+func newDgram(n *Network, v6 bool, protocol int) *Dgram {
+	d := &Dgram{n: n, v6: v6}
+	domain := linux.AF_INET
+	if v6 {
+		domain = linux.AF_INET6
+	}
+	d.Init(domain, linux.SOCK_DGRAM, protocol)
+	d.conf.init()
+	return d
+}
+
+// askLocked sends a request about the socket, with mu held.
+func (d *Dgram) askLocked(ctx vfs.Context, req *netdv1.Request) (*netdv1.Response, error) {
+	d.conf.setUID(ctx.Creds().EUID)
+	open := &netdv1.Open{Family: uint32(d.Domain()), Type: linux.SOCK_DGRAM, Protocol: uint32(d.Protocol()), Options: d.conf.message()}
+	resp, e, err := ask(d.n, d, d.end.Load(), req, open)
+	if e != nil && d.end.Load() == nil {
+		d.end.Store(e)
+		e.listen()
+	}
+	if resp != nil {
+		if a := address(resp.Local); a.Port() != 0 {
+			d.mu.local, d.mu.bound = a, true
+		}
+	}
+	return resp, err
+}
+
+// Bind gives the socket its address.
+func (d *Dgram) Bind(ctx vfs.Context, sa []byte) error {
+	a, scope, err := bindAddress(ctx, d.v6, sa)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mu.bound {
+		return linux.EINVAL
+	}
+	_, err = d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Bind{Bind: &netdv1.Bind{Address: message(d.v6, a, scope)}}})
+	return err
+}
+
+// Listen is for streams.
+func (d *Dgram) Listen(vfs.Context, int) error { return linux.EOPNOTSUPP }
+
+// Accept is for streams.
+func (d *Dgram) Accept(vfs.Context) (socket.Socket, []byte, error) {
+	return nil, nil, linux.EOPNOTSUPP
+}
+
+// Connect sets the peer, or takes it away.
+func (d *Dgram) Connect(ctx vfs.Context, sa []byte, _ bool) error {
+	if linux.SockaddrFamily(sa) == linux.AF_UNSPEC {
+		if len(sa) < 2 {
+			return linux.EINVAL
+		}
+		return d.disconnect(ctx)
+	}
+	a, scope, err := parseSockaddr(d.v6, sa)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	resp, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Connect{Connect: &netdv1.Connect{Address: message(d.v6, a, scope)}}})
+	if err == nil {
+		d.mu.remote = address(resp.Remote)
+	}
+	return err
+}
+
+func (d *Dgram) disconnect(ctx vfs.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.mu.remote.IsValid() || d.end.Load() == nil {
+		return nil
+	}
+	resp, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Connect{Connect: &netdv1.Connect{}}})
+	if err == nil {
+		d.mu.remote = netip.AddrPort{}
+		d.mu.local = address(resp.Local)
+	}
+	return err
+}
+
+// Shutdown shuts halves; an unconnected socket gives ENOTCONN, and reading is
+// shut nonetheless.
+func (d *Dgram) Shutdown(ctx vfs.Context, how int) error {
+	if how < linux.SHUT_RD || how > linux.SHUT_RDWR {
+		return linux.EINVAL
+	}
+	d.mu.Lock()
+	linked := d.mu.remote.IsValid()
+	d.mu.Unlock()
+	if !linked {
+		return linux.ENOTCONN
+	}
+	if how != linux.SHUT_WR {
+		d.shutRead.Store(true)
+		if e := d.end.Load(); e != nil {
+			d.n.post(&netdv1.Request{Socket: e.id, Op: &netdv1.Request_Shutdown{Shutdown: &netdv1.Shutdown{Read: true}}})
+		}
+	}
+	if how != linux.SHUT_RD {
+		d.shutWrite.Store(true)
+	}
+	d.Queue().Notify(wait.All)
+	return nil
+}
+
+// SockName is the local address.
+func (d *Dgram) SockName(vfs.Context) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return sockaddr(d.v6, d.mu.local), nil
+}
+
+// PeerName is the peer's address.
+func (d *Dgram) PeerName(vfs.Context) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.mu.remote.IsValid() {
+		return nil, linux.ENOTCONN
+	}
+	return sockaddr(d.v6, d.mu.remote), nil
+}
+
+// Release ends the socket.
+func (d *Dgram) Release() {
+	d.released.Store(true)
+	if e := d.end.Load(); e != nil {
+		d.n.drop(e.id, e.mem)
+		d.n.post(closing(e.id, false))
+	}
+}
+
+// Poll is what the socket is ready for.
+func (d *Dgram) Poll() wait.Events {
+	if d.released.Load() {
+		return wait.Hup
+	}
+	e := d.end.Load()
+	if e == nil {
+		if d.n.dead.Load() {
+			return gone
+		}
+		return wait.Out
+	}
+	e.head.WantDown.Store(1)
+	ev := d.ready(e)
+	if ev&wait.Out == 0 {
+		d.blocked.Store(true)
+		e.head.WantSpace.Store(1)
+		ev = d.ready(e)
+	}
+	return ev
+}
+
+func (d *Dgram) ready(e *end) wait.Events {
+	var ev wait.Events
+	if d.errors.pending(d.n, e) {
+		ev |= wait.Err
+	}
+	d.receiving.Lock()
+	n, err := e.down.Len()
+	d.receiving.Unlock()
+	if n > 0 || err != nil || d.n.dead.Load() {
+		ev |= wait.In
+	}
+	if d.shutRead.Load() {
+		ev |= wait.In | wait.RDHup
+		if d.shutWrite.Load() {
+			ev |= wait.Hup
+		}
+	}
+	d.sending.Lock()
+	used, err := e.up.Used()
+	d.sending.Unlock()
+	if err != nil || used <= d.conf.sendLimit(e.up.Size())/2 {
+		ev |= wait.Out
+	}
+	return ev
+}
+
+func (d *Dgram) told() {
+	e := d.end.Load()
+	if e == nil {
+		return
+	}
+	e.head.ToldClient.Store(0)
+	ev := d.ready(e)
+	if !d.blocked.Swap(false) {
+		ev &^= wait.Out
+	}
+	if ev != 0 {
+		d.Queue().Notify(ev)
+	}
+}
+
+func (d *Dgram) died() { d.Queue().Notify(gone) }
+
+// SockOpt gives an option's value.
+func (d *Dgram) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
+	if err := applies(d.v6, d.Protocol(), level); err != nil {
+		return nil, err
+	}
+	if level == linux.SOL_SOCKET {
+		switch name {
+		case linux.SO_ERROR:
+			return errorOption(d.errors.take(d.n, d.end.Load())), nil
+		case linux.SO_ACCEPTCONN:
+			return socket.Int(0), nil
+		case linux.SO_RCVBUF, linux.SO_SNDBUF:
+			if v, err := d.conf.get(level, name); err == nil && d.conf.untuned(name) {
+				return socket.Int(212992), nil
+			} else {
+				return v, err
+			}
+		}
+		if v, ok := d.SockOptBase(name); ok {
+			return v, nil
+		}
+	}
+	return d.conf.get(level, name)
+}
+
+// SetSockOpt sets an option.
+func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error {
+	if err := applies(d.v6, d.Protocol(), level); err != nil {
+		return err
+	}
+	if level == linux.SOL_SOCKET {
+		if known, err := d.SetSockOptBase(name, value); known {
+			return err
+		}
+	}
+	told, err := d.conf.set(ctx, level, name, value)
+	if e := d.end.Load(); err == nil && told && e != nil {
+		d.n.post(&netdv1.Request{Socket: e.id, Op: &netdv1.Request_Options{Options: d.conf.message()}})
+	}
+	return err
+}
+
+// Ioctl answers ioctl(2): FIONREAD is the next datagram's length.
+func (d *Dgram) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
+	e := d.end.Load()
+	n := 0
+	switch cmd {
+	case siocInq:
+		if e != nil {
+			d.receiving.Lock()
+			if g, err := d.next(e); err == nil {
+				n = g.size
+			}
+			d.receiving.Unlock()
+		}
+	case siocOutq:
+		if e != nil {
+			d.sending.Lock()
+			n, _ = e.up.Used()
+			d.sending.Unlock()
+		}
+	default:
+		return d.n.deviceIoctl(ctx, cmd, arg)
+	}
+	return 0, putInt(ctx, arg, n)
+}

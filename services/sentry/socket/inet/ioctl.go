@@ -1,0 +1,173 @@
+package inet
+
+import (
+	"encoding/binary"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/vfs"
+)
+
+// Requests of netdevice(7) and sockios that sockets answer.
+const (
+	siocInq       = linux.FIONREAD
+	siocOutq      = linux.TIOCOUTQ
+	siocAtMark    = 0x8905
+	siocGIFName   = 0x8910
+	siocGIFConf   = 0x8912
+	siocGIFFlags  = 0x8913
+	siocGIFAddr   = 0x8915
+	siocGIFMask   = 0x891b
+	siocGIFMTU    = 0x8921
+	siocGIFHWAddr = 0x8927
+	siocGIFIndex  = 0x8933
+	siocGIFTxQLen = 0x8942
+
+	sizeOfIfreq = 40
+)
+
+// Ioctl answers ioctl(2).
+func (s *Stream) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
+	e := s.end.Load()
+	switch cmd {
+	case siocInq:
+		s.queue.Lock()
+		listening := s.queue.listening
+		s.queue.Unlock()
+		if listening {
+			return 0, linux.EINVAL
+		}
+		n := 0
+		if e != nil {
+			s.receiving.Lock()
+			n, _ = e.down.Len()
+			s.receiving.Unlock()
+		}
+		return 0, putInt(ctx, arg, n)
+	case siocOutq:
+		n := 0
+		if e != nil {
+			s.sending.Lock()
+			n, _ = e.up.Used()
+			s.sending.Unlock()
+		}
+		return 0, putInt(ctx, arg, n)
+	case siocAtMark:
+		return 0, putInt(ctx, arg, 0)
+	}
+	return s.n.deviceIoctl(ctx, cmd, arg)
+}
+
+func putInt(ctx vfs.Context, arg uint64, v int) error {
+	return ctx.CopyOut(arg, binary.LittleEndian.AppendUint32(nil, uint32(v)))
+}
+
+// deviceIoctl answers the requests about interfaces: netdevice(7).
+func (n *Network) deviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
+	switch cmd {
+	case siocGIFConf:
+		return 0, n.interfaceList(ctx, arg)
+	case siocGIFName, siocGIFFlags, siocGIFAddr, siocGIFMask, siocGIFMTU, siocGIFHWAddr, siocGIFIndex, siocGIFTxQLen:
+	default:
+		return 0, linux.ENOTTY
+	}
+	var req [sizeOfIfreq]byte
+	if err := ctx.CopyIn(arg, req[:]); err != nil {
+		return 0, err
+	}
+	all, err := n.Interfaces()
+	if err != nil {
+		return 0, err
+	}
+	for _, i := range all {
+		name := cString(req[:16])
+		if cmd == siocGIFName && binary.LittleEndian.Uint32(req[16:]) != i.Index || cmd != siocGIFName && name != i.Name {
+			continue
+		}
+		v := req[16:]
+		if cmd == siocGIFName {
+			clear(req[:16])
+			copy(req[:15], i.Name)
+			return 0, ctx.CopyOut(arg, req[:])
+		}
+		clear(v)
+		switch cmd {
+		case siocGIFFlags:
+			binary.LittleEndian.PutUint16(v, uint16(i.Flags))
+		case siocGIFMTU:
+			binary.LittleEndian.PutUint32(v, i.Mtu)
+		case siocGIFIndex:
+			binary.LittleEndian.PutUint32(v, i.Index)
+		case siocGIFTxQLen:
+			binary.LittleEndian.PutUint32(v, 1000)
+		case siocGIFHWAddr:
+			typ := uint16(1)
+			if i.Flags&8 != 0 {
+				typ = 772 // ARPHRD_LOOPBACK
+			}
+			binary.LittleEndian.PutUint16(v, typ)
+			copy(v[2:8], i.Mac)
+		case siocGIFAddr, siocGIFMask:
+			found := false
+			for _, p := range i.Addresses {
+				if len(p.Address) == 4 && p.Bits <= 32 {
+					binary.LittleEndian.PutUint16(v, linux.AF_INET)
+					copy(v[4:8], p.Address)
+					if cmd == siocGIFMask {
+						binary.BigEndian.PutUint32(v[4:], ^uint32(0)<<(32-p.Bits))
+					}
+					found = true
+					break
+				}
+			}
+			if !found {
+				return 0, linux.EADDRNOTAVAIL
+			}
+		}
+		return 0, ctx.CopyOut(arg, req[:])
+	}
+	return 0, linux.ENODEV
+}
+
+// interfaceList answers SIOCGIFCONF: the IPv4 addresses.
+func (n *Network) interfaceList(ctx vfs.Context, arg uint64) error {
+	var conf [16]byte
+	if err := ctx.CopyIn(arg, conf[:]); err != nil {
+		return err
+	}
+	all, err := n.Interfaces()
+	if err != nil {
+		return err
+	}
+	var out []byte
+	for _, i := range all {
+		for _, p := range i.Addresses {
+			if len(p.Address) != 4 {
+				continue
+			}
+			var req [sizeOfIfreq]byte
+			copy(req[:15], i.Name)
+			binary.LittleEndian.PutUint16(req[16:], linux.AF_INET)
+			copy(req[20:24], p.Address)
+			out = append(out, req[:]...)
+		}
+	}
+	to := binary.LittleEndian.Uint64(conf[8:])
+	if to != 0 {
+		room := int(int32(binary.LittleEndian.Uint32(conf[:])))
+		out = out[:min(len(out), max(room, 0)/sizeOfIfreq*sizeOfIfreq)]
+		if err := ctx.CopyOut(to, out); err != nil {
+			return err
+		}
+	}
+	binary.LittleEndian.PutUint32(conf[:], uint32(len(out)))
+	return ctx.CopyOut(arg, conf[:])
+}
+
+func cString(b []byte) string {
+	for i, c := range b {
+		if c == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}

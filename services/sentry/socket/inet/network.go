@@ -1,0 +1,409 @@
+// Package inet has the sockets of AF_INET and AF_INET6: TCP, UDP and ping
+// sockets, whose stack is another process, netd.
+//
+// Control is a request over a socketpair; bytes go through rings in memory that
+// both processes share (proto/netd/v1, proto/channel). Readiness, reads and
+// writes are answered from that memory alone: netd is asked when a socket is
+// bound, connected, made to listen or closed, and woken by a doorbell only when
+// it has said that it sleeps.
+//
+// netd is hostile: what it answers is checked, and what it writes into shared
+// memory can at worst end or confuse its own sockets. When it dies, connections
+// reset (ECONNRESET) and new sockets are ENETDOWN.
+//
+// Lock order: Stream.mu, Stream.sending, Stream.receiving < Network.mu <
+// wait.Queue. The locks of Dgram stand where Stream's do.
+package inet
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/channel"
+	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/sentry/socket"
+	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
+)
+
+// theirs is the bit of socket numbers that netd gives.
+const theirs = 1 << 31
+
+// Network is the sentry's side of one netd.
+type Network struct {
+	client *channel.Client
+	dead   atomic.Bool
+
+	hello struct {
+		sync.Once
+		err error
+	}
+	bell *channel.Bell
+
+	mu      sync.Mutex
+	last    uint32
+	sockets map[uint32]member
+	rings   map[uint32]*memory
+}
+
+// member is a socket as the network's goroutines see it.
+type member interface {
+	// told is called when netd has rung for the socket.
+	told()
+	// died is called when netd is gone.
+	died()
+}
+
+// memory is one piece of shared memory; used is guarded by Network.mu.
+type memory struct {
+	id    uint32
+	rings *channel.Rings
+	used  bool
+}
+
+// New makes a network of the socketpair to netd, which it takes over. It says
+// nothing to netd before the first socket needs it.
+func New(data *os.File) (*Network, error) {
+	conn, err := channel.New(data)
+	if err != nil {
+		return nil, err
+	}
+	n := &Network{sockets: map[uint32]member{}, rings: map[uint32]*memory{}}
+	n.client = channel.NewClient(conn, n.notice)
+	go n.mourn()
+	return n, nil
+}
+
+// Register adds the families of n to a kernel's table.
+func (n *Network) Register(t socket.Families) {
+	t[linux.AF_INET] = family{n, false}
+	t[linux.AF_INET6] = family{n, true}
+}
+
+// Close ends the connection to netd, as its death would.
+func (n *Network) Close() { n.client.Close() }
+
+// mourn resets everything when netd is gone.
+func (n *Network) mourn() {
+	<-n.client.Dead()
+	n.dead.Store(true)
+	n.mu.Lock()
+	var all []member
+	for _, m := range n.sockets {
+		all = append(all, m)
+	}
+	n.mu.Unlock()
+	for _, m := range all {
+		m.died()
+	}
+	n.hello.Do(func() { n.hello.err = linux.ENETDOWN })
+	if n.bell != nil {
+		n.bell.Close()
+	}
+}
+
+// ready says hello to netd, once.
+func (n *Network) ready() error {
+	if n.dead.Load() {
+		return linux.ENETDOWN
+	}
+	n.hello.Do(func() { n.hello.err = n.sayHello() })
+	return n.hello.err
+}
+
+func (n *Network) sayHello() error {
+	var resp netdv1.Response
+	fds, err := n.client.Call(context.Background(), &netdv1.Request{Op: &netdv1.Request_Hello{Hello: &netdv1.Hello{}}}, nil, &resp)
+	if err != nil || resp.Error != 0 || len(fds) != 3 || resp.GetRings().GetSize() != channel.BellRing {
+		closeAll(fds)
+		return linux.ENETDOWN
+	}
+	rings, err := channel.MapRings(fds[0], channel.BellRing)
+	unix.Close(fds[0])
+	if err != nil {
+		closeAll(fds[1:])
+		return linux.ENETDOWN
+	}
+	unix.SetNonblock(fds[1], true)
+	unix.SetNonblock(fds[2], true)
+	n.bell = channel.NewBell(rings, true, os.NewFile(uintptr(fds[1]), "to sentry"), os.NewFile(uintptr(fds[2]), "to netd"))
+	go n.listenBell()
+	return nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}
+
+// listenBell tells the sockets that netd has rung for.
+func (n *Network) listenBell() {
+	var ids []uint32
+	for {
+		var err error
+		if ids, err = n.bell.Wait(ids[:0]); err != nil {
+			if errors.Is(err, channel.ErrCorrupt) {
+				n.client.Close()
+			}
+			return
+		}
+		for _, id := range ids {
+			n.mu.Lock()
+			m := n.sockets[id]
+			n.mu.Unlock()
+			if m != nil {
+				m.told()
+			}
+		}
+	}
+}
+
+// ring tells netd that a socket's rings have changed.
+func (n *Network) ring(h *channel.Head, id uint32) {
+	if h.Told.Swap(1) == 0 {
+		n.bell.Post(id)
+	}
+	n.bell.Ring()
+}
+
+// call asks netd one thing. ENETDOWN if it is gone; its own errors otherwise.
+// The descriptors that came are the caller's.
+func (n *Network) call(req *netdv1.Request) (*netdv1.Response, []int, error) {
+	if err := n.ready(); err != nil {
+		return nil, nil, err
+	}
+	resp := &netdv1.Response{}
+	fds, err := n.client.Call(context.Background(), req, nil, resp)
+	if err != nil {
+		closeAll(fds)
+		return nil, nil, linux.ENETDOWN
+	}
+	return resp, fds, nil
+}
+
+// errnoOf checks an error number of netd's.
+func errnoOf(e uint32) error {
+	switch {
+	case e == 0:
+		return nil
+	case e > 133:
+		return linux.EIO
+	}
+	return linux.Errno(e)
+}
+
+// newID is a free number for a socket.
+func (n *Network) newID(m member) uint32 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for {
+		n.last = (n.last + 1) &^ theirs
+		if _, taken := n.sockets[n.last]; n.last != 0 && !taken {
+			n.sockets[n.last] = m
+			return n.last
+		}
+	}
+}
+
+// take finds or maps the memory that netd names, and closes fds.
+func (n *Network) take(r *netdv1.Rings, fds []int) (*memory, error) {
+	defer closeAll(fds)
+	if r == nil {
+		return nil, linux.EIO
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	m := n.rings[r.Id]
+	switch {
+	case m != nil && m.used || len(fds) > 1:
+		return nil, linux.EIO
+	case len(fds) == 1:
+		rings, err := channel.MapRings(fds[0], int(r.Size))
+		if err != nil {
+			return nil, linux.EIO
+		}
+		m = &memory{id: r.Id, rings: rings}
+		n.rings[r.Id] = m
+	case m == nil:
+		return nil, linux.EIO
+	}
+	m.used = true
+	return m, nil
+}
+
+// drop forgets a socket and frees its memory for netd's next use.
+func (n *Network) drop(id uint32, m *memory) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.sockets, id)
+	if m != nil {
+		m.used = false
+	}
+}
+
+// post asks without an answer.
+func (n *Network) post(req *netdv1.Request) {
+	if n.ready() == nil {
+		n.client.Notify(req)
+	}
+}
+
+// notice takes what netd says unasked.
+func (n *Network) notice(f *channel.Frame) {
+	defer f.Release()
+	var m netdv1.Notice
+	if f.Unmarshal(&m) != nil {
+		return
+	}
+	switch e := m.Event.(type) {
+	case *netdv1.Notice_Accepted:
+		fds := append([]int(nil), f.FDs...)
+		f.FDs = nil
+		n.accepted(e.Accepted, fds)
+	case *netdv1.Notice_Forgotten:
+		n.forget(e.Forgotten.Rings)
+	}
+}
+
+// accepted puts a new connection into its listening socket's queue.
+func (n *Network) accepted(a *netdv1.Accepted, fds []int) {
+	mem, err := n.take(a.Rings, fds)
+	if err != nil || a.Socket&theirs == 0 {
+		return
+	}
+	n.mu.Lock()
+	l, _ := n.sockets[a.Listener].(*Stream)
+	_, taken := n.sockets[a.Socket]
+	n.mu.Unlock()
+	if taken {
+		n.drop(0, mem)
+		return
+	}
+	if l == nil || !l.incoming(a, mem) {
+		n.drop(0, mem)
+		n.client.Notify(closing(a.Socket, true))
+	}
+}
+
+func closing(id uint32, abort bool) *netdv1.Request {
+	return &netdv1.Request{Socket: id, Op: &netdv1.Request_Close{Close: &netdv1.Close{Abort: abort}}}
+}
+
+// forget unmaps memory that netd has given up. Whoever polled the socket that
+// had it is long gone when that happens.
+func (n *Network) forget(id uint32) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if m := n.rings[id]; m != nil && !m.used {
+		delete(n.rings, id)
+		time.AfterFunc(5*time.Second, m.rings.Unmap)
+	}
+}
+
+// family is AF_INET or AF_INET6.
+type family struct {
+	n  *Network
+	v6 bool
+}
+
+// Socket makes a socket; netd learns of it when it is first used.
+func (f family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error) {
+	if f.n.dead.Load() {
+		return nil, linux.ENETDOWN
+	}
+	icmp := linux.IPPROTO_ICMP
+	if f.v6 {
+		icmp = linux.IPPROTO_ICMPV6
+	}
+	switch typ {
+	case linux.SOCK_STREAM:
+		if protocol == 0 || protocol == linux.IPPROTO_TCP {
+			return newStream(f.n, f.v6), nil
+		}
+	case linux.SOCK_DGRAM:
+		switch protocol {
+		case 0, linux.IPPROTO_UDP:
+			return newDgram(f.n, f.v6, linux.IPPROTO_UDP), nil
+		case icmp:
+			return newDgram(f.n, f.v6, icmp), nil
+		}
+	case linux.SOCK_RAW:
+		if !ctx.Creds().Has(linux.CAP_NET_RAW) {
+			return nil, linux.EPERM
+		}
+	default:
+		return nil, linux.ESOCKTNOSUPPORT
+	}
+	return nil, linux.EPROTONOSUPPORT
+}
+
+// Interfaces asks netd for its interfaces.
+func (n *Network) Interfaces() ([]*netdv1.Interface, error) {
+	resp, fds, err := n.call(&netdv1.Request{Op: &netdv1.Request_Interfaces{Interfaces: &netdv1.InterfaceQuery{}}})
+	closeAll(fds)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Interfaces, nil
+}
+
+// end is a socket's shared memory, once netd has made the socket.
+type end struct {
+	id   uint32
+	mem  *memory
+	head *channel.Head
+	up   *channel.Producer
+	down *channel.Consumer
+}
+
+func newEnd(id uint32, m *memory) *end {
+	e := &end{id: id, mem: m, head: m.rings.Head}
+	e.up, e.down = m.rings.Client()
+	return e
+}
+
+// listen takes note that netd may have rung before anybody heard it: it is to
+// ring again from now on. Nobody waits yet.
+func (e *end) listen() { e.head.ToldClient.Store(0) }
+
+// errorState keeps what of SO_ERROR was read.
+type errorState struct {
+	seen  atomic.Uint32 // of Head.ErrorCount
+	death atomic.Bool   // netd's death was reported
+}
+
+// pending says whether there is an error to report.
+func (x *errorState) pending(n *Network, e *end) bool {
+	return e != nil && (e.head.ErrorCount.Load() != x.seen.Load() || n.dead.Load() && !x.death.Load())
+}
+
+// take takes the error: it is reported once.
+func (x *errorState) take(n *Network, e *end) error {
+	if e == nil {
+		return nil
+	}
+	seen := x.seen.Load()
+	if count := e.head.ErrorCount.Load(); count != seen && x.seen.CompareAndSwap(seen, count) {
+		if err := errnoOf(e.head.Error.Load()); err != nil {
+			return err
+		}
+	}
+	if n.dead.Load() && x.death.CompareAndSwap(false, true) {
+		return linux.ECONNRESET
+	}
+	return nil
+}
+
+// skip marks all errors so far as reported.
+func (x *errorState) skip(e *end) { x.seen.Store(e.head.ErrorCount.Load()) }
+
+// gone is everything: what a socket whose netd is dead can always do.
+const gone = wait.In | wait.Out | wait.Err | wait.Hup | wait.RDHup

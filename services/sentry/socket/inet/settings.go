@@ -1,0 +1,114 @@
+package inet
+
+import (
+	"sync"
+
+	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
+)
+
+// Buffer sizes of socket(7), in bytes: what SO_RCVBUF and SO_SNDBUF say of a
+// socket that nobody has tuned, and the least and most that they can be set to.
+// An untuned socket may use the whole of its rings.
+const (
+	defaultReceive = 131072
+	defaultSend    = 16384
+	minReceive     = 2304
+	minSend        = 4608
+	maxBuffer      = 212992 * 2
+)
+
+// settings are a socket's options.
+type settings struct {
+	mu sync.Mutex
+	o  netdv1.Options
+
+	receive, send int // SO_RCVBUF, SO_SNDBUF as the guest sees them; 0: untuned
+	lowat         int
+	oobInline     bool
+	priority      int
+	mark          int
+	timestamp     bool
+	timestampNS   bool
+
+	receivePacketInfo bool
+	receiveHops       bool
+	receiveClass      bool
+	discover          int // IP_MTU_DISCOVER
+	multicastHops     int
+	multicastLoop     bool
+	congestion        string
+	quickAckOff       bool
+	windowClamp       int
+	deferAccept       int
+	notsentLowat      int
+	fastOpen          int
+	noPortOnBind      bool
+}
+
+func (c *settings) init() {
+	c.lowat, c.discover, c.multicastHops, c.multicastLoop, c.congestion = 1, 1, 1, true, "reno"
+}
+
+// copy takes what a listening socket's connections inherit.
+func (c *settings) copy(from *settings) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	c.receive, c.send, c.lowat, c.oobInline, c.priority, c.mark = from.receive, from.send, from.lowat, from.oobInline, from.priority, from.mark
+	c.congestion, c.windowClamp, c.notsentLowat = from.congestion, from.windowClamp, from.notsentLowat
+	c.o = *cloneOptions(&from.o)
+}
+
+// cloneOptions copies the fields; the message's own state stays behind.
+func cloneOptions(o *netdv1.Options) *netdv1.Options {
+	return &netdv1.Options{
+		ReuseAddress: o.ReuseAddress, ReusePort: o.ReusePort, V6Only: o.V6Only, NoDelay: o.NoDelay, Cork: o.Cork, KeepAlive: o.KeepAlive,
+		KeepIdle: o.KeepIdle, KeepInterval: o.KeepInterval, KeepCount: o.KeepCount, UserTimeout: o.UserTimeout,
+		ReceiveBuffer: o.ReceiveBuffer, SendBuffer: o.SendBuffer, Linger: o.Linger, LingerSeconds: o.LingerSeconds,
+		HopLimit: o.HopLimit, TrafficClass: o.TrafficClass, MaxSegment: o.MaxSegment, Broadcast: o.Broadcast,
+		ReceiveErrors: o.ReceiveErrors, Uid: o.Uid, FreeBind: o.FreeBind, Linger2: o.Linger2, SynCount: o.SynCount,
+	}
+}
+
+func (c *settings) setUID(uid uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.o.Uid = uid
+}
+
+// message is what netd is told.
+func (c *settings) message() *netdv1.Options {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return cloneOptions(&c.o)
+}
+
+// resets says whether close(2) resets: SO_LINGER with no time.
+func (c *settings) resets() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.o.Linger && c.o.LingerSeconds == 0
+}
+
+// receiveLimit and sendLimit are how much of a ring may be used.
+func (c *settings) receiveLimit(ring int) int { return c.bufferLimit(&c.receive, ring) }
+func (c *settings) sendLimit(ring int) int    { return c.bufferLimit(&c.send, ring) }
+
+func (c *settings) bufferLimit(size *int, ring int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if *size == 0 || *size > ring {
+		return ring
+	}
+	return *size
+}
+
+// untuned says whether SO_RCVBUF or SO_SNDBUF was never set.
+func (c *settings) untuned(name int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if name == linux.SO_RCVBUF {
+		return c.receive == 0
+	}
+	return c.send == 0
+}

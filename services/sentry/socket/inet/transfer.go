@@ -1,0 +1,249 @@
+package inet
+
+import (
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/socket"
+	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
+)
+
+// ReadStream is read(2).
+func (s *Stream) ReadStream(ctx vfs.Context, p []byte) (int, error) {
+	m := socket.Msg{Data: [][]byte{p}}
+	return s.RecvMsg(ctx, &m)
+}
+
+// WriteStream is write(2).
+func (s *Stream) WriteStream(ctx vfs.Context, p []byte) (int, error) {
+	m := socket.Msg{Data: [][]byte{p}}
+	return s.SendMsg(ctx, &m)
+}
+
+// RecvMsg takes bytes out of the ring down.
+func (s *Stream) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
+	e := s.end.Load()
+	if e == nil {
+		return 0, linux.ENOTCONN
+	}
+	switch {
+	case m.Flags&linux.MSG_ERRQUEUE != 0:
+		return 0, linux.EAGAIN
+	case m.Flags&linux.MSG_OOB != 0:
+		return 0, linux.EINVAL
+	}
+	s.receiving.Lock()
+	defer s.receiving.Unlock()
+	n, err := s.unread(e)
+	if n == 0 || err != nil {
+		return 0, err
+	}
+	want := m.Len()
+	n = min(n, want)
+	if m.Flags&linux.MSG_TRUNC == 0 {
+		at := 0
+		for _, p := range m.Data {
+			at += copy(p, e.down.Slice(at, min(len(p), n-at)))
+		}
+	}
+	if m.Flags&linux.MSG_PEEK == 0 && n > 0 {
+		e.down.Consume(n)
+		s.freed(e)
+	}
+	return n, nil
+}
+
+// unread is how many bytes there are, with the receiving lock held. With none it
+// gives the reason: EAGAIN, the end (nil), or an error.
+func (s *Stream) unread(e *end) (int, error) {
+	for armed := false; ; armed = true {
+		st := s.state(e)
+		n, err := e.down.Len()
+		switch {
+		case err != nil:
+			return 0, linux.ECONNRESET
+		case n > 0:
+			return n, nil
+		}
+		if err := s.errors.take(s.n, e); err != nil {
+			return 0, err
+		}
+		switch {
+		case st&(peerClosed|closed) != 0, s.shutRead.Load():
+			return 0, nil
+		case st&(connected|connecting) == 0:
+			return 0, linux.ENOTCONN
+		case armed:
+			return 0, linux.EAGAIN
+		}
+		e.head.WantDown.Store(1)
+	}
+}
+
+// freed tells netd of room in the ring down, if it waits for that and it is
+// worth it.
+func (s *Stream) freed(e *end) {
+	w := &e.head.WantRoom
+	if w.Load() == 0 {
+		return
+	}
+	if n, err := e.down.Len(); err == nil && n > s.conf.receiveLimit(e.down.Size())/4 {
+		return
+	}
+	if w.Swap(0) != 0 {
+		s.n.ring(e.head, e.id)
+	}
+}
+
+// SendMsg puts bytes into the ring up.
+func (s *Stream) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
+	e := s.end.Load()
+	if e == nil {
+		return 0, linux.EPIPE
+	}
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	if err := s.errors.take(s.n, e); err != nil {
+		return 0, err
+	}
+	st := s.state(e)
+	switch {
+	case s.shutWrite.Load(), st&(sendClosed|closed) != 0:
+		return 0, linux.EPIPE
+	case st&connecting != 0:
+		s.blocked.Store(true)
+		e.head.WantDown.Store(1)
+		if s.state(e)&connecting != 0 {
+			return 0, linux.EAGAIN
+		}
+	case st&connected == 0:
+		return 0, linux.EPIPE
+	}
+	want := m.Len()
+	room, err := s.room(e, want > 0)
+	if err != nil {
+		return 0, err
+	}
+	n := min(room, want)
+	at := 0
+	for _, p := range m.Data {
+		k := min(len(p), n-at)
+		at += copy(e.up.Slice(at, k), p)
+	}
+	if n > 0 {
+		e.up.Publish(n)
+		if w := &e.head.WantUp; w.Load() != 0 && w.Swap(0) != 0 {
+			s.n.ring(e.head, e.id)
+		}
+	}
+	return n, nil
+}
+
+// room is how many bytes the ring up takes now, with the sending lock held:
+// EAGAIN if none and need.
+func (s *Stream) room(e *end, need bool) (int, error) {
+	for armed := false; ; armed = true {
+		used, err := e.up.Used()
+		if err != nil {
+			return 0, linux.EPIPE
+		}
+		if room := s.conf.sendLimit(e.up.Size()) - used; room > 0 {
+			return room, nil
+		}
+		if !need {
+			return 0, nil
+		}
+		if armed {
+			return 0, linux.EAGAIN
+		}
+		s.blocked.Store(true)
+		e.head.WantSpace.Store(1)
+	}
+}
+
+// Poll is what the socket is ready for; netd tells of changes from then on.
+func (s *Stream) Poll() wait.Events {
+	if s.released.Load() {
+		return wait.Hup
+	}
+	s.queue.Lock()
+	listening, waiting := s.queue.listening, len(s.queue.waiting)
+	s.queue.Unlock()
+	e := s.end.Load()
+	switch {
+	case listening && waiting > 0:
+		return wait.In
+	case listening && s.n.dead.Load():
+		return gone
+	case listening:
+		return 0
+	case e == nil:
+		return wait.Out | wait.Hup
+	}
+	e.head.WantDown.Store(1)
+	ev := s.ready(e)
+	if ev&wait.Out == 0 {
+		s.blocked.Store(true)
+		e.head.WantSpace.Store(1)
+		ev = s.ready(e)
+	}
+	return ev
+}
+
+// ready computes readiness from shared memory alone, as tcp_poll does.
+func (s *Stream) ready(e *end) wait.Events {
+	var ev wait.Events
+	if s.errors.pending(s.n, e) {
+		ev |= wait.Err
+	}
+	st := s.state(e)
+	switch {
+	case st&connecting != 0:
+		return ev
+	case st&closed != 0:
+		return ev | wait.In | wait.Out | wait.RDHup | wait.Hup
+	case st&connected == 0:
+		return ev | wait.Out | wait.Hup
+	}
+	s.receiving.Lock()
+	n, err := e.down.Len()
+	s.receiving.Unlock()
+	if n > 0 || err != nil {
+		ev |= wait.In
+	}
+	shutRead, shutWrite := s.shutRead.Load(), s.shutWrite.Load() || st&sendClosed != 0
+	if st&peerClosed != 0 || shutRead {
+		ev |= wait.In | wait.RDHup
+		if shutWrite {
+			ev |= wait.Hup
+		}
+	}
+	if shutWrite {
+		return ev | wait.Out
+	}
+	s.sending.Lock()
+	used, err := e.up.Used()
+	s.sending.Unlock()
+	if err != nil || used <= s.conf.sendLimit(e.up.Size())*2/3 {
+		ev |= wait.Out
+	}
+	return ev
+}
+
+// told is called when netd has rung: bytes came, room is there, the state or the
+// error has changed. Out is told only to those who found it missing.
+func (s *Stream) told() {
+	e := s.end.Load()
+	if e == nil {
+		return
+	}
+	e.head.ToldClient.Store(0)
+	ev := s.ready(e)
+	if ev&wait.Out != 0 && ev&(wait.Err|wait.Hup) == 0 && !s.blocked.Swap(false) {
+		ev &^= wait.Out
+	}
+	if ev != 0 {
+		s.Queue().Notify(ev)
+	}
+}
+
+func (s *Stream) died() { s.Queue().Notify(gone) }
