@@ -10,6 +10,7 @@ type openRequest struct {
 	mask    uint32 // what the access mode asks of an existing one
 	follow  bool
 	created bool
+	at      *Dentry // what was last opened
 }
 
 // Open resolves a path and opens what is there: open(2), openat2(2). mode is for
@@ -35,6 +36,18 @@ func Open(ctx Context, root, start Path, name string, flags linux.OpenFlags, mod
 		if err != linux.ESTALE || try == 3 {
 			return f, err
 		}
+		r.settle()
+	}
+}
+
+// settle waits for whoever is removing the name of what could not be opened.
+func (r *openRequest) settle() {
+	if r.at == nil {
+		return
+	}
+	if p := r.at.parent(); p != nil {
+		p.dir.changes.RLock()
+		p.dir.changes.RUnlock()
 	}
 }
 
@@ -258,6 +271,7 @@ func decimal(n uint64) string {
 
 // open opens the existing object at p.
 func (r *openRequest) open(p Path) (*File, error) {
+	r.at = p.Dentry
 	if r.flags&linux.O_DIRECTORY != 0 && !p.Dentry.IsDir() {
 		return nil, linux.ENOTDIR
 	}
