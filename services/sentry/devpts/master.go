@@ -79,10 +79,10 @@ func (m *master) Poll() wait.Events {
 // Queue implements vfs.Poller.
 func (m *master) Queue() *wait.Queue { return &m.pair.masterQueue }
 
-// FileInstaller is a Context that can give its caller a new descriptor. It takes
-// the reference over.
-type FileInstaller interface {
-	InstallFile(f *vfs.File, closeOnExec bool) (int32, error)
+// Installer is a Context that can give its caller a new descriptor, the lowest
+// that is free from min on. It takes the reference over.
+type Installer interface {
+	Install(f *vfs.File, min linux.FD, closeOnExec bool) (linux.FD, error)
 }
 
 // Ioctl implements vfs.Ioctler: ioctl_tty(2).
@@ -131,7 +131,7 @@ func (m *master) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 
 // peer opens the slave without its name: TIOCGPTPEER.
 func (m *master) peer(ctx vfs.Context, flags linux.OpenFlags) (uint64, error) {
-	task, ok := ctx.(FileInstaller)
+	task, ok := ctx.(Installer)
 	if !ok {
 		return 0, linux.ENOTTY
 	}
@@ -140,7 +140,7 @@ func (m *master) peer(ctx vfs.Context, flags linux.OpenFlags) (uint64, error) {
 		return 0, err
 	}
 	keep := flags & (linux.O_ACCMODE | linux.O_NONBLOCK)
-	fd, err := task.InstallFile(vfs.NewAnonFile(impl, m.pair.Path(), keep), flags&linux.O_CLOEXEC != 0)
+	fd, err := task.Install(vfs.NewAnonFile(impl, m.pair.Path(), keep), 0, flags&linux.O_CLOEXEC != 0)
 	return uint64(uint32(fd)), err
 }
 
