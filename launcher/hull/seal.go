@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,9 @@ func Seal(p Posture) error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("make memory unreadable to others: %w", err)
 	}
+	// Said aloud, the number of processors stays what it is: the runtime would look
+	// again each second, by a call that no filter has (Go 1.25's updatemaxprocs).
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	return p.Filter.Install()
 }
 
