@@ -86,23 +86,6 @@ func (th *Thread) CopyOut(addr uint64, p []byte) bool {
 	return th.CopyWindow(addr, len(p))
 }
 
-// PendingOut fills buf from what the answer will copy to addr, if it covers it.
-func (th *Thread) PendingOut(addr uint64, buf []byte) bool {
-	le := binary.LittleEndian
-	for i := range th.nops {
-		p := th.slot.mem[slotOps+i*opSize:][:opSize]
-		if le.Uint32(p) != opCopyOut {
-			continue
-		}
-		at, off, n := le.Uint64(p[16:]), le.Uint64(p[24:]), le.Uint64(p[32:])
-		if addr >= at && addr-at <= n && uint64(len(buf)) <= n-(addr-at) && off <= slotSize && n <= slotSize-off {
-			copy(buf, th.slot.mem[off+addr-at:])
-			return true
-		}
-	}
-	return false
-}
-
 // CopyIn copies guest memory to buf: from what the stub has copied in with the
 // request if that covers it, and from the guest's process otherwise.
 func (th *Thread) CopyIn(addr uint64, buf []byte) error {

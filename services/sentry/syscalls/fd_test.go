@@ -192,3 +192,23 @@ func TestCounters(t *testing.T) {
 		t.Errorf("signal %d %x", n, ib[:4])
 	}
 }
+
+func TestInotify(t *testing.T) {
+	g := newGuest(t)
+	g.must(mkdir(g.t, g.str("d"), 0o755))
+	fd := linux.FD(g.must(inotify_init1(g.t, linux.O_NONBLOCK)))
+	g.fails2("flags", linux.EINVAL)(inotify_init1(g.t, 1))
+	g.fails2("no events", linux.EINVAL)(inotify_add_watch(g.t, 99, bad, 0))
+	g.fails2("not open", linux.EBADF)(inotify_add_watch(g.t, 99, bad, linux.IN_CREATE))
+	g.fails2("not one", linux.EINVAL)(inotify_add_watch(g.t, g.open("f", linux.O_CREAT), bad, linux.IN_CREATE))
+	g.fails2("bad address", linux.EFAULT)(inotify_add_watch(g.t, fd, bad, linux.IN_CREATE))
+	g.fails2("not a directory", linux.ENOTDIR)(inotify_add_watch(g.t, fd, g.str("f"), linux.IN_CREATE|linux.IN_ONLYDIR))
+	wd := g.must(inotify_add_watch(g.t, fd, g.str("d"), linux.IN_CREATE))
+	g.file("d/new", "")
+	addr, b := g.room(64)
+	if n := g.must(read(g.t, fd, addr, 64)); n < 16 || binary.LittleEndian.Uint32(b) != uint32(wd) || string(b[16:19]) != "new" {
+		t.Errorf("read %d %q", n, b)
+	}
+	g.must(inotify_rm_watch(g.t, fd, int32(wd)))
+	g.fails2("no watch", linux.EINVAL)(inotify_rm_watch(g.t, fd, int32(wd)))
+}

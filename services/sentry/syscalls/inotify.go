@@ -8,7 +8,7 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// inotify_init makes an instance: inotify_init(2).
+// inotify_init makes an instance that is told of changes to files: inotify(7).
 func inotify_init(t *task.Task) (uint64, error) { return inotify_init1(t, 0) }
 
 // inotify_init1 is inotify_init with flags.
@@ -19,8 +19,13 @@ func inotify_init1(t *task.Task, flags linux.OpenFlags) (uint64, error) {
 	return install(t, inotify.New(flags), flags)
 }
 
-// inotify_add_watch watches the file at path: inotify_add_watch(2).
+// inotify_add_watch watches the file at path, or changes its watch:
+// inotify_add_watch(2).
 func inotify_add_watch(t *task.Task, fd linux.FD, path mm.Addr, mask uint32) (uint64, error) {
+	const both = linux.IN_MASK_ADD | linux.IN_MASK_CREATE
+	if mask == 0 || mask&both == both {
+		return 0, linux.EINVAL
+	}
 	f, in, err := inotifyOf(t, fd)
 	if err != nil {
 		return 0, err
@@ -28,7 +33,10 @@ func inotify_add_watch(t *task.Task, fd linux.FD, path mm.Addr, mask uint32) (ui
 	defer f.DecRef(t)
 	var how vfs.WalkFlags
 	if mask&linux.IN_DONT_FOLLOW != 0 {
-		how = vfs.NoFollow
+		how |= vfs.NoFollow
+	}
+	if mask&linux.IN_ONLYDIR != 0 {
+		how |= vfs.MustDirectory
 	}
 	p, err := resolve(t, linux.AtFDCWD, path, how)
 	if err != nil {
@@ -48,7 +56,7 @@ func inotify_rm_watch(t *task.Task, fd linux.FD, wd int32) (uint64, error) {
 	return 0, in.Remove(wd)
 }
 
-// inotifyOf gives the instance that fd stands for, with a reference to its file;
+// inotifyOf is the instance behind fd and its file, which the caller releases:
 // EBADF, EINVAL.
 func inotifyOf(t *task.Task, fd linux.FD) (*vfs.File, *inotify.Inotify, error) {
 	f, err := t.File(fd)

@@ -87,18 +87,3 @@ func (t *Task) CopyInString(addr mm.Addr, max int) (string, error) {
 // CopyInPath copies a path: ENOENT if empty is not allowed, ENAMETOOLONG past
 // PATH_MAX.
 func (t *Task) CopyInPath(addr mm.Addr) (string, error) { return t.CopyInString(addr, 4096) }
-
-// TraceMemory is the memory as a guest will see it once the call has returned:
-// what is about to be copied out counts.
-func (t *Task) TraceMemory() TraceMemory { return TraceMemory{t} }
-
-// TraceMemory reads a task's memory for showing.
-type TraceMemory struct{ t *Task }
-
-// CopyIn copies guest memory at addr to p, or fails with EFAULT.
-func (m TraceMemory) CopyIn(addr uint64, p []byte) error {
-	if m.t.th.PendingOut(addr, p) {
-		return nil
-	}
-	return m.t.CopyIn(addr, p)
-}
