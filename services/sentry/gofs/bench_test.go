@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// remote mounts a host directory through a gofer of its own.
-func remote(b *testing.B, path string, opts gofs.Options) *vfstest.Env {
+// remote mounts a host directory through a gofer of its own, and gives its pid.
+func remote(b testing.TB, path string, opts gofs.Options) (*vfstest.Env, int) {
 	b.Helper()
 	near, far, err := channel.Pair()
 	if err != nil {
@@ -53,7 +53,7 @@ func remote(b *testing.B, path string, opts gofs.Options) *vfstest.Env {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return vfstest.NewEnv(b, vfstest.Root(), fs)
+	return vfstest.NewEnv(b, vfstest.Root(), fs), cmd.Process.Pid
 }
 
 func benchTree(b *testing.B) string {
@@ -71,21 +71,21 @@ func benchTree(b *testing.B) string {
 // caches save.
 
 func BenchmarkStatShared(b *testing.B) {
-	e := remote(b, benchTree(b), gofs.Options{Shared: true})
+	e, _ := remote(b, benchTree(b), gofs.Options{Shared: true})
 	for b.Loop() {
 		e.MustStat("/many")
 	}
 }
 
 func BenchmarkStatExclusive(b *testing.B) {
-	e := remote(b, benchTree(b), gofs.Options{})
+	e, _ := remote(b, benchTree(b), gofs.Options{})
 	for b.Loop() {
 		e.MustStat("/a/b/c/f")
 	}
 }
 
 func benchOpen(b *testing.B, opts gofs.Options) {
-	e := remote(b, benchTree(b), opts)
+	e, _ := remote(b, benchTree(b), opts)
 	for b.Loop() {
 		e.MustOpen("/a/b/c/f", linux.O_RDONLY, 0).DecRef(e.Ctx)
 	}
@@ -104,7 +104,7 @@ func BenchmarkWalk3(b *testing.B) {
 				os.MkdirAll(fmt.Sprintf("%s/%d/b", dir, i), 0o755)
 				os.WriteFile(fmt.Sprintf("%s/%d/b/c", dir, i), nil, 0o644)
 			}
-			e := remote(b, dir, gofs.Options{})
+			e, _ := remote(b, dir, gofs.Options{})
 			root := e.Root.Node().(vfs.Directory)
 			b.ResetTimer()
 			for n := 0; n < b.N; n += 2000 {
@@ -132,7 +132,7 @@ func BenchmarkWalk3(b *testing.B) {
 
 // BenchmarkReadDir1000 and with a stat of each: in shared mode, every time anew.
 func BenchmarkReadDir1000(b *testing.B) {
-	e := remote(b, benchTree(b), gofs.Options{Shared: true})
+	e, _ := remote(b, benchTree(b), gofs.Options{Shared: true})
 	for b.Loop() {
 		f := e.MustOpen("/many", linux.O_RDONLY, 0)
 		n := 0
@@ -157,7 +157,7 @@ func BenchmarkListTree(b *testing.B) {
 	}
 	for b.Loop() {
 		b.StopTimer()
-		e := remote(b, dir, gofs.Options{})
+		e, _ := remote(b, dir, gofs.Options{})
 		b.StartTimer()
 		var visit func(path string)
 		visit = func(path string) {

@@ -302,7 +302,7 @@ type listed struct {
 }
 
 // maxListed is the most names kept.
-const maxListed = 200_000
+const maxListed = 64_000
 
 func (l *listings) add(d *dir, n int) {
 	l.mu.Lock()
