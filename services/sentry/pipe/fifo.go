@@ -62,7 +62,8 @@ func OpenFIFO(ctx vfs.Context, n vfs.Node, flags linux.OpenFlags) (vfs.Impl, err
 	return e, nil
 }
 
-// Reopen makes a further end of the pipe, as open(2) of /proc/PID/fd/N does.
+// Reopen makes a further end of the pipe, as open(2) of /proc/PID/fd/N does, which
+// waits for nobody unless it is a FIFO.
 func (e *End) Reopen(ctx vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {
 	if e.fifo != nil {
 		return OpenFIFO(ctx, e.fifo, flags)
@@ -100,12 +101,13 @@ func (p *Pipe) open(ctx vfs.Context, n vfs.Node, flags linux.OpenFlags) (*End, e
 	return e, nil
 }
 
-// join counts the new end in and gives the condition for which its open waits.
+// join counts the new end in and gives the condition for which its open waits. A
+// pipe without a name waits for nobody.
 func (e *End) join(nonblock bool) (met func() (bool, error), err error) {
 	p := e.pipe
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.write && !e.read && nonblock && p.readers == 0 {
+	if e.fifo != nil && e.write && !e.read && nonblock && p.readers == 0 {
 		return nil, linux.ENXIO
 	}
 	if e.read {
@@ -116,7 +118,7 @@ func (e *End) join(nonblock bool) (met func() (bool, error), err error) {
 		p.writers++
 		p.writerOpens++
 	}
-	alone := e.read && p.writers == 0 || e.write && p.readers == 0
+	alone := e.fifo != nil && (e.read && p.writers == 0 || e.write && p.readers == 0)
 	if alone && nonblock {
 		e.quiet, e.quietUntil = true, p.writerOpens
 	}
