@@ -45,7 +45,12 @@ type ahead struct {
 	attr    vfs.Attr
 	symlink string
 	noXattr bool
+	absent  bool      // there is no such name
+	until   time.Time // shared: from then on it counts no more
 }
+
+// counts says whether a may still be used.
+func (a *ahead) counts() bool { return a.until.IsZero() || time.Now().Before(a.until) }
 
 func (fs *FS) newDir() *inode {
 	switch {
@@ -145,36 +150,62 @@ func validLink(a vfs.Attr, text []byte) bool {
 }
 
 // Prefetch looks several names up at once, one below the other, because a walk
-// is about to ask for each. What it finds waits for Lookup. It stops at the first
-// that is missing or a symbolic link.
+// is about to ask for each. What it finds waits for Lookup or, in a shared tree,
+// Revalidate. It stops at the first that is missing or a symbolic link.
 func (d *dir) Prefetch(ctx vfs.Context, names []string) {
-	if len(names) < 2 || len(names) > maxPrefetch || d.fs.shared {
+	if len(names) < 2 || len(names) > maxPrefetch || d.knows(names[0]) {
 		return
 	}
-	if d.knows(names[0]) {
-		return
-	}
-	at := d
-	d.walk(names, func(i int, s *pb.Step) {
+	at, n := d, 0
+	_, err := d.walk(names, func(i int, s *pb.Step) {
 		a, more, err := checkStep(s)
 		if err != nil || at == nil {
 			at = nil
 			return
 		}
-		n := d.fs.intern(at, names[i], a, more)
-		at.names.Lock()
-		if at.ahead == nil {
-			at.ahead = map[string]ahead{}
-		}
-		if len(at.ahead) < maxAhead {
-			at.ahead[names[i]] = more
-		}
-		at.names.Unlock()
+		child := d.fs.intern(at, names[i], a, more)
+		at.expect(names[i], more)
 		if s.Handle != 0 {
-			n.adopt(s.Handle)
+			child.adopt(s.Handle)
 		}
-		at = dirOf(n.self)
+		at, n = dirOf(child.self), i+1
 	})
+	if err == linux.ENOENT && at != nil && n < len(names) {
+		at.expect(names[n], ahead{absent: true})
+	}
+}
+
+// expect keeps what was found of name for whoever looks it up.
+func (d *dir) expect(name string, a ahead) {
+	if d.fs.shared {
+		a.until = time.Now().Add(freshFor)
+	}
+	d.names.Lock()
+	defer d.names.Unlock()
+	if d.ahead == nil {
+		d.ahead = map[string]ahead{}
+	}
+	if len(d.ahead) < maxAhead {
+		d.ahead[name] = a
+	} else if d.fs.shared {
+		clear(d.ahead) // mostly what has run out
+		d.ahead[name] = a
+	}
+}
+
+// takeAhead gives what was kept of name, once.
+func (d *dir) takeAhead(name string) (ahead, bool) {
+	d.names.Lock()
+	defer d.names.Unlock()
+	return d.takeAheadLocked(name)
+}
+
+func (d *dir) takeAheadLocked(name string) (ahead, bool) {
+	a, ok := d.ahead[name]
+	if ok {
+		delete(d.ahead, name)
+	}
+	return a, ok && a.counts()
 }
 
 const (
@@ -188,7 +219,7 @@ const (
 func (d *dir) knows(name string) bool {
 	d.names.Lock()
 	defer d.names.Unlock()
-	if _, ok := d.ahead[name]; ok {
+	if a, ok := d.ahead[name]; ok && a.counts() {
 		return true
 	}
 	if !d.list.valid {
@@ -221,27 +252,33 @@ func (d *dir) bind() error {
 	return nil
 }
 
-// freshFor is how long what Revalidate saw counts for the one Attr that follows.
+// freshFor is how long what the gofer said of a shared tree counts for the walk
+// or stat in whose course it was asked: not for the next.
 const freshFor = time.Millisecond
 
 // revalidate says whether name still leads to child, or to nothing if child is
 // nil.
 func (d *dir) revalidate(name string, child vfs.Node) bool {
-	steps, err := d.walk([]string{name}, nil)
-	if err == linux.ENOENT {
-		return child == nil
-	}
-	if err != nil || child == nil {
-		return false
+	a, ok := d.takeAhead(name)
+	if !ok {
+		steps, err := d.walk([]string{name}, nil)
+		if err == linux.ENOENT {
+			a.absent = true
+		} else if err != nil {
+			return false
+		} else if _, a, err = checkStep(steps[0]); err != nil {
+			return false
+		}
 	}
 	n := nodeOf(child)
-	a, _, err := checkStep(steps[0])
-	if err != nil || n == nil || n.key != (key{a.Dev, a.Ino}) || !n.sameAs(&a) {
+	if a.absent || n == nil {
+		return a.absent && child == nil
+	}
+	if n.key != (key{a.attr.Dev, a.attr.Ino}) || !n.sameAs(&a.attr) {
 		return false
 	}
-	n.learn(a)
 	n.mu.Lock()
-	n.fresh = time.Now().Add(freshFor)
+	n.attr, n.stale, n.fresh = a.attr, false, time.Now().Add(freshFor)
 	n.mu.Unlock()
 	d.fs.seenAt(n, d, name)
 	return true

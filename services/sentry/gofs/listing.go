@@ -222,9 +222,8 @@ func (d *dir) lookupKnown(name string) (vfs.Node, error, bool) {
 func (d *dir) takeKnown(name string) (more *ahead, absent, again bool) {
 	d.names.Lock()
 	defer d.names.Unlock()
-	if a, ok := d.ahead[name]; ok {
-		delete(d.ahead, name)
-		return &a, false, false
+	if a, ok := d.takeAheadLocked(name); ok {
+		return &a, a.absent, false
 	}
 	if !d.list.valid {
 		return nil, false, false
