@@ -124,7 +124,7 @@ func (s *Sandbox) simple(kind, options string) (vfs.FileSystem, error) {
 	case "proc":
 		return procfs.New(procfs.Config{Kernel: procfs.NewKernel(s.kernel), Host: s.host}), nil
 	case "sysfs":
-		return sysfs.New(sysfs.Config{CPUs: s.host.CPUs}), nil
+		return sysfs.New(sysfs.Config{CPUs: s.host.CPUs, Memory: s.host.Memory["MemTotal"] << 10}), nil
 	case "cgroup", "cgroup2":
 		return tmpfs.New(tmpfs.Options{Mode: 0o755}), nil
 	case "devpts":

@@ -9,6 +9,7 @@
 package devpts
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -116,6 +117,19 @@ func RegisterPtmx(fs *FS) {
 
 // Type implements vfs.FileSystem.
 func (fs *FS) Type() string { return "devpts" }
+
+// Options implements vfs.Optioner.
+func (fs *FS) Options() string {
+	o := fs.options
+	s := fmt.Sprintf("mode=%03o,ptmxmode=%03o", o.Mode, o.PtmxMode)
+	if o.SetGID {
+		s = fmt.Sprintf("gid=%d,", o.GID) + s
+	}
+	if o.SetUID {
+		s = fmt.Sprintf("uid=%d,", o.UID) + s
+	}
+	return s
+}
 
 // Root implements vfs.FileSystem.
 func (fs *FS) Root() vfs.Node { return fs.root }

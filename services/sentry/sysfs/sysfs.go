@@ -142,7 +142,8 @@ func (fs *FS) nodes(c Config) *pseudo.Dir {
 		Add("cpulist", fs.line("%s", list(c.CPUs))).
 		Add("cpumap", fs.line("%s", mask(0, c.CPUs))).
 		Add("distance", fs.line("10")).
-		Add("meminfo", fs.line("Node 0 MemTotal:       %8d kB", c.Memory/1024))
+		Add("meminfo", fs.line("Node 0 MemTotal:       %8d kB\nNode 0 MemFree:        %8d kB\nNode 0 MemUsed:        %8d kB",
+			c.Memory/1024, c.Memory/1024, 0))
 	for i := range c.CPUs {
 		cpu := "cpu" + strconv.Itoa(i)
 		node.Add(cpu, fs.LinkTo("../../cpu/"+cpu))
