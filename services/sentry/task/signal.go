@@ -146,8 +146,11 @@ func (g *Group) send(info linux.SigInfo, to *Task, outside bool) error {
 	if sig == 0 {
 		return nil
 	}
-	if g.pid == 1 && !outside && g.isDefault(sig) {
-		return nil // the init of a PID namespace: pid_namespaces(7)
+	// The init of a PID namespace takes from inside only what it handles or blocks:
+	// pid_namespaces(7).
+	init := g.pid == 1 && !outside
+	if init && unblockable.Has(sig) {
+		return nil
 	}
 	if sig == linux.SIGKILL {
 		g.k.kill(g, uint32(linux.SIGKILL))
@@ -159,7 +162,7 @@ func (g *Group) send(info linux.SigInfo, to *Task, outside bool) error {
 	g.sigMu.Lock()
 	g.prepareLocked(sig, tasks)
 	blocked := g.blockedByAllLocked(sig, to, tasks)
-	if !blocked && g.isIgnoredLocked(sig) {
+	if !blocked && (g.isIgnoredLocked(sig) || init && g.actions[sig].Handler == linux.SIG_DFL) {
 		g.sigMu.Unlock()
 		return nil
 	}
@@ -183,13 +186,6 @@ func (g *Group) send(info linux.SigInfo, to *Task, outside bool) error {
 	}
 	g.sigWait.Notify(wait.In)
 	return err
-}
-
-// isDefault says whether sig has its default action, or must have.
-func (g *Group) isDefault(sig linux.Signal) bool {
-	g.sigMu.Lock()
-	defer g.sigMu.Unlock()
-	return unblockable.Has(sig) || g.actions[sig].Handler == linux.SIG_DFL
 }
 
 // blockedByAllLocked says whether no thread that sig could go to takes it now.
