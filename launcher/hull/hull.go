@@ -39,7 +39,8 @@ const (
 	FDDonate   = "donate"   // sentry: listener for donations
 	FDLog      = "log"      // debug log
 	FDStrace   = "strace"   // sentry: system-call log
-	FDHold     = "hold"     // sentry: held open; its end tells the others that it ended
+	FDPeer     = "peer"     // sentry: lifeline that its gofer holds
+	FDHold     = "hold"     // sentry, gofer: held open; its end tells others that we ended
 )
 
 // DescriptorsVar is the environment variable that names the descriptors from 3

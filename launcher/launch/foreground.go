@@ -105,9 +105,11 @@ func blame(s *spawn.Sandbox, err error) error {
 	if errors.As(failed, &call) {
 		return failed
 	}
-	// The sentry also ends when its gofer does.
-	if why := s.Gofer.LastWords(); why != "" {
-		return errors.New(why)
+	// The sentry also ends, quietly, when its gofer does.
+	for _, service := range []*spawn.Service{s.Sentry, s.Gofer} {
+		if why := service.Crash(); why != "" {
+			return errors.New(why)
+		}
 	}
 	return failed
 }

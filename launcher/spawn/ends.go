@@ -61,8 +61,8 @@ func (a allEnds) lend(service, name string, f *os.File) {
 }
 
 // join makes what lies between the services. Besides the services' ends it gives
-// the launcher's end of the lifeline. The sentry hangs on that, and gofer and
-// netd hang on the sentry.
+// the launcher's end of the lifeline. The sentry hangs on that, gofer and netd
+// hang on the sentry, and the sentry on its gofer.
 func join(c Config) (a allEnds, lifeline *os.File, err error) {
 	a = allEnds{}
 	defer func() {
@@ -92,6 +92,12 @@ func join(c Config) (a allEnds, lifeline *os.File, err error) {
 	a.give("sentry", hull.FDHold, w)
 	a.give("gofer", hull.FDLifeline, r)
 	a.lend("netd", hull.FDLifeline, r)
+	// And the sentry on its gofer, without reading the data channel to find out.
+	if r, w, err = os.Pipe(); err != nil {
+		return a, nil, fmt.Errorf("make the gofer's lifeline: %w", err)
+	}
+	a.give("sentry", hull.FDPeer, r)
+	a.give("gofer", hull.FDHold, w)
 	r, lifeline, err = os.Pipe()
 	if err != nil {
 		return a, nil, fmt.Errorf("make the launcher's lifeline: %w", err)

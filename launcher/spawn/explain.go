@@ -19,6 +19,10 @@ import (
 // LibexecVar names another directory for the service programs.
 const LibexecVar = "BULKHEAD_LIBEXEC"
 
+// CrashVar names a directory that the whole of what a crashed service wrote is
+// put in, for those who work on it.
+const CrashVar = "BULKHEAD_CRASH_DIR"
+
 // Libexec is the directory of the service programs: that of LibexecVar, or that
 // of this program. It fails unless all of them are there.
 func Libexec() (string, error) {
@@ -61,6 +65,9 @@ func (s *Service) LastWords() string {
 	}
 	defer f.Close()
 	text, _ := io.ReadAll(io.LimitReader(f, 1<<20))
+	if dir := os.Getenv(CrashVar); dir != "" && len(text) > 0 {
+		os.WriteFile(filepath.Join(dir, s.Name+".crash"), text, 0o600)
+	}
 	return lastWords(s.Name, string(text))
 }
 
@@ -75,6 +82,26 @@ func lastWords(service, text string) string {
 				return fmt.Sprintf("%s ended: %s", service, line)
 			}
 		}
+	}
+	return ""
+}
+
+// Crash is one line that says how a service that this process started ended
+// before its time, or "".
+func (s *Service) Crash() string {
+	if s == nil || s.own == nil {
+		return ""
+	}
+	select {
+	case <-s.own.ended:
+	case <-time.After(patience):
+		return ""
+	}
+	if why := s.LastWords(); why != "" {
+		return why
+	}
+	if st := s.own.cmd.ProcessState; st != nil && !st.Success() {
+		return fmt.Sprintf("%s ended: %s", s.Name, st)
 	}
 	return ""
 }

@@ -47,8 +47,12 @@ func main() {
 		os.Exit(1)
 	}
 	hull.EndWith(fds.Take(hull.FDLifeline))
+	hold = fds.Take(hull.FDHold)
 	hull.Serve(func(s *grpc.Server) { goferv1.RegisterControlServiceServer(s, &control{fds: fds}) })
 }
+
+// hold is never used: the sentry ends when it closes, with this process.
+var hold *os.File
 
 // control answers the launcher.
 type control struct {

@@ -36,6 +36,7 @@ func main() {
 		os.Exit(1)
 	}
 	hull.EndWith(fds.Take(hull.FDLifeline))
+	hull.EndWith(fds.Take(hull.FDPeer)) // without files there is nothing to go on with
 	hold = fds.Take(hull.FDHold)
 	given := control.Descriptors{
 		Gofer: fds.Take(hull.FDGofer), Netd: fds.Take(hull.FDNetd),
