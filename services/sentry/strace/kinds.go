@@ -15,7 +15,8 @@ type show func(c *Call, i int) string
 
 // kinds are the words that rows may use.
 var kinds = map[string]show{
-	"int":       showInt,
+	"int":       func(c *Call, i int) string { return strconv.Itoa(int(int32(c.regs[i]))) },
+	"off":       showOff,
 	"uint":      func(c *Call, i int) string { return strconv.FormatUint(uint64(uint32(c.regs[i])), 10) },
 	"size":      func(c *Call, i int) string { return strconv.FormatUint(c.regs[i], 10) },
 	"hex":       func(c *Call, i int) string { return "0x" + strconv.FormatUint(c.regs[i], 16) },
@@ -78,7 +79,7 @@ var kinds = map[string]show{
 	"archprctl": one(archPrctlNames),
 }
 
-func showInt(c *Call, i int) string { return strconv.FormatInt(int64(c.regs[i]), 10) }
+func showOff(c *Call, i int) string { return strconv.FormatInt(int64(c.regs[i]), 10) }
 
 func showPtr(c *Call, i int) string { return pointer(c.regs[i]) }
 

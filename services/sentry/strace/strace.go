@@ -61,7 +61,7 @@ func init() {
 }
 
 func (r row) decode() decoded {
-	d := decoded{name: r.name, result: showInt}
+	d := decoded{name: r.name, result: showOff}
 	if r.args == "" {
 		r.args = "hex hex hex hex hex hex"
 	}
@@ -190,5 +190,6 @@ func failure(err error) string {
 	if name == "" {
 		return fmt.Sprintf("-1 (errno %d)", int(errno))
 	}
-	return fmt.Sprintf("-1 %s (%s)", name, errno.Error())
+	text := errno.Error()
+	return fmt.Sprintf("-1 %s (%s%s)", name, strings.ToUpper(text[:1]), text[1:])
 }

@@ -46,17 +46,18 @@ func TestLines(t *testing.T) {
 		want   string
 	}{
 		{257, [6]uint64{at, base, 0x80000}, 3, nil, `openat(AT_FDCWD, "/etc/passwd", O_RDONLY|O_CLOEXEC) = 3`},
-		{257, [6]uint64{5, base, 0x241, 0o644}, 0, linux.ENOENT, `openat(5, "/etc/passwd", O_WRONLY|O_CREAT|O_TRUNC, 0644) = -1 ENOENT (no such file or directory)`},
+		{257, [6]uint64{5, base, 0x241, 0o644}, 0, linux.ENOENT, `openat(5, "/etc/passwd", O_WRONLY|O_CREAT|O_TRUNC, 0644) = -1 ENOENT (No such file or directory)`},
 		{0, [6]uint64{3, base + 64, 100}, 13, nil, `read(3, "root:x:0:0\n\"\1", 100) = 13`},
-		{0, [6]uint64{3, 1, 100}, 0, linux.EFAULT, `read(3, 0x1, 100) = -1 EFAULT (bad address)`},
+		{0, [6]uint64{3, 1, 100}, 0, linux.EFAULT, `read(3, 0x1, 100) = -1 EFAULT (Bad address)`},
 		{1, [6]uint64{1, base + 64, 4}, 4, nil, `write(1, "root", 4) = 4`},
 		{20, [6]uint64{1, base + 256, 1}, 4, nil, `writev(1, [{iov_base="root", iov_len=4}], 1) = 4`},
 		{42, [6]uint64{3, base + 128, 16}, 0, nil, `connect(3, {sa_family=AF_INET, 127.0.0.1:80}, 16) = 0`},
 		{9, [6]uint64{0, 4096, 3, 0x22, ^uint64(0), 0}, 0x7f0000000000, nil, `mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0x0) = 0x7f0000000000`},
 		{35, [6]uint64{base + 512, 0}, 0, linux.ERESTART_RESTARTBLOCK, `nanosleep({tv_sec=3, tv_nsec=500}, NULL) = ? ERESTART_RESTARTBLOCK (Interrupted by signal)`},
+		{7, [6]uint64{0, 0, 0xffffffff}, 0, nil, `poll(NULL, 0, -1) = 0`},
 		{39, [6]uint64{}, 7, nil, `getpid() = 7`},
 		{62, [6]uint64{7, 9}, 0, nil, `kill(7, SIGKILL) = 0`},
-		{999, [6]uint64{1}, 0, linux.ENOSYS, `syscall_999(0x1, 0x0, 0x0, 0x0, 0x0, 0x0) = -1 ENOSYS (function not implemented)`},
+		{999, [6]uint64{1}, 0, linux.ENOSYS, `syscall_999(0x1, 0x0, 0x0, 0x0, 0x0, 0x0) = -1 ENOSYS (Function not implemented)`},
 	} {
 		got := Begin(m, 3, c.nr, c.regs).End(c.result, c.err, 12*time.Microsecond)
 		if want := "[pid 3] " + c.want + " <0.000012>"; got != want {
