@@ -1,8 +1,22 @@
 package container
 
-import "os"
+import (
+	"os"
 
-// network connects the sandbox's sockets to netd.
+	"bulkhead/services/sentry/socket/inet"
+	"bulkhead/services/sentry/syscalls"
+)
+
+// network connects the sandbox's sockets to netd. Without netd there are no
+// Internet sockets at all.
 func (s *Sandbox) network(netd *os.File) error {
+	if netd == nil {
+		return nil
+	}
+	n, err := inet.New(netd)
+	if err != nil {
+		return err
+	}
+	n.Register(syscalls.Families)
 	return nil
 }
