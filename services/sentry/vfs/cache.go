@@ -6,8 +6,9 @@ import (
 	"weak"
 )
 
-// cacheSize is how many Dentries a file system's cache holds strongly.
-const cacheSize = 1 << 15
+// cacheSize is how many Dentries a file system's cache holds strongly. With what
+// hangs on it, one of a gofer's files under an overlay is 1 KiB.
+const cacheSize = 1 << 16
 
 // cache is the ring of a file system's recently used Dentries. When it is full,
 // a hand goes round: what was used since its last visit stays, the next goes.
