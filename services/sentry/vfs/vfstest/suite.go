@@ -45,16 +45,14 @@ func Run(t *testing.T, make func(t *testing.T) vfs.FileSystem, opts Options) {
 	}
 }
 
-// ReadOnlyTree is what a file system for RunReadOnly must hold.
+// RunReadOnly runs the suite for file systems without writing. What make makes
+// must hold
 //
-//	/file      "hello\n", mode 0644
-//	/empty     mode 0600
+//	/file         "hello\n", mode 0644
+//	/empty        mode 0600
 //	/dir/sub/deep "deep\n"
-//	/link      -> dir/sub/deep
-//	/loop      -> loop
-const ReadOnlyTree = "see above"
-
-// RunReadOnly runs the suite for file systems without writing.
+//	/link         -> dir/sub/deep
+//	/loop         -> loop
 func RunReadOnly(t *testing.T, make func(t *testing.T) vfs.FileSystem) {
 	for _, c := range readOnlyTests {
 		t.Run(c.name, func(t *testing.T) { c.run(NewEnv(t, Root(), make(t))) })
