@@ -18,6 +18,7 @@ import (
 	"bulkhead/services/sentry/control"
 	"bulkhead/services/sentry/devfs"
 	"bulkhead/services/sentry/devpts"
+	"bulkhead/services/sentry/hostfile"
 	"bulkhead/services/sentry/platform"
 	"bulkhead/services/sentry/procfs"
 	"bulkhead/services/sentry/socket"
@@ -51,6 +52,9 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 		return fmt.Errorf("read the host's facts: %w", err)
 	}
 	s.host.Release, s.host.Version = linux.Release, linux.Version
+	if err := hostfile.Prepare(); err != nil {
+		return fmt.Errorf("prepare for the launcher's files: %w", err)
+	}
 	machine, err := platform.Start(&platform.Credential{UID: jail.Nobody, GID: jail.Nobody})
 	if err != nil {
 		return err

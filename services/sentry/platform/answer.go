@@ -12,7 +12,7 @@ import (
 
 // op appends one host call; false means that the answer is full.
 func (th *Thread) op(kind, nr uint32, flags uint64, args ...uint64) bool {
-	if th.nops >= maxOps {
+	if th.nops >= maxOps || th.dropped.Load() {
 		return false
 	}
 	p := th.slot.mem[slotOps+th.nops*opSize:][:opSize]
@@ -57,7 +57,7 @@ func (th *Thread) ResetFP() bool { return th.op(opResetFP, 0, 0) }
 // Window gives n bytes of staging memory that CopyWindow can copy to the guest,
 // or nil if there is no room left. The guest can change what is in it.
 func (th *Thread) Window(n int) []byte {
-	if n > outSize-th.outLen || th.nops >= maxOps-8 {
+	if n > outSize-th.outLen || th.nops >= maxOps-8 || th.dropped.Load() {
 		return nil
 	}
 	return th.slot.mem[slotOut+th.outLen:][:n:n]

@@ -124,8 +124,10 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 	return th, nil
 }
 
+// dropThread frees the thread's slot. Others look into it under the lock only.
 func (s *Space) dropThread(th *Thread) {
 	s.mu.Lock()
+	th.slot.unmap()
 	if s.threads[th.index] == th {
 		s.threads[th.index] = nil
 	}

@@ -230,6 +230,9 @@ func (th *Thread) Resume() {
 // Exit ends the host thread, or with group its host process, and lets go of the
 // slot. No further call of the thread is allowed.
 func (th *Thread) Exit(group bool) {
+	if th.dropped.Load() {
+		return // the process is gone already
+	}
 	nr := uint32(unix.SYS_EXIT)
 	if group {
 		nr = unix.SYS_EXIT_GROUP
@@ -243,7 +246,6 @@ func (th *Thread) Exit(group bool) {
 func (th *Thread) drop() {
 	if th.dropped.CompareAndSwap(false, true) {
 		th.space.dropThread(th)
-		th.slot.unmap()
 	}
 }
 
