@@ -36,6 +36,9 @@ func (q *sendQueue) Arm() bool {
 	return q.Len() > before
 }
 
+// Seen is what Len gave last.
+func (q *sendQueue) Seen() int { return q.seen }
+
 func (q *sendQueue) Broken() bool { return q.broken }
 
 // receiveQueue is a socket's ring down as the stack sees it.

@@ -16,6 +16,8 @@ type SendQueue interface {
 	// Arm asks to be told (TCP.KickLocked) when there is more; true says that
 	// there is already.
 	Arm() bool
+	// Seen is what Len gave last.
+	Seen() int
 	// Broken says that its user has spoilt it.
 	Broken() bool
 }
@@ -320,10 +322,22 @@ func (e *TCP) process(seg *tcp.Segment) {
 	if seg != nil {
 		c.Receive(e.s.now, seg)
 	}
-	for {
-		c.Poll(e.s.now, e.emit)
-		if e.sendq == nil || c.Unsent() > 0 || c.State() == tcp.Closed || !e.sendq.Arm() {
+	for again := true; again; {
+		if e.sendq == nil {
+			c.Poll(e.s.now, e.emit)
 			break
+		}
+		before := e.sendq.Len()
+		c.Poll(e.s.now, e.emit)
+		switch {
+		case c.State() == tcp.Closed:
+			again = false
+		case c.Unsent() > 0:
+			// The machine holds it back, and goes on by itself; unless the
+			// user wrote it just after the machine had looked.
+			again = e.sendq.Seen() != before
+		default:
+			again = e.sendq.Arm()
 		}
 	}
 	if e.recvq != nil && !e.released && c.WindowLow() {
