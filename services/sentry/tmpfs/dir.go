@@ -359,15 +359,20 @@ func (d *dir) Rename(_ vfs.Context, name string, child vfs.Node, newDir vfs.Dire
 	return nil
 }
 
-// releaseAll frees the files of a tree that is gone as a whole.
+// releaseAll frees the files of a tree that is gone as a whole. A guest says how
+// deep a tree is: no recursion.
 func (d *dir) releaseAll() {
-	for _, e := range d.entries {
-		switch n := e.node.(type) {
-		case *dir:
-			n.releaseAll()
-		case *file:
-			n.link(-1)
-			n.freeIfUnused()
+	for todo := []*dir{d}; len(todo) > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, e := range at.entries {
+			switch n := e.node.(type) {
+			case *dir:
+				todo = append(todo, n)
+			case *file:
+				n.link(-1)
+				n.freeIfUnused()
+			}
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package tmpfs
 
 import (
+	"sync/atomic"
+
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
@@ -8,6 +10,23 @@ import (
 
 // pageFileMax is the length in bytes from which on a file is a memfd.
 const pageFileMax = 1 << 20
+
+// memfdCount is how many memfds there are, of all file systems, and memfdMost how
+// many large files may have one, so that guests leave the sentry descriptors for
+// everything else. What is mapped always gets one.
+var (
+	memfdCount atomic.Int64
+	memfdMost  = func() int64 { // at start: the sealed sentry cannot ask
+		var l unix.Rlimit
+		if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) != nil {
+			return 256
+		}
+		return int64(min(l.Max, 1<<20) / 4)
+	}()
+)
+
+// pagesMost is the most pages of a file that is not a memfd: 1 GiB.
+const pagesMost = 1 << 18
 
 // store is the contents of a regular file: pages, or a memfd once there is one.
 // It has no lock. Bytes past the end of a page's slice, and missing pages, are
@@ -65,8 +84,8 @@ func (s *store) readAt(p []byte, off int64) (int, error) {
 // writeAt writes p at off. It writes less than all only together with an error.
 func (s *store) writeAt(p []byte, off int64) (int, error) {
 	end := off + int64(len(p))
-	if !s.isFD && end > pageFileMax {
-		s.toMemfd() // without one, pages must do
+	if end > pageFileMax {
+		s.outgrow()
 	}
 	if s.isFD {
 		return s.writeFD(p, off)
@@ -78,7 +97,9 @@ func (s *store) writeAt(p []byte, off int64) (int, error) {
 		n := min(len(p)-done, pageSize-in)
 		page, err := s.page(at/pageSize, in+n)
 		if err != nil {
-			s.size = max(s.size, at)
+			if done > 0 {
+				s.size = max(s.size, at)
+			}
 			return done, err
 		}
 		copy(page[in:], p[done:done+n])
@@ -93,7 +114,7 @@ func (s *store) page(index int64, need int) ([]byte, error) {
 	if index < int64(len(s.pages)) && len(s.pages[index]) >= need {
 		return s.pages[index], nil
 	}
-	if index >= 1<<24 {
+	if index >= pagesMost {
 		return nil, linux.EFBIG // a memfd could not be had
 	}
 	fresh := index >= int64(len(s.pages)) || s.pages[index] == nil
@@ -170,6 +191,13 @@ func (s *store) blocks() uint64 {
 	return uint64(s.taken) * (pageSize / 512)
 }
 
+// outgrow makes a large file a memfd. If it cannot have one, pages must do.
+func (s *store) outgrow() {
+	if !s.isFD && memfdCount.Load() < memfdMost {
+		s.toMemfd()
+	}
+}
+
 // toMemfd moves the contents to a memfd.
 func (s *store) toMemfd() error {
 	if s.isFD {
@@ -201,6 +229,7 @@ func (s *store) toMemfd() error {
 			page, off = page[n:], off+int64(n)
 		}
 	}
+	memfdCount.Add(1)
 	s.fd, s.isFD, s.pages = fd, true, nil
 	s.recount()
 	return nil
@@ -208,8 +237,8 @@ func (s *store) toMemfd() error {
 
 // truncate makes the size so many bytes.
 func (s *store) truncate(size int64) error {
-	if !s.isFD && size > pageFileMax {
-		s.toMemfd()
+	if size > pageFileMax {
+		s.outgrow()
 	}
 	if s.isFD {
 		if err := unix.Ftruncate(s.fd, size); err != nil {
@@ -259,8 +288,8 @@ func (s *store) allocate(mode uint32, off, n int64) error {
 		s.punch(off, n)
 		return nil
 	}
-	if !s.isFD && off+n > pageFileMax {
-		s.toMemfd()
+	if off+n > pageFileMax {
+		s.outgrow()
 	}
 	if mode != punch {
 		if err := s.reserve(off, n); err != nil {
@@ -312,6 +341,7 @@ func (s *store) seek(off int64, whence int) (int64, error) {
 func (s *store) free() {
 	if s.isFD {
 		unix.Close(s.fd)
+		memfdCount.Add(-1)
 	}
 	s.pages, s.isFD, s.size = nil, false, 0
 	s.account(0)

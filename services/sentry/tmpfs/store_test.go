@@ -72,6 +72,30 @@ func TestStore(t *testing.T) {
 	}
 }
 
+// TestStore_withoutMemfds: large files are pages where there are no descriptors.
+func TestStore_withoutMemfds(t *testing.T) {
+	defer func(most int64) { memfdMost = most }(memfdMost)
+	memfdMost = 0
+	e := env(t, New(Options{}))
+	f := e.MustOpen("/f", linux.O_CREAT|linux.O_RDWR, 0o600)
+	defer f.DecRef(e.Ctx)
+	for _, off := range []int64{3 << 20, 1 << 30} {
+		n, err := f.Pwrite(e.Ctx, []byte("data"), off)
+		if off < 1<<30 && (n != 4 || err != nil) || off == 1<<30 && err != linux.EFBIG {
+			t.Errorf("at %d: %d, %v", off, n, err)
+		}
+	}
+	if got := e.Read("/f"); len(got) != 3<<20+4 || got[3<<20:] != "data" {
+		t.Errorf("read %d bytes", len(got))
+	}
+	if _, _, err := f.Impl().(vfs.Mapper).MapFD(e.Ctx, true, true); err != nil {
+		t.Error(err)
+	}
+	if got := e.Read("/f"); len(got) != 3<<20+4 || got[3<<20:] != "data" {
+		t.Errorf("mapped, read %d bytes", len(got))
+	}
+}
+
 func env(t testing.TB, fs *FileSystem) *vfstest.Env { return vfstest.NewEnv(t, vfstest.Root(), fs) }
 
 func TestSizeLimit(t *testing.T) {

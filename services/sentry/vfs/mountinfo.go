@@ -1,5 +1,10 @@
 package vfs
 
+import (
+	"slices"
+	"strings"
+)
+
 // MountInfo is one mount as /proc/self/mounts and /proc/self/mountinfo show it:
 // proc(5).
 type MountInfo struct {
@@ -58,14 +63,12 @@ func (m *Mount) info(point string) MountInfo {
 
 // pathInFS is the name of d from its file system's root.
 func (d *Dentry) pathInFS() string {
-	s := ""
+	var names []string
 	for at := d.where.Load(); at.parent != nil; at = at.parent.where.Load() {
-		s = "/" + at.name + s
+		names = append(names, at.name)
 	}
-	if s == "" {
-		return "/"
-	}
-	return s
+	slices.Reverse(names)
+	return "/" + strings.Join(names, "/")
 }
 
 // PathName is the name of p as seen from root: getcwd(2), /proc/PID/exe. It ends
