@@ -44,6 +44,9 @@ func (t *fifoTable) drop(n vfs.Node, p *Pipe) {
 	}
 	if u.refs--; u.refs == 0 {
 		delete(t.open, n)
+		p.mu.Lock()
+		p.forgetLocked()
+		p.mu.Unlock()
 	}
 }
 

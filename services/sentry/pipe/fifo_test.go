@@ -78,10 +78,14 @@ func TestOpenFIFO_blocking(t *testing.T) {
 
 func TestOpenFIFO_interrupted(t *testing.T) {
 	n := &node{}
+	before := allPages.Load()
 	if _, err := OpenFIFO(interrupted{kernel}, n, linux.O_WRONLY); err != linux.ERESTARTSYS {
 		t.Error(err)
 	}
-	if len(fifos.open) != 0 {
+	if _, err := OpenFIFO(kernel, n, linux.O_WRONLY|linux.O_NONBLOCK); err != linux.ENXIO {
+		t.Error(err)
+	}
+	if len(fifos.open) != 0 || allPages.Load() != before {
 		t.Error("left behind")
 	}
 }

@@ -30,10 +30,21 @@ const (
 	HardMaxSize = 64 << 20
 )
 
+// softPages is how many pages all pipes together may have room for before a new
+// one gets minSlots only and none may grow, but for CAP_SYS_RESOURCE:
+// /proc/sys/fs/pipe-user-pages-soft, here of the whole sandbox.
+const (
+	softPages = 16384
+	minSlots  = 2
+)
+
 // device is st_dev of a pipe without a name.
 const device = 14
 
-var lastIno atomic.Uint64
+var (
+	lastIno  atomic.Uint64
+	allPages atomic.Int64 // sum of the limits of all pipes' rings
+)
 
 // Pipe is what the ends share.
 type Pipe struct {
@@ -57,7 +68,16 @@ func newPipe(creds *vfs.Creds) *Pipe {
 		p.uid, p.gid = creds.FSUID, creds.FSGID
 	}
 	p.ring.limit = DefaultSize / PageSize
+	if allPages.Load()+DefaultSize/PageSize > softPages && !privileged(creds) {
+		p.ring.limit = minSlots
+	}
+	allPages.Add(int64(p.ring.limit))
 	return p
+}
+
+// privileged says that the limits of pipes do not bind who has creds.
+func privileged(creds *vfs.Creds) bool {
+	return creds != nil && creds.Has(linux.CAP_SYS_RESOURCE)
 }
 
 // New makes a pipe: pipe2(2). flags are O_NONBLOCK and O_DIRECT.
@@ -181,9 +201,18 @@ func (e *End) leave() {
 	}
 	if p.readers+p.writers == 0 {
 		p.ring.drop()
+		if e.fifo == nil {
+			p.forgetLocked()
+		}
 	}
 	p.mu.Unlock()
 	p.queue.Notify(wait.In | wait.Out | wait.Err | wait.Hup)
+}
+
+// forgetLocked gives back what the pipe counts for; it is of no use any more.
+func (p *Pipe) forgetLocked() {
+	allPages.Add(-int64(p.ring.limit))
+	p.ring.limit = 0
 }
 
 // FileAttr is fstat(2). A FIFO's attributes are those of its node.
@@ -245,8 +274,9 @@ func (e *End) Size() int {
 }
 
 // SetSize is fcntl(F_SETPIPE_SZ): at least n bytes, rounded up to a power of two
-// of pages; it gives the new size. EPERM above MaxSize without CAP_SYS_RESOURCE,
-// EBUSY below what is in use, EINVAL for what no pipe can have.
+// of pages; it gives the new size. EPERM above MaxSize, or when pipes have much
+// memory already, without CAP_SYS_RESOURCE; EBUSY below what is in use, EINVAL for
+// what no pipe can have.
 func (e *End) SetSize(ctx vfs.Context, n uint64) (int, error) {
 	if n > 1<<31 {
 		return 0, linux.EINVAL
@@ -257,8 +287,9 @@ func (e *End) SetSize(ctx vfs.Context, n uint64) (int, error) {
 	}
 	p := e.pipe
 	p.mu.Lock()
-	if slots > p.ring.limit && slots > MaxSize/PageSize &&
-		(slots > HardMaxSize/PageSize || !ctx.Creds().Has(linux.CAP_SYS_RESOURCE)) {
+	more := int64(slots) - int64(p.ring.limit)
+	tooMuch := slots > MaxSize/PageSize || allPages.Load()+more > softPages
+	if more > 0 && (slots > HardMaxSize/PageSize || tooMuch && !privileged(ctx.Creds())) {
 		p.mu.Unlock()
 		return 0, linux.EPERM
 	}
@@ -267,6 +298,7 @@ func (e *End) SetSize(ctx vfs.Context, n uint64) (int, error) {
 		p.mu.Unlock()
 		return 0, linux.EBUSY
 	}
+	allPages.Add(more)
 	opened := wasFull && !p.ring.full()
 	p.mu.Unlock()
 	if opened {

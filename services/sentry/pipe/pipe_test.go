@@ -143,6 +143,44 @@ func TestSize(t *testing.T) {
 	write(t, w, 4*4096, 3*4096, nil)
 }
 
+func TestSize_ofAllPipes(t *testing.T) {
+	user := vfs.WithCreds(kernel, vfs.UserCreds(1000, 1000))
+	before := allPages.Load()
+	var all []*End
+	for allPages.Load() <= softPages-256 {
+		r, w := NewEnds(user.Creds(), 0)
+		all = append(all, r, w)
+		if _, err := w.SetSize(user, MaxSize); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := all[0].SetSize(user, 4096); err != nil {
+		t.Error(err)
+	}
+	for {
+		r, w := NewEnds(user.Creds(), 0)
+		all = append(all, r, w)
+		if w.Size() != DefaultSize {
+			if w.Size() != minSlots*PageSize {
+				t.Errorf("a further pipe has %d bytes", w.Size())
+			}
+			break
+		}
+	}
+	if _, err := all[0].SetSize(user, MaxSize); err != linux.EPERM {
+		t.Errorf("growing: %v", err)
+	}
+	if _, err := all[0].SetSize(kernel, MaxSize); err != nil {
+		t.Errorf("growing, with CAP_SYS_RESOURCE: %v", err)
+	}
+	for _, e := range all {
+		e.Release()
+	}
+	if n := allPages.Load(); n != before {
+		t.Errorf("%d pages counted at the end, %d before", n, before)
+	}
+}
+
 // TestRing holds the ring against a plain byte queue.
 func TestRing(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
