@@ -18,6 +18,7 @@ import (
 type box struct {
 	dir   *state.Dir
 	state *state.State
+	crash string // why the sandbox ended, if it did so before its time
 }
 
 // open finds the container id. shared: this command does not change it.
@@ -58,7 +59,11 @@ func (b *box) status(ctx context.Context) (string, int, error) {
 	answer, err := s.Control().State(ctx, &sentryv1.StateRequest{Id: b.state.ID})
 	if err = s.Sentry.Failed(err); err != nil {
 		var call *spawn.CallError
-		if !errors.As(err, &call) || call.Code == codes.NotFound {
+		if !errors.As(err, &call) {
+			b.crash = err.Error()
+			return "stopped", 0, nil
+		}
+		if call.Code == codes.NotFound {
 			return "stopped", 0, nil
 		}
 		return "", 0, err

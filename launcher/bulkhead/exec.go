@@ -69,6 +69,9 @@ func (e *execution) do(ctx context.Context, id string, args []string) error {
 	if err != nil {
 		return err
 	}
+	if b.crash != "" {
+		return fmt.Errorf("exec in %s: %s", id, b.crash)
+	}
 	if status != "running" && status != "created" {
 		return fmt.Errorf("exec in %s: the container is %s", id, status)
 	}

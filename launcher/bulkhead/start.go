@@ -23,6 +23,9 @@ func startCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if b.crash != "" {
+				return fmt.Errorf("start %s: %s", args[0], b.crash)
+			}
 			if status != "created" {
 				return fmt.Errorf("start %s: the container is %s, not created", args[0], status)
 			}

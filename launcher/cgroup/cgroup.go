@@ -5,12 +5,16 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"os"
 	"strings"
 
 	"github.com/opencontainers/cgroups"
-	"github.com/opencontainers/cgroups/fs"
-	"github.com/opencontainers/cgroups/fs2"
+	cgroup1 "github.com/opencontainers/cgroups/fs"
+	cgroup2 "github.com/opencontainers/cgroups/fs2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -47,6 +51,10 @@ func Make(l *specs.Linux) (*Cgroup, error) {
 		return nil, fmt.Errorf("make cgroup %s: %w", l.CgroupsPath, err)
 	}
 	c.Paths = c.manager.GetPaths()
+	maps.DeleteFunc(c.Paths, func(_, dir string) bool { // the library makes none for devices
+		_, err := os.Stat(dir)
+		return errors.Is(err, fs.ErrNotExist)
+	})
 	if err := c.manager.Set(nil); err != nil {
 		c.Remove()
 		return nil, fmt.Errorf("set limits of cgroup %s: %w", l.CgroupsPath, err)
@@ -58,9 +66,9 @@ func Make(l *specs.Linux) (*Cgroup, error) {
 // choice would bring systemd's bus with it.
 func newManager(c *cgroups.Cgroup, paths map[string]string) (cgroups.Manager, error) {
 	if cgroups.IsCgroup2UnifiedMode() {
-		return fs2.NewManager(c, paths[""])
+		return cgroup2.NewManager(c, paths[""])
 	}
-	return fs.NewManager(c, paths)
+	return cgroup1.NewManager(c, paths)
 }
 
 func (c *Cgroup) warn(format string, args ...any) {
@@ -69,10 +77,12 @@ func (c *Cgroup) warn(format string, args ...any) {
 
 // Join puts a process there.
 func (c *Cgroup) Join(pid int) error {
-	if c.manager == nil {
-		return nil
+	for _, dir := range c.Paths {
+		if err := cgroups.WriteCgroupProc(dir, pid); err != nil {
+			return err
+		}
 	}
-	return c.manager.AddPid("", pid)
+	return nil
 }
 
 // Remove removes the cgroup, in which no process may be left.

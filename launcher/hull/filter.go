@@ -22,6 +22,7 @@ var GoFilter = jail.Filter{
 	jail.Allow(unix.SYS_FSTAT, "os.NewFile"),
 	jail.Allow(unix.SYS_ACCEPT4, "control connections"),
 	jail.Allow(unix.SYS_GETSOCKNAME, "control connections"),
+	jail.Refuse(unix.SYS_GETSOCKOPT, unix.ENOPROTOOPT, "gRPC notes options of control connections, if it can"),
 	jail.Allow(unix.SYS_SENDMSG, "data channels: frames and descriptors"),
 	jail.Allow(unix.SYS_RECVMSG, "data channels: frames and descriptors"),
 	jail.Allow(unix.SYS_FCNTL, "copy, and switch to non-blocking", jail.Int(1, unix.F_DUPFD_CLOEXEC, unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL).As("F_DUPFD_CLOEXEC F_GETFD F_SETFD F_GETFL F_SETFL")),
