@@ -53,6 +53,9 @@ type Region struct {
 	Kind       Kind
 	File       *Backing // nil: anonymous
 	Offset     uint64   // of Start in File
+	// NoWrite marks a shared mapping of a file that is not open for writing, where
+	// the host could not tell: PROT_WRITE is EACCES.
+	NoWrite bool
 	// NoRemap marks the kernel's own: the guest may not change it.
 	NoRemap bool
 }
@@ -63,7 +66,7 @@ func (r Region) Len() uint64 { return r.End - r.Start }
 // continues says whether next goes on where r ends, with the same properties.
 func (r Region) continues(next Region) bool {
 	return r.End == next.Start && r.Prot == next.Prot && r.Shared == next.Shared && r.Grows == next.Grows &&
-		r.Kind == next.Kind && r.File == next.File && r.NoRemap == next.NoRemap &&
+		r.Kind == next.Kind && r.File == next.File && r.NoRemap == next.NoRemap && r.NoWrite == next.NoWrite &&
 		(r.File == nil || r.Offset+r.Len() == next.Offset)
 }
 

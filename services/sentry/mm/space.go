@@ -176,6 +176,9 @@ type Mapping struct {
 	Offset  uint64 // in File
 	HostOff int64  // of File in FD
 	Kind    Kind
+	// NoWrite: FD can write, but the mapping must not come to. The host then maps
+	// it privately, which shows the same while nobody writes to it.
+	NoWrite bool
 	// Limit is RLIMIT_AS in bytes.
 	Limit uint64
 }
@@ -200,10 +203,10 @@ func (s *Space) Map(th *platform.Thread, m Mapping) (addr Addr, undo func(), err
 	}
 	r := Region{
 		Start: addr, End: addr + n, Prot: m.Prot, Shared: m.Flags&unix.MAP_TYPE != unix.MAP_PRIVATE && m.Flags&0x08 == 0,
-		Grows: m.Flags&unix.MAP_GROWSDOWN != 0, Kind: m.Kind, File: m.File, Offset: m.Offset,
+		Grows: m.Flags&unix.MAP_GROWSDOWN != 0, Kind: m.Kind, File: m.File, Offset: m.Offset, NoWrite: m.NoWrite,
 	}
 	flags := uint64(m.Flags&hostPageFlags) | unix.MAP_FIXED
-	if r.Shared {
+	if r.Shared && !r.NoWrite {
 		flags |= unix.MAP_SHARED
 	} else if m.Flags&unix.MAP_TYPE == 0x08 {
 		flags |= 0x08
@@ -297,6 +300,13 @@ func (s *Space) Protect(th *platform.Thread, addr, n uint64, prot uint8) error {
 	}
 	s.change(th)
 	defer s.mu.Unlock()
+	if prot&unix.PROT_WRITE != 0 {
+		for _, r := range s.regions.Overlap(addr, end) {
+			if r.NoWrite {
+				return linux.EACCES
+			}
+		}
+	}
 	if !s.regions.Covered(addr, end) {
 		// What lies before the hole is changed all the same, and the host tells.
 		th.HostCall(unix.SYS_MPROTECT, addr, end-addr, uint64(prot))

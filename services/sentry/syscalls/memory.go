@@ -79,6 +79,8 @@ func mapFile(t *task.Task, m *mm.Mapping, fd linux.FD, kind uint32) error {
 	if m.FD, m.HostOff, err = mapper.MapFD(t, shared, access == linux.O_RDWR); err != nil {
 		return err
 	}
+	_, always := mapper.(vfs.WritableMapper)
+	m.NoWrite = always && shared && access != linux.O_RDWR
 	// The file may be closed by another thread before the guest has mapped it.
 	if m.FD, err = unix.FcntlInt(uintptr(m.FD), unix.F_DUPFD_CLOEXEC, 0); err != nil {
 		return linux.ENFILE

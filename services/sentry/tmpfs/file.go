@@ -198,14 +198,13 @@ func (o *openFile) Seek(_ vfs.Context, cur, off int64, whence int) (int64, error
 	return base + off, nil
 }
 
-// MapFD makes the file a memfd and gives it. The descriptor can always write:
-// whoever maps it must keep a read-only File from that (ARCHITECTURE: mm).
-func (o *openFile) MapFD(_ vfs.Context, shared, write bool) (int, int64, error) {
+// MapsWritable: a memfd cannot be had read-only without a path to open it by.
+func (o *openFile) MapsWritable() {}
+
+// MapFD makes the file a memfd and gives it. The host keeps to its seals.
+func (o *openFile) MapFD(vfs.Context, bool, bool) (int, int64, error) {
 	o.data.Lock()
 	defer o.data.Unlock()
-	if shared && write && o.data.seals&(linux.F_SEAL_WRITE|linux.F_SEAL_FUTURE_WRITE) != 0 {
-		return 0, 0, linux.EPERM
-	}
 	if err := o.data.toMemfd(); err != nil {
 		return 0, 0, err
 	}

@@ -193,7 +193,9 @@ func TestMemfd_seals(t *testing.T) {
 	is(err, linux.EPERM)
 	is(f.Truncate(ctx, 3), linux.EPERM)
 	is(s.AddSeals(ctx, linux.F_SEAL_EXEC), linux.EPERM)
-	_, _, err = impl.(vfs.Mapper).MapFD(ctx, true, true)
+	fd, _, err := impl.(vfs.Mapper).MapFD(ctx, true, true)
+	is(err, nil)
+	_, err = unix.Mmap(fd, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	is(err, linux.EPERM)
 	g, err := vfs.OpenPath(ctx, f.Path(), linux.O_RDONLY) // /proc/self/fd/N
 	is(err, nil)

@@ -131,3 +131,10 @@ type HostFile interface {
 type AttrKeeper interface {
 	NodeAttr()
 }
+
+// WritableMapper is a Mapper whose descriptor can always write, also where the
+// File cannot. Whoever maps it sees to it that the mapping cannot.
+type WritableMapper interface {
+	Mapper
+	MapsWritable()
+}
