@@ -35,6 +35,7 @@ func New(c Config) *FS {
 		FS: pseudo.New("proc", linux.PROC_SUPER_MAGIC), kernel: c.Kernel, host: c.Host,
 		cgroup: c.Cgroup, boot: c.Host.Boot,
 	}
+	fs.RefuseNames(linux.ENOENT)
 	if fs.cgroup == "" {
 		fs.cgroup = "/"
 	}

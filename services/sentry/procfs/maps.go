@@ -31,11 +31,11 @@ func maps(e *entry, ctx vfs.Context) ([]byte, error) {
 
 func mapsLine(b *bytes.Buffer, r mm.Region, name string) {
 	start := b.Len()
-	var dev, ino uint64
+	var dev, ino, offset uint64
 	if r.File != nil {
-		dev, ino = r.File.Dev, r.File.Ino
+		dev, ino, offset = r.File.Dev, r.File.Ino, r.Offset
 	}
-	fmt.Fprintf(b, "%08x-%08x %s %08x %02x:%02x %d ", r.Start, r.End, permissions(r), r.Offset,
+	fmt.Fprintf(b, "%08x-%08x %s %08x %02x:%02x %d ", r.Start, r.End, permissions(r), offset,
 		linux.Major(dev), linux.Minor(dev), ino)
 	if name != "" {
 		if pad := nameColumn - (b.Len() - start); pad > 0 {

@@ -219,7 +219,24 @@ func (s *sysctls) put(path string, mode uint32, get func() string, set func(stri
 			return set(firstLine(p))
 		})
 	}
-	s.dir(path[:max(at, 0)]).Add(path[at+1:], f)
+	s.dir(path[:max(at, 0)]).Add(path[at+1:], f.WithPermit(func(ctx vfs.Context, mask uint32) error {
+		return permitSysctl(ctx.Creds(), mode, mask)
+	}))
+}
+
+// permitSysctl is the kernel's test_perm: the mode counts for everyone, for
+// user 0 too, whatever capabilities there are.
+func permitSysctl(c *vfs.Creds, mode, mask uint32) error {
+	switch {
+	case c.EUID == 0:
+		mode >>= 6
+	case c.InEffectiveGroup(0):
+		mode >>= 3
+	}
+	if mask&7&^mode != 0 {
+		return linux.EACCES
+	}
+	return nil
 }
 
 // firstLine is a written value without what ends it.

@@ -41,6 +41,21 @@ func (f *File) WithCheck(check func(ctx vfs.Context) error) *File {
 	return f
 }
 
+// guardedFile is a File that decides itself who may use it.
+type guardedFile struct {
+	*File
+	permit func(ctx vfs.Context, mask uint32) error
+}
+
+// Permit implements vfs.Permitter.
+func (g *guardedFile) Permit(ctx vfs.Context, mask uint32) error { return g.permit(ctx, mask) }
+
+// WithPermit is f where permit decides who may read (4) and write (2) it, in
+// place of its mode.
+func (f *File) WithPermit(permit func(ctx vfs.Context, mask uint32) error) vfs.Node {
+	return &guardedFile{f, permit}
+}
+
 // Open implements vfs.Opener.
 func (f *File) Open(ctx vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {
 	if f.check != nil {

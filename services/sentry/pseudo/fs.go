@@ -22,13 +22,18 @@ type FS struct {
 	born  linux.Timespec
 	ino   atomic.Uint64
 	root  vfs.Node
+
+	noName error // what making a name gives
 }
 
 // New is an empty tree of the type that /proc/mounts tells; magic is its
 // Statfs.Type.
 func New(name string, magic int64) *FS {
-	return &FS{name: name, magic: magic, dev: vfs.NewDev(), born: linux.TimespecAt(time.Now())}
+	return &FS{name: name, magic: magic, dev: vfs.NewDev(), born: linux.TimespecAt(time.Now()), noName: linux.EPERM}
 }
+
+// RefuseNames says what making a name in the tree gives, in place of EPERM.
+func (fs *FS) RefuseNames(err error) { fs.noName = err }
 
 // SetRoot says which node is mounted.
 func (fs *FS) SetRoot(n vfs.Node) { fs.root = n }

@@ -37,18 +37,18 @@ func (fs *FS) Jump(owner Owner, text func(ctx vfs.Context) (string, error), jump
 }
 
 // WithMode has the permission bits come from mode: /proc/PID/fd/N's tell how it
-// was opened.
+// was opened. Such a link's size is 64.
 func (j *Jump) WithMode(mode func() uint32) *Jump {
 	j.mode = mode
 	return j
 }
 
-// Attr implements vfs.Node. The size of a link of /proc is 64.
+// Attr implements vfs.Node.
 func (j *Jump) Attr(ctx vfs.Context) (vfs.Attr, error) {
 	a, err := j.Link.Attr(ctx)
-	a.Size = 64
 	if j.mode != nil {
 		a.Mode = linux.S_IFLNK | j.mode()
+		a.Size = 64
 	}
 	return a, err
 }

@@ -3,7 +3,6 @@ package syscalls
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -63,7 +62,9 @@ func sysinfo(t *task.Task, buf mm.Addr) (uint64, error) {
 	le := binary.LittleEndian
 	out := newAnswer(t, sizeofSysinfo)
 	clear(out.bytes)
-	le.PutUint64(out.bytes, uint64(time.Since(t.Kernel().Boot)/time.Second))
+	var up unix.Timespec // as /proc/uptime, and as the guest's own vDSO tells it
+	unix.ClockGettime(unix.CLOCK_BOOTTIME, &up)
+	le.PutUint64(out.bytes, uint64(up.Sec))
 	le.PutUint64(out.bytes[32:], hostInfo.Totalram)
 	le.PutUint64(out.bytes[40:], hostInfo.Freeram)
 	le.PutUint64(out.bytes[56:], hostInfo.Bufferram)
