@@ -91,6 +91,10 @@ func (d *Dentry) weaken() {
 		return
 	}
 	p.children[at.name] = child{weak: weak.Make(d)}
+	if d.swept == at {
+		return
+	}
+	d.swept = at
 	runtime.AddCleanup(d, func(at *place) { at.parent.dir.forget(at.name) }, &place{at.parent, at.name})
 }
 

@@ -25,6 +25,7 @@ type Dentry struct {
 	mounted atomic.Int32 // mounts on it, in any namespace
 	used    atomic.Bool  // looked up since the cache's hand came by
 	slot    int32        // in the cache's ring, or -1; cache.mu
+	swept   *place       // what a cleanup is set for; cache.mu
 	tmpfile bool         // made by O_TMPFILE: may be linked though it has no name
 }
 

@@ -6,6 +6,16 @@
 // (ENOTDIR, EINVAL, EPERM, EROFS...). vfs checks permissions, names, lengths,
 // mount flags and types before it calls a power, so that a file system only
 // does the thing itself. vfstest holds the suite that each of them runs.
+//
+// Lock order, a < b for "a is taken first":
+//
+//	super.renames < dirPart.changes < a file system's own locks
+//	dirPart.changes < cache.mu < dirPart.mu
+//	File.position < a file system's own locks, locks.mu
+//	Namespace.mu < supers.mu
+//
+// Two dirPart.changes are held only with super.renames (lockTwo). A walk over
+// cached names takes one dirPart.mu at a time and nothing else.
 package vfs
 
 import (
