@@ -3,6 +3,8 @@ package vfs
 import (
 	"fmt"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,12 +18,12 @@ func (f flatFS) Type() string                         { return "flat" }
 func (f flatFS) Root() Node                           { return f.root }
 func (f flatFS) Statfs(Context) (linux.Statfs, error) { return linux.Statfs{}, nil }
 
-type flatDir struct{ lookups int }
+type flatDir struct{ lookups atomic.Int64 }
 
 func (*flatDir) Attr(Context) (Attr, error)     { return Attr{Mode: linux.S_IFDIR | 0o755}, nil }
 func (*flatDir) SetAttr(Context, SetAttr) error { return linux.EROFS }
 func (d *flatDir) Lookup(_ Context, name string) (Node, error) {
-	d.lookups++
+	d.lookups.Add(1)
 	if name[0] != 'n' {
 		return nil, linux.ENOENT
 	}
@@ -49,7 +51,7 @@ func TestCache_bounded(t *testing.T) {
 		}
 		return p
 	}
-	held := walk("held-not-yet"[:0] + "nheld")
+	held := walk("nheld")
 	for i := range 1000 {
 		walk(fmt.Sprintf("n%d", i))
 		Walk(ctx, ns.Root(), ns.Root(), fmt.Sprintf("absent%d", i), 0)
@@ -57,11 +59,11 @@ func TestCache_bounded(t *testing.T) {
 	if n := len(super.cache.ring); n > 16 {
 		t.Errorf("ring of %d", n)
 	}
-	before := root.lookups
+	before := root.lookups.Load()
 	if again := walk("nheld"); again != held {
 		t.Error("a held name has a second Dentry")
 	}
-	if root.lookups != before {
+	if root.lookups.Load() != before {
 		t.Error("a held name was looked up anew")
 	}
 	for range 50 { // cleanups run after a collection
@@ -88,7 +90,27 @@ func TestCache_usedStays(t *testing.T) {
 		Walk(ctx, ns.Root(), ns.Root(), "nhot", 0)
 		Walk(ctx, ns.Root(), ns.Root(), fmt.Sprintf("n%d", i), 0)
 	}
-	if root.lookups != 201 {
-		t.Errorf("%d lookups", root.lookups)
+	if n := root.lookups.Load(); n != 201 {
+		t.Errorf("%d lookups", n)
+	}
+}
+
+// TestLookup_oneDentry: however many look a name up at once, it has one Dentry.
+func TestLookup_oneDentry(t *testing.T) {
+	ns := NewNamespace(flatFS{&flatDir{}}, 0)
+	defer ns.Release()
+	for i := range 300 {
+		name := fmt.Sprintf("n%d", i)
+		var found [4]Path
+		var wg sync.WaitGroup
+		for j := range found {
+			wg.Go(func() { found[j], _ = Walk(KernelContext(), ns.Root(), ns.Root(), name, 0) })
+		}
+		wg.Wait()
+		for _, p := range found[1:] {
+			if p != found[0] {
+				t.Fatalf("%s has two", name)
+			}
+		}
 	}
 }

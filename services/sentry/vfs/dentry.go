@@ -124,37 +124,33 @@ func (d *Dentry) revive(name string) *Dentry {
 }
 
 // put caches c under its name in place of what was there.
-func (d *Dentry) put(c *Dentry) {
+func (d *Dentry) put(c *Dentry) { d.insert(c, true) }
+
+// putNew caches c unless there is something of its name, and gives whichever is
+// cached. That there is nothing gives way to something.
+func (d *Dentry) putNew(c *Dentry) *Dentry { return d.insert(c, false) }
+
+func (d *Dentry) insert(c *Dentry, replace bool) *Dentry {
 	p := d.dir
+	name := c.Name()
 	p.mu.Lock()
 	if p.children == nil {
 		p.children = make(map[string]child)
 	}
-	name := c.Name()
 	old := p.children[name].strong
+	if old == nil && !replace {
+		old = p.children[name].weak.Value()
+	}
+	if old != nil && !replace && !(old.node == nil && c.node != nil) {
+		p.mu.Unlock()
+		return old
+	}
 	p.children[name] = child{strong: c}
 	p.mu.Unlock()
 	if old != nil && old != c {
 		d.super.cache.remove(old)
 	}
 	d.super.cache.add(c)
-}
-
-// putNew caches c unless the name is taken, and gives whichever is cached.
-func (d *Dentry) putNew(c *Dentry) *Dentry {
-	p := d.dir
-	name := c.Name()
-	p.mu.Lock()
-	old := p.children[name]
-	if old.strong == nil {
-		old.strong = old.weak.Value()
-	}
-	if old.strong != nil && !(old.strong.node == nil && c.node != nil) {
-		p.mu.Unlock()
-		return old.strong
-	}
-	p.mu.Unlock()
-	d.put(c)
 	return c
 }
 
