@@ -41,7 +41,7 @@ func (b *Binding) conflicts(o *Binding) bool {
 	case b.ReusePort && o.ReusePort && b.UID == o.UID:
 		return false
 	case b.ReuseAddr && o.ReuseAddr:
-		return !b.Datagram && (o.Listening || b.Listening)
+		return !b.Datagram && o.Listening
 	}
 	return true
 }

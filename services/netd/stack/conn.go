@@ -135,11 +135,10 @@ func (e *TCP) ListenLocked(backlog int) error {
 		}
 	}
 	b := e.place.bind
-	b.Listening = true
 	if !e.s.portsOf(wire.ProtoTCP).Free(b) {
-		b.Listening = false
 		return linux.EADDRINUSE
 	}
+	b.Listening = true
 	e.listening, e.backlog = true, backlog
 	e.children = map[*TCP]struct{}{}
 	e.s.listen[b.Port] = append(e.s.listen[b.Port], e)

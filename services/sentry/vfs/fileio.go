@@ -35,11 +35,46 @@ func (f *File) Read(ctx Context, p []byte) (int, error) {
 	if err != linux.EAGAIN || f.Flags()&linux.O_NONBLOCK != 0 || f.Queue() == nil {
 		return n, err
 	}
-	err = wait.Until(ctx, f.Queue(), wait.Readable, time.Time{}, func() (bool, error) {
+	recv, _ := f.timeouts()
+	err = wait.Until(ctx, f.Queue(), wait.Readable, recv, func() (bool, error) {
 		n, err = f.reader.ReadStream(ctx, p)
 		return err != linux.EAGAIN, err
 	})
-	return n, err
+	return n, timedOut(err, recv)
+}
+
+// Timeouter is a stream whose blocking reads and writes end with EAGAIN after a
+// while; 0 is never: SO_RCVTIMEO and SO_SNDTIMEO of socket(7).
+type Timeouter interface {
+	Timeouts() (recv, send time.Duration)
+}
+
+// timeouts are the points in time at which a read and a write end.
+func (f *File) timeouts() (recv, send time.Time) {
+	t, ok := f.impl.(Timeouter)
+	if !ok {
+		return
+	}
+	r, s := t.Timeouts()
+	if r > 0 {
+		recv = time.Now().Add(r)
+	}
+	if s > 0 {
+		send = time.Now().Add(s)
+	}
+	return recv, send
+}
+
+// timedOut is err as a stream's reader or writer sees it: EAGAIN past the
+// deadline, and a call with a deadline is not restarted (signal(7)).
+func timedOut(err error, deadline time.Time) error {
+	switch {
+	case err == linux.ETIMEDOUT && !deadline.IsZero() && !time.Now().Before(deadline):
+		return linux.EAGAIN
+	case err == linux.ERESTARTSYS && !deadline.IsZero():
+		return linux.EINTR
+	}
+	return err
 }
 
 // cannot is the error of reading or writing what has no such power.
@@ -100,7 +135,8 @@ func (f *File) writeStream(ctx Context, p []byte) (int, error) {
 		}
 		return total, err
 	}
-	err = wait.Until(ctx, f.Queue(), wait.Writable, time.Time{}, func() (bool, error) {
+	_, send := f.timeouts()
+	err = wait.Until(ctx, f.Queue(), wait.Writable, send, func() (bool, error) {
 		n, err := f.writer.WriteStream(ctx, p[total:])
 		total += n
 		if err == linux.EAGAIN {
@@ -111,7 +147,7 @@ func (f *File) writeStream(ctx Context, p []byte) (int, error) {
 	if total > 0 {
 		err = nil
 	}
-	return total, err
+	return total, timedOut(err, send)
 }
 
 // Pwrite is pwrite(2). O_APPEND wins over the offset, as Linux has it; so does

@@ -241,7 +241,7 @@ func (d *Dgram) died() { d.Queue().Notify(gone) }
 
 // SockOpt gives an option's value.
 func (d *Dgram) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
-	if err := applies(d.v6, d.Protocol(), level); err != nil {
+	if err := applies(d.v6, d.Protocol(), level, true); err != nil {
 		return nil, err
 	}
 	if level == linux.SOL_SOCKET {
@@ -266,7 +266,7 @@ func (d *Dgram) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
 
 // SetSockOpt sets an option.
 func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error {
-	if err := applies(d.v6, d.Protocol(), level); err != nil {
+	if err := applies(d.v6, d.Protocol(), level, false); err != nil {
 		return err
 	}
 	if level == linux.SOL_SOCKET {

@@ -198,13 +198,16 @@ func buffer(receive bool) option {
 }
 
 // applies says whether a socket of that kind has options of the level.
-func applies(v6 bool, protocol, level int) error {
+func applies(v6 bool, protocol, level int, reading bool) error {
 	switch level {
 	case linux.SOL_SOCKET, linux.IPPROTO_IP:
 		return nil
 	case linux.IPPROTO_IPV6:
 		if v6 {
 			return nil
+		}
+		if reading {
+			return linux.EOPNOTSUPP
 		}
 		return linux.ENOPROTOOPT
 	case protocol:
@@ -300,7 +303,7 @@ func (c *settings) set(ctx vfs.Context, level, name int, v []byte) (told bool, e
 
 // SockOpt gives an option's value.
 func (s *Stream) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
-	if err := applies(s.v6, linux.IPPROTO_TCP, level); err != nil {
+	if err := applies(s.v6, linux.IPPROTO_TCP, level, true); err != nil {
 		return nil, err
 	}
 	if level == linux.SOL_SOCKET {
@@ -332,7 +335,7 @@ func errorOption(err error) []byte {
 
 // SetSockOpt sets an option.
 func (s *Stream) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error {
-	if err := applies(s.v6, linux.IPPROTO_TCP, level); err != nil {
+	if err := applies(s.v6, linux.IPPROTO_TCP, level, false); err != nil {
 		return err
 	}
 	if level == linux.SOL_SOCKET {

@@ -233,13 +233,15 @@ func (s *Stream) Connect(ctx vfs.Context, sa []byte, nonblock bool) error {
 	if err != nil {
 		return err
 	}
-	if err := s.beginConnect(ctx, a, scope); err != linux.EINPROGRESS && err != linux.EALREADY || nonblock {
+	if err := s.beginConnect(ctx, a, scope, nonblock); err != linux.EINPROGRESS && err != linux.EALREADY || nonblock {
 		return err
 	}
 	return socket.AwaitConnect(ctx, s, s.connectDone)
 }
 
-func (s *Stream) beginConnect(ctx vfs.Context, a netip.AddrPort, scope uint32) error {
+// beginConnect starts the attempt. Over the loopback it has mostly ended when
+// netd answers; whoever does not wait is told by poll nonetheless, as on Linux.
+func (s *Stream) beginConnect(ctx vfs.Context, a netip.AddrPort, scope uint32, nonblock bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch s.mu.phase {
@@ -253,6 +255,9 @@ func (s *Stream) beginConnect(ctx vfs.Context, a netip.AddrPort, scope uint32) e
 	}
 	s.blocked.Store(true)
 	resp, err := s.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Connect{Connect: &netdv1.Connect{Address: message(s.v6, a, scope)}}})
+	if nonblock && (err == nil || s.errors.pending(s.n, s.end.Load())) && resp != nil {
+		err = linux.EINPROGRESS
+	}
 	switch err {
 	case nil:
 		s.mu.phase = established
