@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -28,31 +29,47 @@ func TestMain(m *testing.M) {
 	sandboxtest.Main(m)
 }
 
+// scriptTime is what a script may take, on a busy machine.
+const scriptTime = 60 * time.Second
+
 func TestScripts(t *testing.T) {
 	bin := sandboxtest.Bin(t)
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
-		Setup:               func(e *testscript.Env) error { return setup(e, bin) },
-		RequireExplicitExec: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":    exits,
-			"waitline": waitline,
-			"kill9":    kill9,
-			"signal":   signal,
-			"alive":    alive,
-			"gone":     gone,
-			"bundle":   bundle,
-			"edit":     edit,
-			"reaper":   reaper,
-			"pidgone":  pidgone,
-		},
-		Condition: func(cond string) (bool, error) {
-			if name, ok := strings.CutPrefix(cond, "has:"); ok {
-				return sandboxtest.Installed(name), nil
-			}
-			return false, fmt.Errorf("unknown condition %q", cond)
-		},
-	})
+	scripts, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(scripts) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	for _, s := range scripts {
+		testscript.Run(t, testscript.Params{
+			Files:               []string{s},
+			Deadline:            time.Now().Add(scriptTime),
+			Setup:               func(e *testscript.Env) error { return setup(e, bin) },
+			RequireExplicitExec: true,
+			Cmds:                commands,
+			Condition:           condition,
+		})
+	}
+}
+
+var commands = map[string]func(*testscript.TestScript, bool, []string){
+	"exits":    exits,
+	"detached": detached,
+	"waitline": waitline,
+	"kill9":    kill9,
+	"signal":   signal,
+	"alive":    alive,
+	"gone":     gone,
+	"bundle":   bundle,
+	"edit":     edit,
+	"reaper":   reaper,
+	"pidgone":  pidgone,
+}
+
+// condition: [has:PROGRAM] holds where the program is installed.
+func condition(cond string) (bool, error) {
+	if name, ok := strings.CutPrefix(cond, "has:"); ok {
+		return sandboxtest.Installed(name), nil
+	}
+	return false, fmt.Errorf("unknown condition %q", cond)
 }
 
 // setup gives a script its copy of the programs, first in PATH, and notes what
@@ -104,6 +121,23 @@ func duplicate(from, to string) error {
 		return err
 	}
 	return os.WriteFile(to, b, 0o755)
+}
+
+// detached FILE CMD ARG... runs a command that leaves processes with its standard
+// streams behind, as create does, and so must not have pipes for them.
+func detached(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: detached FILE CMD ARG...")
+	}
+	file := ts.MkAbs(args[0])
+	line := `exec "$@" </dev/null >"$0" 2>&1`
+	err := ts.Exec("/bin/sh", append([]string{"-c", line, file}, args[1:]...)...)
+	if text, _ := os.ReadFile(file); len(text) > 0 {
+		ts.Logf("%s", text)
+	}
+	if (err == nil) == neg {
+		ts.Fatalf("%s: %v", strings.Join(args[1:], " "), err)
+	}
 }
 
 // exits STATUS CMD ARG... runs a command that must exit with just that status.
