@@ -12,11 +12,11 @@ import (
 // whoever looks before, or without, a network.
 var netTexts = map[string]string{
 	"tcp":  "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                                     \n",
-	"udp":  "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops             \n",
-	"raw":  "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops             \n",
+	"udp":  "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops            \n",
+	"raw":  "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n",
 	"tcp6": "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n",
-	"udp6": "   sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n",
-	"raw6": "   sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n",
+	"udp6": "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n",
+	"raw6": "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n",
 	"unix": "Num       RefCount Protocol Flags    Type St Inode Path\n",
 	"dev": "Inter-|   Receive                                                |  Transmit\n" +
 		" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n" +
@@ -26,15 +26,21 @@ var netTexts = map[string]string{
 	"ipv6_route": "",
 	"arp":        "IP address       HW type     Flags       HW address            Mask     Device\n",
 	"netlink":    "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n",
-	"packet":     "sk       RefCnt Type Proto  Iface R Rmem   User   Inode\n",
+	"packet":     "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n",
 	"sockstat":   "sockets: used 0\nTCP: inuse 0 orphan 0 tw 0 alloc 0 mem 0\nUDP: inuse 0 mem 0\nUDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n",
 	"sockstat6":  "TCP6: inuse 0\nUDP6: inuse 0\nUDPLITE6: inuse 0\nRAW6: inuse 0\nFRAG6: inuse 0 memory 0\n",
-	"protocols":  "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re sp bi br ha uh gp em\n",
+	"protocols":  "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re bi br ha uh gp em\n",
 	"wireless":   "Inter-| sta-|   Quality        |   Discarded packets               | Missed | WE\n face | tus | link level noise |  nwid  crypt   frag  retry   misc | beacon | 22\n",
 }
 
-// netDir is /proc/PID/net, which is one for all.
-func (fs *FS) netDir(live map[string]func(ctx vfs.Context) ([]byte, error)) *pseudo.Dir {
+// netDir is /proc/PID/net, which is one for all. given files take the place of
+// those here.
+func (fs *FS) netDir(given map[string]func(ctx vfs.Context) ([]byte, error)) *pseudo.Dir {
+	live := map[string]func(ctx vfs.Context) ([]byte, error){"unix": fs.unixSockets}
+	for _, name := range []string{"tcp", "tcp6", "udp", "udp6"} {
+		live[name] = fs.internet(name)
+	}
+	gomaps.Copy(live, given)
 	d := fs.Dir(0o555, nil)
 	for _, name := range slices.Sorted(gomaps.Keys(netTexts)) {
 		if live[name] == nil {

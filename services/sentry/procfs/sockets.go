@@ -1,0 +1,183 @@
+package procfs
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/socket"
+	"bulkhead/services/sentry/vfs"
+)
+
+// This file is the tables of sockets in /proc/net. A socket is found through
+// the descriptors that processes have of it; one that only a message in flight
+// holds is not shown.
+
+// States of a socket in the tables: net/tcp_states.h, linux/net.h.
+const (
+	tcpEstablished = 0x01
+	tcpClose       = 0x07
+	tcpListen      = 0x0a
+
+	unixUnconnected = 1
+	unixConnected   = 3
+)
+
+// sockets gives every socket of a domain and type (0: any) once.
+func (fs *FS) sockets(ctx vfs.Context, domain, typ int) (list []socket.Socket) {
+	seen := make(map[socket.Socket]bool)
+	for _, pid := range fs.kernel.PIDs() {
+		p := fs.kernel.Process(pid)
+		if p == nil {
+			continue
+		}
+		for _, t := range p.Threads() {
+			fds := t.FDs()
+			if fds == nil {
+				continue
+			}
+			for _, e := range fds.All() {
+				s, err := socket.Of(e.File)
+				if err == nil && !seen[s] && s.Domain() == domain && (typ == 0 || s.Type() == typ) {
+					seen[s] = true
+					list = append(list, s)
+				}
+			}
+		}
+	}
+	return list
+}
+
+func listening(ctx vfs.Context, s socket.Socket) bool {
+	v, err := s.SockOpt(ctx, linux.SOL_SOCKET, linux.SO_ACCEPTCONN, 4)
+	return err == nil && len(v) > 0 && v[0] != 0
+}
+
+// end is one side of a connection: address in the host's order of 32-bit words,
+// as the kernel prints it, and port.
+type end struct {
+	address string
+	port    uint16
+}
+
+// endOf reads a struct sockaddr_in or sockaddr_in6. Anything else is nowhere.
+func endOf(sa []byte, v6 bool) end {
+	from, to, words := 4, 8, 1
+	if v6 {
+		from, to, words = 8, 24, 4
+	}
+	if len(sa) < to {
+		return end{address: strings.Repeat("0", 8*words)}
+	}
+	var b strings.Builder
+	for i := from; i < to; i += 4 {
+		fmt.Fprintf(&b, "%08X", binary.LittleEndian.Uint32(sa[i:]))
+	}
+	return end{b.String(), binary.BigEndian.Uint16(sa[2:])}
+}
+
+func (e end) String() string { return fmt.Sprintf("%s:%04X", e.address, e.port) }
+
+// internet gives the generator of one of tcp, tcp6, udp and udp6.
+func (fs *FS) internet(name string) func(vfs.Context) ([]byte, error) {
+	v6 := strings.HasSuffix(name, "6")
+	domain, typ := linux.AF_INET, linux.SOCK_STREAM
+	if v6 {
+		domain = linux.AF_INET6
+	}
+	if strings.HasPrefix(name, "udp") {
+		typ = linux.SOCK_DGRAM
+	}
+	return func(ctx vfs.Context) ([]byte, error) {
+		b := bytes.NewBufferString(netTexts[name])
+		n := 0
+		for _, s := range fs.sockets(ctx, domain, typ) {
+			if internetLine(b, ctx, s, n, v6) {
+				n++
+			}
+		}
+		return b.Bytes(), nil
+	}
+}
+
+// internetLine writes the line of s, unless Linux shows none: a TCP socket that
+// neither listens nor is connected, a UDP one without a port.
+func internetLine(b *bytes.Buffer, ctx vfs.Context, s socket.Socket, n int, v6 bool) bool {
+	name, err := s.SockName(ctx)
+	if err != nil {
+		return false
+	}
+	peer, err := s.PeerName(ctx)
+	connected := err == nil
+	local, remote := endOf(name, v6), endOf(peer, v6)
+	stream := s.Type() == linux.SOCK_STREAM
+	state, tail := tcpClose, ""
+	switch {
+	case connected:
+		state, tail = tcpEstablished, " 20 4 30 10 -1"
+	case stream && listening(ctx, s):
+		state, tail = tcpListen, " 100 0 0 10 0"
+	case stream, local.port == 0:
+		return false
+	}
+	a, _ := s.FileAttr(ctx)
+	start := b.Len()
+	width := 149
+	if stream {
+		fmt.Fprintf(b, "%4d: ", n)
+	} else {
+		fmt.Fprintf(b, "%5d: ", n)
+		tail, width = " 0", 127
+	}
+	refs := 1
+	if !stream {
+		refs = 2
+	}
+	fmt.Fprintf(b, "%v %v %02X %08X:%08X 00:%08X %08X %5d %8d %d %d %016x%s", local, remote, state, 0, 0, 0, 0,
+		a.UID, 0, a.Ino, refs, 0, tail)
+	if pad := width - (b.Len() - start); pad > 0 && !v6 {
+		b.WriteString(strings.Repeat(" ", pad))
+	}
+	b.WriteByte('\n')
+	return true
+}
+
+// unixSockets is /proc/net/unix: unix(7).
+func (fs *FS) unixSockets(ctx vfs.Context) ([]byte, error) {
+	b := bytes.NewBufferString(netTexts["unix"])
+	for _, s := range fs.sockets(ctx, linux.AF_UNIX, 0) {
+		flags, state := 0, unixUnconnected
+		if listening(ctx, s) {
+			flags = 1 << 16
+		} else if _, err := s.PeerName(ctx); err == nil {
+			state = unixConnected
+		}
+		a, _ := s.FileAttr(ctx)
+		fmt.Fprintf(b, "%016x: %08X %08X %08X %04X %02X %5d", 0, 2, 0, flags, s.Type(), state, a.Ino)
+		if name, err := s.SockName(ctx); err == nil {
+			if path := unixPath(name); path != "" {
+				b.WriteString(" " + path)
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return b.Bytes(), nil
+}
+
+// unixPath is the name in a struct sockaddr_un; @ stands for the NULs of an
+// abstract one.
+func unixPath(sa []byte) string {
+	if len(sa) <= 2 {
+		return ""
+	}
+	path := sa[2:]
+	if path[0] == 0 {
+		return strings.ReplaceAll(string(path), "\x00", "@")
+	}
+	if i := bytes.IndexByte(path, 0); i >= 0 {
+		path = path[:i]
+	}
+	return escape(string(path), "\n")
+}
