@@ -28,10 +28,13 @@ type Base struct {
 	}
 }
 
+// firstIno is above what netstat(8) takes for too short to be a socket's number.
+const firstIno = 4096
+
 // Init says what socket it is. It is called once, before the socket is shared.
 func (b *Base) Init(domain, typ, protocol int) {
 	b.domain, b.typ, b.protocol = domain, typ, protocol
-	b.ino = lastIno.Add(1)
+	b.ino = firstIno + lastIno.Add(1)
 }
 
 func (b *Base) Domain() int        { return b.domain }
