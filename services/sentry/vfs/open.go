@@ -109,7 +109,13 @@ func (r *openRequest) create(root, start Path, name string, how WalkFlags) (*Fil
 		if err != nil {
 			return nil, err
 		}
-		if last == "" || last == "." || last == ".." || w.slash {
+		if last == "" || last == "." || last == ".." {
+			if r.flags&linux.O_EXCL != 0 {
+				return nil, linux.EEXIST
+			}
+			return nil, linux.EISDIR
+		}
+		if w.slash {
 			return nil, linux.EISDIR
 		}
 		dir := w.cur
