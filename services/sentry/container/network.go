@@ -3,7 +3,9 @@ package container
 import (
 	"os"
 
+	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/socket/inet"
+	"bulkhead/services/sentry/socket/netlink"
 	"bulkhead/services/sentry/syscalls"
 )
 
@@ -18,5 +20,6 @@ func (s *Sandbox) network(netd *os.File) error {
 		return err
 	}
 	n.Register(syscalls.Families)
+	syscalls.Families[linux.AF_NETLINK] = netlink.Family{Source: n}
 	return nil
 }

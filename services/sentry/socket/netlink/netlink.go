@@ -1,0 +1,278 @@
+// Package netlink has the sockets of AF_NETLINK: the route family's questions
+// about interfaces and addresses, which getifaddrs(3), if_nameindex(3) and `ip
+// addr` ask. Answers come from netd. Nothing can be changed yet, and nobody is
+// told of changes: netlink(7), rtnetlink(7).
+package netlink
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+
+	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/sentry/socket"
+	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
+)
+
+// Protocols of netlink(7).
+const (
+	protoRoute  = 0
+	protoUevent = 15
+)
+
+// Source tells what interfaces there are.
+type Source interface {
+	Interfaces() ([]*netdv1.Interface, error)
+}
+
+// Family makes the sockets.
+type Family struct{ Source Source }
+
+// Socket makes a route socket, or one of kernel events that never has any.
+func (f Family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error) {
+	if typ != linux.SOCK_RAW && typ != linux.SOCK_DGRAM {
+		return nil, linux.ESOCKTNOSUPPORT
+	}
+	if protocol != protoRoute && protocol != protoUevent {
+		return nil, linux.EPROTONOSUPPORT
+	}
+	s := &Socket{source: f.Source}
+	s.Init(linux.AF_NETLINK, typ, protocol)
+	return s, nil
+}
+
+// Socket is one netlink socket.
+type Socket struct {
+	socket.Base
+	source Source
+
+	mu struct {
+		sync.Mutex
+		port    uint32 // nl_pid, 0 before it has one
+		groups  uint32
+		answers [][]byte // one a datagram
+	}
+}
+
+// maxAnswers bounds what a socket that nobody reads may pile up.
+const maxAnswers = 256
+
+// lastPort is the newest port that is not a process's id.
+var lastPort atomic.Uint32
+
+// portLocked gives the socket a port: the process's id for its first socket on
+// Linux, a number of its own here.
+func (s *Socket) portLocked() uint32 {
+	if s.mu.port == 0 {
+		s.mu.port = 0xffff0000 ^ lastPort.Add(1)
+	}
+	return s.mu.port
+}
+
+func sockaddr(port, groups uint32) []byte {
+	b := make([]byte, linux.SizeofSockaddrNetlink)
+	binary.LittleEndian.PutUint16(b, linux.AF_NETLINK)
+	binary.LittleEndian.PutUint32(b[4:], port)
+	binary.LittleEndian.PutUint32(b[8:], groups)
+	return b
+}
+
+// parse checks a struct sockaddr_nl.
+func parse(sa []byte) (port, groups uint32, err error) {
+	if len(sa) < linux.SizeofSockaddrNetlink || linux.SockaddrFamily(sa) != linux.AF_NETLINK {
+		return 0, 0, linux.EINVAL
+	}
+	return binary.LittleEndian.Uint32(sa[4:]), binary.LittleEndian.Uint32(sa[8:]), nil
+}
+
+// Bind gives the socket its port and groups.
+func (s *Socket) Bind(ctx vfs.Context, sa []byte) error {
+	port, groups, err := parse(sa)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.port != 0 && port != 0 && port != s.mu.port {
+		return linux.EINVAL
+	}
+	if port != 0 {
+		s.mu.port = port
+	}
+	s.mu.groups = groups
+	s.portLocked()
+	return nil
+}
+
+func (s *Socket) Listen(vfs.Context, int) error { return linux.EOPNOTSUPP }
+
+func (s *Socket) Accept(vfs.Context) (socket.Socket, []byte, error) {
+	return nil, nil, linux.EOPNOTSUPP
+}
+
+// Connect takes the kernel for a peer, which it is already.
+func (s *Socket) Connect(ctx vfs.Context, sa []byte, _ bool) error {
+	if linux.SockaddrFamily(sa) == linux.AF_UNSPEC {
+		return nil
+	}
+	port, _, err := parse(sa)
+	if err != nil {
+		return err
+	}
+	if port != 0 {
+		return linux.EPERM
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.portLocked()
+	return nil
+}
+
+func (s *Socket) Shutdown(vfs.Context, int) error { return linux.EOPNOTSUPP }
+
+func (s *Socket) SockName(vfs.Context) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sockaddr(s.mu.port, s.mu.groups), nil
+}
+
+func (s *Socket) PeerName(vfs.Context) ([]byte, error) { return sockaddr(0, 0), nil }
+
+// Release drops what nobody read.
+func (s *Socket) Release() {}
+
+// Poll is whether there are answers.
+func (s *Socket) Poll() wait.Events {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.mu.answers) > 0 {
+		return wait.In | wait.Out
+	}
+	return wait.Out
+}
+
+// ReadStream is read(2).
+func (s *Socket) ReadStream(ctx vfs.Context, p []byte) (int, error) {
+	return s.RecvMsg(ctx, &socket.Msg{Data: [][]byte{p}})
+}
+
+// WriteStream is write(2).
+func (s *Socket) WriteStream(ctx vfs.Context, p []byte) (int, error) {
+	return s.SendMsg(ctx, &socket.Msg{Data: [][]byte{p}})
+}
+
+// RecvMsg takes one datagram of answers.
+func (s *Socket) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.mu.answers) == 0 {
+		return 0, linux.EAGAIN
+	}
+	b := s.mu.answers[0]
+	at := 0
+	for _, p := range m.Data {
+		at += copy(p, b[at:])
+	}
+	if m.Flags&linux.MSG_PEEK == 0 {
+		s.mu.answers = s.mu.answers[1:]
+	}
+	m.Addr, m.Out = sockaddr(0, 0), 0
+	if at < len(b) {
+		m.Out = linux.MSG_TRUNC
+		if m.Flags&linux.MSG_TRUNC != 0 {
+			return len(b), nil
+		}
+	}
+	return at, nil
+}
+
+// maxRequest bounds what is read of one request in bytes.
+const maxRequest = 64 << 10
+
+// SendMsg takes requests to the kernel; other peers do not exist.
+func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
+	n := m.Len()
+	if n > maxRequest {
+		return 0, linux.EMSGSIZE
+	}
+	if m.Addr != nil {
+		port, groups, err := parse(m.Addr)
+		if err != nil {
+			return 0, err
+		}
+		if port != 0 || groups != 0 {
+			return 0, linux.ECONNREFUSED
+		}
+	}
+	b := make([]byte, 0, n)
+	for _, p := range m.Data {
+		b = append(b, p...)
+	}
+	s.mu.Lock()
+	port := s.portLocked()
+	s.mu.Unlock()
+	answers := answer(s.source, port, b)
+	s.mu.Lock()
+	for _, a := range answers {
+		if len(s.mu.answers) < maxAnswers {
+			s.mu.answers = append(s.mu.answers, a)
+		}
+	}
+	s.mu.Unlock()
+	if len(answers) > 0 {
+		s.Queue().Notify(wait.In)
+	}
+	return n, nil
+}
+
+// Ioctl knows FIONREAD alone.
+func (s *Socket) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
+	if cmd != linux.FIONREAD {
+		return 0, linux.ENOTTY
+	}
+	s.mu.Lock()
+	n := 0
+	if len(s.mu.answers) > 0 {
+		n = len(s.mu.answers[0])
+	}
+	s.mu.Unlock()
+	return 0, ctx.CopyOut(arg, binary.LittleEndian.AppendUint32(nil, uint32(n)))
+}
+
+// SockOpt gives an option's value.
+func (s *Socket) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
+	if level == linux.SOL_SOCKET {
+		if v, ok := s.SockOptBase(name); ok {
+			return v, nil
+		}
+		switch name {
+		case linux.SO_RCVBUF, linux.SO_SNDBUF:
+			return socket.Int(212992), nil
+		case linux.SO_ERROR, linux.SO_ACCEPTCONN, linux.SO_PASSCRED, linux.SO_REUSEADDR:
+			return socket.Int(0), nil
+		}
+	}
+	if level == linux.SOL_NETLINK && name <= 12 {
+		return socket.Int(0), nil
+	}
+	return nil, linux.ENOPROTOOPT
+}
+
+// SetSockOpt accepts what changes nothing here.
+func (s *Socket) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error {
+	if level == linux.SOL_SOCKET {
+		if known, err := s.SetSockOptBase(name, value); known {
+			return err
+		}
+		switch name {
+		case linux.SO_RCVBUF, linux.SO_SNDBUF, linux.SO_RCVBUFFORCE, linux.SO_SNDBUFFORCE, linux.SO_PASSCRED, linux.SO_REUSEADDR, linux.SO_ATTACH_FILTER:
+			return nil
+		}
+	}
+	if level == linux.SOL_NETLINK && name <= 12 {
+		return nil
+	}
+	return linux.ENOPROTOOPT
+}

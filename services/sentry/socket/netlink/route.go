@@ -1,0 +1,226 @@
+package netlink
+
+import (
+	"encoding/binary"
+
+	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
+)
+
+// Messages and flags of netlink(7) and rtnetlink(7).
+const (
+	msgError = 2
+	msgDone  = 3
+
+	newLink  = 16
+	getLink  = 18
+	newAddr  = 20
+	getAddr  = 22
+	getRoute = 26
+	getNeigh = 30
+	getRule  = 34
+
+	flagRequest = 0x1
+	flagMulti   = 0x2
+	flagAck     = 0x4
+	flagDump    = 0x300
+
+	headerSize = 16
+)
+
+var le = binary.LittleEndian
+
+// request is a checked message header with its payload.
+type request struct {
+	typ, flags uint16
+	seq, port  uint32
+	header     []byte
+	body       []byte
+}
+
+// answer gives the datagrams that answer the requests in b. A header that does
+// not fit ends the reading, as in the kernel.
+func answer(source Source, port uint32, b []byte) [][]byte {
+	var out [][]byte
+	for len(b) >= headerSize {
+		n := int(le.Uint32(b))
+		if n < headerSize || n > len(b) {
+			break
+		}
+		r := request{typ: le.Uint16(b[4:]), flags: le.Uint16(b[6:]), seq: le.Uint32(b[8:]), port: port, header: b[:headerSize], body: b[headerSize:n]}
+		if r.flags&flagRequest != 0 && r.typ >= 16 {
+			out = append(out, r.answer(source)...)
+		}
+		b = b[min((n+3)&^3, len(b)):]
+	}
+	return out
+}
+
+// answer gives the datagrams for one request.
+func (r *request) answer(source Source) [][]byte {
+	all, err := source.Interfaces()
+	if err != nil {
+		return [][]byte{r.failed(linux.ENETDOWN)}
+	}
+	dump := r.flags&flagDump == flagDump
+	var flags uint16
+	if dump {
+		flags = flagMulti
+	}
+	var b []byte
+	found := 0
+	switch r.typ {
+	case getLink:
+		index, name := r.wanted()
+		for _, i := range all {
+			if dump || index != 0 && i.Index == index || index == 0 && i.Name == name {
+				b = r.link(b, i, flags)
+				found++
+			}
+		}
+		if !dump && found == 0 {
+			return [][]byte{r.failed(linux.ENODEV)}
+		}
+	case getAddr:
+		if !dump {
+			return [][]byte{r.failed(linux.EOPNOTSUPP)}
+		}
+		for _, i := range all {
+			for _, p := range i.Addresses {
+				b = r.address(b, i, p, flags)
+			}
+		}
+	case getRoute, getNeigh, getRule:
+		if !dump {
+			return [][]byte{r.failed(linux.ENETUNREACH)}
+		}
+	default:
+		if r.typ&3 != 2 { // not a question: a change
+			return [][]byte{r.failed(linux.EPERM)}
+		}
+		return [][]byte{r.failed(linux.EOPNOTSUPP)}
+	}
+	var out [][]byte
+	if len(b) > 0 {
+		out = append(out, b)
+	}
+	if dump {
+		return append(out, r.message(nil, msgDone, flagMulti, make([]byte, 4)))
+	}
+	if r.flags&flagAck != 0 {
+		out = append(out, r.failed(0))
+	}
+	return out
+}
+
+// message appends a message of the answer to b.
+func (r *request) message(b []byte, typ, flags uint16, body []byte) []byte {
+	b = le.AppendUint32(b, uint32(headerSize+len(body)))
+	b = le.AppendUint16(b, typ)
+	b = le.AppendUint16(b, flags)
+	b = le.AppendUint32(b, r.seq)
+	b = le.AppendUint32(b, r.port)
+	b = append(b, body...)
+	for len(b)&3 != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// failed is the answer that tells an error; 0 is an acknowledgement.
+func (r *request) failed(err linux.Errno) []byte {
+	body := le.AppendUint32(nil, uint32(-int32(err)))
+	return r.message(nil, msgError, 0, append(body, r.header...))
+}
+
+// wanted is the interface that a question names.
+func (r *request) wanted() (index uint32, name string) {
+	if len(r.body) < 16 {
+		return 0, ""
+	}
+	index = le.Uint32(r.body[4:])
+	for b := r.body[16:]; len(b) >= 4; {
+		n := int(le.Uint16(b))
+		if n < 4 || n > len(b) {
+			break
+		}
+		if t := le.Uint16(b[2:]); t == 3 || t == 53 { // IFLA_IFNAME, IFLA_ALT_IFNAME
+			for i, c := range b[4:n] {
+				if c == 0 {
+					return index, string(b[4 : 4+i])
+				}
+			}
+			return index, string(b[4:n])
+		}
+		b = b[min((n+3)&^3, len(b)):]
+	}
+	return index, ""
+}
+
+// attribute appends a struct rtattr with its value.
+func attribute(b []byte, typ uint16, v []byte) []byte {
+	b = le.AppendUint16(b, uint16(4+len(v)))
+	b = le.AppendUint16(b, typ)
+	b = append(b, v...)
+	for len(b)&3 != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+func text(s string) []byte { return append([]byte(s), 0) }
+
+// link appends RTM_NEWLINK.
+func (r *request) link(b []byte, i *netdv1.Interface, flags uint16) []byte {
+	typ := uint16(1)
+	broadcast := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	if i.Flags&8 != 0 { // IFF_LOOPBACK
+		typ, broadcast = 772, make([]byte, 6)
+	}
+	body := []byte{0, 0}
+	body = le.AppendUint16(body, typ)
+	body = le.AppendUint32(body, i.Index)
+	body = le.AppendUint32(body, i.Flags)
+	body = le.AppendUint32(body, 0)
+	body = attribute(body, 3, text(i.Name))
+	body = attribute(body, 13, le.AppendUint32(nil, 1000))
+	body = attribute(body, 16, []byte{0}) // operstate: unknown
+	body = attribute(body, 4, le.AppendUint32(nil, i.Mtu))
+	body = attribute(body, 6, text("noqueue"))
+	mac := make([]byte, 6)
+	copy(mac, i.Mac)
+	body = attribute(body, 1, mac)
+	body = attribute(body, 2, broadcast)
+	body = attribute(body, 7, make([]byte, 96)) // struct rtnl_link_stats
+	return r.message(b, newLink, flags, body)
+}
+
+// address appends RTM_NEWADDR, if the family that is asked for is p's.
+func (r *request) address(b []byte, i *netdv1.Interface, p *netdv1.Prefix, flags uint16) []byte {
+	family, wanted := byte(linux.AF_INET), byte(0)
+	if len(p.Address) == 16 {
+		family = linux.AF_INET6
+	} else if len(p.Address) != 4 {
+		return b
+	}
+	if len(r.body) > 0 {
+		wanted = r.body[0]
+	}
+	if wanted != 0 && wanted != family {
+		return b
+	}
+	scope := byte(0)
+	if i.Flags&8 != 0 {
+		scope = 254 // host
+	}
+	const permanent = 0x80
+	body := []byte{family, byte(p.Bits), permanent, scope}
+	body = le.AppendUint32(body, i.Index)
+	body = attribute(body, 1, p.Address)
+	if family == linux.AF_INET {
+		body = attribute(body, 2, p.Address)
+		body = attribute(body, 3, text(i.Name))
+	}
+	body = attribute(body, 8, le.AppendUint32(nil, permanent))
+	return r.message(b, newAddr, flags, body)
+}

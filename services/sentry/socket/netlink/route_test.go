@@ -1,0 +1,71 @@
+package netlink
+
+import (
+	"syscall"
+	"testing"
+
+	netdv1 "bulkhead/proto/netd/v1"
+)
+
+type fixed []*netdv1.Interface
+
+func (f fixed) Interfaces() ([]*netdv1.Interface, error) { return f, nil }
+
+var one = fixed{{Index: 1, Name: "lo", Flags: 0x10049, Mtu: 65536, Mac: make([]byte, 6), Addresses: []*netdv1.Prefix{
+	{Address: []byte{127, 0, 0, 1}, Bits: 8}, {Address: append(make([]byte, 15), 1), Bits: 128},
+}}}
+
+func ask(typ, flags uint16, body []byte) []byte {
+	r := request{seq: 7, port: 9}
+	b := r.message(nil, typ, flags|flagRequest, body)
+	return b
+}
+
+// What Go's own reader of netlink makes of the answers.
+func TestDumps(t *testing.T) {
+	for typ, want := range map[uint16]int{getLink: 1, getAddr: 2, getRoute: 0} {
+		out := answer(one, 9, ask(typ, flagDump, []byte{0}))
+		if want > 0 {
+			msgs, err := syscall.ParseNetlinkMessage(out[0])
+			if err != nil || len(msgs) != want {
+				t.Fatalf("type %d: %d messages, %v", typ, len(msgs), err)
+			}
+			for i := range msgs {
+				if _, err := syscall.ParseNetlinkRouteAttr(&msgs[i]); err != nil || msgs[i].Header.Seq != 7 || msgs[i].Header.Pid != 9 {
+					t.Errorf("type %d: %+v %v", typ, msgs[i].Header, err)
+				}
+			}
+		}
+		last, err := syscall.ParseNetlinkMessage(out[len(out)-1])
+		if err != nil || len(last) != 1 || last[0].Header.Type != msgDone {
+			t.Errorf("type %d: no end: %+v %v", typ, last, err)
+		}
+	}
+}
+
+func TestOneLink(t *testing.T) {
+	body := make([]byte, 16)
+	body = attribute(body, 3, text("lo"))
+	if out := answer(one, 9, ask(getLink, 0, body)); len(out) != 1 || le.Uint16(out[0][4:]) != newLink {
+		t.Error(out)
+	}
+	body = attribute(make([]byte, 16), 3, text("eth9"))
+	if out := answer(one, 9, ask(getLink, 0, body)); len(out) != 1 || int32(le.Uint32(out[0][16:])) != -int32(syscall.ENODEV) {
+		t.Error(out)
+	}
+	if out := answer(one, 9, ask(newAddr, flagAck, nil)); len(out) != 1 || int32(le.Uint32(out[0][16:])) != -int32(syscall.EPERM) {
+		t.Error(out)
+	}
+}
+
+func FuzzAnswer(f *testing.F) {
+	f.Add(ask(getLink, flagDump, []byte{0}))
+	f.Add(ask(getLink, 0, attribute(make([]byte, 16), 3, text("lo"))))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, a := range answer(one, 1, b) {
+			if _, err := syscall.ParseNetlinkMessage(a); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
