@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"bulkhead/launcher/hull"
 	"bulkhead/launcher/spawn"
 	"bulkhead/launcher/term"
 	sentryv1 "bulkhead/proto/sentry/v1"
@@ -69,6 +70,7 @@ func attend(ctx context.Context, s *spawn.Sandbox, id string, tty bool, begin fu
 		}
 		defer t.detach()
 	}
+	hull.Slim(hull.ProgramText())
 	status, err := wait(ctx, s, id, pid, t, signals)
 	end()
 	return status, err
