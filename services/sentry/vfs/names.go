@@ -16,9 +16,21 @@ func special(last string) bool {
 	return last == "" || last == "." || last == ".."
 }
 
-// newName is what mkdir, mknod, symlink and link have in common: it checks that
-// the name is free and may be made, and makes it.
+// newName is what mkdir, mknod and symlink have in common: it checks that the
+// name is free and may be made, and makes it.
 func newName(ctx Context, dir Path, last string, isDir bool, make func(c Creator, name string) (Node, error)) error {
+	return reserveName(ctx, dir, last, isDir, func(name string) (Node, error) {
+		creator, err := mayCreate(ctx, dir)
+		if err != nil {
+			return nil, err
+		}
+		return make(creator, name)
+	})
+}
+
+// reserveName has make make a name that is free, in a directory on a mount that
+// can be written.
+func reserveName(ctx Context, dir Path, last string, isDir bool, make func(name string) (Node, error)) error {
 	if special(last) {
 		return linux.EEXIST
 	}
@@ -42,11 +54,7 @@ func newName(ctx Context, dir Path, last string, isDir bool, make func(c Creator
 		if err := dir.writable(); err != nil {
 			return nil, err
 		}
-		creator, err := mayCreate(ctx, dir)
-		if err != nil {
-			return nil, err
-		}
-		node, err := make(creator, name)
+		node, err := make(name)
 		if err != nil {
 			return nil, err
 		}
@@ -112,10 +120,17 @@ func MakeSymlink(ctx Context, dir Path, last string, target string) error {
 
 // Link is link(2): old gets a further name.
 func Link(ctx Context, old Path, dir Path, last string) error {
-	err := newName(ctx, dir, last, false, func(c Creator, name string) (Node, error) {
-		node := old.Node()
+	err := reserveName(ctx, dir, last, false, func(name string) (node Node, err error) {
+		var creator Creator
+		node = old.Node()
 		if old.Mount != dir.Mount {
 			return nil, linux.EXDEV
+		}
+		if err := mayLink(ctx, node); err != nil {
+			return nil, err
+		}
+		if creator, err = mayCreate(ctx, dir); err != nil {
+			return nil, err
 		}
 		if old.Dentry.IsDir() {
 			return nil, linux.EPERM
@@ -129,7 +144,7 @@ func Link(ctx Context, old Path, dir Path, last string) error {
 				return nil, linux.ENOENT
 			}
 		}
-		return node, c.Link(ctx, name, node)
+		return node, creator.Link(ctx, name, node)
 	})
 	if err == nil {
 		notifyAt(EventAttrib, old.Dentry)

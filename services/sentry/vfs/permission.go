@@ -130,3 +130,41 @@ func withoutPrivs(mode uint32) uint32 {
 	}
 	return mode
 }
+
+// mayLink is /proc/sys/fs/protected_hardlinks: whoever does not own a file can
+// only link what they could also read and write, and what has no set-id bits.
+func mayLink(ctx Context, node Node) error {
+	a, err := node.Attr(ctx)
+	if err != nil {
+		return err
+	}
+	creds := ctx.Creds()
+	if owns(creds, &a) {
+		return nil
+	}
+	if a.Mode&linux.S_IFMT != linux.S_IFREG || withoutPrivs(a.Mode) != a.Mode || CheckMode(creds, &a, MayRead|MayWrite) != nil {
+		return linux.EPERM
+	}
+	return nil
+}
+
+// mayFollow is /proc/sys/fs/protected_symlinks: in a sticky directory that all
+// can write to, a symlink at the end of a path is followed only for its owner,
+// or if it is the directory's owner's.
+func mayFollow(ctx Context, dir, link Node) error {
+	a, err := dir.Attr(ctx)
+	if err != nil {
+		return err
+	}
+	if a.Mode&(linux.S_ISVTX|linux.S_IWOTH) != linux.S_ISVTX|linux.S_IWOTH {
+		return nil
+	}
+	l, err := link.Attr(ctx)
+	if err != nil {
+		return err
+	}
+	if l.UID == ctx.Creds().FSUID || l.UID == a.UID {
+		return nil
+	}
+	return linux.EACCES
+}

@@ -287,6 +287,11 @@ func (w *walk) follow(l Path) error {
 		return linux.ELOOP
 	}
 	w.links++
+	if w.rest == "" && len(w.outer) == 0 {
+		if err := mayFollow(w.ctx, w.cur.Node(), l.Node()); err != nil {
+			return err
+		}
+	}
 	if j, ok := l.Dentry.link.(Jumper); ok {
 		return w.jump(j)
 	}

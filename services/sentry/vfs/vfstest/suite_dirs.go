@@ -209,6 +209,28 @@ var ownerTests = []test{
 		e.OK(a.Rename("/t/f", "/t/g", 0))
 		e.OK(a.Unlink("/t/g"))
 	}},
+	{"protected_links", noOwners, func(e *Env) {
+		e.OK(e.Mkdir("/t", 0o777))
+		e.OK(e.Chmod("/t", 0o1777))
+		e.Write("/f", "x")
+		a, b := e.As(User(1000)), e.As(User(1001))
+		e.OK(a.Symlink("../f", "/t/l"))
+		e.Is(a.Link("/f", "/t/f"), linux.EPERM)
+		e.OK(e.Chmod("/f", 0o666))
+		e.OK(a.Link("/f", "/t/f"))
+		_, err := b.Stat("/t/l")
+		e.Is(err, linux.EACCES)
+		_, err = e.Stat("/t/l")
+		e.Is(err, linux.EACCES)
+		_, err = a.Stat("/t/l")
+		e.Is(err, nil)
+		if _, err := vfs.Readlink(b.Ctx, b.Must("/t/l")); err != nil {
+			e.T.Error(err)
+		}
+		e.OK(e.Symlink("../f", "/t/root"))
+		_, err = b.Stat("/t/root")
+		e.Is(err, nil)
+	}},
 	{"set_id_bits", noOwners, func(e *Env) {
 		e.OK(e.Chmod("/", 0o777))
 		u := e.As(User(1000, 7))
