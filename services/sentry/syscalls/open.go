@@ -111,7 +111,7 @@ func openHow(t *task.Task, dirfd linux.FD, path mm.Addr, flags linux.OpenFlags, 
 	if name == "" {
 		return 0, linux.ENOENT
 	}
-	from, err := start(t, dirfd, name)
+	from, err := start(t, dirfd, name, how)
 	if err != nil {
 		return 0, err
 	}

@@ -197,3 +197,12 @@ func TestAccess(t *testing.T) {
 	g.fails2("effective user", nil)(faccessat2(g.t, linux.AtFDCWD, g.str("f"), linux.R_OK, linux.AT_EACCESS))
 	g.fails2("flags", linux.EINVAL)(faccessat2(g.t, linux.AtFDCWD, g.str("f"), 0, 1))
 }
+
+func TestOpenat2_inRoot(t *testing.T) {
+	g := newGuest(t)
+	g.must(mkdir(g.t, g.str("d"), 0o755))
+	g.file("d/f", "x")
+	d := g.open("d", linux.O_PATH)
+	g.fails2("absolute in root", nil)(openat2(g.t, d, g.str("/f"), g.words(0, 0, linux.RESOLVE_IN_ROOT), 24))
+	g.fails2("no such root", linux.EBADF)(openat2(g.t, 99, g.str("/f"), g.words(0, 0, linux.RESOLVE_IN_ROOT), 24))
+}

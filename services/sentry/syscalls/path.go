@@ -14,9 +14,10 @@ func copyInPath(t *task.Task, addr mm.Addr) (string, error) {
 }
 
 // start is where a walk of name from dirfd begins; an absolute name does not
-// look at dirfd. EBADF.
-func start(t *task.Task, dirfd linux.FD, name string) (vfs.Path, error) {
-	if dirfd == linux.AtFDCWD || (name != "" && name[0] == '/') {
+// look at dirfd unless that is its root (openat2). EBADF.
+func start(t *task.Task, dirfd linux.FD, name string, how vfs.WalkFlags) (vfs.Path, error) {
+	absolute := name != "" && name[0] == '/' && how&(vfs.InRoot|vfs.Beneath) == 0
+	if dirfd == linux.AtFDCWD || absolute {
 		return t.FS().Cwd(), nil
 	}
 	f, err := t.AnyFile(dirfd)
@@ -42,7 +43,7 @@ func walk(t *task.Task, dirfd linux.FD, name string, how vfs.WalkFlags) (vfs.Pat
 	if name == "" && how&vfs.Empty == 0 {
 		return vfs.Path{}, linux.ENOENT
 	}
-	from, err := start(t, dirfd, name)
+	from, err := start(t, dirfd, name, how)
 	if err != nil {
 		return vfs.Path{}, err
 	}
@@ -59,7 +60,7 @@ func resolveParent(t *task.Task, dirfd linux.FD, addr mm.Addr) (dir vfs.Path, la
 	if name == "" {
 		return vfs.Path{}, "", linux.ENOENT
 	}
-	from, err := start(t, dirfd, name)
+	from, err := start(t, dirfd, name, 0)
 	if err != nil {
 		return vfs.Path{}, "", err
 	}

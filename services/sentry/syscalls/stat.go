@@ -150,7 +150,7 @@ func faccessat2(t *task.Task, dirfd linux.FD, path mm.Addr, mode uint32, flags a
 	if name == "" && how&vfs.Empty == 0 {
 		return 0, linux.ENOENT
 	}
-	from, err := start(t, dirfd, name)
+	from, err := start(t, dirfd, name, how)
 	if err != nil {
 		return 0, err
 	}
