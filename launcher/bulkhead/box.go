@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 
 	"bulkhead/launcher/cgroup"
@@ -77,6 +79,25 @@ func (b *box) status(ctx context.Context) (string, int, error) {
 	return "stopped", 0, nil
 }
 
+// killTime is how long a container may take to end by SIGKILL, before its sentry
+// is killed, and its keeper cannot learn how it ended.
+const killTime = time.Second
+
+// kill ends the container by SIGKILL, and waits until whoever waits for its
+// keeper has been told so.
+func (b *box) kill(ctx context.Context) {
+	s, err := b.sandbox()
+	if err != nil {
+		return
+	}
+	k, err := spawn.Find(b.dir.Handle, "keeper", spawn.Found(b.state.Keeper))
+	if err != nil {
+		return
+	}
+	s.Control().Signal(ctx, &sentryv1.SignalRequest{Id: b.state.ID, Signal: int32(unix.SIGKILL), All: true})
+	k.WaitFor(killTime)
+}
+
 // destroy ends what is left of the container and forgets it.
 func (b *box) destroy() error {
 	for name, found := range b.state.Services {
@@ -95,7 +116,7 @@ func (b *box) destroy() error {
 
 // endKeeper waits until the keeper, whose sentry has ended, has ended too.
 func (b *box) endKeeper() {
-	k, err := spawn.Find(b.dir.Handle, "keeper", spawn.Found{Pid: b.state.Keeper.Pid, StartTime: b.state.Keeper.StartTime})
+	k, err := spawn.Find(b.dir.Handle, "keeper", spawn.Found(b.state.Keeper))
 	if err == nil {
 		k.Kill()
 	}

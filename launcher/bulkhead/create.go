@@ -177,7 +177,7 @@ func (m *made) save() error {
 	if err != nil {
 		return fmt.Errorf("save state: keeper: %w", err)
 	}
-	m.state.Keeper = state.Keeper{Pid: m.keeper.Pid, StartTime: began}
+	m.state.Keeper = spawn.Found{Pid: m.keeper.Pid, StartTime: began}
 	m.state.Services = map[string]spawn.Found{}
 	for _, s := range []*spawn.Service{m.sandbox.Sentry, m.sandbox.Gofer, m.sandbox.Netd} {
 		m.state.Services[s.Name] = s.Found()

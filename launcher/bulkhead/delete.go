@@ -55,5 +55,8 @@ func (g *global) delete(cmd *cobra.Command, id string, force bool) error {
 		b.close()
 		return fmt.Errorf("delete %s: the container is running: stop it first, or use --force", id)
 	}
+	if status != "stopped" {
+		b.kill(cmd.Context())
+	}
 	return b.destroy()
 }

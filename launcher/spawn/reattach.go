@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -23,7 +24,7 @@ var ErrEnded = errors.New("the process has ended")
 type Found struct {
 	Pid       int    `json:"pid"`
 	StartTime uint64 `json:"startTime"`
-	Address   string `json:"address"`
+	Address   string `json:"address,omitempty"`
 }
 
 // Found is what to keep of s.
@@ -89,10 +90,15 @@ func startTime(pid int) (uint64, error) {
 // StartTime is startTime, for processes that are not services.
 func StartTime(pid int) (uint64, error) { return startTime(pid) }
 
+// WaitFor waits until a service that Find found has ended, or d has passed.
+func (s *Service) WaitFor(d time.Duration) { pollFD(s.pidfd, int(d.Milliseconds())) }
+
 // waitFD waits until the process has ended.
-func waitFD(pidfd int) {
+func waitFD(pidfd int) { pollFD(pidfd, -1) }
+
+func pollFD(pidfd, milliseconds int) {
 	for {
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, -1)
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, milliseconds)
 		if err != unix.EINTR {
 			return
 		}

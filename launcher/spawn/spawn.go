@@ -79,6 +79,10 @@ func Program(service string) string { return "bulkhead-" + service }
 // of its PID namespace, so that its guests' processes end with it.
 const namespaces = unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
+// debugEnv keeps Go's run-time from what a sealed process cannot do, or does not
+// need to: naming its mappings, holding cgroup files open, counting processors.
+const debugEnv = "GODEBUG=decoratemappings=0,containermaxprocs=0,updatemaxprocs=0"
+
 // bootCaps are what a service may have until it seals itself. The comment at
 // each service's Boot says what for.
 var bootCaps = map[string]jail.Caps{
@@ -133,7 +137,7 @@ func start(c Config, name string, given ends) (*Service, error) {
 	}
 	defer stderr.Close()
 	cmd := exec.Command(path)
-	cmd.Env = []string{hull.FDList(given.names()), "GODEBUG=decoratemappings=0"}
+	cmd.Env = []string{hull.FDList(given.names()), debugEnv}
 	cmd.Dir = "/"
 	cmd.Stderr = stderr
 	cmd.ExtraFiles = given.files()

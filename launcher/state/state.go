@@ -30,17 +30,11 @@ type State struct {
 	Created     time.Time         `json:"created"`
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Keeper is the process in the pid-file.
-	Keeper Keeper `json:"keeper"`
+	Keeper spawn.Found `json:"keeper"`
 	// Services are go-plugin's reattach data, by name: sentry, gofer, netd.
 	Services map[string]spawn.Found `json:"services"`
 	// Cgroup is where the sandbox's processes are, by controller; empty: nowhere.
 	Cgroup map[string]string `json:"cgroup,omitempty"`
-}
-
-// Keeper is a keeper's process.
-type Keeper struct {
-	Pid       int    `json:"pid"`
-	StartTime uint64 `json:"startTime"`
 }
 
 // ErrNotExist says that there is no such container.

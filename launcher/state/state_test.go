@@ -23,7 +23,7 @@ func TestDir_lives(t *testing.T) {
 	if _, err := d.Load(); !errors.Is(err, ErrNotExist) {
 		t.Errorf("read an unfinished creation: %v", err)
 	}
-	want := &State{ID: "box", Keeper: Keeper{Pid: 7, StartTime: 8}, Services: map[string]spawn.Found{"sentry": {Pid: 1, Address: "a/b"}}}
+	want := &State{ID: "box", Keeper: spawn.Found{Pid: 7, StartTime: 8}, Services: map[string]spawn.Found{"sentry": {Pid: 1, Address: "a/b"}}}
 	if err := d.Save(want); err != nil {
 		t.Fatal(err)
 	}
