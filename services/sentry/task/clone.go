@@ -299,8 +299,19 @@ func (t *Task) release() {
 	}
 }
 
-// exitContext is the context in which a task's files are closed.
-func exitContext(t *Task) vfs.Context { return vfs.WithCreds(vfs.KernelContext(), t.Creds()) }
+// exiting is the context in which a task's files are closed: the kernel's, but
+// record locks go by the process.
+type exiting struct {
+	vfs.Context
+	tid, tgid int32
+}
+
+func (e exiting) TID() int32  { return e.tid }
+func (e exiting) TGID() int32 { return e.tgid }
+
+func exitContext(t *Task) vfs.Context {
+	return exiting{vfs.WithCreds(vfs.KernelContext(), t.Creds()), t.TID(), t.TGID()}
+}
 
 // forget takes a child that never ran out of the tree.
 func (k *Kernel) forget(c *Task) {
