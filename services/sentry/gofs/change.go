@@ -75,10 +75,7 @@ func (d *writableDir) create(ctx vfs.Context, name string, mode uint32, access i
 		closeAll(fds)
 		return n, nil, err
 	}
-	n.mu.Lock()
-	a := n.attr
-	n.mu.Unlock()
-	h, err := n.donated(fds, access, a)
+	h, err := n.donated(fds, access)
 	return n, h, err
 }
 

@@ -97,40 +97,38 @@ func (d *dir) Lookup(ctx vfs.Context, name string) (vfs.Node, error) {
 	if n, err, known := d.lookupKnown(name); known {
 		return n, err
 	}
-	steps, err := d.walk([]string{name}, nil)
+	steps, fds, err := d.walk([]string{name}, d.fs.guessOpen())
 	if err != nil {
+		closeAll(fds)
 		return nil, err
 	}
 	a, more, err := checkStep(steps[0])
 	if err != nil {
+		closeAll(fds)
 		return nil, err
 	}
-	return d.fs.intern(d, name, a, more).self, nil
+	n := d.fs.intern(d, name, a, more)
+	n.offer(fds)
+	return n.self, nil
 }
 
 // walk asks for names one below the other, and gives what was found: all if err
-// is nil. found, if not nil, is called with each directory on the way.
-func (d *dir) walk(names []string, found func(i int, step *pb.Step)) ([]*pb.Step, error) {
+// is nil. With open there may be a descriptor for reading the last.
+func (d *dir) walk(names []string, open bool) ([]*pb.Step, []int, error) {
 	resp, fds, err := d.on(func(t *pb.Target) *pb.Request {
-		q := &pb.WalkRequest{Dir: t}
+		q := &pb.WalkRequest{Dir: t, Open: open}
 		for _, s := range names {
 			q.Names = append(q.Names, []byte(s))
 		}
 		return &pb.Request{Op: &pb.Request_Walk{Walk: q}}
 	})
-	closeAll(fds)
 	if resp == nil {
-		return nil, err
+		return nil, fds, err
 	}
 	if len(resp.Steps) > len(names) || err == nil && len(resp.Steps) == 0 {
-		return nil, linux.EIO
+		return nil, fds, linux.EIO
 	}
-	if found != nil {
-		for i, s := range resp.Steps {
-			found(i, s)
-		}
-	}
-	return resp.Steps, err
+	return resp.Steps, fds, err
 }
 
 func checkStep(s *pb.Step) (vfs.Attr, ahead, error) {
@@ -156,22 +154,28 @@ func (d *dir) Prefetch(ctx vfs.Context, names []string) {
 	if len(names) < 2 || len(names) > maxPrefetch || d.knows(names[0]) {
 		return
 	}
-	at, n := d, 0
-	_, err := d.walk(names, func(i int, s *pb.Step) {
-		a, more, err := checkStep(s)
-		if err != nil || at == nil {
-			at = nil
+	steps, fds, err := d.walk(names, d.fs.guessOpen())
+	at, n := d, (*inode)(nil)
+	for i, s := range steps {
+		a, more, bad := checkStep(s)
+		if bad != nil || at == nil {
+			closeAll(fds)
 			return
 		}
-		child := d.fs.intern(at, names[i], a, more)
+		n = d.fs.intern(at, names[i], a, more)
 		at.expect(names[i], more)
 		if s.Handle != 0 {
-			child.adopt(s.Handle)
+			n.adopt(s.Handle)
 		}
-		at, n = dirOf(child.self), i+1
-	})
-	if err == linux.ENOENT && at != nil && n < len(names) {
-		at.expect(names[n], ahead{absent: true})
+		at = dirOf(n.self)
+	}
+	if len(steps) == len(names) {
+		n.offer(fds)
+		return
+	}
+	closeAll(fds)
+	if err == linux.ENOENT && at != nil {
+		at.expect(names[len(steps)], ahead{absent: true})
 	}
 }
 
@@ -261,7 +265,8 @@ const freshFor = time.Millisecond
 func (d *dir) revalidate(name string, child vfs.Node) bool {
 	a, ok := d.takeAhead(name)
 	if !ok {
-		steps, err := d.walk([]string{name}, nil)
+		steps, fds, err := d.walk([]string{name}, false)
+		closeAll(fds)
 		if err == linux.ENOENT {
 			a.absent = true
 		} else if err != nil {
@@ -271,10 +276,11 @@ func (d *dir) revalidate(name string, child vfs.Node) bool {
 		}
 	}
 	n := nodeOf(child)
-	if a.absent || n == nil {
+	if n == nil {
 		return a.absent && child == nil
 	}
-	if n.key != (key{a.attr.Dev, a.attr.Ino}) || !n.sameAs(&a.attr) {
+	if a.absent || n.key != (key{a.attr.Dev, a.attr.Ino}) || !n.sameAs(&a.attr) {
+		n.closeIdle() // or the host could not free it
 		return false
 	}
 	n.mu.Lock()

@@ -6,3 +6,6 @@ func (fs *FS) Known() int {
 	defer fs.nodes.Unlock()
 	return len(fs.nodes.known)
 }
+
+// Guess is how much it has paid lately to open what is looked up.
+func (fs *FS) Guess() int { return int(fs.guess.Load()) }

@@ -21,6 +21,7 @@ type hostFile struct {
 	access int // linux.O_RDONLY, O_WRONLY, O_RDWR
 
 	users   int           // guarded by node.mu
+	guessed bool          // likewise: nobody has used it yet
 	element *list.Element // guarded by idleFiles.mu
 }
 
@@ -64,14 +65,16 @@ func (f *file) Open(ctx vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {
 	if h := f.use(access); h != nil {
 		return newOpenFile(h, flags), nil
 	}
-	resp, fds, err := f.on(func(t *pb.Target) *pb.Request {
+	if access == int(linux.O_RDONLY) {
+		f.fs.guessed(+1) // it would have paid
+	}
+	_, fds, err := f.on(func(t *pb.Target) *pb.Request {
 		return &pb.Request{Op: &pb.Request_Open{Open: &pb.OpenRequest{Target: t, Access: pb.Access(access + 1)}}}
 	})
 	if err != nil {
 		return nil, err
 	}
-	a, _ := attrOf(resp.Attr)
-	h, err := f.donated(fds, access, a)
+	h, err := f.donated(fds, access)
 	if err != nil {
 		return nil, err
 	}
@@ -105,12 +108,51 @@ func (n *inode) use(access int) *hostFile {
 	if h.users++; h.users == 1 {
 		n.fs.idle.remove(h)
 	}
+	if h.guessed {
+		h.guessed = false
+		n.fs.guessed(+1)
+	}
 	return h
+}
+
+// Bounds of FS.guess. Opening with the look-up saves the later round trip; where
+// files are only looked at, it is a descriptor for nothing.
+const (
+	guessMost  = 16
+	guessLeast = -64
+)
+
+// guessOpen says whether a look-up should bring a descriptor along.
+func (fs *FS) guessOpen() bool { return fs.guess.Load() > 0 }
+
+func (fs *FS) guessed(by int32) {
+	if g := fs.guess.Load() + by; g >= guessLeast && g <= guessMost {
+		fs.guess.Store(g) // a lost update does not matter
+	}
+}
+
+// offer takes a descriptor for reading that came with a look-up of n.
+func (n *inode) offer(fds []int) {
+	if len(fds) == 0 {
+		return
+	}
+	if n.typ != linux.S_IFREG {
+		closeAll(fds)
+		return
+	}
+	h, err := n.donated(fds, int(linux.O_RDONLY))
+	if err != nil {
+		return
+	}
+	n.mu.Lock()
+	h.guessed = h.users == 1
+	n.mu.Unlock()
+	h.release()
 }
 
 // donated takes what the gofer sent for an open of n. EIO unless it is one
 // descriptor, of that file and of that access.
-func (n *inode) donated(fds []int, access int, a vfs.Attr) (*hostFile, error) {
+func (n *inode) donated(fds []int, access int) (*hostFile, error) {
 	if len(fds) != 1 {
 		closeAll(fds)
 		return nil, linux.EIO
@@ -167,6 +209,9 @@ func (h *hostFile) release() {
 func (n *inode) closeLocked(h *hostFile) {
 	if n.dirty.Load() || n.mapped.Load() {
 		n.readFDLocked()
+	}
+	if h.guessed {
+		n.fs.guessed(-1)
 	}
 	n.files[h.access] = nil
 	if n.files == [3]*hostFile{} {

@@ -65,6 +65,8 @@ type FS struct {
 	listings listings
 	// plus is how much it has paid lately to ask for attributes when listing.
 	plus atomic.Int32
+	// guess is how much it has paid lately to open what is looked up.
+	guess atomic.Int32
 }
 
 // key is what makes two files the same.

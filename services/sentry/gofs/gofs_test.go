@@ -405,3 +405,32 @@ func TestNodesAreGivenBack(t *testing.T) {
 	}
 	t.Errorf("%d nodes are still known", fs.Known())
 }
+
+// TestGuessing: descriptors come with look-ups while files are opened, and no
+// longer once they are only looked at.
+func TestGuessing(t *testing.T) {
+	dir := hostDir(t)
+	for i := range 600 {
+		os.WriteFile(fmt.Sprintf("%s/%d", dir, i), fmt.Append(nil, i), 0o644)
+	}
+	os.WriteFile(dir+"/secret", []byte("secret"), 0o600)
+	fs := mount(t, dir, false, gofs.Options{})
+	e := vfstest.NewEnv(t, vfstest.Root(), fs)
+	for i := range 100 {
+		if s := e.Read(fmt.Sprint("/", i)); s != fmt.Sprint(i) {
+			t.Fatalf("%d: %q", i, s)
+		}
+	}
+	if fs.Guess() <= 0 {
+		t.Errorf("opened a hundred: %d", fs.Guess())
+	}
+	if _, err := e.As(vfstest.User(5)).Open("/secret", linux.O_RDONLY, 0); err != linux.EACCES {
+		t.Error("having a descriptor is no permission:", err)
+	}
+	for i := 100; i < 600; i++ {
+		e.MustStat(fmt.Sprint("/", i))
+	}
+	if fs.Guess() > 0 {
+		t.Errorf("looked at hundreds: %d", fs.Guess())
+	}
+}
