@@ -100,6 +100,12 @@ func TestFallbacks(t *testing.T) {
 		if l, err := x.List(); !bytes.Contains(l, []byte("user.k\x00")) {
 			t.Errorf("list %q, %v", l, err)
 		}
+		long := bytes.Repeat([]byte("v"), 2000)
+		if err := x.Set("user.k", long, unix.XATTR_REPLACE); err != nil {
+			t.Error("set a long value:", err)
+		} else if v, err := x.Get("user.k"); !bytes.Equal(v, long) {
+			t.Errorf("get %d bytes, %v", len(v), err)
+		}
 		if HasNoXattr(dir, "f") {
 			t.Error("it has one")
 		}

@@ -1,7 +1,6 @@
 package hostfd
 
 import (
-	"bytes"
 	"runtime"
 	"sync/atomic"
 	"unsafe"
@@ -59,16 +58,30 @@ type Xattrs struct {
 
 // Get gives the value of an attribute; ENODATA if there is none.
 func (x Xattrs) Get(attr string) ([]byte, error) {
-	buf := make([]byte, XattrMax)
-	n := 0
-	err := x.call(func(dir int, path string) (err error) {
-		n, err = xattrAt(sysGetxattrat, dir, path, attr, buf, 0)
-		return err
-	}, func(fd int) (err error) {
-		n, err = unix.Fgetxattr(fd, attr, buf)
-		return err
+	return sized(func(buf []byte) (n int, err error) {
+		err = x.call(func(dir int, path string) (err error) {
+			n, err = xattrAt(sysGetxattrat, dir, path, attr, buf, 0)
+			return err
+		}, func(fd int) (err error) {
+			n, err = unix.Fgetxattr(fd, attr, buf)
+			return err
+		})
+		return n, err
 	})
-	return bytes.Clone(buf[:max(n, 0)]), err
+}
+
+// sized calls read with a small buffer, and with a large one if it must.
+func sized(read func(buf []byte) (int, error)) ([]byte, error) {
+	buf := make([]byte, 512)
+	n, err := read(buf)
+	if err == unix.ERANGE {
+		buf = make([]byte, XattrMax)
+		n, err = read(buf)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return buf[:n], nil
 }
 
 // Set sets a value; flags are XATTR_CREATE and XATTR_REPLACE.
@@ -97,16 +110,16 @@ func (x Xattrs) Remove(attr string) error {
 
 // List gives the names, each ended by NUL.
 func (x Xattrs) List() ([]byte, error) {
-	buf := make([]byte, XattrMax)
-	n := 0
-	err := x.call(func(dir int, path string) (err error) {
-		n, err = listxattrAt(dir, path, buf)
-		return err
-	}, func(fd int) (err error) {
-		n, err = unix.Flistxattr(fd, buf)
-		return err
+	return sized(func(buf []byte) (n int, err error) {
+		err = x.call(func(dir int, path string) (err error) {
+			n, err = listxattrAt(dir, path, buf)
+			return err
+		}, func(fd int) (err error) {
+			n, err = unix.Flistxattr(fd, buf)
+			return err
+		})
+		return n, err
 	})
-	return buf[:max(n, 0)], err
 }
 
 // call does it by the new call, or else by the old.
