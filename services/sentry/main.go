@@ -38,6 +38,7 @@ func main() {
 	hull.EndWith(fds.Take(hull.FDLifeline))
 	hull.EndWith(fds.Take(hull.FDPeer)) // without files there is nothing to go on with
 	hold = fds.Take(hull.FDHold)
+	state = fds.Take(hull.FDState)
 	given := control.Descriptors{
 		Gofer: fds.Take(hull.FDGofer), Netd: fds.Take(hull.FDNetd),
 		Log: fds.Take(hull.FDLog), Strace: fds.Take(hull.FDStrace),
@@ -45,6 +46,9 @@ func main() {
 	server := control.NewServer(newKernel(), given, fds.Take(hull.FDDonate), ownProc, seal)
 	hull.Serve(func(s *grpc.Server) { sentryv1.RegisterControlServiceServer(s, server) })
 }
+
+// state is the directory of the control socket, which is made before the seal.
+var state *os.File
 
 // hold is never used: gofer and netd end when it closes, with this process.
 var hold *os.File
@@ -69,6 +73,7 @@ func seal() error {
 	if err := jail.EnterEmptyRoot(); err != nil {
 		return err
 	}
+	state.Close()
 	if err := hull.Seal(posture); err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ type program struct{ path, name string }
 // on is the command that runs it in a directory below scratch.
 func (p program) on(scratch string) sandboxtest.Command {
 	env := append(slices.Clone(environment), "SCRATCH="+scratch)
-	return sandboxtest.Command{Args: []string{p.path, p.name}, Env: env, Dir: "/", Timeout: 40 * time.Second}
+	return sandboxtest.Command{Args: []string{p.path, p.name}, Env: env, Dir: "/", Timeout: 20 * time.Second}
 }
 
 // compareAll compares every program of a program of many.
@@ -125,7 +125,7 @@ func TestCases(t *testing.T) {
 			if len(shell) == 0 {
 				shell = []string{"/bin/sh"}
 			}
-			c := sandboxtest.Command{Args: append(shell, path), Env: environment, Dir: "/", Timeout: 2 * time.Minute}
+			c := sandboxtest.Command{Args: append(shell, path), Env: environment, Dir: "/", Timeout: 90 * time.Second}
 			check(t, name, differs[name], c.Run(), c.InSandbox(t).Run())
 		})
 	}

@@ -58,7 +58,7 @@ var grants = map[string]grant{
 		caps: jail.CapsOf(unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER,
 			unix.CAP_FSETID, unix.CAP_SETFCAP),
 		root:   []string{"0"},
-		fds:    append([]string{"file"}, goPlumbing...),
+		fds:    append([]string{"file", "directory of its root"}, goPlumbing...),
 		execs:  []string{"bulkhead-gofer", "[vdso]"},
 		golden: "services/gofer/testdata/filter.golden",
 		ownNS:  allNS,
@@ -76,7 +76,7 @@ var grants = map[string]grant{
 		can:    "compute in its own memory; ask the sentry",
 		cannot: "name or open anything; make a process or a thread that the sentry did not order; see another process",
 		uid:    jail.Nobody,
-		fds:    []string{"socket", "memfd:*"},
+		fds:    []string{"anon_inode:[eventfd]"}, // a doorbell
 		ownNS:  allNS,
 	},
 }
@@ -131,7 +131,7 @@ func check(t *testing.T, p process, g grant, report *strings.Builder) {
 		var got jail.Caps
 		fmt.Sscanf(s[field], "%x", &got)
 		if extra := got &^ most; extra != 0 {
-			bad("%s has %s, which nothing grants", field, capNames(extra))
+			bad("%s has %#x (%s), which nothing grants", field, extra, capNames(extra))
 		}
 	}
 	if s["NoNewPrivs"] != "1" {
@@ -281,15 +281,19 @@ func descriptorKind(path, to string) string {
 		return "/dev/null"
 	case strings.HasPrefix(to, "/dev/pts/") || strings.HasPrefix(to, "/dev/tty"):
 		return "terminal"
-	case strings.HasSuffix(to, ".log") || strings.HasSuffix(to, ".stderr"):
+	case strings.HasSuffix(to, ".log") || strings.HasSuffix(to, ".err"):
 		return "log"
 	}
 	st, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return to
+	case st.IsDir() && (to == "/0" || strings.HasPrefix(to, "/0/")):
+		return "directory of its root"
 	case st.IsDir():
 		return "directory"
+	case strings.HasPrefix(to, "/sys/") || strings.HasPrefix(to, "/proc/") || strings.Contains(to, "/cpu.cfs"):
+		return "kernel file"
 	}
 	return "file"
 }
@@ -346,7 +350,7 @@ func capNames(c jail.Caps) string {
 		}
 	}
 	if len(has) > 2 {
-		return fmt.Sprintf("%d file caps", len(has))
+		return fmt.Sprintf("%d caps", len(has))
 	}
 	return strings.Join(has, "+")
 }

@@ -127,6 +127,10 @@ func (m *Machine) execZygote(space *Space, cred *Credential) (int, error) {
 	attr := &syscall.SysProcAttr{}
 	if cred != nil {
 		attr.Credential = &syscall.Credential{Uid: cred.UID, Gid: cred.GID}
+		// A new identity clears the permitted set, not the inheritable one.
+		if err := inheritNothing(); err != nil {
+			return 0, err
+		}
 	}
 	cmd := &exec.Cmd{
 		Path: fmt.Sprintf("/proc/self/fd/%d", image.Fd()), Args: []string{"stub"}, Env: []string{},
@@ -138,6 +142,21 @@ func (m *Machine) execZygote(space *Space, cred *Credential) (int, error) {
 	pid := cmd.Process.Pid
 	cmd.Process.Release()
 	return pid, nil
+}
+
+// inheritNothing empties this thread's inheritable capabilities, which a child
+// would keep: capabilities(7).
+func inheritNothing() error {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&head, &data[0]); err != nil {
+		return fmt.Errorf("read its capabilities: %w", err)
+	}
+	data[0].Inheritable, data[1].Inheritable = 0, 0
+	if err := unix.Capset(&head, &data[0]); err != nil {
+		return fmt.Errorf("empty its inheritable capabilities: %w", err)
+	}
+	return nil
 }
 
 func duplicate(fd int, name string) (*os.File, error) {

@@ -212,6 +212,22 @@ func procMemory(t *T) {
 		}
 	}
 	t.Say("odd lines %d", odd)
+	copy(m, "peek")
+	mem := t.Open("/proc/self/mem", unix.O_RDWR, 0)
+	b := make([]byte, 4)
+	n, err := unix.Pread(mem, b, int64(addr(m)))
+	t.Say("mem %q %s", b[:max(n, 0)], errName(err))
+	n, err = unix.Pwrite(mem, []byte("poke"), int64(addr(m)))
+	t.N("mem written", n, err)
+	t.Say("memory %q", m[:4])
+	_, err = unix.Pread(mem, b, 0)
+	t.Err("mem at 0", err)
+	mounts := t.Open("/proc/self/mountinfo", unix.O_RDONLY, 0)
+	ep, err := unix.EpollCreate1(0)
+	t.Must("epoll", err)
+	t.Err("mountinfo in an epoll", unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, mounts, &unix.EpollEvent{Events: unix.EPOLLPRI}))
+	stat := t.Open("/proc/self/stat", unix.O_RDONLY, 0)
+	t.Err("stat in an epoll", unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, stat, &unix.EpollEvent{Events: unix.EPOLLIN}))
 	t.Say("smaps has Size %v", strings.Contains(file(t, "/proc/self/smaps"), "\nSize: "))
 }
 
