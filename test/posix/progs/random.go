@@ -37,8 +37,9 @@ type randomizer struct {
 
 func randomFiles(args []string) int {
 	seed, _ := strconv.Atoi(args[0])
-	root := "tree" + args[0]
-	if err := os.Mkdir(root, 0o777); err != nil {
+	// So deep that no path leads to what others have made outside.
+	root := "tree" + args[0] + strings.Repeat("/deep", 12)
+	if err := os.MkdirAll(root, 0o777); err != nil {
 		fmt.Println("mkdir:", err)
 		return 1
 	}
