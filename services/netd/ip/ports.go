@@ -93,11 +93,16 @@ const (
 )
 
 // Ephemeral chooses a free port for b at random and sets it. usable may refuse
-// ports for further reasons. A port that nobody holds at all is preferred.
+// ports for further reasons. A port that nobody holds at all is preferred; a
+// binding that can share does not look far for one.
 func (p *Ports) Ephemeral(b *Binding, random uint32, usable func(port uint16) bool) bool {
 	const n = LastEphemeral - FirstEphemeral + 1
 	for pass := 0; pass < 2; pass++ {
-		for i := uint32(0); i < n; i++ {
+		tries := uint32(n)
+		if pass == 0 && b.Auto {
+			tries = 64
+		}
+		for i := uint32(0); i < tries; i++ {
 			b.Port = uint16(FirstEphemeral + (random%n+i)%n)
 			if pass == 0 && len(p.held[b.Port]) > 0 || !p.Free(b) {
 				continue

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
 	"bulkhead/services/sentry/vfs"
 )
 
@@ -78,54 +79,63 @@ func (n *Network) deviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, 
 	if err != nil {
 		return 0, err
 	}
+	name := cString(req[:16])
 	for _, i := range all {
-		name := cString(req[:16])
-		if cmd == siocGIFName && binary.LittleEndian.Uint32(req[16:]) != i.Index || cmd != siocGIFName && name != i.Name {
-			continue
-		}
-		v := req[16:]
-		if cmd == siocGIFName {
+		if cmd == siocGIFName && binary.LittleEndian.Uint32(req[16:]) == i.Index {
 			clear(req[:16])
 			copy(req[:15], i.Name)
 			return 0, ctx.CopyOut(arg, req[:])
 		}
-		clear(v)
-		switch cmd {
-		case siocGIFFlags:
-			binary.LittleEndian.PutUint16(v, uint16(i.Flags))
-		case siocGIFMTU:
-			binary.LittleEndian.PutUint32(v, i.Mtu)
-		case siocGIFIndex:
-			binary.LittleEndian.PutUint32(v, i.Index)
-		case siocGIFTxQLen:
-			binary.LittleEndian.PutUint32(v, 1000)
-		case siocGIFHWAddr:
-			typ := uint16(1)
-			if i.Flags&8 != 0 {
-				typ = 772 // ARPHRD_LOOPBACK
+		if cmd != siocGIFName && name == i.Name {
+			if err := describe(req[16:], cmd, i); err != nil {
+				return 0, err
 			}
-			binary.LittleEndian.PutUint16(v, typ)
-			copy(v[2:8], i.Mac)
-		case siocGIFAddr, siocGIFMask:
-			found := false
-			for _, p := range i.Addresses {
-				if len(p.Address) == 4 && p.Bits <= 32 {
-					binary.LittleEndian.PutUint16(v, linux.AF_INET)
-					copy(v[4:8], p.Address)
-					if cmd == siocGIFMask {
-						binary.BigEndian.PutUint32(v[4:], ^uint32(0)<<(32-p.Bits))
-					}
-					found = true
-					break
-				}
-			}
-			if !found {
-				return 0, linux.EADDRNOTAVAIL
-			}
+			return 0, ctx.CopyOut(arg, req[:])
 		}
-		return 0, ctx.CopyOut(arg, req[:])
 	}
 	return 0, linux.ENODEV
+}
+
+// describe fills the union of a struct ifreq.
+func describe(v []byte, cmd uint32, i *netdv1.Interface) error {
+	const loopback = 8 // IFF_LOOPBACK
+	clear(v)
+	switch cmd {
+	case siocGIFFlags:
+		binary.LittleEndian.PutUint16(v, uint16(i.Flags))
+	case siocGIFMTU:
+		binary.LittleEndian.PutUint32(v, i.Mtu)
+	case siocGIFIndex:
+		binary.LittleEndian.PutUint32(v, i.Index)
+	case siocGIFTxQLen:
+		binary.LittleEndian.PutUint32(v, 1000)
+	case siocGIFHWAddr:
+		typ := uint16(1)
+		if i.Flags&loopback != 0 {
+			typ = 772 // ARPHRD_LOOPBACK
+		}
+		binary.LittleEndian.PutUint16(v, typ)
+		copy(v[2:8], i.Mac)
+	case siocGIFAddr, siocGIFMask:
+		return describeAddress(v, cmd, i)
+	}
+	return nil
+}
+
+// describeAddress gives the interface's first IPv4 address, or its mask.
+func describeAddress(v []byte, cmd uint32, i *netdv1.Interface) error {
+	for _, p := range i.Addresses {
+		if len(p.Address) != 4 || p.Bits > 32 {
+			continue
+		}
+		binary.LittleEndian.PutUint16(v, linux.AF_INET)
+		copy(v[4:8], p.Address)
+		if cmd == siocGIFMask {
+			binary.BigEndian.PutUint32(v[4:], ^uint32(0)<<(32-p.Bits))
+		}
+		return nil
+	}
+	return linux.EADDRNOTAVAIL
 }
 
 // interfaceList answers SIOCGIFCONF: the IPv4 addresses.

@@ -53,6 +53,9 @@ type Network struct {
 	rings   map[uint32]*memory
 }
 
+// maxRings bounds the pieces of memory that netd can have us map.
+const maxRings = 70000
+
 // member is a socket as the network's goroutines see it.
 type member interface {
 	// told is called when netd has rung for the socket.
@@ -223,7 +226,7 @@ func (n *Network) take(r *netdv1.Rings, fds []int) (*memory, error) {
 	defer n.mu.Unlock()
 	m := n.rings[r.Id]
 	switch {
-	case m != nil && m.used || len(fds) > 1:
+	case m != nil && m.used || len(fds) > 1 || len(n.rings) > maxRings:
 		return nil, linux.EIO
 	case len(fds) == 1:
 		rings, err := channel.MapRings(fds[0], int(r.Size))
