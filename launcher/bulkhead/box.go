@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -45,7 +46,7 @@ func (b *box) sandbox() (*spawn.Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &spawn.Sandbox{Sentry: sentry, Dir: b.dir.Handle}, nil
+	return &spawn.Sandbox{Sentry: sentry, Dir: b.dir.Handle, Log: slog.New(slog.DiscardHandler)}, nil
 }
 
 // status is runc's word for what the container does, and its pid for the host, 0

@@ -72,6 +72,7 @@ func attend(ctx context.Context, s *spawn.Sandbox, id string, tty bool, begin fu
 	}
 	hull.Slim(hull.ProgramText())
 	status, err := wait(ctx, s, id, pid, t, signals)
+	s.Log.Info("ended", "id", id, "pid", pid, "status", status, "error", err)
 	end()
 	return status, err
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 
 	"google.golang.org/grpc/codes"
 
+	"bulkhead/launcher/hull"
 	"bulkhead/launcher/oci"
 	"bulkhead/launcher/spawn"
 	goferv1 "bulkhead/proto/gofer/v1"
@@ -44,17 +46,22 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 	config.Logs, config.Strace = logs.files, logs.strace
 	s, err := spawn.Start(config)
 	if err != nil {
+		logs.own.Error("start", "error", err)
 		return nil, err
 	}
+	s.Log = logs.own
+	s.Log.Info("started", "id", c.Spec.Id, "sentry", s.Sentry.Pid, "gofer", s.Gofer.Pid, "netd", s.Netd.Pid)
 	debug := o.LogDir != ""
 	attaches, err := s.Boot(ctx,
 		&sentryv1.BootRequest{Strace: o.Strace, Debug: debug, Memory: o.Memory},
 		&goferv1.BootRequest{Attaches: c.Attaches, Debug: debug},
 		&netdv1.BootRequest{Debug: debug})
 	if err != nil {
+		s.Log.Error("boot", "error", err)
 		s.Kill()
 		return nil, err
 	}
+	s.Log.Info("booted", "attaches", len(attaches))
 	for _, m := range c.Spec.Mounts {
 		if m.Type == "gofer" {
 			m.File = attaches[m.Attach].File
@@ -96,7 +103,9 @@ func Create(ctx context.Context, s *spawn.Sandbox, spec *sentryv1.ContainerSpec,
 		return err
 	}
 	_, err = s.Control().Create(ctx, &sentryv1.CreateRequest{Spec: spec, Donation: token})
-	return s.Sentry.Failed(err)
+	err = s.Sentry.Failed(err)
+	s.Log.Info("created", "id", spec.Id, "args", spec.Process.Args, "error", err)
+	return err
 }
 
 // Exec runs another process in the container, and gives the guest's pid for it.
@@ -143,10 +152,11 @@ func Status(st *sentryv1.ExitStatus) int {
 type logs struct {
 	files  map[string]*os.File
 	strace *os.File // standard error, unless there is a directory for logs
+	own    *slog.Logger
 }
 
 func openLogs(o Options) (logs, error) {
-	l := logs{files: map[string]*os.File{}}
+	l := logs{files: map[string]*os.File{}, own: slog.New(slog.DiscardHandler)}
 	if o.Strace {
 		l.strace = os.Stderr
 	}
@@ -163,12 +173,15 @@ func openLogs(o Options) (logs, error) {
 		}
 		l.files[name] = f
 	}
+	f, err := openLog(o.LogDir, "launcher") // stays open as long as we live
+	if err != nil {
+		return l, err
+	}
+	l.own = hull.Logger(f, true)
 	if o.Strace {
-		f, err := openLog(o.LogDir, "strace")
-		if err != nil {
+		if l.strace, err = openLog(o.LogDir, "strace"); err != nil {
 			return l, err
 		}
-		l.strace = f
 	}
 	return l, nil
 }

@@ -11,6 +11,7 @@ package spawn
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,6 +66,8 @@ type Sandbox struct {
 	Sentry, Gofer, Netd *Service
 	// Dir is the sandbox's directory.
 	Dir *os.File
+	// Log takes what is done with the sandbox: --debug-log.
+	Log *slog.Logger
 	// lifeline ends the services when this process ends.
 	lifeline *os.File
 }
@@ -100,7 +103,7 @@ func Start(c Config) (*Sandbox, error) {
 		return nil, err
 	}
 	defer given.close()
-	s := &Sandbox{Dir: c.Dir, lifeline: lifeline}
+	s := &Sandbox{Dir: c.Dir, Log: slog.New(slog.DiscardHandler), lifeline: lifeline}
 	services := make([]*Service, len(names))
 	errs := make([]error, len(names))
 	var all sync.WaitGroup
