@@ -99,12 +99,18 @@ func (id ID) Resolution() linux.Timespec {
 	if id != linux.CLOCK_REALTIME_COARSE && id != linux.CLOCK_MONOTONIC_COARSE {
 		return linux.Timespec{Nsec: 1}
 	}
+	return coarse
+}
+
+// coarse is a tick of the host's, asked for before the process is sealed: the
+// filter has no clock_getres, and this is a guest's to ask.
+var coarse = func() linux.Timespec {
 	var ts unix.Timespec
-	if err := unix.ClockGetres(int32(id), &ts); err != nil {
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &ts); err != nil {
 		return linux.Timespec{Nsec: 4e6}
 	}
 	return linux.Timespec{Sec: ts.Sec, Nsec: ts.Nsec}
-}
+}()
 
 // Deadline turns a point on id into what wait.Until takes. The zero Time, which
 // is no deadline there, never comes out. A step of the host's CLOCK_REALTIME

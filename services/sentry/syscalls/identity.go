@@ -415,7 +415,7 @@ func prctl(t *task.Task, option int32, a2, a3, a4, a5 uint64) (uint64, error) {
 		return 0, nil
 	case unix.PR_GET_TIMERSLACK:
 		return 50000, nil
-	case unix.PR_GET_THP_DISABLE:
+	case unix.PR_GET_THP_DISABLE, unix.PR_GET_TIMING:
 		return 0, nil
 	case unix.PR_GET_TID_ADDRESS, unix.PR_SET_SECCOMP:
 		return 0, linux.EINVAL

@@ -78,5 +78,8 @@ func pidfd_send_signal(t *task.Task, fd linux.FD, sig linux.Signal, info mm.Addr
 			return 0, err
 		}
 	}
+	if t.Kernel().Group(g.PID()) != g {
+		return 0, linux.ESRCH // waited for already
+	}
 	return 0, sendTo(t, g, si)
 }

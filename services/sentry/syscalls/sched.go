@@ -122,20 +122,69 @@ func sched_rr_get_interval(t *task.Task, tid int32, addr mm.Addr) (uint64, error
 
 // getpriority gives 20 minus the nice value, which is 0: getpriority(2).
 func getpriority(t *task.Task, which, who int32) (uint64, error) {
-	if which < 0 || which > 2 {
-		return 0, linux.EINVAL
+	groups, err := prioritised(t, which, who)
+	if err != nil {
+		return 0, err
 	}
-	return 20, nil
+	least := groups[0].Nice()
+	for _, g := range groups[1:] {
+		least = min(least, g.Nice())
+	}
+	return uint64(20 - least), nil // so that it is never negative: getpriority(2), NOTES
 }
 
+// setpriority tells what getpriority will say; the host schedules all alike.
 func setpriority(t *task.Task, which, who, nice int32) (uint64, error) {
-	if which < 0 || which > 2 {
-		return 0, linux.EINVAL
+	groups, err := prioritised(t, which, who)
+	if err != nil {
+		return 0, err
 	}
-	if nice < 0 && !t.Creds().Has(linux.CAP_SYS_NICE) {
-		return 0, linux.EACCES
+	nice = min(max(nice, -20), 19)
+	for _, g := range groups {
+		if !t.MaySignal(g, 0) {
+			return 0, linux.EPERM
+		}
+		if nice < g.Nice() && !t.Creds().Has(linux.CAP_SYS_NICE) {
+			return 0, linux.EACCES
+		}
+		g.SetNice(nice)
 	}
 	return 0, nil
+}
+
+// prioritised are the processes that which and who mean, at least one.
+func prioritised(t *task.Task, which, who int32) ([]*task.Group, error) {
+	var groups []*task.Group
+	switch which {
+	case unix.PRIO_PROCESS:
+		if who == 0 {
+			return []*task.Group{t.Group()}, nil
+		}
+		if o := t.Kernel().Task(who); o != nil {
+			groups = append(groups, o.Group())
+		}
+	case unix.PRIO_PGRP:
+		if who == 0 {
+			who = t.Group().PGID()
+		}
+		groups = t.Kernel().ProcessGroup(who)
+	case unix.PRIO_USER:
+		uid := uint32(who)
+		if who == 0 {
+			uid = t.Creds().UID
+		}
+		for _, g := range t.Kernel().Groups() {
+			if l := g.Leader(); l != nil && l.Creds().UID == uid {
+				groups = append(groups, g)
+			}
+		}
+	default:
+		return nil, linux.EINVAL
+	}
+	if len(groups) == 0 {
+		return nil, linux.ESRCH
+	}
+	return groups, nil
 }
 
 func ioprio_get(t *task.Task) (uint64, error) { return 0, nil }

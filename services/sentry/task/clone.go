@@ -193,6 +193,7 @@ func (g *Group) fork(pid int32, parent *Group, a *CloneArgs) *Group {
 		c.limits[i].v.Store(g.limits[i].v.Load())
 	}
 	c.oomScoreAdj.Store(g.oomScoreAdj.Load())
+	c.nice.Store(g.nice.Load())
 	c.dumpable.Store(g.dumpable.Load())
 	return c
 }

@@ -55,6 +55,7 @@ type Group struct {
 	childUsage Usage // of children that were waited for
 
 	oomScoreAdj atomic.Int32
+	nice        atomic.Int32 // -20 to 19; told, not acted on
 	dumpable    atomic.Int32
 }
 
@@ -134,6 +135,12 @@ func (g *Group) OOMScoreAdj() int32 { return g.oomScoreAdj.Load() }
 
 // SetOOMScoreAdj sets it.
 func (g *Group) SetOOMScoreAdj(v int32) { g.oomScoreAdj.Store(v) }
+
+// Nice is what setpriority said, -20 to 19. The host schedules without it.
+func (g *Group) Nice() int32 { return g.nice.Load() }
+
+// SetNice sets it.
+func (g *Group) SetNice(v int32) { g.nice.Store(v) }
 
 // DeadQueue is told when the process becomes a zombie.
 func (g *Group) DeadQueue() *wait.Queue { return &g.deadQueue }

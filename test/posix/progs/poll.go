@@ -29,6 +29,9 @@ func pollPoll(t *T) {
 	r, w := t.pipe(0)
 	p := func(what string, timeout int, fds ...unix.PollFd) {
 		n, err := unix.Poll(fds, timeout)
+		for err == unix.EINTR { // a signal of Go's run-time
+			n, err = unix.Poll(fds, timeout)
+		}
 		var ev []string
 		for _, f := range fds {
 			ev = append(ev, fmt.Sprintf("%#x", f.Revents))
@@ -92,6 +95,9 @@ func pollSelect(t *T) {
 func (t *T) epollWait(what string, ep, timeout int) {
 	ev := make([]unix.EpollEvent, 8)
 	n, err := unix.EpollWait(ep, ev, timeout)
+	for err == unix.EINTR { // a signal of Go's run-time
+		n, err = unix.EpollWait(ep, ev, timeout)
+	}
 	var got []string
 	for _, e := range ev[:max(n, 0)] {
 		got = append(got, fmt.Sprintf("%d:%#x", e.Pad, e.Events))
