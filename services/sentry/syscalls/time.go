@@ -152,7 +152,7 @@ func clock_nanosleep(t *task.Task, id int32, flags uint32, req, rem mm.Addr) (ui
 	const absolute = 1
 	c := clock.ID(id)
 	if !c.Timed() {
-		if id == unix.CLOCK_PROCESS_CPUTIME_ID {
+		if id == unix.CLOCK_PROCESS_CPUTIME_ID || id == unix.CLOCK_THREAD_CPUTIME_ID {
 			return 0, linux.EOPNOTSUPP
 		}
 		return 0, linux.EINVAL
