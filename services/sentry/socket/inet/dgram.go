@@ -216,7 +216,7 @@ func (d *Dgram) ready(e *end) wait.Events {
 	d.sending.Lock()
 	used, err := e.up.Used()
 	d.sending.Unlock()
-	if err != nil || used <= d.conf.sendLimit(e.up.Size())/2 {
+	if err != nil || used <= d.conf.sendLimit(e.up.Size())*2/3 {
 		ev |= wait.Out
 	}
 	return ev
@@ -229,7 +229,11 @@ func (d *Dgram) told() {
 	}
 	e.head.ToldClient.Store(0)
 	ev := d.ready(e)
-	if !d.blocked.Swap(false) {
+	if ev&wait.Out == 0 && d.blocked.Load() {
+		e.head.WantSpace.Store(1) // not enough room yet
+		ev = d.ready(e)
+	}
+	if ev&wait.Out != 0 && !d.blocked.Swap(false) {
 		ev &^= wait.Out
 	}
 	if ev != 0 {

@@ -603,3 +603,48 @@ func BenchmarkStream(b *testing.B) {
 		}
 	}
 }
+
+// Many datagrams at once: those that are sent beyond the buffer wait, and what
+// the receiver has no room for is lost whole.
+func TestUDPFlood(t *testing.T) {
+	f, _ := network(t)
+	srv, cl := open(t, f, linux.AF_INET, linux.SOCK_DGRAM), open(t, f, linux.AF_INET, linux.SOCK_DGRAM)
+	must(t, srv.Bind(ctx, sa("127.0.0.1:0")))
+	to, _ := srv.SockName(ctx)
+	must(t, cl.Connect(ctx, to, false))
+	must(t, cl.SetSockOpt(ctx, linux.SOL_SOCKET, linux.SO_SNDBUF, socket.Int(10000)))
+	const n = 3000
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		for i := 0; i < n; i++ {
+			b := bytes.Repeat([]byte{byte(i)}, 1+i%8000)
+			if k, err := socket.Send(ctx, cl, &socket.Msg{Data: [][]byte{b}}, false); k != len(b) || err != nil {
+				t.Errorf("send: %d, %v", k, err)
+				return
+			}
+		}
+	}()
+	got := 0
+	for end := false; !end; {
+		select {
+		case <-done:
+			end = true
+		default:
+		}
+		b := make([]byte, 9000)
+		for {
+			k, err := srv.RecvMsg(ctx, &socket.Msg{Data: [][]byte{b}})
+			if err != nil {
+				break
+			}
+			if got++; !bytes.Equal(b[:k], bytes.Repeat(b[:1], k)) {
+				t.Fatal("a datagram is mixed up")
+			}
+		}
+	}
+	if got < 20 {
+		t.Errorf("%d of %d arrived", got, n)
+	}
+	eventually(t, cl, wait.Out)
+}

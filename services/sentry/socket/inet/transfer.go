@@ -238,6 +238,10 @@ func (s *Stream) told() {
 	}
 	e.head.ToldClient.Store(0)
 	ev := s.ready(e)
+	if ev&wait.Out == 0 && s.blocked.Load() {
+		e.head.WantSpace.Store(1) // not enough room yet
+		ev = s.ready(e)
+	}
 	if ev&wait.Out != 0 && ev&(wait.Err|wait.Hup) == 0 && !s.blocked.Swap(false) {
 		ev &^= wait.Out
 	}
