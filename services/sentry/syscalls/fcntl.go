@@ -7,6 +7,7 @@ import (
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/pipe"
 	"bulkhead/services/sentry/task"
+	"bulkhead/services/sentry/tmpfs"
 	"bulkhead/services/sentry/vfs"
 )
 
@@ -43,7 +44,7 @@ func fcntl(t *task.Task, fd linux.FD, cmd int32, arg uint64) (uint64, error) {
 	case linux.F_GETPIPE_SZ, linux.F_SETPIPE_SZ:
 		return pipeSize(t, f, cmd, arg)
 	case linux.F_ADD_SEALS, linux.F_GET_SEALS:
-		return seals(f, cmd, arg)
+		return seals(t, f, cmd, arg)
 	case linux.F_SETOWN, linux.F_SETSIG, linux.F_GETOWN, linux.F_GETSIG:
 		return 0, nil
 	case linux.F_GETLEASE:
@@ -132,23 +133,18 @@ func pipeSize(t *task.Task, f *vfs.File, cmd int32, arg uint64) (uint64, error) 
 	return uint64(n), err
 }
 
-// sealer is a file that takes seals: memfd_create(2).
-type sealer interface {
-	Seals() uint32
-	AddSeals(seals uint32) error
-}
-
-// seals is F_ADD_SEALS and F_GET_SEALS.
-func seals(f *vfs.File, cmd int32, arg uint64) (uint64, error) {
-	s, ok := f.Impl().(sealer)
+// seals is F_ADD_SEALS and F_GET_SEALS: EINVAL for what takes none.
+func seals(t *task.Task, f *vfs.File, cmd int32, arg uint64) (uint64, error) {
+	s, ok := f.Impl().(tmpfs.Sealer)
 	if !ok {
 		return 0, linux.EINVAL
 	}
 	if cmd == linux.F_GET_SEALS {
-		return uint64(s.Seals()), nil
+		set, err := s.Seals()
+		return uint64(set), err
 	}
 	if !f.Writable() {
 		return 0, linux.EPERM
 	}
-	return 0, s.AddSeals(uint32(arg))
+	return 0, s.AddSeals(t, uint32(arg))
 }

@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"encoding/binary"
+	"strings"
 	"testing"
 
 	"bulkhead/proto/linux"
@@ -211,4 +212,24 @@ func TestInotify(t *testing.T) {
 	}
 	g.must(inotify_rm_watch(g.t, fd, int32(wd)))
 	g.fails2("no watch", linux.EINVAL)(inotify_rm_watch(g.t, fd, int32(wd)))
+}
+
+func TestMemfd_seals(t *testing.T) {
+	g := newGuest(t)
+	fd := linux.FD(g.must(memfd_create(g.t, g.str("m"), linux.MFD_ALLOW_SEALING|linux.MFD_CLOEXEC)))
+	plain := linux.FD(g.must(memfd_create(g.t, g.str("m"), 0)))
+	r, _ := g.pipe()
+	g.must(write(g.t, fd, g.str("hello"), 5))
+	g.must(fcntl(g.t, fd, linux.F_ADD_SEALS, linux.F_SEAL_SHRINK))
+	if n := g.must(fcntl(g.t, fd, linux.F_GET_SEALS, 0)); n != linux.F_SEAL_SHRINK {
+		t.Errorf("seals %#x", n)
+	}
+	g.fails2("sealed", linux.EPERM)(ftruncate(g.t, fd, 1))
+	g.fails2("sealing not allowed", linux.EPERM)(fcntl(g.t, plain, linux.F_ADD_SEALS, linux.F_SEAL_GROW))
+	g.fails2("no memfd", linux.EINVAL)(fcntl(g.t, r, linux.F_GET_SEALS, 0))
+	g.fails2("unknown flags", linux.EINVAL)(memfd_create(g.t, g.str("m"), 1<<20))
+	g.fails2("long name", linux.EINVAL)(memfd_create(g.t, g.str(strings.Repeat("x", 250)), 0))
+	if n := g.must(fcntl(g.t, fd, linux.F_GETFD, 0)); n != linux.FD_CLOEXEC {
+		t.Errorf("F_GETFD gave %d", n)
+	}
 }
