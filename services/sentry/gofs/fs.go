@@ -16,7 +16,7 @@
 //
 // Lock order: FS.place < dir.names < inode.mu; FS.nodes, FS.forget and FS.idle
 // come last, and no two of these are held together. None is held across a
-// call, except dir.fetching.
+// call but those that say so: dir.fetching, inode.xattr, inode.appending.
 package gofs
 
 import (
