@@ -122,22 +122,35 @@ type request struct {
 
 // answer is the channel's handler.
 func (s *server) answer(f *channel.Frame) channel.Answer {
-	r := &request{server: s}
 	var q pb.Request
 	if err := f.Unmarshal(&q); err != nil {
-		r.resp.Errno = int32(unix.EPROTO)
-		return channel.Answer{Message: &r.resp}
+		return channel.Answer{Message: &pb.Response{Errno: int32(unix.EPROTO)}}
 	}
 	for _, id := range q.Forget {
 		s.table.Forget(id)
 	}
-	err := r.do(&q)
-	r.release()
+	r, err := s.carryOut(&q)
+	if err == unix.EMFILE && s.table.Relieve() {
+		r.dropDonations()
+		if r.resp.Handle != 0 {
+			s.table.Forget(r.resp.Handle)
+		}
+		r, err = s.carryOut(&q)
+	}
 	if err != nil {
 		r.resp.Errno = int32(errno(err))
 		r.dropDonations()
 	}
 	return channel.Answer{Message: &r.resp, FDs: r.donate, Done: r.dropDonations}
+}
+
+// carryOut does what q asks. What fails for want of descriptors has changed
+// nothing.
+func (s *server) carryOut(q *pb.Request) (*request, error) {
+	r := &request{server: s}
+	err := r.do(q)
+	r.release()
+	return r, err
 }
 
 // do carries out the operation. A row an operation.

@@ -322,6 +322,28 @@ func TestRenamesRacingWalks(t *testing.T) {
 	wg.Wait()
 }
 
+// TestFewDescriptors lets the process run into its limit.
+func TestFewDescriptors(t *testing.T) {
+	x := newFixture(t, tree.DefaultLimits)
+	root := x.root(0)
+	for i := range 300 {
+		os.Mkdir(fmt.Sprintf("%s/%d", x.path, i), 0o755)
+	}
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 100, Max: old.Max})
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
+	for i := range 300 {
+		dir := at(root, fmt.Sprint(i))
+		dir.Bind = true
+		if r, _ := x.ask(&pb.Request{Op: &pb.Request_Stat{Stat: &pb.StatRequest{Target: dir}}}); r.Errno != 0 {
+			t.Fatalf("%d: %v", i, unix.Errno(r.Errno))
+		}
+	}
+}
+
 // FuzzRequests lets a hostile sentry say anything. Nothing beside the tree may
 // change, and no descriptor may leak.
 func FuzzRequests(f *testing.F) {

@@ -184,6 +184,18 @@ func (t *Table) Moved(id uint64, from *Node, name string, to *Node, newName stri
 	}
 }
 
+// Relieve closes half of the descriptors that can be opened again, and keeps no
+// more than that from then on: the process has run into its limit. It says
+// whether that can have helped.
+func (t *Table) Relieve() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.open
+	t.limits.Open = before / 2
+	t.shrinkLocked()
+	return t.open < before
+}
+
 // Close closes every descriptor. Nothing may be pinned.
 func (t *Table) Close() {
 	t.mu.Lock()

@@ -179,3 +179,24 @@ func TestConcurrentPins(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestRelieve(t *testing.T) {
+	tab, root, _ := table(t, Limits{Nodes: 100, Open: 50, Kept: 4})
+	var ids []uint64
+	for i := range 20 {
+		ids = append(ids, bind(t, tab, root, fmt.Sprint(i)))
+	}
+	if !tab.Relieve() || tab.open != 10 {
+		t.Errorf("%d open", tab.open)
+	}
+	for _, id := range ids {
+		n, err := tab.Pin(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tab.Unpin(n)
+	}
+	if tab.open != 10 {
+		t.Errorf("%d open later", tab.open)
+	}
+}
