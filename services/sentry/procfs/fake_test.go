@@ -132,6 +132,16 @@ func (m *fakeMemory) Read(addr mm.Addr, p []byte) int {
 	return copy(p, m.args[addr-0x1000:])
 }
 
+func (m *fakeMemory) Write(addr mm.Addr, p []byte) error {
+	if addr < 0x1000 || addr+uint64(len(p)) > 0x1000+uint64(len(m.args)) {
+		return linux.EFAULT
+	}
+	b := []byte(m.args)
+	copy(b[addr-0x1000:], p)
+	m.args = string(b)
+	return nil
+}
+
 // caller is a thread of a process of the fake kernel, as it makes calls.
 type caller struct {
 	vfs.Context

@@ -6,6 +6,7 @@ import (
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/pseudo"
 	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
 )
 
 // Config is what a /proc is made of.
@@ -27,6 +28,8 @@ type FS struct {
 	boot   time.Time
 	sys    *sysctls
 	net    *pseudo.Dir
+
+	mountQueue wait.Queue
 }
 
 // New makes a /proc.

@@ -97,3 +97,10 @@ func (m guestMemory) Read(addr mm.Addr, p []byte) int {
 	}
 	return 0
 }
+
+func (m guestMemory) Write(addr mm.Addr, p []byte) error {
+	if th := m.t.Thread(); th != nil {
+		return th.Process().CopyOut(addr, p)
+	}
+	return linux.EFAULT
+}

@@ -90,4 +90,6 @@ type Memory interface {
 	Auxv() []byte
 	// Read copies what can be read of [addr, addr+len(p)) from its start.
 	Read(addr mm.Addr, p []byte) int
+	// Write copies p to where it may be written: EFAULT.
+	Write(addr mm.Addr, p []byte) error
 }

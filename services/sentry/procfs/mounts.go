@@ -9,6 +9,14 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
+// mountTable is a row that poll(2) can wait on: proc(5), "/proc/pid/mounts".
+// Nothing is told yet, as no program inside waits for what it does itself.
+func mountTable(name string, gen func(e *entry, ctx vfs.Context) ([]byte, error)) row {
+	return row{name: name, mode: linux.S_IFREG | 0o444, make: func(e *entry) vfs.Node {
+		return e.file(0o444, gen).WithQueue(&e.fs.mountQueue)
+	}}
+}
+
 // mountList is what the process can reach, seen from its root.
 func (e *entry) mountList() ([]vfs.MountInfo, error) {
 	f := e.thread.FS()

@@ -376,3 +376,32 @@ func TestMapsLinesAreTheHosts(t *testing.T) {
 		}
 	}
 }
+
+func TestMemory(t *testing.T) {
+	w := newWorld(t)
+	sh := w.as(10)
+	f, err := w.open(sh, "/self/mem", linux.O_RDWR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.DecRef(sh)
+	b := make([]byte, 2)
+	if n, err := f.Pread(sh, b, 0x1003); n != 2 || err != nil || string(b) != "-c" {
+		t.Errorf("read %q, %v", b[:n], err)
+	}
+	if n, err := f.Pwrite(sh, []byte("X"), 0x1000); n != 1 || err != nil {
+		t.Errorf("wrote %d, %v", n, err)
+	}
+	if got := w.read(sh, "/self/cmdline"); got != "Xh\x00-c\x00" {
+		t.Errorf("cmdline %q", got)
+	}
+	if _, err := f.Pread(sh, b, 0); err != linux.EIO {
+		t.Errorf("read of nothing: %v, want EIO", err)
+	}
+	if _, err := w.open(sh, "/20/mem", linux.O_RDONLY); err != linux.EACCES {
+		t.Errorf("another's: %v, want EACCES", err)
+	}
+	if f, err := w.open(sh, "/self/mounts", linux.O_RDONLY); err != nil || f.Queue() == nil {
+		t.Errorf("mounts cannot be polled: %v", err)
+	}
+}

@@ -159,13 +159,6 @@ func ioCounters(*entry, vfs.Context) ([]byte, error) {
 	return []byte("rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"), nil
 }
 
-// denied is a file that cannot be opened here: EACCES.
-func denied(name string, mode uint32) row {
-	return row{name: name, mode: linux.S_IFREG | mode, make: func(e *entry) vfs.Node {
-		return e.fs.File(mode, e.owner, nil).WithCheck(func(vfs.Context) error { return linux.EACCES })
-	}}
-}
-
 // attrRow is the attributes of a security module; there is none, and reading
 // them is EINVAL.
 func attrRow(name string) row {

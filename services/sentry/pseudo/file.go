@@ -5,6 +5,7 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
 )
 
 // maxWrite is the most that one write to a knob may bring, in bytes.
@@ -16,6 +17,7 @@ type File struct {
 	text  func(ctx vfs.Context) ([]byte, error)
 	set   func(ctx vfs.Context, p []byte) error
 	check func(ctx vfs.Context) error
+	queue *wait.Queue
 }
 
 // File makes a file whose text is what text gives when it is read from its
@@ -41,6 +43,12 @@ func (f *File) WithCheck(check func(ctx vfs.Context) error) *File {
 	return f
 }
 
+// WithQueue has poll(2) and epoll(7) of f wait for what q tells.
+func (f *File) WithQueue(q *wait.Queue) *File {
+	f.queue = q
+	return f
+}
+
 // guardedFile is a File that decides itself who may use it.
 type guardedFile struct {
 	*File
@@ -62,6 +70,9 @@ func (f *File) Open(ctx vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {
 		if err := f.check(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if f.queue != nil {
+		return &watched{open{file: f}, f.queue}, nil
 	}
 	return &open{file: f}, nil
 }
