@@ -1,3 +1,7 @@
+// Sealing takes a program without cgo: jail.Become.
+
+//go:build !cgo
+
 package main
 
 import (
