@@ -119,7 +119,7 @@ func (o *open) ReadAt(ctx vfs.Context, p []byte, off int64) (int, error) {
 // WriteAt implements vfs.WriterAt.
 func (o *open) WriteAt(ctx vfs.Context, p []byte, off int64) (int, int64, error) {
 	if o.file.set == nil {
-		return 0, 0, linux.EINVAL
+		return 0, 0, linux.EIO
 	}
 	if len(p) > maxWrite {
 		return 0, 0, linux.EINVAL

@@ -58,7 +58,7 @@ func TestChangesAreRefused(t *testing.T) {
 	f := e.MustOpen("/file", linux.O_RDWR|linux.O_TRUNC, 0)
 	defer f.DecRef(e.Ctx)
 	_, err := f.Write(e.Ctx, []byte("x"))
-	e.Is(err, linux.EINVAL)
+	e.Is(err, linux.EIO)
 }
 
 // numbers are the names 1 to n.
