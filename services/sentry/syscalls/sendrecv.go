@@ -90,10 +90,10 @@ func recvfrom(t *task.Task, fd linux.FD, buf mm.Addr, n uint64, flags int32, add
 	m := socket.Msg{Flags: int(flags)}
 	n = min(n, linux.MAX_RW_COUNT)
 	got, err := recvVector(t, s, f, &m, vector{one: linux.Iovec{Base: buf, Len: n}}, nonblocking(f))
+	m.Control.Drop(t)
 	if err != nil {
 		return 0, err
 	}
-	m.Control.Drop(t)
 	return got, copyOutSockaddr(t, addr, addrLen, m.Addr)
 }
 
@@ -214,6 +214,7 @@ func recvOne(t *task.Task, s socket.Socket, f *vfs.File, msg mm.Addr, flags int3
 	m := socket.Msg{Flags: int(flags)}
 	n, err := recvVector(t, s, f, &m, h.data, nonblock)
 	if err != nil {
+		m.Control.Drop(t) // received, but there was no memory for it
 		return 0, err
 	}
 	if h.Name != 0 {
