@@ -21,6 +21,9 @@ type Space struct {
 
 	mu      sync.Mutex
 	threads []*Thread // by slot index, nil where free
+	// leaving is who had a slot last: its host thread may still be on its way
+	// out, and reads its last answer there.
+	leaving map[int]*Thread
 	procs   int       // host processes that use this space
 }
 
@@ -101,7 +104,7 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if index < 0 {
-		for index = 0; index < len(s.threads) && s.threads[index] != nil; index++ {
+		for index = 0; index < len(s.threads) && (s.threads[index] != nil || s.leavingLocked(index)); index++ {
 		}
 	}
 	if index >= MaxThreads {
@@ -128,13 +131,31 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 func (s *Space) dropThread(th *Thread) {
 	s.mu.Lock()
 	th.slot.unmap()
+	if s.leaving == nil {
+		s.leaving = map[int]*Thread{}
+	}
+	s.leaving[th.index] = th
 	if s.threads[th.index] == th {
 		s.threads[th.index] = nil
 	}
 	s.mu.Unlock()
 }
 
-// addProcess counts a host process in.
+// leavingLocked says whether the host thread that had the slot is still there.
+func (s *Space) leavingLocked(index int) bool {
+	th := s.leaving[index]
+	if th == nil {
+		return false
+	}
+	pid, tid := th.proc.PID(), int(th.tid.Load())
+	if !th.proc.gone.Load() && (tid == 0 || unix.Tgkill(pid, tid, 0) == nil) {
+		return true
+	}
+	delete(s.leaving, index)
+	return false
+}
+
+// newProcess counts a host process in.
 func (s *Space) newProcess() *Process {
 	s.mu.Lock()
 	s.procs++

@@ -204,7 +204,12 @@ spin:
 	PAUSE
 	DECL CX
 	JNZ  spin
-	MOVL $const_stubYields, R15
+	// Yield for a bounded time: with others on this core, one yield can take
+	// milliseconds, and a sleeper is woken sooner than that.
+	RDTSC
+	SHLQ $32, DX
+	ORQ  DX, AX
+	MOVQ AX, R15
 yield:
 	MOVL $SYS_sched_yield, AX
 	SYSCALL
@@ -212,8 +217,12 @@ yield:
 	JEQ  answered
 	CMPL const_slotPatience(R13), $0
 	JNE  sleep
-	DECL R15
-	JNZ  yield
+	RDTSC
+	SHLQ $32, DX
+	ORQ  DX, AX
+	SUBQ R15, AX
+	CMPQ AX, $const_stubYieldCycles
+	JB   yield
 sleep:
 	MOVL const_slotAns(R13), DX
 	CMPL DX, BX

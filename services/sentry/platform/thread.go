@@ -10,14 +10,15 @@ import (
 	"bulkhead/proto/linux"
 )
 
-// How long each side waits before it sleeps. The stub's are in rounds of one
-// PAUSE and of one sched_yield(2), the sentry's in bursts of burst PAUSEs.
+// How long each side waits before it sleeps: the stub for stubSpins PAUSEs, then
+// yielding the core for stubYieldCycles of the time-stamp counter; the sentry for
+// spinBursts bursts of PAUSEs, then yielding for yieldTime.
 const (
-	stubSpins   = 1500
-	stubYields  = 24
-	burst       = 64
-	spinBursts  = 24
-	yieldRounds = 24
+	stubSpins       = 1500
+	stubYieldCycles = 150_000
+	burst           = 64
+	spinBursts      = 24
+	yieldTime       = 60 * time.Microsecond
 )
 
 // UserSegments are the selectors of 64-bit user code: cs 0x33, ss 0x2b.
@@ -122,7 +123,7 @@ func (th *Thread) spin() bool {
 		}
 	}
 	spinning.Add(-1)
-	for range yieldRounds {
+	for began := time.Now(); time.Since(began) < yieldTime; {
 		if th.hasRequest() {
 			return true
 		}
