@@ -41,7 +41,10 @@ func (j jobs) SetTerminal(ctx vfs.Context, term *tty.Terminal) {
 	switch {
 	case t == nil:
 	case term == nil:
-		t.Group().Session().SetTTY(nil)
+		// A session has one here; who does not lead it cannot take it away.
+		if t.Group().SID() == t.TGID() {
+			t.Group().Session().SetTTY(nil)
+		}
 	default:
 		t.Group().Session().SetTTY(term)
 	}
