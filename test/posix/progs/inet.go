@@ -127,7 +127,7 @@ func inetUDP(t *T, family int) {
 	unix.Close(b)
 	unix.Write(a, []byte("nobody"))
 	fds := []unix.PollFd{{Fd: int32(a), Events: unix.POLLIN}}
-	unix.Poll(fds, 500)
+	poll(fds, 500)
 	_, err = unix.Read(a, buf)
 	t.Err("refused", err)
 	c := t.socket(family, unix.SOCK_DGRAM)
@@ -143,12 +143,12 @@ func inetNonblock(t *T) {
 	err = unix.Connect(c, loopback(unix.AF_INET, p))
 	t.Say("connect %v", err == nil || err == unix.EINPROGRESS)
 	fds := []unix.PollFd{{Fd: int32(c), Events: unix.POLLOUT}}
-	n, err := unix.Poll(fds, 2000)
+	n, err := poll(fds, 2000)
 	t.Say("poll %d %#x %s", n, fds[0].Revents, errName(err))
 	v, err := unix.GetsockoptInt(c, unix.SOL_SOCKET, unix.SO_ERROR)
 	t.N("SO_ERROR", v, err)
 	fds[0] = unix.PollFd{Fd: int32(l), Events: unix.POLLIN}
-	unix.Poll(fds, 2000)
+	poll(fds, 2000)
 	s, _, err := unix.Accept(l)
 	t.Err("accept", err)
 	_, err = unix.Read(c, make([]byte, 5))
@@ -163,7 +163,7 @@ func inetNonblock(t *T) {
 	}
 	t.Say("fills %v then %s", total > 65536, errName(err))
 	fds[0] = unix.PollFd{Fd: int32(c), Events: unix.POLLOUT | unix.POLLIN}
-	n, _ = unix.Poll(fds, 0)
+	n, _ = poll(fds, 0)
 	t.Say("full poll %d", n)
 	got := 0
 	for got < total {
@@ -174,14 +174,14 @@ func inetNonblock(t *T) {
 		got += n
 	}
 	t.Say("drained %v", got == total)
-	n, _ = unix.Poll(fds, 2000)
+	n, _ = poll(fds, 2000)
 	t.Say("writable %d %#x", n, fds[0].Revents)
 	unix.Close(l)
 	c2 := t.socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK)
 	err = unix.Connect(c2, loopback(unix.AF_INET, p))
 	if err == unix.EINPROGRESS {
 		fds[0] = unix.PollFd{Fd: int32(c2), Events: unix.POLLOUT}
-		unix.Poll(fds, 2000)
+		poll(fds, 2000)
 		v, _ := unix.GetsockoptInt(c2, unix.SOL_SOCKET, unix.SO_ERROR)
 		err = unix.Errno(v)
 	}
@@ -268,7 +268,7 @@ func inetShutdown(t *T) {
 	n, err = unix.Read(s, b)
 	t.N("end", n, err)
 	fds := []unix.PollFd{{Fd: int32(s), Events: unix.POLLIN | unix.POLLOUT | unix.POLLRDHUP}}
-	unix.Poll(fds, 1000)
+	poll(fds, 1000)
 	t.Say("poll %#x", fds[0].Revents)
 	n, err = unix.Write(s, []byte("reply"))
 	t.N("half open", n, err)
@@ -289,7 +289,7 @@ func inetReset(t *T) {
 	unix.SetsockoptLinger(c, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	unix.Close(c)
 	fds := []unix.PollFd{{Fd: int32(s), Events: unix.POLLIN}}
-	unix.Poll(fds, 1000)
+	poll(fds, 1000)
 	_, err := unix.Read(s, make([]byte, 1))
 	t.Err("reset", err)
 	n, err := unix.Read(s, make([]byte, 1))
@@ -299,10 +299,10 @@ func inetReset(t *T) {
 	c, s = t.connected(unix.AF_INET)
 	unix.Write(s, []byte("unread"))
 	fds[0].Fd = int32(c)
-	unix.Poll(fds, 1000)
+	poll(fds, 1000)
 	unix.Close(c)
 	fds[0].Fd = int32(s)
-	unix.Poll(fds, 1000)
+	poll(fds, 1000)
 	_, err = unix.Read(s, make([]byte, 1))
 	t.Err("closed with data unread", err)
 }

@@ -177,3 +177,12 @@ func errnoErr(e unix.Errno) error {
 	}
 	return e
 }
+
+// poll is unix.Poll, again after a signal of Go's run-time.
+func poll(fds []unix.PollFd, timeout int) (n int, err error) {
+	for {
+		if n, err = unix.Poll(fds, timeout); err != unix.EINTR {
+			return n, err
+		}
+	}
+}

@@ -28,9 +28,9 @@ func init() {
 func pollPoll(t *T) {
 	r, w := t.pipe(0)
 	p := func(what string, timeout int, fds ...unix.PollFd) {
-		n, err := unix.Poll(fds, timeout)
+		n, err := poll(fds, timeout)
 		for err == unix.EINTR { // a signal of Go's run-time
-			n, err = unix.Poll(fds, timeout)
+			n, err = poll(fds, timeout)
 		}
 		var ev []string
 		for _, f := range fds {
@@ -196,7 +196,7 @@ func pollEpollNested(t *T) {
 	t.epollWait("outer", outer, 0)
 	t.epollWait("inner", inner, 0)
 	fds := []unix.PollFd{{Fd: int32(inner), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds, 0)
+	n, err := poll(fds, 0)
 	t.Say("poll of epoll %d %s %#x", n, errName(err), fds[0].Revents)
 	unix.Read(r, make([]byte, 1))
 	t.epollWait("outer", outer, 0)
@@ -226,7 +226,7 @@ func pollEventfd(t *T) {
 	wr("overflow", 1)
 	wr("all ones", 1<<64-1)
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLOUT}}
-	unix.Poll(fds, 0)
+	poll(fds, 0)
 	t.Say("poll at max %#x", fds[0].Revents)
 	rd("max")
 	_, err = unix.Write(fd, b[:4])
@@ -259,7 +259,7 @@ func pollTimerfd(t *T) {
 	_, err = unix.Read(fd, b)
 	t.Err("too early", err)
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds, 1000)
+	n, err := poll(fds, 1000)
 	t.N("poll", n, err)
 	n, err = unix.Read(fd, b)
 	t.Say("%d %s %d expirations", n, errName(err), binary.LittleEndian.Uint64(b))
@@ -272,7 +272,7 @@ func pollTimerfd(t *T) {
 	t.Say("interval %d left %v", cur.Interval.Nsec, cur.Value.Nsec <= 5e6)
 	t.Err("disarm", set(0, 0, 0))
 	t.Err("absolute past", set(1, 0, unix.TFD_TIMER_ABSTIME))
-	n, _ = unix.Poll(fds, 100)
+	n, _ = poll(fds, 100)
 	t.Say("at once %d", n)
 	_, err = unix.Read(fd, b[:4])
 	t.Err("short read", err)
@@ -302,7 +302,7 @@ func init() {
 		unix.Tgkill(unix.Getpid(), tid, unix.SIGUSR1)
 		unix.Tgkill(unix.Getpid(), tid, unix.SIGUSR1)
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds, 1000)
+		n, err := poll(fds, 1000)
 		t.N("poll", n, err)
 		n, err = unix.Read(fd, b)
 		t.N("read", n, err)
@@ -393,11 +393,11 @@ func pollPidfd(t *T) {
 	fd, err := unix.PidfdOpen(c.Process.Pid, 0)
 	t.Must("pidfd_open", err)
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds, 0)
+	n, err := poll(fds, 0)
 	t.N("running", n, err)
 	t.Err("signal 0", unix.PidfdSendSignal(fd, 0, nil, 0))
 	in.Close()
-	n, err = unix.Poll(fds, 2000)
+	n, err = poll(fds, 2000)
 	t.N("exited", n, err)
 	var si unix.Siginfo
 	t.Err("waitid", unix.Waitid(unix.P_PIDFD, fd, &si, unix.WEXITED, nil))

@@ -38,7 +38,7 @@ func settle() { time.Sleep(30 * time.Millisecond) }
 // take reads what is there, and prints it.
 func take(t *T, what string, fd int) {
 	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLPRI}}
-	unix.Poll(p, 500)
+	poll(p, 500)
 	t.Say("%s events %#x", what, p[0].Revents)
 	if p[0].Revents == 0 {
 		return
@@ -131,7 +131,7 @@ func ttyRaw(t *T) {
 	raw(3, 0)
 	keys(t, master, "xy")
 	p := []unix.PollFd{{Fd: int32(slave), Events: unix.POLLIN | unix.POLLOUT}}
-	unix.Poll(p, 0)
+	poll(p, 0)
 	t.Say("2 of 3: events %#x", p[0].Revents)
 	t.Must("nonblock", unix.SetNonblock(slave, true))
 	n, err = unix.Read(slave, b)
