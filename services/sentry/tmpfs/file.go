@@ -139,10 +139,11 @@ func (o *openFile) WriteAt(_ vfs.Context, p []byte, off int64) (int, int64, erro
 		return 0, off, linux.EFBIG
 	}
 	if o.data.seals&linux.F_SEAL_GROW != 0 && off+int64(len(p)) > o.data.size {
-		if off >= o.data.size {
+		whole := o.data.size &^ (linux.PageSize - 1) // Linux refuses by the page
+		if off >= whole {
 			return 0, off, linux.EPERM
 		}
-		p = p[:o.data.size-off]
+		p = p[:whole-off]
 	}
 	n, err := o.data.writeAt(p, off)
 	if n > 0 {
