@@ -165,12 +165,14 @@ func (d *Dgram) PeerName(vfs.Context) ([]byte, error) {
 	return sockaddr(d.v6, d.mu.remote), nil
 }
 
-// Release ends the socket.
+// Release ends the socket. It waits for netd: what anybody sends after close(2)
+// finds nobody there, though it does not go by way of the requests.
 func (d *Dgram) Release() {
 	d.released.Store(true)
 	if e := d.end.Load(); e != nil {
 		d.n.drop(e.id, e.mem)
-		d.n.post(closing(e.id, false))
+		_, fds, _ := d.n.call(closing(e.id, false))
+		closeAll(fds)
 	}
 }
 

@@ -295,6 +295,12 @@ func (c *settings) set(ctx vfs.Context, level, name int, v []byte) (told bool, e
 			return false, linux.ENODEV
 		}
 		return false, nil
+	case optionKey{linux.IPPROTO_IP, linux.IP_ADD_MEMBERSHIP}, optionKey{linux.IPPROTO_IPV6, linux.IPV6_ADD_MEMBERSHIP}:
+		return false, linux.ENODEV // the loopback carries no groups, as on Linux
+	case optionKey{linux.IPPROTO_IP, linux.IP_DROP_MEMBERSHIP}, optionKey{linux.IPPROTO_IPV6, linux.IPV6_DROP_MEMBERSHIP}:
+		return false, linux.EADDRNOTAVAIL
+	case optionKey{linux.IPPROTO_IP, linux.IP_MULTICAST_IF}, optionKey{linux.IPPROTO_IPV6, linux.IPV6_MULTICAST_IF}:
+		return false, nil
 	case optionKey{linux.SOL_SOCKET, linux.SO_ACCEPTCONN}, optionKey{linux.SOL_SOCKET, linux.SO_ERROR}:
 		return false, linux.ENOPROTOOPT
 	}
