@@ -84,9 +84,13 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 		return fmt.Errorf("connect to netd: %w", err)
 	}
 	s.fileSystems()
-	machine.Restock()
 	return nil
 }
+
+// Sealed forks the first stub ahead of need. Not before: pivot_root(2) moves the
+// processes that there are, and one that is just being forked would keep the
+// host's root.
+func (s *Sandbox) Sealed() { s.kernel.Machine.Restock() }
 
 func dial(f *os.File) (*channel.Client, error) {
 	conn, err := channel.New(f)

@@ -40,6 +40,7 @@ func (s *Server) Boot(_ context.Context, q *sentryv1.BootRequest) (*sentryv1.Boo
 	if err := s.seal(); err != nil {
 		return nil, fail("seal sentry", err)
 	}
+	s.kernel.Sealed()
 	return &sentryv1.BootResponse{}, nil
 }
 

@@ -29,8 +29,11 @@ type Descriptors struct {
 // Descriptors that are passed belong to the kernel, also when it fails. Keepers
 // are no business of the kernel: control Waits for their processes.
 type Kernel interface {
-	// Boot comes first, before the process is sealed.
+	// Boot comes first, before the process is sealed. When it returns, nothing of
+	// the kernel may be starting processes.
 	Boot(cfg *sentryv1.BootRequest, fds Descriptors) error
+	// Sealed is called once the process is sealed.
+	Sealed()
 	// Create loads the container's program. stdio are standard input, output and
 	// error; if console is not nil it is all three and the controlling terminal.
 	// A program that cannot be run is a *ProgramError.
