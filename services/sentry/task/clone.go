@@ -311,7 +311,11 @@ func (e exiting) TID() int32  { return e.tid }
 func (e exiting) TGID() int32 { return e.tgid }
 
 func exitContext(t *Task) vfs.Context {
-	return exiting{vfs.WithCreds(vfs.KernelContext(), t.Creds()), t.TID(), t.TGID()}
+	e := exiting{Context: vfs.WithCreds(vfs.KernelContext(), t.Creds())}
+	if t.group != nil { // a child that found no place in the tree has none
+		e.tid, e.tgid = t.TID(), t.TGID()
+	}
+	return e
 }
 
 // forget takes a child that never ran out of the tree.

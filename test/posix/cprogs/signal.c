@@ -501,13 +501,12 @@ static void interrupted_compute(void)
 {
 	handle(SIGALRM, counter, 0);
 	volatile unsigned long n = 0;
-	alarm_in(10);
 	long rounds = 0;
 	for (; count < 20; rounds++) {
 		int before = count;
+		alarm_in(1);
 		while (count == before)
 			n++;
-		alarm_in(1);
 	}
 	say("%ld rounds", rounds);
 }
