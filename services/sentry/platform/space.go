@@ -24,7 +24,7 @@ type Space struct {
 	// leaving is who had a slot last: its host thread may still be on its way
 	// out, and reads its last answer there.
 	leaving map[int]*Thread
-	procs   int       // host processes that use this space
+	procs   int // host processes that use this space
 }
 
 // Process is a host process. Several share a Space after vfork(2) and clone(2)

@@ -91,11 +91,12 @@ func (t *Task) Clone(a *CloneArgs) (uint64, error) {
 		setTID = a.ChildTID
 	}
 	t.OnFailure(func(linux.Errno) { child.th.Abandon() })
+	tid, let := child.tid, child.vfork // the child's own from here on
 	go child.begin(regs, setTID)
-	if a.Flags&unix.CLONE_VFORK != 0 {
-		return t.awaitVfork(child)
+	if let != nil {
+		return t.awaitVfork(tid, let)
 	}
-	return uint64(child.tid), nil
+	return uint64(tid), nil
 }
 
 func le32(v int32) []byte { return []byte{byte(v), byte(v >> 8), byte(v >> 16), byte(v >> 24)} }
@@ -245,8 +246,9 @@ func (t *Task) begin(regs platform.Regs, setTID uint64) {
 	}
 }
 
-// awaitVfork holds the parent until the child lets go of the memory: vfork(2).
-func (t *Task) awaitVfork(c *Task) (uint64, error) {
+// awaitVfork holds the parent until the child lets go of the memory, which
+// closes let: vfork(2).
+func (t *Task) awaitVfork(tid int32, let <-chan struct{}) (uint64, error) {
 	t.th.Sync()
 	t.th.Return(0)
 	ev := t.th.Next()
@@ -271,11 +273,11 @@ func (t *Task) awaitVfork(c *Task) (uint64, error) {
 	defer t.state.Store(inKernel)
 	for {
 		select {
-		case <-c.vfork:
-			return uint64(c.tid), nil
+		case <-let:
+			return uint64(tid), nil
 		case <-t.interrupt:
 			if t.killed.Load() {
-				return uint64(c.tid), nil
+				return uint64(tid), nil
 			}
 			t.attention.Store(true)
 		}
