@@ -10,6 +10,20 @@
 //  4. leave the file system, drop power, install the filter
 //  5. Create: a container, its first program loaded
 //  6. Start
+//
+// Lock order, a < b for "a is taken first". Those within a package, or a file
+// system, are in its own comment.
+//
+//	container.Sandbox.mu < container.Container.mu < task.Kernel.mu
+//	task.Kernel.mu < task.Group.sigMu < task.FDTable.mu, task.FSContext.mu
+//	vfs.Namespace.mu < vfs's supers.mu
+//	vfs's super.renames < dirPart.changes < a file system's locks
+//	vfs.File.position < a file system's locks, a file's locks
+//	epoll.Epoll.mu < a file's locks < wait.Queue.mu
+//	mm.Space.mu < platform's locks
+//
+// None is held while a guest thread waits (wait.Until), and none across Notify
+// that what it wakes could want.
 package main
 
 import (
