@@ -42,9 +42,13 @@ var built struct {
 	err error
 }
 
-// Main runs the tests and takes away what Bin built: func TestMain calls it.
-func Main(m *testing.M) {
+// Main runs the tests, then what else is to be done at the end, and takes away
+// what Bin built: func TestMain calls it.
+func Main(m *testing.M, after ...func()) {
 	code := m.Run()
+	for _, f := range after {
+		f()
+	}
 	built.Lock()
 	if built.dir != "" && os.Getenv("BULKHEAD_BIN") == "" {
 		os.RemoveAll(built.dir)
