@@ -231,6 +231,10 @@ func (d *Dgram) told() {
 	}
 	e.head.ToldClient.Store(0)
 	ev := d.ready(e)
+	if ev&wait.In == 0 {
+		e.head.WantDown.Store(1) // as Stream.told
+		ev = d.ready(e)
+	}
 	if ev&wait.Out == 0 && d.blocked.Load() {
 		e.head.WantSpace.Store(1) // not enough room yet
 		ev = d.ready(e)

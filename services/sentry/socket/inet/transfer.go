@@ -238,6 +238,12 @@ func (s *Stream) told() {
 	}
 	e.head.ToldClient.Store(0)
 	ev := s.ready(e)
+	if ev&wait.In == 0 {
+		// netd took the flag down for bytes that somebody has read by now, and
+		// may have taken it from one who waits for the next.
+		e.head.WantDown.Store(1)
+		ev = s.ready(e)
+	}
 	if ev&wait.Out == 0 && s.blocked.Load() {
 		e.head.WantSpace.Store(1) // not enough room yet
 		ev = s.ready(e)
