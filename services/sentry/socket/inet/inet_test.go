@@ -647,3 +647,27 @@ func TestUDPFlood(t *testing.T) {
 	}
 	eventually(t, cl, wait.Out)
 }
+
+// A byte goes back and forth: a doorbell that is lost once would end it.
+func TestPingPongLosesNoDoorbell(t *testing.T) {
+	f, _ := network(t)
+	c, s := pair(t, f)
+	go func() {
+		p := make([]byte, 1)
+		for {
+			if n, err := socket.Recv(ctx, s, &socket.Msg{Data: [][]byte{p}}, false); n == 0 || err != nil {
+				return
+			}
+			socket.Send(ctx, s, &socket.Msg{Data: [][]byte{p}}, false)
+		}
+	}()
+	tv := make([]byte, 16)
+	tv[0] = 10 // seconds
+	must(t, c.SetSockOpt(ctx, linux.SOL_SOCKET, linux.SO_RCVTIMEO, tv))
+	for i := 0; i < 20000; i++ {
+		send(t, c, "x")
+		if got := recv(t, c, 0); got != "x" {
+			t.Fatalf("%d: %q", i, got)
+		}
+	}
+}
