@@ -316,12 +316,14 @@ func unixBulk(t *T) {
 	const total = 64 << 20
 	go func() {
 		b := []byte(strings.Repeat("0123456789abcde\n", 8192))
-		for left := total; left > 0; {
-			n, err := unix.Write(p[0], b)
-			if err != nil {
-				return
+		for left := total; left > 0; left -= len(b) {
+			for rest := b; len(rest) > 0; { // a signal of Go's run-time may cut a write short
+				n, err := unix.Write(p[0], rest)
+				if err != nil {
+					return
+				}
+				rest = rest[n:]
 			}
-			left -= n
 		}
 		unix.Close(p[0])
 	}()
