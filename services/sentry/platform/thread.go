@@ -14,11 +14,11 @@ import (
 // yielding the core for stubYieldCycles of the time-stamp counter; the sentry for
 // spinBursts bursts of PAUSEs, then yielding for yieldTime.
 const (
-	stubSpins       = 1500
-	stubYieldCycles = 150_000
-	burst           = 64
-	spinBursts      = 24
-	yieldTime       = 60 * time.Microsecond
+	stubSpins       = 200
+	stubYieldCycles = 300_000
+	burst           = 32
+	spinBursts      = 8
+	yieldTime       = 100 * time.Microsecond
 )
 
 // UserSegments are the selectors of 64-bit user code: cs 0x33, ss 0x2b.
@@ -130,10 +130,15 @@ func (th *Thread) spin() bool {
 		if th.proc.gone.Load() {
 			return false
 		}
-		runtime.Gosched()
-		unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		Yield()
 	}
 	return th.hasRequest()
+}
+
+// Yield gives both the Go scheduler and the host's a chance to run another.
+func Yield() {
+	runtime.Gosched()
+	unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
 }
 
 // await returns once there is a request, or false once the process is dead.

@@ -58,6 +58,9 @@ type Task struct {
 	usage    usageClock
 }
 
+// sleepSpin is how long a sleep looks for its end before it is one.
+const sleepSpin = 60 * time.Microsecond
+
 // The values of Task.state.
 const (
 	inKernel = iota
@@ -155,6 +158,21 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) error {
 	defer t.state.Store(inKernel)
 	if t.attention.Load() && t.wantsInterrupt() {
 		return linux.ERESTARTSYS
+	}
+	// What another thread is about to do comes soon, or not soon: sleeping at
+	// once would make a ping-pong pay a wake-up on both sides.
+	if c != nil {
+		for began := time.Now(); time.Since(began) < sleepSpin; {
+			platform.Yield()
+			select {
+			case <-c:
+				return nil
+			default:
+			}
+			if t.attention.Load() {
+				break
+			}
+		}
 	}
 	t.th.Patience()
 	var expired <-chan time.Time
