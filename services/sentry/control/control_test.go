@@ -130,12 +130,16 @@ func TestCreate_takesDonation(t *testing.T) {
 	}
 	defer r.Close()
 	// The request may come before its donation does.
+	given := make(chan struct{})
 	go func() {
+		defer close(given)
 		time.Sleep(10 * time.Millisecond)
 		donate(t, path, &sentryv1.Donation{Token: token, Roles: []sentryv1.Role{sentryv1.Role_ROLE_STDIN, sentryv1.Role_ROLE_STDOUT}}, r, w)
 		w.Close()
 	}()
-	if _, err := s.Create(context.Background(), createRequest()); err != nil {
+	_, err = s.Create(context.Background(), createRequest())
+	<-given
+	if err != nil {
 		t.Fatal(err)
 	}
 	if len(k.stdio) != 3 || k.stdio[0] == nil || k.stdio[1] == nil || k.stdio[2] != nil || k.console != nil {

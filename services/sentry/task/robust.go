@@ -26,8 +26,7 @@ const (
 // having died, and wakes a waiter of each: futex(2), "Robust futexes". The lock
 // words hold the guest's thread ids, so that the host cannot do it.
 func (t *Task) runRobustList() {
-	space := t.mm.Load()
-	if t.robust == 0 || space == nil || space.Users() == 1 && len(t.group.Tasks()) <= 1 {
+	if t.robust == 0 || t.mm.Load() == nil {
 		return
 	}
 	var head [robustHeadLength]byte
