@@ -22,7 +22,7 @@ func (b *run) idle(e environment) {
 		b.fail(e, row, err, nil)
 		return
 	}
-	time.Sleep(800 * time.Millisecond)
+	time.Sleep(2 * time.Second) // a sandbox gives back what starting took after one
 	kib, err := treePSS(cmd.Process.Pid)
 	// The sleeping program ends; what runs it ends by itself.
 	for _, pid := range tree(cmd.Process.Pid) {
