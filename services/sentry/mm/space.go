@@ -307,12 +307,7 @@ func (s *Space) Protect(th *platform.Thread, addr, n uint64, prot uint8) error {
 			}
 		}
 	}
-	if !s.regions.Covered(addr, end) {
-		// What lies before the hole is changed all the same, and the host tells.
-		th.HostCall(unix.SYS_MPROTECT, addr, end-addr, uint64(prot))
-		s.regions.Update(addr, end, func(r *Region) { r.Prot = prot })
-		return nil
-	}
+	// At a hole the host fails with ENOMEM, having changed what lies before it.
 	th.HostCall(unix.SYS_MPROTECT, addr, end-addr, uint64(prot))
 	s.regions.Update(addr, end, func(r *Region) { r.Prot = prot })
 	return nil
@@ -409,7 +404,7 @@ func (s *Space) Remap(th *platform.Thread, old, oldLen, newLen uint64, flags uin
 			return old, nil
 		}
 		grown := old + newLen
-		if oldLen > 0 && grown <= s.limitOf(old) && len(s.regions.Overlap(old+oldLen, grown)) == 0 && r.End == old+oldLen {
+		if oldLen > 0 && grown <= GuestTop && len(s.regions.Overlap(old+oldLen, grown)) == 0 && r.End == old+oldLen {
 			th.HostCall(unix.SYS_MREMAP, old, oldLen, newLen, 0, 0)
 			moved.Start, moved.End = old, grown
 			s.regions.Insert(moved)
@@ -435,9 +430,6 @@ func (s *Space) Remap(th *platform.Thread, old, oldLen, newLen uint64, flags uin
 	s.regions.Insert(moved)
 	return dest, nil
 }
-
-// limitOf is how far a mapping at addr may grow.
-func (s *Space) limitOf(addr Addr) Addr { return GuestTop }
 
 // remapTarget decides where mremap moves a mapping to.
 func (s *Space) remapTarget(old, oldLen, newLen uint64, flags uint32, to Addr) (Addr, error) {

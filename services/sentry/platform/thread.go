@@ -157,7 +157,7 @@ func (th *Thread) await() bool {
 		select {
 		case <-th.wake:
 		case <-th.proc.dead:
-			return th.hasRequest() && false
+			return false
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
-	"bulkhead/services/sentry/vfs"
 	"bulkhead/services/sentry/wait"
 )
 
@@ -416,5 +415,3 @@ func (t *Task) MaySignal(g *Group, sig linux.Signal) bool {
 	l := g.Leader().Creds()
 	return c.EUID == l.SUID || c.EUID == l.UID || c.UID == l.SUID || c.UID == l.UID
 }
-
-var _ interface{ Creds() *vfs.Creds } = (*Task)(nil)
