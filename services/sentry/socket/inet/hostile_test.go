@@ -102,13 +102,14 @@ func TestHostileNetdRings(t *testing.T) {
 }
 
 func TestHostileNetdAnswers(t *testing.T) {
+	// Cleanups, not defers: a late answer may still be using these until the
+	// impostors, whose cleanups come first, have ended.
 	rings, file, err := channel.CreateRings("x", 65536)
 	must(t, err)
-	defer file.Close()
-	defer rings.Unmap()
+	t.Cleanup(func() { rings.Unmap(); file.Close() })
 	null, err := os.Open(os.DevNull)
 	must(t, err)
-	defer null.Close()
+	t.Cleanup(func() { null.Close() })
 	dup := func(f *os.File) *os.File {
 		r, err := os.Open("/proc/self/fd/" + itoa(int(f.Fd())))
 		must(t, err)
