@@ -1,21 +1,27 @@
 // Package link carries packets between a stack and what is outside it.
 //
-// There is the loopback so far; AF_PACKET and TAP links, a tracer and a fault
-// injector are to implement the same interface.
+// A Device is one interface to the outside: AF_PACKET, TAP, or something in
+// front of one of them, like a tracer or a fault injector. What a device
+// receives, it gives to its Sink in batches; what the stack sends, the device
+// gets in batches. The loopback is no Device: it never leaves the stack.
 package link
 
 // HeaderRoom is the room for the headers of a packet that we make, in bytes: an
-// Ethernet header, an IPv6 header and the longest TCP header.
-const HeaderRoom = 128
+// Ethernet header, an IPv6 header with a fragment header and the longest TCP
+// header, and some to spare.
+const HeaderRoom = 136
 
-// Packet is an IP packet in two pieces. Header begins with the IP header; what
-// it has beyond the headers comes before Payload.
+// Packet is a frame or an IP packet in two pieces. On a Device with Ethernet,
+// Header begins with the Ethernet header; elsewhere with the IP header. What it
+// has beyond the headers comes before Payload. A device that receives may put
+// everything into Header.
 type Packet struct {
 	Header  []byte
 	Payload []byte
 	// Trusted packets have never left the stack: their transport checksums are
 	// not filled in and not to be checked.
 	Trusted bool
+	Offload Offload
 
 	room [HeaderRoom]byte
 }
@@ -29,14 +35,68 @@ func (p *Packet) Make(n int) []byte {
 // Size is the length of the packet in bytes.
 func (p *Packet) Size() int { return len(p.Header) + len(p.Payload) }
 
-// Link sends packets out. What comes in, its reader gives to the stack.
-type Link interface {
-	// Send sends p. It may keep p until Done is called for it; Payload stays
-	// as it is until then.
-	Send(p *Packet) error
-	// Trusted says that checksums need not be filled in.
-	Trusted() bool
+// Offload is what a packet leaves to its device, or what the device has done:
+// the fields of a virtio-net header (virtio 1.2, 5.1.6).
+type Offload struct {
+	// GSO says that the packet stands for several, each with SegmentSize bytes
+	// of transport payload but the last. Headers are those of the first one,
+	// but that lengths count everything.
+	GSO         GSO
+	SegmentSize uint16
+	// HeaderSize is the length of all headers in bytes, for GSO.
+	HeaderSize uint16
+	// SumDue, sent: the checksum from SumStart (from the start of Header) to
+	// the end is to be written to SumStart+SumOffset, where the pseudo header's
+	// sum is already. Received: the sender left it so, on this very machine,
+	// and the bytes are good.
+	SumDue              bool
+	SumStart, SumOffset uint16
+	// SumGood, received only: the device has verified the transport checksum.
+	SumGood bool
 }
+
+// GSO is a kind of segmentation.
+type GSO uint8
+
+// The kinds.
+const (
+	GSONone GSO = iota
+	GSOTCP4
+	GSOTCP6
+	GSOUDP // of IPv4 and IPv6, by UDP_SEGMENT
+)
+
+// Features are what a Device does for the stack.
+type Features struct {
+	SumOffload bool // takes SumDue
+	TCPOffload bool // takes GSOTCP4 and GSOTCP6; implies SumOffload
+	UDPOffload bool // takes GSOUDP
+}
+
+// Device is an interface to the outside. Its methods but Send may be called at
+// any time from anywhere.
+type Device interface {
+	// Send sends packets in order and as many as it can at once; it does not
+	// block, and what finds no room is lost, as on a wire. Nothing of batch is
+	// used after it returns. The caller serialises the calls.
+	Send(batch []*Packet)
+	// Start begins to receive: into sink, from one goroutine of the device's.
+	Start(sink Sink) error
+	// Close ends receiving; sink is not called any more when it returns.
+	Close() error
+
+	// MTU is the size of the largest IP packet, in bytes.
+	MTU() int
+	// MAC is its Ethernet address; ok is false for a device that carries IP
+	// packets without an Ethernet header.
+	MAC() (mac [6]byte, ok bool)
+	// Features are fixed once it is made.
+	Features() Features
+}
+
+// Sink takes what a device has received. The packets and their bytes are the
+// device's again when it returns.
+type Sink func(batch []*Packet)
 
 // Loopback is a queue: what is sent comes back. Its owner serialises the calls.
 type Loopback struct {
@@ -47,16 +107,14 @@ type Loopback struct {
 // loopbackLimit bounds the queue in packets; what is sent beyond it is lost.
 const loopbackLimit = 1 << 16
 
-// Send queues p.
-func (l *Loopback) Send(p *Packet) error {
-	if len(l.queue)-l.head < loopbackLimit {
-		l.queue = append(l.queue, p)
+// Send queues p. false says that there is no room: p is still the caller's.
+func (l *Loopback) Send(p *Packet) bool {
+	if len(l.queue)-l.head >= loopbackLimit {
+		return false
 	}
-	return nil
+	l.queue = append(l.queue, p)
+	return true
 }
-
-// Trusted is true: nothing can go wrong on the way.
-func (l *Loopback) Trusted() bool { return true }
 
 // Pop takes the next packet, or nil.
 func (l *Loopback) Pop() *Packet {
