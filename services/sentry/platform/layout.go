@@ -74,12 +74,17 @@ const (
 	slotFailRes = 0x0c0 // u64: what it returned
 	slotNRanges = 0x0c8 // u64: how many ranges were copied in
 	slotDone    = 0x0d0 // u64: number of the last answer whose host calls are done
-	slotRegs    = 0x100 // 23 * u64: gregs of the ucontext
-	slotRanges  = 0x1c0 // maxRanges * {addr, len, offset} u64
+	slotKicked  = 0x0d8 // u32, stub: a kick came on the fast lane
+	// slotFastFlags holds the guest's flags on the fast lane: the overflow flag
+	// in the first byte, what LAHF gives in the second.
+	slotFastFlags = 0x0dc
+	slotRegs      = 0x100 // 23 * u64: gregs of the ucontext
+	slotRanges    = 0x1c0 // maxRanges * {addr, len, offset} u64
 
 	slotNOps   = 0x280 // u64
 	slotFlags  = 0x288 // u64
 	slotResult = 0x290 // u64
+	slotSelf   = 0x298 // selfWords * u64, sentry: what the stub answers itself
 	slotOps    = 0x300 // maxOps * opSize
 
 	slotIn  = 0x1000 // what the stub copied in
@@ -103,6 +108,8 @@ const (
 	kindFault    = 2 // another host signal; kicks are among them
 	kindReady    = 3 // a new thread reports
 	kindOpFailed = 4 // a host call of the answer failed
+	kindFast     = 5 // a call by the fast lane: no ucontext
+	kindUpgraded = 6 // the fast lane has become the trap lane, and has one
 
 	opSyscall = 0
 	opCopyOut = 1 // to a0, from slot offset a1, a2 bytes
@@ -114,7 +121,8 @@ const (
 	opIgnoreError = 1 << 0
 	opIsResult    = 1 << 1
 
-	ansRegs = 1 << 0 // the registers in the slot replace the thread's
+	ansRegs    = 1 << 0 // the registers in the slot replace the thread's
+	ansUpgrade = 1 << 1 // the fast lane becomes the trap lane, and stops again
 )
 
 // kickSignal interrupts a guest thread that runs guest code. Guests never see

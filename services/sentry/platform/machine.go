@@ -22,6 +22,8 @@ type Machine struct {
 	// HWCap, HWCap2 and MinSigStack are AT_HWCAP, AT_HWCAP2, AT_MINSIGSTKSZ.
 	HWCap, HWCap2, MinSigStack uint64
 
+	fastEntry uint64 // see FastEntry
+
 	donor donor
 
 	zygoteMu sync.Mutex // one order to the zygote at a time
@@ -80,9 +82,13 @@ func Start(cred *Credential) (*Machine, error) {
 
 // execZygote starts the zygote's program from a memfd.
 func (m *Machine) execZygote(space *Space, cred *Credential) (int, error) {
-	img, err := zygoteImage()
+	fast := m.HWCap2&hwcapFSGSBase != 0
+	img, err := zygoteImage(fast)
 	if err != nil {
 		return 0, err
+	}
+	if fast {
+		m.fastEntry = fastEntry(img)
 	}
 	fd, err := unix.MemfdCreate("stub", unix.MFD_CLOEXEC)
 	if err != nil {

@@ -3,11 +3,18 @@
 
 // The stub: the only code of ours in a guest's process. It is copied from here
 // to const_base of every stub process, so that it refers to nothing but fixed
-// addresses and itself. It runs on the signal stack of the thread's private
-// area, with the kick signal blocked.
+// addresses and itself. It is entered in two ways:
+//
+//   - by a signal, which the filter raises for a system call (the trap lane). It
+//     then runs on the signal stack of the thread's private area, with the kick
+//     signal blocked, and leaves by rt_sigreturn;
+//   - by a jump from a rewritten call site (the fast lane, at fast below). It then
+//     runs on the guest's stack, which it does not touch, with the kick signal
+//     open, and leaves by a jump.
 //
 // Registers, from entry to return:
-//	R12  ucontext of the interrupted guest code (struct ucontext, x86-64)
+//	R12  ucontext of the interrupted guest code (struct ucontext, x86-64); 0 on
+//	     the fast lane, where the guest's registers are in the slot only
 //	R13  the thread's slot
 //	R14  the thread's private area
 //	BX   scratch that outlives a host call
@@ -26,6 +33,7 @@
 #define REG_RDX (UC_REGS+12*8)
 #define REG_RAX (UC_REGS+13*8)
 #define REG_RIP (UC_REGS+16*8)
+#define REG_EFL (UC_REGS+17*8)
 
 #define SYS_mmap 9
 #define SYS_close 3
@@ -44,6 +52,7 @@
 #define SYS_prlimit64 302
 #define SYS_seccomp 317
 
+#define SIGTRAP 5
 #define SIGSEGV 11
 #define SIGSYS 31
 #define SIGBUS 7
@@ -60,7 +69,7 @@ TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVQ R14, R13
 	ADDQ $(const_slots-const_areas), R13
 
-	// A fault in this text: step over the copy.
+	// Raised in this text: a copy that faults is stepped over.
 	MOVQ REG_RIP(R12), AX
 	MOVQ $const_base, CX
 	MOVQ AX, R8
@@ -70,11 +79,70 @@ TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	CMPQ DI, $SIGSEGV
 	JEQ  copyFault
 	CMPQ DI, $SIGBUS
+	JEQ  copyFault
+	MOVQ $(const_table+const_tableMarks), R9
+	CMPQ DI, $const_kickSignal
+	JEQ  kickedInside
+	CMPQ DI, $SIGTRAP
 	JNE  fromGuest
+	CMPQ AX, const_markUpgrade(R9)
+	JEQ  upgraded
+	JMP  fromGuest
 copyFault:
 	ADDQ $2, AX
 	MOVQ AX, REG_RIP(R12)
 	JMP  sigreturn
+
+	// A kick on the fast lane: noted, and seen before the thread leaves. In the
+	// last instructions it is too late for that, so they start again.
+kickedInside:
+	MOVL $1, const_slotKicked(R13)
+	CMPQ AX, const_markFinal(R9)
+	JB   notFinal
+	CMPQ AX, const_markFinalEnd(R9)
+	JAE  sigreturn
+	MOVQ const_markFinal(R9), AX
+	MOVQ AX, REG_RIP(R12)
+	JMP  sigreturn
+notFinal:
+	CMPQ AX, const_markSelf(R9)
+	JB   sigreturn
+	CMPQ AX, const_markSelfEnd(R9)
+	JAE  sigreturn
+	MOVQ const_markSelf(R9), AX
+	MOVQ AX, REG_RIP(R12)
+	JMP  sigreturn
+
+	// The fast lane wants a ucontext: it becomes the trap lane. Either the answer
+	// holds all registers, and that is all, or the sentry wants to see the frame.
+upgraded:
+	MOVL $0, const_slotKicked(R13)
+	TESTQ $const_ansRegs, const_slotFlags(R13)
+	JNZ  setRegs
+	MOVQ const_slotResult(R13), AX
+	MOVQ AX, (const_slotRegs+8*13)(R13)
+	MOVQ REG_EFL(R12), AX
+	ANDQ $~0x8d5, AX
+	MOVBLZX (const_slotFastFlags+1)(R13), CX
+	ANDL $0xd5, CX
+	ORQ  CX, AX
+	MOVBLZX const_slotFastFlags(R13), CX
+	ANDL $1, CX
+	SHLL $11, CX
+	ORQ  CX, AX
+	MOVQ AX, (const_slotRegs+8*17)(R13)
+	CLD
+	LEAQ const_slotRegs(R13), SI
+	LEAQ UC_REGS(R12), DI
+	MOVQ $18, CX
+	REP; MOVSQ
+	MOVQ $5, CX             // what is left of them is the host's
+	XCHGQ SI, DI
+	REP; MOVSQ
+	MOVQ $const_kindUpgraded, const_slotKind(R13)
+	MOVQ R12, const_slotFrame(R13)
+	XORQ R15, R15
+	JMP  publishRanges
 
 fromGuest:
 	MOVQ $const_kindFault, AX
@@ -104,7 +172,8 @@ fromGuest:
 
 	// Copy in what the call's arguments point to, as the table says: three
 	// words of kind<<24 | arg<<16 | param for each call.
-	MOVQ REG_RAX(R12), AX
+	MOVQ (const_slotRegs+8*13)(R13), AX
+copyArguments:
 	CMPQ AX, $const_tableCalls
 	JAE  publishRanges
 	SHLQ $4, AX
@@ -119,7 +188,7 @@ nextSpec:
 	MOVL AX, BX
 	SHRL $16, BX
 	ANDL $0xff, BX          // BX: offset of the argument in gregs
-	MOVQ UC_REGS(R12)(BX*1), SI
+	MOVQ const_slotRegs(R13)(BX*1), SI
 	MOVL AX, DX
 	ANDL $0xffff, DX        // DX: parameter
 	SHRL $24, AX
@@ -134,7 +203,7 @@ nextSpec:
 	ANDL $0xff, BX
 	MOVL DX, CX
 	SHRL $8, CX
-	MOVQ UC_REGS(R12)(BX*1), DX
+	MOVQ const_slotRegs(R13)(BX*1), DX
 	CMPQ DX, $const_maxCopyIn
 	JA   specDone
 	SHLQ CX, DX
@@ -403,6 +472,11 @@ cloneGo:
 	MOVL $SYS_close, AX
 	SYSCALL
 ready:
+	MOVQ $(const_table+const_tableMarks), AX
+	CMPQ const_markFast(AX), $0
+	JEQ  readyNow           // the processor or the host cannot
+	BYTE $0xf3; BYTE $0x49; BYTE $0x0f; BYTE $0xae; BYTE $0xdd // WRGSBASE R13
+readyNow:
 	MOVL $SYS_gettid, AX
 	SYSCALL
 	MOVQ AX, const_slotTID(R13)
@@ -414,6 +488,8 @@ ready:
 finish:
 	MOVL const_slotAns(R13), AX
 	MOVQ AX, const_slotDone(R13)
+	TESTQ R12, R12
+	JZ   finishFast
 	TESTQ $const_ansRegs, const_slotFlags(R13)
 	JNZ  setRegs
 	MOVQ const_slotResult(R13), AX
@@ -433,6 +509,125 @@ die:
 	MOVL $SYS_exit_group, AX
 	SYSCALL
 	INT $3
+
+	// The fast lane. A rewritten call site comes here by way of its trampoline
+	// (package rewrite), with R11 the address of a SYSCALL instruction there that
+	// does the same by the trap lane, and is followed by the way back. CX is free,
+	// as it is around any system call; nothing else is, not even the flags.
+	//
+	// GS finds the slot, if the guest has not set it to something of its own: a
+	// base in the stub's 4 GiB. The check uses no flag: the high half of the base,
+	// bytes reversed, plus what makes it 0.
+	BYTE $0x46; BYTE $0x61; BYTE $0x73; BYTE $0x74 // "FastLane": markFast
+	BYTE $0x4c; BYTE $0x61; BYTE $0x6e; BYTE $0x65
+fast:
+	BYTE $0xf3; BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xc9 // RDGSBASE CX
+	BSWAPQ CX
+	LEAL 0x01810000(CX), CX
+	JCXZQ fastIn
+	JMP  R11
+fastIn:
+	MOVQ AX, (const_slotRegs+8*13)(GS)
+	BYTE $0x9f              // LAHF
+	SETOS AL
+	MOVW AX, const_slotFastFlags(GS)
+	MOVQ (const_slotRegs+8*13)(GS), AX
+	CMPQ AX, $const_tableCalls
+	JAE  slow
+	MOVQ R15, (const_slotRegs+8*7)(GS)
+	MOVQ $(const_table+const_tableLanes), CX
+	MOVBLZX (CX)(AX*1), CX
+	TESTL CX, CX
+	JZ   slow
+	CMPL CX, $const_laneSelf
+	JAE  self
+ring:
+	MOVQ R8, (const_slotRegs+8*0)(GS)
+	MOVQ R9, (const_slotRegs+8*1)(GS)
+	MOVQ R10, (const_slotRegs+8*2)(GS)
+	MOVQ R12, (const_slotRegs+8*4)(GS)
+	MOVQ R13, (const_slotRegs+8*5)(GS)
+	MOVQ R14, (const_slotRegs+8*6)(GS)
+	MOVQ DI, (const_slotRegs+8*8)(GS)
+	MOVQ SI, (const_slotRegs+8*9)(GS)
+	MOVQ BP, (const_slotRegs+8*10)(GS)
+	MOVQ BX, (const_slotRegs+8*11)(GS)
+	MOVQ DX, (const_slotRegs+8*12)(GS)
+	MOVQ SP, (const_slotRegs+8*15)(GS)
+	ADDQ $2, R11            // past the SYSCALL: the way back
+	MOVQ R11, (const_slotRegs+8*16)(GS)
+	BYTE $0xf3; BYTE $0x49; BYTE $0x0f; BYTE $0xae; BYTE $0xcd // RDGSBASE R13
+	MOVQ R13, R14
+	SUBQ $(const_slots-const_areas), R14
+	XORL R12, R12
+	XORL R15, R15
+	MOVQ $const_kindFast, const_slotKind(R13)
+	CLD
+	JMP  copyArguments
+
+	// What the slot itself can answer: words that the sentry keeps up to date. A
+	// kick in these instructions starts them again, and then goes by the trap.
+	BYTE $0x53; BYTE $0x65; BYTE $0x6c; BYTE $0x66 // "SelfCall": markSelf
+	BYTE $0x43; BYTE $0x61; BYTE $0x6c; BYTE $0x6c
+self:
+	CMPL const_slotKicked(GS), $0
+	JNE  slow
+	MOVQ (const_slotRegs+8*13)(GS), AX
+	MOVQ $(const_table+const_tableLanes), CX
+	MOVBLZX (CX)(AX*1), CX
+	// MOVQ GS:(slotSelf-8*laneSelf)(CX*8), CX
+	BYTE $0x65; BYTE $0x48; BYTE $0x8b; BYTE $0x0c; BYTE $0xcd
+	LONG $(const_slotSelf-8*const_laneSelf)
+	BTQ  $63, CX            // not known?
+	JCC  ring
+	MOVWLZX const_slotFastFlags(GS), AX
+	ADDB $0x7f, AL
+	BYTE $0x9e              // SAHF
+	MOVL CX, AX
+	LEAQ 2(R11), CX
+	JMP  CX
+	BYTE $0x53; BYTE $0x65; BYTE $0x6c; BYTE $0x66 // "SelfDone": markSelfEnd before it
+	BYTE $0x44; BYTE $0x6f; BYTE $0x6e; BYTE $0x65
+
+slow:
+	MOVWLZX const_slotFastFlags(GS), AX
+	ADDB $0x7f, AL          // overflow, if AL is 1
+	BYTE $0x9e              // SAHF
+	MOVQ (const_slotRegs+8*13)(GS), AX
+	JMP  R11
+
+finishFast:
+	TESTQ $(const_ansRegs|const_ansUpgrade), const_slotFlags(R13)
+	JEQ  final
+upgrade:
+	INT  $3
+	BYTE $0x55; BYTE $0x70; BYTE $0x67; BYTE $0x72 // "Upgrade!": markUpgrade before it
+	BYTE $0x61; BYTE $0x64; BYTE $0x65; BYTE $0x21
+	BYTE $0x46; BYTE $0x69; BYTE $0x6e; BYTE $0x61 // "FinalRun": markFinal
+	BYTE $0x6c; BYTE $0x52; BYTE $0x75; BYTE $0x6e
+final:
+	CMPL const_slotKicked(GS), $0
+	JNE  upgrade
+	MOVQ (const_slotRegs+8*0)(GS), R8
+	MOVQ (const_slotRegs+8*1)(GS), R9
+	MOVQ (const_slotRegs+8*2)(GS), R10
+	MOVQ (const_slotRegs+8*4)(GS), R12
+	MOVQ (const_slotRegs+8*5)(GS), R13
+	MOVQ (const_slotRegs+8*6)(GS), R14
+	MOVQ (const_slotRegs+8*7)(GS), R15
+	MOVQ (const_slotRegs+8*8)(GS), DI
+	MOVQ (const_slotRegs+8*9)(GS), SI
+	MOVQ (const_slotRegs+8*10)(GS), BP
+	MOVQ (const_slotRegs+8*11)(GS), BX
+	MOVQ (const_slotRegs+8*12)(GS), DX
+	MOVWLZX const_slotFastFlags(GS), AX
+	ADDB $0x7f, AL
+	BYTE $0x9e              // SAHF
+	MOVQ const_slotResult(GS), AX
+	MOVQ (const_slotRegs+8*16)(GS), R11
+	JMP  R11
+	BYTE $0x46; BYTE $0x69; BYTE $0x6e; BYTE $0x61 // "FinalEnd": markFinalEnd before it
+	BYTE $0x6c; BYTE $0x45; BYTE $0x6e; BYTE $0x64
 
 	// The first process, straight from execve: map the areas and the slots, set
 	// the handlers and the limits, install the filter, and stop with a frame like
@@ -518,6 +713,12 @@ install:
 	CMPQ AX, $-4095
 	JCC  die
 	// UD2 with the listener's number in AX: the sentry takes it from there.
+	MOVQ $(const_table+const_tableMarks), R13
+	CMPQ const_markFast(R13), $0
+	JEQ  noFast
+	MOVQ $const_slots, R13
+	BYTE $0xf3; BYTE $0x49; BYTE $0x0f; BYTE $0xae; BYTE $0xdd // WRGSBASE R13
+noFast:
 	XORL BX, BX
 	MOVQ $const_areas, SP
 	ADDQ $const_areaSize, SP

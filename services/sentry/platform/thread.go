@@ -74,6 +74,7 @@ type Thread struct {
 	Regs Regs
 
 	last   uint32 // number of the request being served
+	fast   bool   // it came by the fast lane, and the thread has no ucontext
 	frame  uint64 // the host's ucontext, in the thread's private area
 	ranges [maxRanges]copied
 	nrange int
@@ -176,11 +177,21 @@ func (th *Thread) Next() Event {
 	if kind != kindOpFailed {
 		s.regs(&th.Regs)
 		th.frame = s.load(slotFrame)
+		th.fast = kind == kindFast
 	}
 	switch kind {
-	case kindSyscall:
+	case kindFast:
+		th.Regs.Segments = UserSegments
+		th.Regs.EFlags = fastFlags(atomic.LoadUint32(s.word(slotFastFlags)))
 		th.nrange = s.ranges(&th.ranges)
 		return Event{Kind: Syscall}
+	case kindSyscall:
+		// Whatever kicks came on the fast lane before have been seen with this.
+		atomic.StoreUint32(s.word(slotKicked), 0)
+		th.nrange = s.ranges(&th.ranges)
+		return Event{Kind: Syscall}
+	case kindUpgraded:
+		return Event{Kind: Kicked}
 	case kindReady:
 		th.tid.Store(int32(s.load(slotTID)))
 		th.Regs = Regs{Segments: UserSegments, EFlags: 0x202}
@@ -195,8 +206,43 @@ func (th *Thread) Next() Event {
 	return Event{Kind: Fault, Fault: info}
 }
 
+// fastFlags is the flags register of a guest on the fast lane, as far as it is
+// known: the arithmetic flags, and that interrupts are on.
+func fastFlags(saved uint32) uint64 {
+	return 0x202 | uint64(saved>>8)&0xd5 | uint64(saved&1)<<11
+}
+
+// Fast says whether the call being served came by the fast lane.
+func (th *Thread) Fast() bool { return th.fast }
+
+// Upgrade takes a thread that called by the fast lane to the trap lane, so that
+// it has a ucontext: Frame, Resume. The host calls ordered so far are done first;
+// if one fails, that event comes back, and nothing is upgraded. Otherwise Regs
+// and the answer that is due are as before, with no host calls.
+func (th *Thread) Upgrade() (failed Event, ok bool) {
+	if !th.fast {
+		return Event{}, true
+	}
+	th.publish(ansUpgrade)
+	if !th.await() {
+		return Event{Kind: Died}, false
+	}
+	regs := th.Regs
+	ev := th.Next()
+	if ev.Kind != Kicked {
+		return ev, false
+	}
+	regs.EFlags, regs.Segments = th.Regs.EFlags, th.Regs.Segments
+	regs.Err, regs.TrapNo, regs.OldMask, regs.CR2 = th.Regs.Err, th.Regs.TrapNo, th.Regs.OldMask, th.Regs.CR2
+	th.Regs = regs
+	return Event{}, true
+}
+
 // Arch says which architecture's call a Syscall event is: an AUDIT_ARCH value.
 func (th *Thread) Arch() uint32 {
+	if th.fast {
+		return unix.AUDIT_ARCH_X86_64
+	}
 	return uint32(th.slot.load(slotSigInfo+24) >> 32)
 }
 

@@ -18,12 +18,14 @@ func pause(n uint32)
 
 // Offsets in the table page, after the argument table.
 const (
-	tableOne     = tableCalls * rowSize // u64 1, for the doorbell
-	tableStack   = tableOne + 0x10      // stack_t of area 0
-	tableSignals = tableOne + 0x40      // {signal, address of its sigaction}..., 0
-	tableActions = tableOne + 0x100     // struct sigaction of the kernel
-	tableLimits  = tableOne + 0x280     // {resource, soft, hard}..., -1
-	tableFilter  = tableOne + 0x300     // struct sock_fprog, then the program
+	tableOne     = tableCalls * rowSize    // u64 1, for the doorbell
+	tableStack   = tableOne + 0x10         // stack_t of area 0
+	tableSignals = tableOne + 0x40         // {signal, address of its sigaction}..., 0
+	tableActions = tableOne + 0x100        // struct sigaction of the kernel
+	tableLimits  = tableOne + 0x280        // {resource, soft, hard}..., -1
+	tableMarks   = tableOne + 0x300        // addresses in the stub's text: marks
+	tableLanes   = tableOne + 0x400        // a byte for each call: lanes
+	tableFilter  = tableLanes + tableCalls // struct sock_fprog, then the program
 	actionSize   = 32
 )
 
@@ -41,6 +43,8 @@ var limits = [][3]uint64{
 	{^uint64(0)},
 }
 
+const pageSize = 0x1000
+
 // stubEnd marks the end of the stub's text in stub_amd64.s.
 var stubEnd = []byte("Bulkhead\x90\x90\x90\x90\x90\x90\x90\x90")
 
@@ -54,18 +58,57 @@ func stubText() ([]byte, error) {
 	return append([]byte(nil), code[:n]...), nil
 }
 
+// The marks, as offsets in tableMarks. markFast is 0 where there is no fast lane.
+const (
+	markFast     = 8 * iota // where the fast lane is entered
+	markUpgrade             // after its INT3
+	markFinal               // its last instructions, which can start again
+	markFinalEnd            //
+	markSelf                // answering without the sentry, which can start again
+	markSelfEnd             //
+)
+
+// markTexts are the bytes that stand beside each mark, and whether the mark is
+// after them.
+var markTexts = map[int]struct {
+	text  string
+	after bool
+}{
+	markFast: {"FastLane", true}, markUpgrade: {"Upgrade!", false}, markFinal: {"FinalRun", true},
+	markFinalEnd: {"FinalEnd", false}, markSelf: {"SelfCall", true}, markSelfEnd: {"SelfDone", false},
+}
+
+// encodeMarks finds the marks in the stub's text.
+func encodeMarks(p, text []byte, fast bool) error {
+	for at, m := range markTexts {
+		i := bytes.Index(text, []byte(m.text))
+		if i < 0 || bytes.LastIndex(text, []byte(m.text)) != i {
+			return fmt.Errorf("platform: the stub's text has no single mark %q", m.text)
+		}
+		if m.after {
+			i += len(m.text)
+		}
+		if at == markFast && !fast {
+			continue
+		}
+		binary.LittleEndian.PutUint64(p[at:], base+uint64(i))
+	}
+	return nil
+}
+
 // zygoteImage is a static ELF program of the stub's text and table, to be
-// executed once: the ancestor of all stubs.
-func zygoteImage() ([]byte, error) {
+// executed once: the ancestor of all stubs. fast says whether the fast lane can
+// be used.
+func zygoteImage(fast bool) ([]byte, error) {
 	text, err := stubText()
 	if err != nil {
 		return nil, err
 	}
-	data, err := tableImage()
+	data, err := tableImage(text, fast)
 	if err != nil {
 		return nil, err
 	}
-	const page = 0x1000
+	const page = pageSize
 	var b bytes.Buffer
 	head := elf.Header64{
 		Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1,
@@ -91,10 +134,14 @@ func zygoteImage() ([]byte, error) {
 }
 
 // tableImage is the read-only page beside the text.
-func tableImage() ([]byte, error) {
+func tableImage(text []byte, fast bool) ([]byte, error) {
 	p := make([]byte, tableSize)
 	le := binary.LittleEndian
 	encodeArgTable(p)
+	encodeLanes(p[tableLanes:])
+	if err := encodeMarks(p[tableMarks:], text, fast); err != nil {
+		return nil, err
+	}
 	le.PutUint64(p[tableOne:], 1)
 	le.PutUint64(p[tableStack:], areas+altStackOff)
 	le.PutUint64(p[tableStack+16:], altStackSize)
