@@ -26,10 +26,12 @@ type Link_Kind int32
 
 const (
 	Link_KIND_UNSPECIFIED Link_Kind = 0
-	// An AF_PACKET socket, bound to its interface.
+	// An AF_PACKET socket, bound to its interface: packet(7).
 	Link_KIND_PACKET Link_Kind = 1
 	// A TAP descriptor.
 	Link_KIND_TAP Link_Kind = 2
+	// A stream; each frame follows its length, 4 bytes big-endian.
+	Link_KIND_STREAM Link_Kind = 3
 )
 
 // Enum value maps for Link_Kind.
@@ -38,11 +40,13 @@ var (
 		0: "KIND_UNSPECIFIED",
 		1: "KIND_PACKET",
 		2: "KIND_TAP",
+		3: "KIND_STREAM",
 	}
 	Link_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
 		"KIND_PACKET":      1,
 		"KIND_TAP":         2,
+		"KIND_STREAM":      3,
 	}
 )
 
@@ -75,10 +79,15 @@ func (Link_Kind) EnumDescriptor() ([]byte, []int) {
 
 type BootRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The link behind the link descriptor. Not set: there is only a loopback.
-	Link *Link `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
+	// The interfaces to the outside. The descriptor of the first is "link0", of the
+	// second "link1", and so on. Empty: there is only a loopback.
+	Links []*Link `protobuf:"bytes,1,rep,name=links,proto3" json:"links,omitempty"`
 	// Log what netd does, to its log descriptor.
-	Debug         bool `protobuf:"varint,2,opt,name=debug,proto3" json:"debug,omitempty"`
+	Debug bool `protobuf:"varint,2,opt,name=debug,proto3" json:"debug,omitempty"`
+	// Rules of the egress policy, in order: "allow tcp:example.org:443", "deny
+	// 10.0.0.0/8". netd checks them, and refuses to boot with a wrong one. Empty:
+	// everything may leave.
+	Egress        []string `protobuf:"bytes,3,rep,name=egress,proto3" json:"egress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -113,9 +122,9 @@ func (*BootRequest) Descriptor() ([]byte, []int) {
 	return file_netd_v1_control_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *BootRequest) GetLink() *Link {
+func (x *BootRequest) GetLinks() []*Link {
 	if x != nil {
-		return x.Link
+		return x.Links
 	}
 	return nil
 }
@@ -127,7 +136,14 @@ func (x *BootRequest) GetDebug() bool {
 	return false
 }
 
-// Link is the outside interface of the sandbox.
+func (x *BootRequest) GetEgress() []string {
+	if x != nil {
+		return x.Egress
+	}
+	return nil
+}
+
+// Link is an interface to the outside of the sandbox.
 type Link struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Kind  Link_Kind              `protobuf:"varint,1,opt,name=kind,proto3,enum=netd.v1.Link_Kind" json:"kind,omitempty"`
@@ -138,11 +154,19 @@ type Link struct {
 	// In bytes, without the Ethernet header.
 	Mtu       uint32    `protobuf:"varint,4,opt,name=mtu,proto3" json:"mtu,omitempty"`
 	Addresses []*Prefix `protobuf:"bytes,5,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	Routes    []*Route  `protobuf:"bytes,6,rep,name=routes,proto3" json:"routes,omitempty"`
-	// Frames carry a virtio-net header (segmentation and checksum offload).
-	VirtioHeader  bool `protobuf:"varint,7,opt,name=virtio_header,json=virtioHeader,proto3" json:"virtio_header,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Besides those to the networks of its addresses.
+	Routes []*Route `protobuf:"bytes,6,rep,name=routes,proto3" json:"routes,omitempty"`
+	// Frames carry a virtio-net header of 10 bytes (segmentation and checksum
+	// offload).
+	VirtioHeader bool `protobuf:"varint,7,opt,name=virtio_header,json=virtioHeader,proto3" json:"virtio_header,omitempty"`
+	// Inside the sandbox; 0: the next that is free.
+	Index uint32 `protobuf:"varint,8,opt,name=index,proto3" json:"index,omitempty"`
+	// Neighbours that are known without asking.
+	Neighbours []*Neighbour `protobuf:"bytes,9,rep,name=neighbours,proto3" json:"neighbours,omitempty"`
+	// With virtio_header: the kernel segments UDP as well.
+	UdpSegmentation bool `protobuf:"varint,10,opt,name=udp_segmentation,json=udpSegmentation,proto3" json:"udp_segmentation,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Link) Reset() {
@@ -224,6 +248,27 @@ func (x *Link) GetVirtioHeader() bool {
 	return false
 }
 
+func (x *Link) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Link) GetNeighbours() []*Neighbour {
+	if x != nil {
+		return x.Neighbours
+	}
+	return nil
+}
+
+func (x *Link) GetUdpSegmentation() bool {
+	if x != nil {
+		return x.UdpSegmentation
+	}
+	return false
+}
+
 // Prefix is an IPv4 (4 bytes) or IPv6 (16 bytes) address and its prefix length.
 type Prefix struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -279,9 +324,13 @@ func (x *Prefix) GetBits() uint32 {
 
 // Route leads to destination through gateway, or directly if it is empty.
 type Route struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Destination   *Prefix                `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"`
-	Gateway       []byte                 `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Destination *Prefix                `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"`
+	Gateway     []byte                 `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	// Of several to one destination, the lowest counts.
+	Metric uint32 `protobuf:"varint,3,opt,name=metric,proto3" json:"metric,omitempty"`
+	// Preferred source address, or empty.
+	Source        []byte `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -330,6 +379,73 @@ func (x *Route) GetGateway() []byte {
 	return nil
 }
 
+func (x *Route) GetMetric() uint32 {
+	if x != nil {
+		return x.Metric
+	}
+	return 0
+}
+
+func (x *Route) GetSource() []byte {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+// Neighbour has an address and is reached at mac, six bytes.
+type Neighbour struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       []byte                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Mac           []byte                 `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Neighbour) Reset() {
+	*x = Neighbour{}
+	mi := &file_netd_v1_control_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Neighbour) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Neighbour) ProtoMessage() {}
+
+func (x *Neighbour) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_control_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Neighbour.ProtoReflect.Descriptor instead.
+func (*Neighbour) Descriptor() ([]byte, []int) {
+	return file_netd_v1_control_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Neighbour) GetAddress() []byte {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *Neighbour) GetMac() []byte {
+	if x != nil {
+		return x.Mac
+	}
+	return nil
+}
+
 type BootResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -338,7 +454,7 @@ type BootResponse struct {
 
 func (x *BootResponse) Reset() {
 	*x = BootResponse{}
-	mi := &file_netd_v1_control_proto_msgTypes[4]
+	mi := &file_netd_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +466,7 @@ func (x *BootResponse) String() string {
 func (*BootResponse) ProtoMessage() {}
 
 func (x *BootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_control_proto_msgTypes[4]
+	mi := &file_netd_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,17 +479,18 @@ func (x *BootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootResponse.ProtoReflect.Descriptor instead.
 func (*BootResponse) Descriptor() ([]byte, []int) {
-	return file_netd_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_netd_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 var File_netd_v1_control_proto protoreflect.FileDescriptor
 
 const file_netd_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x15netd/v1/control.proto\x12\anetd.v1\"F\n" +
-	"\vBootRequest\x12!\n" +
-	"\x04link\x18\x01 \x01(\v2\r.netd.v1.LinkR\x04link\x12\x14\n" +
-	"\x05debug\x18\x02 \x01(\bR\x05debug\"\x9f\x02\n" +
+	"\x15netd/v1/control.proto\x12\anetd.v1\"`\n" +
+	"\vBootRequest\x12#\n" +
+	"\x05links\x18\x01 \x03(\v2\r.netd.v1.LinkR\x05links\x12\x14\n" +
+	"\x05debug\x18\x02 \x01(\bR\x05debug\x12\x16\n" +
+	"\x06egress\x18\x03 \x03(\tR\x06egress\"\xa5\x03\n" +
 	"\x04Link\x12&\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x12.netd.v1.Link.KindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -381,17 +498,29 @@ const file_netd_v1_control_proto_rawDesc = "" +
 	"\x03mtu\x18\x04 \x01(\rR\x03mtu\x12-\n" +
 	"\taddresses\x18\x05 \x03(\v2\x0f.netd.v1.PrefixR\taddresses\x12&\n" +
 	"\x06routes\x18\x06 \x03(\v2\x0e.netd.v1.RouteR\x06routes\x12#\n" +
-	"\rvirtio_header\x18\a \x01(\bR\fvirtioHeader\";\n" +
+	"\rvirtio_header\x18\a \x01(\bR\fvirtioHeader\x12\x14\n" +
+	"\x05index\x18\b \x01(\rR\x05index\x122\n" +
+	"\n" +
+	"neighbours\x18\t \x03(\v2\x12.netd.v1.NeighbourR\n" +
+	"neighbours\x12)\n" +
+	"\x10udp_segmentation\x18\n" +
+	" \x01(\bR\x0fudpSegmentation\"L\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vKIND_PACKET\x10\x01\x12\f\n" +
-	"\bKIND_TAP\x10\x02\"6\n" +
+	"\bKIND_TAP\x10\x02\x12\x0f\n" +
+	"\vKIND_STREAM\x10\x03\"6\n" +
 	"\x06Prefix\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x12\n" +
-	"\x04bits\x18\x02 \x01(\rR\x04bits\"T\n" +
+	"\x04bits\x18\x02 \x01(\rR\x04bits\"\x84\x01\n" +
 	"\x05Route\x121\n" +
 	"\vdestination\x18\x01 \x01(\v2\x0f.netd.v1.PrefixR\vdestination\x12\x18\n" +
-	"\agateway\x18\x02 \x01(\fR\agateway\"\x0e\n" +
+	"\agateway\x18\x02 \x01(\fR\agateway\x12\x16\n" +
+	"\x06metric\x18\x03 \x01(\rR\x06metric\x12\x16\n" +
+	"\x06source\x18\x04 \x01(\fR\x06source\"7\n" +
+	"\tNeighbour\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x10\n" +
+	"\x03mac\x18\x02 \x01(\fR\x03mac\"\x0e\n" +
 	"\fBootResponse2E\n" +
 	"\x0eControlService\x123\n" +
 	"\x04Boot\x12\x14.netd.v1.BootRequest\x1a\x15.netd.v1.BootResponseB\x1fZ\x1dbulkhead/proto/netd/v1;netdv1b\x06proto3"
@@ -409,28 +538,30 @@ func file_netd_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_netd_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_netd_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_netd_v1_control_proto_goTypes = []any{
 	(Link_Kind)(0),       // 0: netd.v1.Link.Kind
 	(*BootRequest)(nil),  // 1: netd.v1.BootRequest
 	(*Link)(nil),         // 2: netd.v1.Link
 	(*Prefix)(nil),       // 3: netd.v1.Prefix
 	(*Route)(nil),        // 4: netd.v1.Route
-	(*BootResponse)(nil), // 5: netd.v1.BootResponse
+	(*Neighbour)(nil),    // 5: netd.v1.Neighbour
+	(*BootResponse)(nil), // 6: netd.v1.BootResponse
 }
 var file_netd_v1_control_proto_depIdxs = []int32{
-	2, // 0: netd.v1.BootRequest.link:type_name -> netd.v1.Link
+	2, // 0: netd.v1.BootRequest.links:type_name -> netd.v1.Link
 	0, // 1: netd.v1.Link.kind:type_name -> netd.v1.Link.Kind
 	3, // 2: netd.v1.Link.addresses:type_name -> netd.v1.Prefix
 	4, // 3: netd.v1.Link.routes:type_name -> netd.v1.Route
-	3, // 4: netd.v1.Route.destination:type_name -> netd.v1.Prefix
-	1, // 5: netd.v1.ControlService.Boot:input_type -> netd.v1.BootRequest
-	5, // 6: netd.v1.ControlService.Boot:output_type -> netd.v1.BootResponse
-	6, // [6:7] is the sub-list for method output_type
-	5, // [5:6] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	5, // 4: netd.v1.Link.neighbours:type_name -> netd.v1.Neighbour
+	3, // 5: netd.v1.Route.destination:type_name -> netd.v1.Prefix
+	1, // 6: netd.v1.ControlService.Boot:input_type -> netd.v1.BootRequest
+	6, // 7: netd.v1.ControlService.Boot:output_type -> netd.v1.BootResponse
+	7, // [7:8] is the sub-list for method output_type
+	6, // [6:7] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_control_proto_init() }
@@ -444,7 +575,7 @@ func file_netd_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_control_proto_rawDesc), len(file_netd_v1_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
