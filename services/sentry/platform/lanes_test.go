@@ -1,0 +1,213 @@
+package platform
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// fastCall is a trampoline as package rewrite makes it, with the call's number
+// before it: mov eax, nr; lea r11, [rip+6]; jmp [rip+x]; syscall; the pointer is
+// jumped over.
+func fastCall(m *Machine, nr uint32) []byte {
+	p := []byte{0xb8, byte(nr), byte(nr >> 8), 0, 0, 0x4c, 0x8d, 0x1d, 6, 0, 0, 0, 0xff, 0x25, 4, 0, 0, 0, 0x0f, 0x05, 0xeb, 8}
+	return binary.LittleEndian.AppendUint64(p, m.FastEntry())
+}
+
+func fastMachine(t testing.TB) *Machine {
+	m := machine(t)
+	if m.FastEntry() == 0 {
+		t.Skip("this processor has no instruction for the GS base")
+	}
+	return m
+}
+
+// loadRegs sets every register that a call keeps to a value of its own:
+// movabs; then cmp eax, imm and the direction the flags take.
+var loadRegs = []byte{
+	0x48, 0xbb, 1, 1, 1, 1, 1, 1, 1, 1, // rbx
+	0x48, 0xbd, 2, 2, 2, 2, 2, 2, 2, 2, // rbp
+	0x49, 0xbc, 3, 3, 3, 3, 3, 3, 3, 3, // r12
+	0x49, 0xbd, 4, 4, 4, 4, 4, 4, 4, 4, // r13
+	0x49, 0xbe, 5, 5, 5, 5, 5, 5, 5, 5, // r14
+	0x49, 0xbf, 6, 6, 6, 6, 6, 6, 6, 6, // r15
+	0x48, 0xbf, 7, 7, 7, 7, 7, 7, 7, 7, // rdi
+	0x48, 0xbe, 8, 8, 8, 8, 8, 8, 8, 8, // rsi
+	0x48, 0xba, 9, 9, 9, 9, 9, 9, 9, 9, // rdx
+	0x49, 0xb8, 10, 10, 10, 10, 10, 10, 10, 10, // r8
+	0x49, 0xb9, 11, 11, 11, 11, 11, 11, 11, 11, // r9
+	0x49, 0xba, 12, 12, 12, 12, 12, 12, 12, 12, // r10
+}
+
+// overflow sets the overflow, sign, auxiliary and no carry flag: mov al, 0x7f;
+// inc al.
+var overflow = []byte{0xb0, 0x7f, 0xfe, 0xc0}
+
+func keeps(t *testing.T, before, after Regs) {
+	t.Helper()
+	after.RAX, after.RCX, after.R11, after.RIP = before.RAX, before.RCX, before.R11, before.RIP
+	after.Segments, after.Err, after.TrapNo, after.OldMask, after.CR2 = before.Segments, before.Err, before.TrapNo, before.OldMask, before.CR2
+	before.EFlags, after.EFlags = before.EFlags|0x202, after.EFlags|0x202
+	if before != after {
+		t.Fatalf("the registers were %+v\nand are       %+v", before, after)
+	}
+}
+
+func TestFastLane_keepsRegistersAndFlags(t *testing.T) {
+	m := fastMachine(t)
+	th := guest(t, m, join(loadRegs, overflow, call(1000), overflow, fastCall(m, unix.SYS_GETPGID), call(1001)))
+	expect(t, th, Syscall)
+	if th.Fast() {
+		t.Fatal("a trap that claims to be fast")
+	}
+	before := th.Regs
+	th.Return(0)
+	expect(t, th, Syscall)
+	if !th.Fast() || th.Regs.RAX != unix.SYS_GETPGID {
+		t.Fatalf("call %d, fast %v", th.Regs.RAX, th.Fast())
+	}
+	keeps(t, before, th.Regs)
+	th.Return(0x1234_5678_9abc)
+	expect(t, th, Syscall)
+	keeps(t, before, th.Regs)
+	if th.Fast() || th.Regs.RAX != 1001 {
+		t.Fatalf("call %d", th.Regs.RAX)
+	}
+	th.Exit(true)
+}
+
+func TestFastLane_upgradeKeepsEverything(t *testing.T) {
+	m := fastMachine(t)
+	th := guest(t, m, join(loadRegs, overflow, fastCall(m, unix.SYS_GETPGID), []byte{0x90}, call(1001)))
+	expect(t, th, Syscall)
+	before := th.Regs
+	if ev, ok := th.Upgrade(); !ok {
+		t.Fatalf("upgrade: %+v", ev)
+	}
+	keeps(t, before, th.Regs)
+	if _, ok := th.Frame(); !ok || th.Fast() {
+		t.Fatal("no frame after the upgrade")
+	}
+	th.Return(5)
+	expect(t, th, Syscall)
+	keeps(t, before, th.Regs)
+
+	th = guest(t, m, join(loadRegs, fastCall(m, unix.SYS_GETPGID), []byte{0x90}, call(1001)))
+	expect(t, th, Syscall)
+	th.Regs.RBX, th.Regs.RAX = 77, 1002
+	th.Regs.EFlags |= 1
+	before = th.Regs
+	th.Regs.RIP = codeAt + uint64(len(loadRegs)+len(fastCall(m, 0))) + 1 + 5 // the SYSCALL of the last call
+	th.Resume()
+	expect(t, th, Syscall)
+	if th.Regs.RAX != 1002 {
+		t.Fatalf("call %d", th.Regs.RAX)
+	}
+	keeps(t, before, th.Regs)
+}
+
+func TestFastLane_failedHostCallStopsAnUpgrade(t *testing.T) {
+	m := fastMachine(t)
+	th := guest(t, m, join(fastCall(m, unix.SYS_GETPGID), call(1001)))
+	expect(t, th, Syscall)
+	th.CopyOut(0x1000_0000, []byte("x"))
+	if ev, ok := th.Upgrade(); ok || ev.Kind != CallFailed {
+		t.Fatalf("%+v, %v", ev, ok)
+	}
+	if ev, ok := th.Upgrade(); !ok {
+		t.Fatalf("%+v", ev)
+	}
+	th.Return(0)
+	expect(t, th, Syscall)
+}
+
+func TestFastLane_selfWords(t *testing.T) {
+	m := fastMachine(t)
+	th := guest(t, m, join(call(1000), overflow, fastCall(m, unix.SYS_GETPID), []byte{0x89, 0xc7}, call(1001)))
+	expect(t, th, Syscall)
+	th.SetSelf(SelfPID, 4242)
+	th.Return(0)
+	expect(t, th, Syscall)
+	if th.Regs.RAX != 1001 || th.Regs.RDI != 4242 {
+		t.Fatalf("call %d with %d", th.Regs.RAX, th.Regs.RDI)
+	}
+	th.Exit(true)
+}
+
+func TestFastLane_trapCallsTrap(t *testing.T) {
+	m := fastMachine(t)
+	th := guest(t, m, join(overflow, fastCall(m, unix.SYS_RT_SIGRETURN), fastCall(m, 700), call(1001)))
+	for _, nr := range []uint64{unix.SYS_RT_SIGRETURN, 700} {
+		expect(t, th, Syscall)
+		if th.Fast() || th.Regs.RAX != nr || th.Regs.EFlags&0x8d5 != 0x890 {
+			t.Fatalf("call %d, fast %v, flags %#x", th.Regs.RAX, th.Fast(), th.Regs.EFlags)
+		}
+		th.Return(0)
+		if nr == 700 {
+			return
+		}
+		// The second has no overflow instruction before it: flags go on.
+	}
+}
+
+func TestFastLane_foreignGSTraps(t *testing.T) {
+	m := fastMachine(t)
+	// mov eax, dataAt; wrgsbase rax
+	th := guest(t, m, join([]byte{0xb8, 0, 0, 0x50, 0, 0xf3, 0x48, 0x0f, 0xae, 0xd8}, fastCall(m, unix.SYS_GETPGID), call(1001)))
+	expect(t, th, Syscall)
+	if th.Fast() || th.Regs.RAX != unix.SYS_GETPGID {
+		t.Fatalf("call %d, fast %v", th.Regs.RAX, th.Fast())
+	}
+	th.Exit(true)
+}
+
+// TestFastLane_kicksAreNeverLost kicks a thread that does nothing but calls: each
+// kick must come out as an event, or with a call.
+func TestFastLane_kicksAreNeverLost(t *testing.T) {
+	m := fastMachine(t)
+	for _, nr := range []uint32{unix.SYS_GETPGID, unix.SYS_GETPID} {
+		// loop: fast call; jmp loop
+		body := fastCall(m, nr)
+		th := guest(t, m, join(call(1000), body, []byte{0xeb, byte(-len(body) - 2)}))
+		expect(t, th, Syscall)
+		th.SetSelf(SelfPID, 1)
+		th.Return(0)
+		for range 2000 {
+			th.Kick()
+			for kicked := false; !kicked; {
+				switch ev := th.Next(); ev.Kind {
+				case Kicked:
+					kicked = true
+					th.Resume()
+				case Syscall:
+					// The self lane shows a kick as a trap.
+					kicked = nr == unix.SYS_GETPID
+					th.Return(1)
+				default:
+					t.Fatalf("%+v %+v", ev, th.Regs)
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkFastLane(b *testing.B) {
+	m := fastMachine(b)
+	body := fastCall(m, unix.SYS_GETPGID)
+	th := guest(b, m, join(body, []byte{0xeb, byte(-len(body) - 2)}))
+	for range b.N {
+		th.Next()
+		th.Return(1)
+	}
+}
+
+func BenchmarkTrapLane(b *testing.B) {
+	m := fastMachine(b)
+	body := call(unix.SYS_GETPGID)
+	th := guest(b, m, join(body, []byte{0xeb, byte(-len(body) - 2)}))
+	for range b.N {
+		th.Next()
+		th.Return(1)
+	}
+}
