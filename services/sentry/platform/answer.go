@@ -28,6 +28,9 @@ func (th *Thread) op(kind, nr uint32, flags uint64, args ...uint64) bool {
 		le.PutUint64(p[16+8*i:], v)
 	}
 	th.nops++
+	if v := th.verifier; v != nil {
+		v.order(th, kind, nr, args)
+	}
 	return true
 }
 

@@ -152,7 +152,11 @@ func (m *Machine) serveOne() bool {
 	err := ioctl(d.raw, ioctlRecv, unsafe.Pointer(&n))
 	d.recv.Unlock()
 	if err == 0 {
-		m.answer(&n)
+		if n.nr == unix.SYS_DUP {
+			m.answer(&n)
+		} else {
+			m.verify(&n)
+		}
 	}
 	return true
 }
@@ -175,6 +179,9 @@ func (m *Machine) answer(n *notification) {
 	} else {
 		if d.process != nil {
 			m.register(d.process, int(n.pid))
+			if m.verifier != nil && len(d.fds) > 0 {
+				m.verifier.born(n.pid)
+			}
 		}
 		for i, fd := range d.fds {
 			add := addFD{id: n.id, flags: addFDSetFD, srcFD: uint32(fd), newFD: uint32(d.at[i])}

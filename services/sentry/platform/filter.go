@@ -15,7 +15,8 @@ import (
 //     addresses below the stub; the rest kills the process.
 //
 // A guest can jump into the stub's text and so make the calls of 4 itself. It
-// then rearranges its own memory, which the sentry does not depend on.
+// then rearranges its own memory, which the sentry does not depend on. In a
+// verified machine those that do so ask the sentry first: verify.go.
 
 const (
 	retTrap   = unix.SECCOMP_RET_TRAP
@@ -110,7 +111,7 @@ func unless(cond bpf.JumpTest, val, action uint32) []bpf.Instruction {
 }
 
 // filterProgram gives the stub's filter.
-func filterProgram() []bpf.Instruction {
+func filterProgram(verified bool) []bpf.Instruction {
 	p := []bpf.Instruction{load(offArch)}
 	p = append(p, unless(bpf.JumpEqual, unix.AUDIT_ARCH_X86_64, retTrap)...)
 	p = append(p, load(offNR))
@@ -130,7 +131,7 @@ func filterProgram() []bpf.Instruction {
 	p = append(p, load(offIP))
 	p = append(p, unless(bpf.JumpLessThan, textSize, retTrap)...)
 	for _, r := range stubCalls {
-		body := r.body()
+		body := r.body(r.decision(verified))
 		if len(r.checks) > 0 && r.checks[0].kind == argSelects {
 			c := r.checks[0]
 			body = append([]bpf.Instruction{load(argHigh(c.arg)),
@@ -142,8 +143,16 @@ func filterProgram() []bpf.Instruction {
 	return append(p, ret(retKill))
 }
 
+// decision is what becomes of a call that passes r's checks.
+func (r rule) decision(verified bool) uint32 {
+	if verified && isVerified(r.nr) {
+		return retNotify
+	}
+	return r.action
+}
+
 // body is what is run for a call of r's number.
-func (r rule) body() []bpf.Instruction {
+func (r rule) body(action uint32) []bpf.Instruction {
 	var p []bpf.Instruction
 	for _, c := range r.checks {
 		switch c.kind {
@@ -162,7 +171,7 @@ func (r rule) body() []bpf.Instruction {
 			p = append(p, belowBase(c.arg, c.another)...)
 		}
 	}
-	return append(p, ret(r.action))
+	return append(p, ret(action))
 }
 
 // belowBase passes when arg + length is below the stub, judged by the high

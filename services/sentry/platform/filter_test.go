@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var update = flag.Bool("update", false, "rewrite testdata/filter.golden")
+var update = flag.Bool("update", false, "rewrite the listings in testdata")
 
 // listing is the stub's filter for people: widening it shows in review.
-func listing() string {
+func listing(verified bool) string {
 	var b strings.Builder
 	b.WriteString("another architecture or an x32 number: trap\n")
 	b.WriteString("from anywhere: sched_yield; futex without priority inheritance (operations")
@@ -24,7 +24,7 @@ func listing() string {
 	b.WriteString(")\nfrom outside the stub's text: trap\nfrom the stub's text, else kill:\n")
 	for _, r := range stubCalls {
 		action := "allow"
-		if r.action == retNotify {
+		if r.decision(verified) == retNotify {
 			action = "ask the sentry"
 		}
 		fmt.Fprintf(&b, "  %-16s %-14s %s\n", r.name, action, r.why)
@@ -55,8 +55,12 @@ func (c check) String() string {
 }
 
 func TestFilter_golden(t *testing.T) {
-	const file = "testdata/filter.golden"
-	got := listing()
+	checkListing(t, "testdata/filter.golden", listing(false))
+	checkListing(t, "testdata/filter-verified.golden", listing(true))
+}
+
+func checkListing(t *testing.T, file, got string) {
+	t.Helper()
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -73,7 +77,7 @@ func TestFilter_golden(t *testing.T) {
 
 // decide runs the filter in a machine of golang.org/x/net/bpf, whose loads are
 // big-endian: the data is laid out so that each word reads as the host would.
-func decide(t *testing.T, nr, arch uint32, ip uint64, args [6]uint64) uint32 {
+func decide(t *testing.T, verified bool, nr, arch uint32, ip uint64, args [6]uint64) uint32 {
 	t.Helper()
 	var data []byte
 	word := func(v uint32) { data = append(data, byte(v>>24), byte(v>>16), byte(v>>8), byte(v)) }
@@ -84,7 +88,7 @@ func decide(t *testing.T, nr, arch uint32, ip uint64, args [6]uint64) uint32 {
 	for _, a := range args {
 		long(a)
 	}
-	vm, err := bpf.NewVM(filterProgram())
+	vm, err := bpf.NewVM(filterProgram(verified))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,8 +136,15 @@ func TestFilter_decisions(t *testing.T) {
 		{"stub donation", unix.SYS_DUP, x86, inStub, [6]uint64{1}, retNotify},
 		{"just past the text", unix.SYS_MMAP, x86, base + textSize, [6]uint64{}, retTrap},
 	} {
-		if got := decide(t, c.nr, c.arch, c.ip, c.args); got != c.want {
+		if got := decide(t, false, c.nr, c.arch, c.ip, c.args); got != c.want {
 			t.Errorf("%s: %#x, want %#x", c.name, got, c.want)
+		}
+		want := c.want
+		if want == retAllow && isVerified(c.nr) {
+			want = retNotify // the same checks, and then the sentry's
+		}
+		if got := decide(t, true, c.nr, c.arch, c.ip, c.args); got != want {
+			t.Errorf("verified: %s: %#x, want %#x", c.name, got, want)
 		}
 	}
 }

@@ -24,7 +24,8 @@ type Machine struct {
 
 	fastEntry uint64 // see FastEntry
 
-	donor donor
+	donor    donor
+	verifier *verifier // nil: memory calls are the host's own
 
 	zygoteMu sync.Mutex // one order to the zygote at a time
 	zygote   *Thread
@@ -37,13 +38,24 @@ type Machine struct {
 // Credential is who the stubs are on the host.
 type Credential struct{ UID, GID uint32 }
 
+// Options change how a Machine runs its guests.
+type Options struct {
+	// Verified: see verify.go.
+	Verified bool
+	// Log, if set, takes one line on what a user may want to know.
+	Log func(format string, args ...any)
+}
+
 // Start makes the zygote. It needs /proc, execve and the right to trace its own
 // child, and so comes before the sentry gives those up. The sentry must be the
 // init of its PID namespace, or at least a subreaper, for its death to end the
 // stubs.
-func Start(cred *Credential) (*Machine, error) {
+func Start(cred *Credential, o Options) (*Machine, error) {
 	m := &Machine{procs: map[int]*Process{}, spare: make(chan *Thread, 1)}
 	m.donor.pending = map[token]*donation{}
+	if o.Verified {
+		m.verifier = newVerifier(o.Log)
+	}
 	m.readAuxv()
 	space, err := m.newSpace()
 	if err != nil {
@@ -59,6 +71,9 @@ func Start(cred *Credential) (*Machine, error) {
 		return nil, fmt.Errorf("start zygote: %w", err)
 	}
 	m.register(proc, pid)
+	if m.verifier != nil {
+		m.verifier.meet(th, int32(pid))
+	}
 	th.tid.Store(int32(pid))
 	go m.reap()
 	if ev := th.Next(); ev.Kind != Fault || ev.Fault.Signal != linux.SIGILL {
@@ -83,7 +98,7 @@ func Start(cred *Credential) (*Machine, error) {
 // execZygote starts the zygote's program from a memfd.
 func (m *Machine) execZygote(space *Space, cred *Credential) (int, error) {
 	fast := m.HWCap2&hwcapFSGSBase != 0
-	img, err := zygoteImage(fast)
+	img, err := zygoteImage(fast, m.verifier != nil)
 	if err != nil {
 		return 0, err
 	}
@@ -216,6 +231,9 @@ func (m *Machine) reap() {
 		p := m.procs[pid]
 		delete(m.procs, pid)
 		m.mu.Unlock()
+		if m.verifier != nil {
+			m.verifier.buried(uint32(pid))
+		}
 		if p != nil {
 			p.died(ws)
 		}

@@ -14,7 +14,9 @@ import (
 
 // shared is the one Machine of the test process: its reaper collects every
 // child that there is.
-var shared = sync.OnceValues(func() (*Machine, error) { return Start(&Credential{UID: 65534, GID: 65534}) })
+var shared = sync.OnceValues(func() (*Machine, error) {
+	return Start(&Credential{UID: 65534, GID: 65534}, Options{Verified: verifiedRun()})
+})
 
 func TestMain(m *testing.M) {
 	code := m.Run()

@@ -117,7 +117,7 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 	if err != nil {
 		return nil, unix.ENOMEM
 	}
-	th := &Thread{proc: p, space: s, index: index, slot: sl, wake: make(chan struct{}, 1)}
+	th := &Thread{proc: p, space: s, index: index, slot: sl, wake: make(chan struct{}, 1), verifier: s.m.verifier}
 	// The slot may have served another thread before.
 	th.last = atomic.LoadUint32(sl.word(slotReq))
 	atomic.StoreUint32(sl.word(slotAns), th.last)
@@ -129,6 +129,9 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 
 // dropThread frees the thread's slot. Others look into it under the lock only.
 func (s *Space) dropThread(th *Thread) {
+	if s.m.verifier != nil {
+		s.m.verifier.forget(th)
+	}
 	s.mu.Lock()
 	th.slot.unmap()
 	if s.leaving == nil {

@@ -79,9 +79,11 @@ type Thread struct {
 	ranges [maxRanges]copied
 	nrange int
 
-	nops   int
-	outLen int
-	gift   *donation
+	nops     int
+	verifier *verifier // strict mode, or nil: verify.go
+	orders   orders
+	outLen   int
+	gift     *donation
 
 	asleep  atomic.Bool
 	wake    chan struct{}
@@ -174,6 +176,10 @@ func (th *Thread) Next() Event {
 	th.last = atomic.LoadUint32(s.word(slotReq))
 	kind := s.load(slotKind)
 	th.nops, th.outLen, th.nrange = 0, 0, 0
+	v := th.verifier
+	if v != nil {
+		v.begin(th)
+	}
 	if kind != kindOpFailed {
 		s.regs(&th.Regs)
 		th.frame = s.load(slotFrame)
@@ -193,7 +199,11 @@ func (th *Thread) Next() Event {
 	case kindUpgraded:
 		return Event{Kind: Kicked}
 	case kindReady:
-		th.tid.Store(int32(s.load(slotTID)))
+		tid := int32(s.load(slotTID))
+		if v != nil {
+			v.meet(th, tid)
+		}
+		th.tid.Store(tid)
 		th.Regs = Regs{Segments: UserSegments, EFlags: 0x202}
 		return Event{Kind: Ready}
 	case kindOpFailed:
@@ -254,6 +264,10 @@ func (th *Thread) Patience() {
 // publish hands the answer over.
 func (th *Thread) publish(flags uint64) {
 	s := th.slot
+	ordered := 0
+	if v := th.verifier; v != nil {
+		ordered = v.release(th)
+	}
 	s.store(slotNOps, uint64(th.nops))
 	s.store(slotFlags, flags)
 	atomic.StoreUint32(s.word(slotPatience), 0)
@@ -264,6 +278,9 @@ func (th *Thread) publish(flags uint64) {
 	if th.gift != nil {
 		th.space.m.expectNotification()
 		th.gift = nil
+	}
+	for range ordered {
+		th.space.m.expectNotification()
 	}
 }
 

@@ -99,12 +99,12 @@ func encodeMarks(p, text []byte, fast bool) error {
 // zygoteImage is a static ELF program of the stub's text and table, to be
 // executed once: the ancestor of all stubs. fast says whether the fast lane can
 // be used.
-func zygoteImage(fast bool) ([]byte, error) {
+func zygoteImage(fast, verified bool) ([]byte, error) {
 	text, err := stubText()
 	if err != nil {
 		return nil, err
 	}
-	data, err := tableImage(text, fast)
+	data, err := tableImage(text, fast, verified)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func zygoteImage(fast bool) ([]byte, error) {
 }
 
 // tableImage is the read-only page beside the text.
-func tableImage(text []byte, fast bool) ([]byte, error) {
+func tableImage(text []byte, fast, verified bool) ([]byte, error) {
 	p := make([]byte, tableSize)
 	le := binary.LittleEndian
 	encodeArgTable(p)
@@ -164,7 +164,7 @@ func tableImage(text []byte, fast bool) ([]byte, error) {
 			le.PutUint64(p[tableLimits+24*i+8*k:], v)
 		}
 	}
-	prog, err := bpf.Assemble(filterProgram())
+	prog, err := bpf.Assemble(filterProgram(verified))
 	if err != nil {
 		return nil, fmt.Errorf("platform: assemble the stub's filter: %w", err)
 	}
