@@ -59,6 +59,9 @@ var law = []layer{
 	{"services/gofer/...", []string{"proto/...", "launcher/hull", "launcher/jail", "launcher/version", "services/gofer/..."}},
 	{"services/netd/wire", nil},
 	{"services/netd/ip", []string{"services/netd/wire"}},
+	{"services/netd/route", []string{"services/netd/wire", "services/netd/ip"}},
+	{"services/netd/neigh", []string{"services/netd/wire", "services/netd/ip"}},
+	{"services/netd/mcast", []string{"services/netd/wire", "services/netd/ip"}},
 	{"services/netd/icmp", []string{"services/netd/wire", "services/netd/ip"}},
 	{"services/netd/udp", []string{"services/netd/wire", "services/netd/ip"}},
 	{"services/netd/tcp", []string{"services/netd/wire", "services/netd/ip"}},
@@ -75,7 +78,7 @@ var aboveLeaves = []string{"services/sentry/task", "services/sentry/syscalls", "
 var notLeaves = append(slices.Clone(aboveLeaves), "services/sentry")
 
 // A pure core has no clock, no network and no host: time comes as an argument.
-var pure = []string{"services/netd/wire", "services/netd/ip", "services/netd/icmp", "services/netd/udp", "services/netd/tcp"}
+var pure = []string{"services/netd/wire", "services/netd/ip", "services/netd/icmp", "services/netd/udp", "services/netd/tcp", "services/netd/route", "services/netd/neigh", "services/netd/mcast"}
 
 // impure is what a pure core must not import.
 var impure = []string{"os", "net", "syscall", "golang.org/x/sys/unix"}

@@ -3,6 +3,7 @@
 package icmp
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"bulkhead/services/netd/wire"
@@ -20,6 +21,9 @@ const (
 	Prohibited
 	TooBig
 	TimeExceeded
+	ReassemblyTime
+	BadHeader // a parameter problem at a header's field
+	BadOption // at an unknown option
 )
 
 // Quote is how much of the offending packet an error carries at most, so that
@@ -37,6 +41,20 @@ func ErrorHeader(v6 bool, p Problem) wire.ICMPHeader {
 			return wire.ICMPHeader{Type: wire.ICMPv6Unreachable, Code: wire.ICMPv6UnreachPort}
 		case ProtocolUnreachable:
 			return wire.ICMPHeader{Type: wire.ICMPv6Parameter, Code: 1}
+		case NetUnreachable:
+			return wire.ICMPHeader{Type: wire.ICMPv6Unreachable, Code: wire.ICMPv6UnreachNoRoute}
+		case Prohibited:
+			return wire.ICMPHeader{Type: wire.ICMPv6Unreachable, Code: wire.ICMPv6UnreachProhibit}
+		case TooBig:
+			return wire.ICMPHeader{Type: wire.ICMPv6TooBig}
+		case TimeExceeded:
+			return wire.ICMPHeader{Type: wire.ICMPv6TimeExceeded}
+		case ReassemblyTime:
+			return wire.ICMPHeader{Type: wire.ICMPv6TimeExceeded, Code: 1}
+		case BadHeader:
+			return wire.ICMPHeader{Type: wire.ICMPv6Parameter}
+		case BadOption:
+			return wire.ICMPHeader{Type: wire.ICMPv6Parameter, Code: 2}
 		}
 		return wire.ICMPHeader{Type: wire.ICMPv6Unreachable, Code: wire.ICMPv6UnreachAddr}
 	}
@@ -45,6 +63,18 @@ func ErrorHeader(v6 bool, p Problem) wire.ICMPHeader {
 		return wire.ICMPHeader{Type: wire.ICMPUnreachable, Code: wire.ICMPUnreachPort}
 	case ProtocolUnreachable:
 		return wire.ICMPHeader{Type: wire.ICMPUnreachable, Code: wire.ICMPUnreachProtocol}
+	case NetUnreachable:
+		return wire.ICMPHeader{Type: wire.ICMPUnreachable, Code: wire.ICMPUnreachNet}
+	case Prohibited:
+		return wire.ICMPHeader{Type: wire.ICMPUnreachable, Code: 13}
+	case TooBig:
+		return wire.ICMPHeader{Type: wire.ICMPUnreachable, Code: wire.ICMPUnreachFrag}
+	case TimeExceeded:
+		return wire.ICMPHeader{Type: wire.ICMPTimeExceeded}
+	case ReassemblyTime:
+		return wire.ICMPHeader{Type: wire.ICMPTimeExceeded, Code: 1}
+	case BadHeader, BadOption:
+		return wire.ICMPHeader{Type: wire.ICMPParameter}
 	}
 	return wire.ICMPHeader{Type: wire.ICMPUnreachable, Code: wire.ICMPUnreachHost}
 }
@@ -97,6 +127,7 @@ func ProblemOf(v6 bool, h wire.ICMP) (p Problem, ok bool) {
 type Quoted struct {
 	Proto    uint8
 	Src, Dst netip.AddrPort // ports where the protocol has them; an echo's id in both
+	Seq      uint32         // of TCP
 }
 
 // ParseQuoted reads the packet that an error message carries, of which only the
@@ -130,6 +161,9 @@ func ParseQuoted(v6 bool, b []byte) (q Quoted, ok bool) {
 	case wire.ProtoICMP, wire.ProtoICMPv6:
 		sport = uint16(b[4])<<8 | uint16(b[5])
 		dport = sport
+	}
+	if q.Proto == wire.ProtoTCP {
+		q.Seq = binary.BigEndian.Uint32(b[4:])
 	}
 	q.Src, q.Dst = netip.AddrPortFrom(src, sport), netip.AddrPortFrom(dst, dport)
 	return q, true

@@ -6,10 +6,14 @@
 // gets in batches. The loopback is no Device: it never leaves the stack.
 package link
 
-// HeaderRoom is the room for the headers of a packet that we make, in bytes: an
-// Ethernet header, an IPv6 header with a fragment header and the longest TCP
-// header, and some to spare.
-const HeaderRoom = 136
+// HeaderRoom is the room for the headers of a packet that we make, in bytes,
+// after the Ethernet header: an IPv6 header with extensions and the longest TCP
+// header.
+const HeaderRoom = 128
+
+// etherRoom is the room for the Ethernet header before it, such that what
+// follows is aligned.
+const etherRoom = 16
 
 // Packet is a frame or an IP packet in two pieces. On a Device with Ethernet,
 // Header begins with the Ethernet header; elsewhere with the IP header. What it
@@ -23,12 +27,21 @@ type Packet struct {
 	Trusted bool
 	Offload Offload
 
-	room [HeaderRoom]byte
+	room [etherRoom + HeaderRoom]byte
 }
 
 // Make prepares p for a header of n bytes, at most HeaderRoom.
 func (p *Packet) Make(n int) []byte {
-	p.Header = p.room[:n]
+	p.Header = p.room[etherRoom : etherRoom+n]
+	return p.Header
+}
+
+// Prepend makes room for an Ethernet header of n bytes before what Make gave,
+// and moves the offload's places along. It is done once.
+func (p *Packet) Prepend(n int) []byte {
+	p.Header = p.room[etherRoom-n : etherRoom+len(p.Header)]
+	p.Offload.SumStart += uint16(n)
+	p.Offload.HeaderSize += uint16(n)
 	return p.Header
 }
 

@@ -2,9 +2,11 @@ package stack
 
 import (
 	"net/netip"
+	"strconv"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/route"
 )
 
 // Options are what a socket's options say; those of TCP are in tcp.Config.
@@ -15,6 +17,9 @@ type Options struct {
 	Broadcast            bool
 	ReceiveErrors        bool
 	UID                  uint32
+	Device               int   // the interface it is bound to; 0: none
+	NoDiscover           bool  // IP_PMTUDISC_DONT: may be fragmented on the way
+	NeverFragment        bool  // IP_PMTUDISC_DO: EMSGSIZE for what does not fit
 	HopLimit             uint8 // 0: the default
 	TrafficClass         uint8
 }
@@ -83,14 +88,14 @@ func (s *Stack) unbind(p *place, proto uint8) {
 // destination checks an address to send to and finds the path: the address
 // unmapped, EADDRNOTAVAIL, ENETUNREACH, EAFNOSUPPORT. The unspecified address is
 // this host.
-func (s *Stack) destination(p *place, to netip.AddrPort) (netip.AddrPort, ip.Path, error) {
+func (s *Stack) destination(p *place, to netip.AddrPort) (netip.AddrPort, route.Path, error) {
 	addr := to.Addr()
 	if !p.v6 && !addr.Is4() {
-		return to, ip.Path{}, linux.EAFNOSUPPORT
+		return to, route.Path{}, linux.EAFNOSUPPORT
 	}
 	if p.v6 && addr.Is4In6() {
 		if p.opts.V6Only {
-			return to, ip.Path{}, linux.ENETUNREACH
+			return to, route.Path{}, linux.ENETUNREACH
 		}
 		addr = addr.Unmap()
 	}
@@ -109,16 +114,16 @@ func (s *Stack) destination(p *place, to netip.AddrPort) (netip.AddrPort, ip.Pat
 	}
 	if p.bind != nil {
 		if addr.Is4() && p.bind.Families&ip.V4 == 0 || !addr.Is4() && p.bind.Families&ip.V6 == 0 {
-			return to, ip.Path{}, linux.ENETUNREACH
+			return to, route.Path{}, linux.ENETUNREACH
 		}
 	}
 	src := netip.Addr{}
 	if !p.auto {
 		src = p.local.Addr()
 	}
-	path, ok := s.table.Lookup(addr.WithZone(""), src)
-	if !ok {
-		return to, path, linux.ENETUNREACH
+	path, err := s.pathTo(addr, src, p.opts.Device)
+	if err != nil {
+		return to, path, err
 	}
 	if src.IsLoopback() && !path.Out.Loopback {
 		return to, path, linux.EINVAL
@@ -132,4 +137,32 @@ func (p *place) families(to netip.Addr) uint8 {
 		return ip.V4
 	}
 	return ip.V6
+}
+
+// pathTo finds the path to an address, whose zone is an interface's index or
+// name.
+func (s *Stack) pathTo(addr, src netip.Addr, device int) (route.Path, error) {
+	if z := addr.Zone(); z != "" && device == 0 {
+		for _, i := range s.ifaces {
+			if z == i.Name || z == strconv.Itoa(i.Index) {
+				device = i.Index
+			}
+		}
+	}
+	addr = addr.WithZone("")
+	path, v := s.table.Find(route.Query{Dst: addr, Source: src, Out: device})
+	switch v {
+	case route.Found:
+		path.MTU = s.pathMTU(addr, path.MTU)
+		return path, nil
+	case route.Dropped:
+		return path, linux.EINVAL
+	case route.Refused:
+		return path, linux.EHOSTUNREACH
+	case route.Forbidden:
+		return path, linux.EACCES
+	case route.NoSourceAddr:
+		return path, linux.EADDRNOTAVAIL
+	}
+	return path, linux.ENETUNREACH
 }

@@ -6,6 +6,7 @@ import (
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/icmp"
 	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/tcp"
 	"bulkhead/services/netd/wire"
 )
@@ -63,6 +64,9 @@ type TCP struct {
 	place  place
 	remote netip.AddrPort
 	cfg    tcp.Config
+
+	way   route.Path // as of table generation wayAt
+	wayAt uint64
 
 	conn     *tcp.Conn
 	sendq    SendQueue
@@ -183,6 +187,7 @@ func (e *TCP) ConnectLocked(to netip.AddrPort) error {
 	}
 	e.place.local, e.remote = t.local, dst
 	e.cfg = s.machine(e.cfg, t, path)
+	e.way, e.wayAt = path, s.table.Generation
 	e.conn = tcp.Connect(e.cfg, s.now, e.sendq, e.recvq)
 	s.conns[t] = e
 	e.inDemux = true
@@ -201,7 +206,7 @@ func (e *TCP) renew() {
 }
 
 // choosePort holds a port for a connection to dst.
-func (e *TCP) choosePort(dst netip.AddrPort, path ip.Path) error {
+func (e *TCP) choosePort(dst netip.AddrPort, path route.Path) error {
 	if e.place.bind != nil {
 		return nil
 	}
@@ -222,10 +227,10 @@ func (e *TCP) choosePort(dst netip.AddrPort, path ip.Path) error {
 }
 
 // machine completes a connection's configuration for its path.
-func (s *Stack) machine(cfg tcp.Config, t tuple, path ip.Path) tcp.Config {
+func (s *Stack) machine(cfg tcp.Config, t tuple, path route.Path) tcp.Config {
 	cfg.ISS = s.sequence(t)
 	cfg.TSOffset = s.tsBase
-	mss := min(path.Out.MTU, 65535) - ipSize(t.remote.Addr()) - wire.TCPSize
+	mss := mssFor(path.MTU, t.remote.Addr())
 	if cfg.MSS == 0 || cfg.MSS > mss {
 		cfg.MSS = mss
 	}

@@ -6,6 +6,7 @@ import (
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/icmp"
 	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/udp"
 	"bulkhead/services/netd/wire"
 )
@@ -156,22 +157,25 @@ func (d *Datagram) SendLocked(to netip.AddrPort, from netip.Addr, hops, class ui
 	if class == 0 {
 		class = d.place.opts.TrafficClass
 	}
-	return d.emit(src, dst, hops, class, payload)
+	return d.emit(&path, src, dst, hops, class, payload)
 }
 
 // emit makes the packet and lets the loopback carry it at once, so that payload
 // is free again.
-func (d *Datagram) emit(src netip.Addr, dst netip.AddrPort, hops, class uint8, payload []byte) error {
+func (d *Datagram) emit(path *route.Path, src netip.Addr, dst netip.AddrPort, hops, class uint8, payload []byte) error {
 	s := d.s
 	p := s.packet()
 	n := ipSize(src)
-	p.Trusted = true
+	p.Trusted = path.Out.Loopback
 	if d.proto == wire.ProtoUDP {
 		if n+wire.UDPSize+len(payload) > 65535 {
 			return linux.EMSGSIZE
 		}
 		p.Payload = payload
 		udp.Put(p.Make(n + wire.UDPSize)[n:], netip.AddrPortFrom(src, d.place.local.Port()), dst, payload, true)
+		if !p.Trusted {
+			askSum(p, src, dst.Addr(), wire.ProtoUDP, n, 6)
+		}
 	} else {
 		if len(payload) < wire.ICMPSize || n+len(payload) > 65535 {
 			return linux.EINVAL
@@ -189,11 +193,18 @@ func (d *Datagram) emit(src netip.Addr, dst netip.AddrPort, hops, class uint8, p
 		p.Payload = payload[wire.ICMPSize:]
 		wire.ICMP(t).PutChecksum(wire.ICMPSum(!src.Is4(), src, dst.Addr(), t, p.Payload))
 	}
-	s.output(p, src, dst.Addr(), d.proto, hops, class)
+	o := &d.place.opts
+	f := flow{src: src, dst: dst.Addr(), proto: d.proto, hops: hops, class: class, fragment: !o.NeverFragment && (o.NoDiscover || p.Size() > path.MTU)}
+	if o.NeverFragment && p.Size() > path.MTU && !path.Out.Loopback {
+		s.recycle(p)
+		return linux.EMSGSIZE
+	}
+	err := s.output(p, path, f)
 	for !s.loop.Empty() {
 		s.drain(drainBatch)
 	}
-	return nil
+	s.flush()
+	return err
 }
 
 // ShutLocked stops deliveries: shutdown(2) of the reading half.
@@ -223,10 +234,13 @@ func (d *Datagram) CloseLocked() {
 
 // receiver finds the socket for a datagram; of several alike SO_REUSEPORT
 // spreads by the sender, else the one bound last has it.
-func (s *Stack) receiver(proto uint8, port uint16, src netip.AddrPort, dst netip.Addr) *Datagram {
+func (s *Stack) receiver(proto uint8, port uint16, src netip.AddrPort, dst netip.Addr, in int) *Datagram {
 	var best []*Datagram
 	top := 0
 	for _, d := range s.grams[portKey{proto, port}] {
+		if dev := d.place.opts.Device; dev != 0 && in != 0 && dev != in {
+			continue
+		}
 		f := d.place.bind.Families
 		r := udp.Receiver{V4: f&ip.V4 != 0, V6: f&ip.V6 != 0, Local: d.place.local.Addr(), Remote: d.remote}
 		if proto != wire.ProtoUDP && r.Remote.IsValid() {
@@ -276,7 +290,7 @@ func (s *Stack) inputUDP(a *arrival) {
 		return
 	}
 	src := netip.AddrPortFrom(a.src, h.SrcPort())
-	d := s.receiver(wire.ProtoUDP, h.DstPort(), src, a.dst)
+	d := s.receiver(wire.ProtoUDP, h.DstPort(), src, a.dst, a.in.Index)
 	if d == nil {
 		s.reject(a, icmp.PortUnreachable)
 		return
@@ -288,11 +302,11 @@ func (d *Datagram) deliver(a *arrival, from netip.AddrPort, head, body []byte) {
 	if d.rcvOff {
 		return
 	}
-	d.owner.Deliver(Meta{From: from, To: a.dst, Interface: 1, Hops: a.hops, Class: a.class}, head, body)
+	d.owner.Deliver(Meta{From: from, To: a.dst, Interface: a.in.Index, Hops: a.hops, Class: a.class}, head, body)
 }
 
 // unreachable takes an ICMP error: udp(7), the ERRORS section.
-func (d *Datagram) unreachable(dst netip.AddrPort, p icmp.Problem) {
+func (d *Datagram) unreachable(dst netip.AddrPort, p icmp.Problem, f failure) {
 	if !d.remote.IsValid() && !d.place.opts.ReceiveErrors {
 		return
 	}

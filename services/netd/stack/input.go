@@ -4,21 +4,26 @@ import (
 	"net/netip"
 
 	"bulkhead/services/netd/icmp"
+	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/link"
 	"bulkhead/services/netd/wire"
 )
 
 // arrival is a packet whose IP header has been checked.
 type arrival struct {
+	in       *iface
 	v6       bool
 	trusted  bool
+	toMany   bool // its destination is a broadcast or multicast address
 	src, dst netip.Addr
 	proto    uint8
 	hops     uint8
 	class    uint8
+	segment  uint16 // bytes of payload of each of the packets that this one stands for; 0: it is one
 	head     []byte // from the transport header on
 	rest     []byte // what follows head
 	whole    []byte // from the IP header on, for quotes
+	ipHeader int    // length of the IP header with what belongs to it
 }
 
 // size is the length of what follows the IP header.
@@ -36,159 +41,199 @@ func (a *arrival) after(n, length int) []byte {
 	return b[:min(length, len(b))]
 }
 
-// input takes a packet from a link. Fragments and what is not for this host are
-// dropped.
-func (s *Stack) input(p *link.Packet) {
+// input takes a packet, which begins with its IP header, from an interface.
+func (s *Stack) input(in *iface, p *link.Packet) {
 	if len(p.Header) == 0 {
 		return
 	}
-	var a arrival
-	var n int
-	var length int
+	a := arrival{in: in, trusted: p.Trusted, whole: p.Header}
+	if p.Offload.GSO != link.GSONone {
+		a.segment = p.Offload.SegmentSize
+	}
 	switch p.Header[0] >> 4 {
 	case 4:
-		h, err := wire.ParseIPv4(p.Header, p.Size())
-		if err != nil || h.MoreFragments() || h.FragmentOffset() > 0 {
+		s.input4(&a, p)
+	case 6:
+		s.input6(&a, p)
+	}
+}
+
+func (s *Stack) input4(a *arrival, p *link.Packet) {
+	h, err := wire.ParseIPv4(p.Header, p.Size())
+	if err != nil {
+		a.in.stats.ReceiveErrors++
+		return
+	}
+	a.src, a.dst, a.proto, a.hops, a.class = h.Src(), h.Dst(), h.Protocol(), h.TTL(), h.TOS()
+	a.cut(p, len(h), h.PayloadLen())
+	if !s.arrives(a, p) {
+		return
+	}
+	if h.MoreFragments() || h.FragmentOffset() > 0 {
+		key := ip.FragmentKey{Src: a.src, Dst: a.dst, Proto: a.proto, ID: uint32(h.ID())}
+		if !s.reassemble(a, key, h.FragmentOffset(), h.MoreFragments(), 0) {
 			return
 		}
-		n, length = len(h), h.PayloadLen()
-		a = arrival{src: h.Src(), dst: h.Dst(), proto: h.Protocol(), hops: h.TTL(), class: h.TOS()}
-	case 6:
-		h, err := wire.ParseIPv6(p.Header, p.Size())
+	}
+	s.deliver(a)
+}
+
+func (s *Stack) input6(a *arrival, p *link.Packet) {
+	a.v6 = true
+	h, err := wire.ParseIPv6(p.Header, p.Size())
+	if err != nil {
+		a.in.stats.ReceiveErrors++
+		return
+	}
+	a.src, a.dst, a.hops, a.class, a.proto = h.Src(), h.Dst(), h.HopLimit(), h.TrafficClass(), h.NextHeader()
+	a.cut(p, wire.IPv6Size, h.PayloadLen())
+	if !s.arrives(a, p) || !s.extensions(a) {
+		return
+	}
+	if a.proto == wire.ProtoFragment {
+		f, err := wire.ParseFragment(a.head)
 		if err != nil {
 			return
 		}
-		proto, ext, err := wire.Extensions(h.NextHeader(), p.Header[wire.IPv6Size:])
-		if err != nil || proto == wire.ProtoFragment {
+		a.head = a.head[wire.FragmentSize:]
+		a.proto = f.NextHeader()
+		if f.More() && a.size()%8 != 0 { // RFC 8200, 4.5
+			s.rejectAt(a, icmp.BadHeader, 4)
 			return
 		}
-		n, length = wire.IPv6Size+ext, h.PayloadLen()-ext
-		a = arrival{v6: true, src: h.Src(), dst: h.Dst(), proto: proto, hops: h.HopLimit(), class: h.TrafficClass()}
-	default:
-		return
+		key := ip.FragmentKey{Src: a.src, Dst: a.dst, ID: f.ID()}
+		if f.More() || f.Offset() > 0 { // not an atomic one: RFC 6946
+			if !s.reassemble(a, key, f.Offset(), f.More(), f.NextHeader()) {
+				return
+			}
+		}
+		if !s.extensions(a) || a.proto == wire.ProtoFragment {
+			return
+		}
 	}
-	if length < 0 {
-		return
+	s.deliver(a)
+}
+
+// extensions steps over extension headers; false says that the packet is done
+// with.
+func (s *Stack) extensions(a *arrival) bool {
+	proto, n, err := wire.Extensions(a.proto, a.head)
+	if err != nil {
+		return false
 	}
-	a.trusted = p.Trusted
-	a.whole = p.Header
+	if v, at := wire.CheckExtensions(a.proto, a.head[:n]); v != wire.OptionsGood {
+		// RFC 8200, 4.2: what to do is in the option's own bits.
+		if v == wire.OptionsReport || v == wire.OptionsReportUnicast && !a.toMany {
+			s.rejectAt(a, icmp.BadOption, a.ipHeader+at)
+		} else if v == wire.OptionsRouting {
+			s.rejectAt(a, icmp.BadHeader, a.ipHeader+at)
+		}
+		return false
+	}
+	a.proto = proto
+	a.head = a.head[n:]
+	a.ipHeader += n
+	return true
+}
+
+// cut sets head and rest to the n bytes' header's payload.
+func (a *arrival) cut(p *link.Packet, n, length int) {
+	a.ipHeader = n
 	a.head, a.rest = p.Header[n:], p.Payload
 	if len(a.head) >= length {
 		a.head, a.rest = a.head[:length], nil
 	} else if len(a.rest) > length-len(a.head) {
 		a.rest = a.rest[:length-len(a.head)]
 	}
-	if _, local := s.table.Local(a.dst); !local {
+}
+
+// arrives says whether the packet is for this host; another one's it forwards.
+// Addresses that cannot come from or go over a wire end here: RFC 1122, 3.2.1.3.
+func (s *Stack) arrives(a *arrival, p *link.Packet) bool {
+	if !a.in.Loopback {
+		if a.src.IsLoopback() || a.dst.IsLoopback() || a.src.IsMulticast() || a.src == ip.BroadcastAll {
+			return false
+		}
+		if out, local := s.table.Local(a.src); local && out.Loopback == false && a.v6 {
+			return false // our own, which somebody plays back
+		}
+	}
+	if a.dst.IsMulticast() {
+		a.toMany = true
+		a.in.stats.Multicast++
+		return a.in.Loopback || a.in.listens(a.dst)
+	}
+	if s.table.Broadcast(a.dst) {
+		a.toMany = true
+		return true
+	}
+	if _, local := s.table.Local(a.dst); local {
+		return true
+	}
+	s.forward(a, p)
+	return false
+}
+
+// reassemble adds a fragment; true says that a is the whole datagram now.
+func (s *Stack) reassemble(a *arrival, key ip.FragmentKey, offset int, more bool, _ uint8) bool {
+	quote := a.whole
+	if len(a.rest) > 0 {
+		quote = append(append([]byte(nil), a.whole...), a.rest...)
+	}
+	whole, _, ok := s.fragments.Add(int64(s.now), key, ip.Piece{Offset: offset, More: more, Data: a.after(0, a.size()), First: quote[:min(len(quote), icmp.Quote6)]})
+	if ok {
+		a.head, a.rest = whole, nil
+		a.trusted, a.segment = false, 0
+	}
+	return ok
+}
+
+// expireFragments tells the senders of what did not come together.
+func (s *Stack) expireFragments() {
+	if s.fragments.Deadline() > int64(s.now) {
 		return
 	}
+	for _, q := range s.fragments.Expire(int64(s.now)) {
+		a := arrival{v6: q[0]>>4 == 6, whole: q}
+		if a.v6 {
+			h, err := wire.ParseIPv6(q, 1<<17)
+			if err != nil {
+				continue
+			}
+			a.src, a.dst = h.Src(), h.Dst()
+		} else {
+			h, err := wire.ParseIPv4(q, 1<<17)
+			if err != nil {
+				continue
+			}
+			a.src, a.dst = h.Src(), h.Dst()
+		}
+		s.reject(&a, icmp.ReassemblyTime)
+	}
+}
+
+// deliver gives a whole datagram to its protocol.
+func (s *Stack) deliver(a *arrival) {
+	wanted := s.deliverRaw(a)
 	switch a.proto {
 	case wire.ProtoTCP:
-		s.inputTCP(&a)
+		if !a.toMany {
+			s.inputTCP(a)
+		}
 	case wire.ProtoUDP:
-		s.inputUDP(&a)
+		s.inputUDP(a)
 	case wire.ProtoICMP, wire.ProtoICMPv6:
 		if (a.proto == wire.ProtoICMPv6) == a.v6 {
-			s.inputICMP(&a)
+			s.inputICMP(a)
 		}
+	case wire.ProtoIGMP:
+		if !a.v6 {
+			a.in.inputIGMP(a)
+		}
+	case wire.ProtoNone:
 	default:
-		s.reject(&a, icmp.ProtocolUnreachable)
-	}
-}
-
-// output sends a packet whose transport header and payload are there: it puts
-// the IP header into the room in front. room is for IP and transport header.
-func (s *Stack) output(p *link.Packet, src, dst netip.Addr, proto, hops, class uint8) {
-	if hops == 0 {
-		hops = defaultHops
-	}
-	if src.Is4() {
-		h := wire.IPv4Header{TOS: class, PayloadLen: p.Size() - wire.IPv4Size, DontFragment: true, TTL: hops, Protocol: proto, Src: src, Dst: dst}
-		h.Put(p.Header)
-	} else {
-		h := wire.IPv6Header{TrafficClass: class, PayloadLen: p.Size() - wire.IPv6Size, NextHeader: proto, HopLimit: hops, Src: src, Dst: dst}
-		h.Put(p.Header)
-	}
-	// Every path leads over the loopback as long as there is no other link.
-	s.loop.Send(p)
-}
-
-// ipSize is the size of the IP header to addr.
-func ipSize(addr netip.Addr) int {
-	if addr.Is4() {
-		return wire.IPv4Size
-	}
-	return wire.IPv6Size
-}
-
-// inputICMP answers echoes, gives replies to ping sockets and errors to the
-// sockets that caused them.
-func (s *Stack) inputICMP(a *arrival) {
-	h, err := wire.ParseICMP(a.head)
-	if err != nil {
-		return
-	}
-	body := a.after(wire.ICMPSize, a.size())
-	if !a.trusted && wire.ICMPSum(a.v6, a.src, a.dst, h, body) != 0 {
-		return
-	}
-	if r, ok := icmp.EchoReply(a.v6, h); ok {
-		s.sendICMP(a.dst, a.src, r, body)
-		return
-	}
-	if problem, ok := icmp.ProblemOf(a.v6, h); ok {
-		if q, ok := icmp.ParseQuoted(a.v6, body); ok {
-			s.inputError(q, problem)
-		}
-		return
-	}
-	if h.Type() == wire.ICMPEchoReply && !a.v6 || h.Type() == wire.ICMPv6EchoReply && a.v6 {
-		src := netip.AddrPortFrom(a.src, h.ID())
-		if d := s.receiver(a.proto, h.ID(), src, a.dst); d != nil {
-			d.deliver(a, netip.AddrPortFrom(a.src, 0), a.head[:wire.ICMPSize], body)
-		}
-	}
-}
-
-// sendICMP sends a message; body is copied.
-func (s *Stack) sendICMP(src, dst netip.Addr, h wire.ICMPHeader, body []byte) {
-	p := s.packet()
-	n := ipSize(src)
-	t := p.Make(n + wire.ICMPSize)[n:]
-	h.Put(t)
-	p.Payload = append([]byte(nil), body...)
-	proto := uint8(wire.ProtoICMP)
-	if !src.Is4() {
-		proto = wire.ProtoICMPv6
-	}
-	wire.ICMP(t).PutChecksum(wire.ICMPSum(!src.Is4(), src, dst, t, p.Payload))
-	p.Trusted = true
-	s.output(p, src, dst, proto, 0, 0)
-}
-
-// reject answers a with an ICMP error, where one may be sent: RFC 1122, 3.2.2.
-func (s *Stack) reject(a *arrival, problem icmp.Problem) {
-	if a.src.IsUnspecified() || a.src.IsMulticast() || a.dst.IsMulticast() || s.table.Broadcast(a.dst) || !s.limiter.Allow(int64(s.now)) {
-		return
-	}
-	limit := icmp.Quote4
-	if a.v6 {
-		limit = icmp.Quote6
-	}
-	quote := append([]byte(nil), a.whole...)
-	quote = append(quote, a.rest...)
-	s.sendICMP(a.dst, a.src, icmp.ErrorHeader(a.v6, problem), quote[:min(len(quote), limit)])
-}
-
-// inputError tells the socket that sent the quoted packet.
-func (s *Stack) inputError(q icmp.Quoted, problem icmp.Problem) {
-	switch q.Proto {
-	case wire.ProtoTCP:
-		if e := s.conns[tuple{q.Src, q.Dst}]; e != nil {
-			e.unreachable(problem)
-		}
-	case wire.ProtoUDP, wire.ProtoICMP, wire.ProtoICMPv6:
-		if d := s.receiver(q.Proto, q.Src.Port(), q.Dst, q.Src.Addr()); d != nil {
-			d.unreachable(q.Dst, problem)
+		if !wanted {
+			s.reject(a, icmp.ProtocolUnreachable)
 		}
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"net/netip"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/netd/icmp"
 	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/tcp"
 	"bulkhead/services/netd/wire"
 )
@@ -33,10 +35,21 @@ func (s *Stack) inputTCP(a *arrival) {
 		e.drop()
 	}
 	if l := s.listener(t); l != nil {
-		l.incoming(t, &seg)
+		l.incoming(t, &seg, a.in.Index)
 		return
 	}
 	s.resetFor(t, &seg)
+}
+
+// resetFor answers a segment that no connection wants.
+func (s *Stack) resetFor(t tuple, seg *tcp.Segment) {
+	r, ok := tcp.ResetFor(seg)
+	if !ok {
+		return
+	}
+	if path, ok := s.findPath(t.remote.Addr(), t.local.Addr(), 0); ok {
+		s.sendTCP(t, &path, &r, 0, 0)
+	}
 }
 
 // receive takes a segment of the connection.
@@ -62,12 +75,6 @@ func (e *TCP) attach() bool {
 	e.owner, e.sendq, e.recvq = owner, send, receive
 	e.conn.Attach(send, receive)
 	return true
-}
-
-func (s *Stack) resetFor(t tuple, seg *tcp.Segment) {
-	if r, ok := tcp.ResetFor(seg); ok {
-		s.sendTCP(t, &r, 0, 0)
-	}
 }
 
 // listener finds the socket that listens for t: one bound to the address before
@@ -103,7 +110,7 @@ func (s *Stack) listener(t tuple) *TCP {
 }
 
 // incoming takes a segment for a listening socket: RFC 9293, section 3.10.7.2.
-func (e *TCP) incoming(t tuple, seg *tcp.Segment) {
+func (e *TCP) incoming(t tuple, seg *tcp.Segment, in int) {
 	s := e.s
 	switch {
 	case seg.Flags&wire.RST != 0:
@@ -117,11 +124,12 @@ func (e *TCP) incoming(t tuple, seg *tcp.Segment) {
 	if e.owner.Pending()+len(e.children) > e.backlog {
 		return // full: the peer tries again
 	}
-	path, ok := s.table.Lookup(t.remote.Addr(), t.local.Addr())
+	path, ok := s.findPath(t.remote.Addr(), t.local.Addr(), in)
 	if !ok {
 		return
 	}
 	c := &TCP{s: s, place: place{v6: e.place.v6, opts: e.place.opts}, remote: t.remote, parent: e, heapAt: -1}
+	c.way, c.wayAt = path, s.table.Generation
 	c.place.local = t.local
 	b := *e.place.bind
 	b.Listening = false
@@ -139,19 +147,61 @@ func (e *TCP) incoming(t tuple, seg *tcp.Segment) {
 
 // emit sends a segment of the connection.
 func (e *TCP) emit(seg *tcp.Segment) {
-	e.s.sendTCP(tuple{e.place.local, e.remote}, seg, e.place.opts.HopLimit, e.place.opts.TrafficClass)
+	if path := e.path(); path != nil {
+		e.s.sendTCP(tuple{e.place.local, e.remote}, path, seg, e.place.opts.HopLimit, e.place.opts.TrafficClass)
+	}
 }
 
-// sendTCP sends a segment over the loopback.
-func (s *Stack) sendTCP(t tuple, seg *tcp.Segment, hops, class uint8) {
+// path is the connection's, looked up again after every change of the routes;
+// nil: there is none now.
+func (e *TCP) path() *route.Path {
+	s := e.s
+	if e.wayAt == s.table.Generation {
+		return &e.way
+	}
+	path, ok := s.findPath(e.remote.Addr(), e.place.local.Addr(), e.place.opts.Device)
+	if !ok {
+		return nil
+	}
+	e.way, e.wayAt = path, s.table.Generation
+	return &e.way
+}
+
+// pathChanged makes the connection fit its path: RFC 1191, section 6.
+func (e *TCP) pathChanged() {
+	path := e.path()
+	if path == nil || e.conn == nil {
+		return
+	}
+	e.conn.LimitMSS(e.s.now, mssFor(path.MTU, e.remote.Addr()))
+	e.process(nil)
+}
+
+// mssFor is the payload that fits a packet.
+func mssFor(mtu int, remote netip.Addr) int {
+	return min(mtu, 65535) - ipSize(remote) - wire.TCPSize
+}
+
+// sent says whether the packet that an ICMP error quotes can be ours: what it
+// carries must be in flight (RFC 5927, section 4).
+func (e *TCP) sent(q icmp.Quoted) bool { return e.conn != nil && e.conn.InFlight(tcp.Seq(q.Seq)) }
+
+// sendTCP sends a segment.
+func (s *Stack) sendTCP(t tuple, path *route.Path, seg *tcp.Segment, hops, class uint8) {
 	p := s.packet()
 	h := wire.TCPHeader{SrcPort: t.local.Port(), DstPort: t.remote.Port(), Seq: uint32(seg.Seq), Ack: uint32(seg.Ack),
 		Flags: seg.Flags, Window: seg.Window, Options: seg.Options}
 	n := ipSize(t.local.Addr())
-	h.Put(p.Make(n + h.Size())[n:])
+	size := n + h.Size()
+	h.Put(p.Make(size)[n:])
 	p.Payload = seg.Payload
-	p.Trusted = true
-	s.output(p, t.local.Addr(), t.remote.Addr(), wire.ProtoTCP, hops, class)
+	local, remote := t.local.Addr(), t.remote.Addr()
+	if path.Out.Loopback {
+		p.Trusted = true
+	} else {
+		askSum(p, local, remote, wire.ProtoTCP, n, 16)
+	}
+	s.output(p, path, flow{src: local, dst: remote, proto: wire.ProtoTCP, hops: hops, class: class})
 }
 
 // DisconnectLocked undoes a connection: connect(2) with AF_UNSPEC. The socket

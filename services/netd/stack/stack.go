@@ -21,6 +21,7 @@ import (
 	"bulkhead/services/netd/icmp"
 	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/tcp"
 )
 
@@ -39,7 +40,8 @@ type Stack struct {
 
 	mu       sync.Mutex
 	now      tcp.Time // of the present entry
-	table    ip.Table
+	table    route.Table
+	ifaces   []*iface // the loopback first
 	loop     link.Loopback
 	free     []*link.Packet
 	ports    map[uint8]*ip.Ports
@@ -48,8 +50,16 @@ type Stack struct {
 	grams    map[portKey][]*Datagram
 	timers   timerHeap
 	clock    *time.Timer
-	armed    tcp.Time // when clock fires
-	limiter  icmp.Limiter
+	armed    tcp.Time     // when clock fires
+	limiter  icmp.Limiter // of errors
+	echoes   icmp.Limiter // of echo replies to the outside
+	narrows  map[netip.Addr]narrow
+	lastID   uint16
+	forward4 bool
+	forward6 bool
+
+	fragments ip.Reassembler
+
 	later    []func() // once the loopback is empty
 	closed   bool
 	random   [512]byte
@@ -74,18 +84,24 @@ func New() *Stack {
 		listen: map[uint16][]*TCP{},
 		grams:  map[portKey][]*Datagram{},
 		armed:  tcp.Never,
+
+		narrows: map[netip.Addr]narrow{},
 	}
 	s.randomAt = len(s.random)
 	rand.Read(s.secret[:])
 	s.tsBase = s.rand32()
 	s.limiter = icmp.Limiter{PerSecond: 1000, Burst: 50}
-	s.table.Add(&ip.Interface{Index: 1, Name: "lo", MTU: LoopbackMTU, Loopback: true,
-		Addresses: []netip.Prefix{netip.PrefixFrom(ip.LocalhostV4, 8), netip.PrefixFrom(ip.LocalhostV6, 128)}})
+	s.echoes = icmp.Limiter{PerSecond: 1000, Burst: 1000}
+	s.lastID = uint16(s.rand32())
+	lo := &iface{s: s, Interface: &ip.Interface{Index: 1, Name: "lo", MTU: LoopbackMTU, Loopback: true,
+		Addresses: []netip.Prefix{netip.PrefixFrom(ip.LocalhostV4, 8), netip.PrefixFrom(ip.LocalhostV6, 128)}}}
+	s.ifaces = append(s.ifaces, lo)
+	s.table.AddInterface(lo.Interface)
 	s.clock = time.AfterFunc(time.Hour, s.tick)
 	return s
 }
 
-// Interfaces are the stack's interfaces. They do not change.
+// Interfaces are the stack's interfaces.
 func (s *Stack) Interfaces() []*ip.Interface {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,10 +133,12 @@ func (s *Stack) leave() {
 		if s.loop.Empty() {
 			break
 		}
+		s.flush()
 		s.mu.Unlock()
 		s.mu.Lock()
 		s.now = tcp.Time(time.Since(s.start))
 	}
+	s.flush()
 	later := s.later
 	s.later = nil
 	for _, f := range later {
@@ -152,7 +170,11 @@ func (s *Stack) drain(n int) {
 		if p == nil {
 			return
 		}
-		s.input(p)
+		lo := s.ifaces[0]
+		lo.stats.ReceivedPackets++
+		lo.stats.ReceivedBytes += uint64(p.Size())
+		s.tap(lo, p, true)
+		s.input(lo, p)
 		s.recycle(p)
 	}
 }
@@ -167,7 +189,7 @@ func (s *Stack) packet() *link.Packet {
 }
 
 func (s *Stack) recycle(p *link.Packet) {
-	p.Header, p.Payload = nil, nil
+	p.Header, p.Payload, p.Trusted, p.Offload = nil, nil, false, link.Offload{}
 	if len(s.free) < 1024 {
 		s.free = append(s.free, p)
 	}

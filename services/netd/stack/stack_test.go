@@ -207,7 +207,7 @@ func FuzzInput(f *testing.F) {
 		}
 		for _, cut := range []int{len(b), len(b) / 2} {
 			s.Do(func() {
-				s.input(&link.Packet{Header: b[:cut], Payload: b[cut:], Trusted: trusted})
+				s.input(s.ifaces[0], &link.Packet{Header: b[:cut], Payload: b[cut:], Trusted: trusted})
 			})
 		}
 		if len(s.conns) > 16 {

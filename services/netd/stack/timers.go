@@ -49,10 +49,13 @@ func (s *Stack) schedule(e *TCP, at tcp.Time) {
 // setClock makes the clock fire at the earliest deadline at the latest. It may
 // fire too early, which costs little beside setting it anew each time.
 func (s *Stack) setClock() {
-	if len(s.timers) == 0 || s.closed {
+	at := s.chores()
+	if len(s.timers) > 0 {
+		at = min(at, s.timers[0].deadline)
+	}
+	if at == tcp.Never || s.closed {
 		return
 	}
-	at := s.timers[0].deadline
 	if at < s.armed {
 		s.armed = at
 		s.clock.Reset(time.Duration(max(at-s.now, 0)))
@@ -64,6 +67,7 @@ func (s *Stack) tick() {
 	s.enter()
 	defer s.leave()
 	s.armed = tcp.Never
+	s.chore()
 	for len(s.timers) > 0 && s.timers[0].deadline <= s.now && !s.closed {
 		e := s.timers[0]
 		e.process(nil)

@@ -344,9 +344,12 @@ func (c *Conn) learnSYN(now Time, s *Segment) {
 }
 
 // LimitMSS lowers the segment size: the path carries less (ICMP).
-func (c *Conn) LimitMSS(mss int) {
+func (c *Conn) LimitMSS(now Time, mss int) {
 	c.mss = max(min(c.mss, mss), MinMSS)
 }
+
+// InFlight says whether seq was sent and is not acknowledged.
+func (c *Conn) InFlight(seq Seq) bool { return c.una.Leq(seq) && seq.Less(c.nxt) }
 
 // ReusableBy says whether a connection in TIME-WAIT gives way to a new one that
 // syn asks for: RFC 6191, RFC 9293 section 3.6.1.

@@ -1,0 +1,147 @@
+package stack
+
+import (
+	"net/netip"
+
+	"bulkhead/services/netd/icmp"
+	"bulkhead/services/netd/wire"
+)
+
+// inputICMP answers echoes, gives replies to ping sockets and errors to the
+// sockets that caused them.
+func (s *Stack) inputICMP(a *arrival) {
+	h, err := wire.ParseICMP(a.head)
+	if err != nil {
+		return
+	}
+	body := a.after(wire.ICMPSize, a.size())
+	if !a.trusted && wire.ICMPSum(a.v6, a.src, a.dst, h, body) != 0 {
+		return
+	}
+	if r, ok := icmp.EchoReply(a.v6, h); ok {
+		s.echo(a, r, body)
+		return
+	}
+	if problem, ok := icmp.ProblemOf(a.v6, h); ok {
+		if q, ok := icmp.ParseQuoted(a.v6, body); ok {
+			s.inputError(q, problem, failure{offender: a.src, mtu: icmp.MTUOf(a.v6, h), kind: h.Type(), code: h.Code()})
+		}
+		return
+	}
+	if a.v6 && h.Type() >= wire.NDRouterSolicit && h.Type() <= wire.NDRedirect {
+		a.in.inputND(a, h, body)
+		return
+	}
+	if a.v6 && icmp.ListenerDiscovery(h.Type()) {
+		a.in.inputMLD(a, h, body)
+		return
+	}
+	if h.Type() == wire.ICMPEchoReply && !a.v6 || h.Type() == wire.ICMPv6EchoReply && a.v6 {
+		src := netip.AddrPortFrom(a.src, h.ID())
+		if d := s.receiver(a.proto, h.ID(), src, a.dst, a.in.Index); d != nil {
+			d.deliver(a, netip.AddrPortFrom(a.src, 0), a.head[:wire.ICMPSize], body)
+		}
+	}
+}
+
+// echo answers a ping. One to everybody is not answered: RFC 1122, 3.2.2.6.
+func (s *Stack) echo(a *arrival, r wire.ICMPHeader, body []byte) {
+	if a.toMany && !a.v6 || !a.in.Loopback && !s.echoes.Allow(int64(s.now)) {
+		return
+	}
+	src := a.dst
+	if a.toMany {
+		src = netip.Addr{}
+	}
+	s.sendICMP(src, a.src, a.in.Index, r, body)
+}
+
+// sendICMP sends a message; body is copied. src may be left to the route; index
+// is the interface of a link-local destination.
+func (s *Stack) sendICMP(src, dst netip.Addr, index int, h wire.ICMPHeader, body []byte) {
+	path, ok := s.findPath(dst, src, index)
+	if !ok {
+		return
+	}
+	src = path.Source
+	p := s.packet()
+	n := ipSize(src)
+	t := p.Make(n + wire.ICMPSize)[n:]
+	h.Put(t)
+	p.Payload = append([]byte(nil), body...)
+	proto := uint8(wire.ProtoICMP)
+	if !src.Is4() {
+		proto = wire.ProtoICMPv6
+	}
+	wire.ICMP(t).PutChecksum(wire.ICMPSum(!src.Is4(), src, dst, t, p.Payload))
+	p.Trusted = path.Out.Loopback
+	s.output(p, &path, flow{src: src, dst: dst, proto: proto, fragment: true})
+}
+
+// reject answers a with an ICMP error, where one may be sent: RFC 1122, 3.2.2.
+func (s *Stack) reject(a *arrival, problem icmp.Problem) { s.rejectAt(a, problem, 0) }
+
+// rejectAt is reject with the pointer or the MTU that the message carries.
+func (s *Stack) rejectAt(a *arrival, problem icmp.Problem, value int) {
+	if a.src.IsUnspecified() || a.src.IsMulticast() || s.table.Broadcast(a.src) {
+		return
+	}
+	if a.dst.IsMulticast() && !(a.v6 && (problem == icmp.TooBig || problem == icmp.BadOption)) || s.table.Broadcast(a.dst) {
+		return
+	}
+	if icmp.IsError(a.v6, a.whole) || (a.in == nil || !a.in.Loopback) && !s.limiter.Allow(int64(s.now)) {
+		return
+	}
+	limit := icmp.Quote4
+	if a.v6 {
+		limit = icmp.Quote6
+	}
+	quote := append([]byte(nil), a.whole...)
+	quote = append(quote, a.rest...)
+	index := 0
+	if a.in != nil {
+		index = a.in.Index
+	}
+	src := a.dst
+	if _, local := s.table.Local(src); !local {
+		src = netip.Addr{}
+	}
+	h := icmp.ErrorHeader(a.v6, problem)
+	h.Rest = icmp.ErrorValue(a.v6, problem, value)
+	s.sendICMP(src, a.src, index, h, quote[:min(len(quote), limit)])
+}
+
+// failure is what came with an error: for the error queue and the path MTU.
+type failure struct {
+	offender   netip.Addr
+	mtu        int
+	kind, code uint8
+	local      bool
+}
+
+// inputError tells the socket that sent the quoted packet.
+func (s *Stack) inputError(q icmp.Quoted, problem icmp.Problem, f failure) {
+	if _, local := s.table.Local(q.Src.Addr()); !local {
+		return
+	}
+	switch q.Proto {
+	case wire.ProtoTCP:
+		e := s.conns[tuple{q.Src, q.Dst}]
+		if e == nil || !e.sent(q) {
+			return // RFC 5927: it must quote something in flight
+		}
+		if problem == icmp.TooBig {
+			s.tooBig(q.Dst.Addr(), f.mtu)
+			e.pathChanged()
+			return
+		}
+		e.unreachable(problem)
+	case wire.ProtoUDP, wire.ProtoICMP, wire.ProtoICMPv6:
+		if d := s.receiver(q.Proto, q.Src.Port(), q.Dst, q.Src.Addr(), 0); d != nil {
+			if problem == icmp.TooBig {
+				s.tooBig(q.Dst.Addr(), f.mtu)
+			}
+			d.unreachable(q.Dst, problem, f)
+		}
+	}
+}

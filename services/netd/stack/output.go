@@ -1,0 +1,237 @@
+package stack
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/route"
+	"bulkhead/services/netd/wire"
+)
+
+// flow is what the IP header of an outgoing packet says.
+type flow struct {
+	src, dst    netip.Addr
+	proto       uint8
+	hops, class uint8 // hops 0: the default
+	fragment    bool  // IPv4 may be fragmented on the way
+	mtu         int   // 0: the path's
+}
+
+// output sends a packet whose transport header and payload are there: it puts
+// the IP header into the room in front. The packet is the stack's to recycle.
+// EMSGSIZE: it does not fit, and must not be taken apart.
+func (s *Stack) output(p *link.Packet, path *route.Path, f flow) error {
+	n := p.Size()
+	mtu := path.MTU
+	if f.mtu > 0 {
+		mtu = min(mtu, f.mtu)
+	}
+	if n > 65535+wire.IPv6Size || f.src.Is4() && n > 65535 {
+		s.recycle(p)
+		return linux.EMSGSIZE
+	}
+	if n > mtu && p.Offload.GSO == link.GSONone && !path.Out.Loopback {
+		if f.src.Is4() && !f.fragment {
+			s.recycle(p)
+			return linux.EMSGSIZE
+		}
+		return s.fragment(p, path, f, mtu)
+	}
+	s.putIP(p.Header, f, n, 0, 0, false)
+	s.send(p, path)
+	return nil
+}
+
+// putIP writes the IP header; n is the packet's length.
+func (s *Stack) putIP(b []byte, f flow, n int, id uint16, offset int, more bool) {
+	hops := f.hops
+	if hops == 0 {
+		hops = defaultHops
+	}
+	if !f.src.Is4() {
+		h := wire.IPv6Header{TrafficClass: f.class, PayloadLen: n - wire.IPv6Size, NextHeader: f.proto, HopLimit: hops, Src: f.src, Dst: f.dst}
+		h.Put(b)
+		return
+	}
+	h := wire.IPv4Header{TOS: f.class, PayloadLen: n - wire.IPv4Size, ID: id, DontFragment: !f.fragment, MoreFragments: more, FragmentOffset: offset,
+		TTL: hops, Protocol: f.proto, Src: f.src, Dst: f.dst}
+	if f.fragment && id == 0 && !more && offset == 0 {
+		h.ID = s.nextID() // a router may take it apart
+	}
+	h.Put(b)
+}
+
+// nextID is an identification for a datagram that may be in pieces.
+func (s *Stack) nextID() uint16 {
+	s.lastID++
+	if s.lastID == 0 {
+		s.lastID++
+	}
+	return s.lastID
+}
+
+// send gives a whole packet to its interface.
+func (s *Stack) send(p *link.Packet, path *route.Path) {
+	if path.Out.Loopback {
+		if !s.loop.Send(p) {
+			s.recycle(p)
+		}
+		return
+	}
+	i := s.iface(path.Out.Index)
+	if i == nil {
+		s.recycle(p)
+		return
+	}
+	i.finish(p, path.Next)
+}
+
+// finish fulfils what the device does not take, and transmits.
+func (i *iface) finish(p *link.Packet, next netip.Addr) {
+	o := &p.Offload
+	if o.GSO != link.GSONone && !i.takes(o.GSO) {
+		i.split(p, next)
+		return
+	}
+	if o.SumDue && !i.feats.SumOffload {
+		completeSum(p)
+	}
+	i.transmit(p, next)
+}
+
+func (i *iface) takes(g link.GSO) bool {
+	if g == link.GSOUDP {
+		return i.feats.UDPOffload
+	}
+	return i.feats.TCPOffload
+}
+
+// completeSum writes the checksum that SumDue asks for; the field holds the
+// pseudo header's sum.
+func completeSum(p *link.Packet) {
+	o := &p.Offload
+	at := int(o.SumStart + o.SumOffset)
+	sum := wire.Fold(wire.Sum(wire.Sum(0, p.Header[o.SumStart:]), p.Payload))
+	if sum == 0 && o.SumOffset == 6 {
+		sum = 0xffff // UDP's zero says that there is none
+	}
+	binary.BigEndian.PutUint16(p.Header[at:], sum)
+	*o = link.Offload{}
+}
+
+// askSum leaves the checksum of the transport header at start to the device.
+// offset is the field's place.
+func askSum(p *link.Packet, src, dst netip.Addr, proto uint8, start, offset int) {
+	sum := ^wire.Fold(wire.PseudoSum(src, dst, proto, p.Size()-start))
+	binary.BigEndian.PutUint16(p.Header[start+offset:], sum)
+	p.Offload.SumDue, p.Offload.SumStart, p.Offload.SumOffset = true, uint16(start), uint16(offset)
+}
+
+// fragment sends a datagram in pieces: RFC 791, section 3.2; RFC 8200, section
+// 4.5.
+func (s *Stack) fragment(p *link.Packet, path *route.Path, f flow, mtu int) error {
+	defer s.recycle(p)
+	if p.Offload.SumDue {
+		completeSum(p)
+	}
+	n := ipSize(f.src)
+	head := n
+	if !f.src.Is4() {
+		mtu = max(mtu, wire.MinMTU6)
+		head += wire.FragmentSize
+	}
+	step := (mtu - head) &^ 7
+	if step <= 0 {
+		return linux.EMSGSIZE
+	}
+	body := append(append(make([]byte, 0, p.Size()-n), p.Header[n:]...), p.Payload...)
+	id := s.rand32()
+	id4 := s.nextID()
+	for off := 0; off < len(body); off += step {
+		end := min(off+step, len(body))
+		more := end < len(body)
+		q := s.packet()
+		h := q.Make(head)
+		q.Payload = body[off:end]
+		if f.src.Is4() {
+			s.putIP(h, f, q.Size(), id4, off, more)
+		} else {
+			g := f
+			g.proto = wire.ProtoFragment
+			s.putIP(h, g, q.Size(), 0, 0, false)
+			wire.PutFragment(h[n:], f.proto, off, more, id)
+		}
+		s.send(q, path)
+	}
+	return nil
+}
+
+// split does the segmentation of a large packet that the device does not.
+func (i *iface) split(p *link.Packet, next netip.Addr) {
+	s := i.s
+	defer s.recycle(p)
+	o := p.Offload
+	head := int(o.HeaderSize)
+	step := int(o.SegmentSize)
+	start := int(o.SumStart)
+	if step <= 0 || head > len(p.Header) || len(p.Header) != head {
+		return
+	}
+	for off := 0; off < len(p.Payload); off += step {
+		end := min(off+step, len(p.Payload))
+		q := s.packet()
+		h := q.Make(head)
+		copy(h, p.Header)
+		q.Payload = p.Payload[off:end]
+		size := q.Size()
+		if h[0]>>4 == 4 {
+			binary.BigEndian.PutUint16(h[2:], uint16(size))
+			h[10], h[11] = 0, 0
+			binary.BigEndian.PutUint16(h[10:], wire.Fold(wire.Sum(0, h[:wire.IPv4Size])))
+		} else {
+			binary.BigEndian.PutUint16(h[4:], uint16(size-wire.IPv6Size))
+		}
+		src, dst := addressesOf(h)
+		if o.GSO == link.GSOUDP {
+			binary.BigEndian.PutUint16(h[start+4:], uint16(size-start))
+			askSum(q, src, dst, wire.ProtoUDP, start, 6)
+		} else {
+			splitTCP(h[start:], off, end < len(p.Payload))
+			askSum(q, src, dst, wire.ProtoTCP, start, 16)
+		}
+		if !i.feats.SumOffload {
+			completeSum(q)
+		}
+		i.transmit(q, next)
+	}
+}
+
+// splitTCP makes the header of the first segment that of the one at off.
+func splitTCP(h []byte, off int, more bool) {
+	seq := binary.BigEndian.Uint32(h[4:]) + uint32(off)
+	binary.BigEndian.PutUint32(h[4:], seq)
+	if more {
+		h[13] &^= wire.FIN | wire.PSH
+	}
+	if off > 0 {
+		h[13] &^= wire.CWR
+	}
+}
+
+// addressesOf are those of a checked IP header.
+func addressesOf(h []byte) (src, dst netip.Addr) {
+	if h[0]>>4 == 4 {
+		return wire.IPv4(h).Src(), wire.IPv4(h).Dst()
+	}
+	return wire.IPv6(h).Src(), wire.IPv6(h).Dst()
+}
+
+// ipSize is the size of the IP header to addr.
+func ipSize(addr netip.Addr) int {
+	if addr.Is4() {
+		return wire.IPv4Size
+	}
+	return wire.IPv6Size
+}
