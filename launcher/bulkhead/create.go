@@ -87,6 +87,10 @@ func (c *creation) make(ctx context.Context, id string) (*made, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", bundle, err)
 	}
+	options := c.options
+	if err := options.MM.Annotated(spec.Annotations); err != nil {
+		return nil, fmt.Errorf("bundle %s: %s: %w", bundle, oci.ConfigName, err)
+	}
 	converted, err := oci.Convert(id, bundle, spec, c.overlay)
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", bundle, err)
@@ -103,7 +107,6 @@ func (c *creation) make(ctx context.Context, id string) (*made, error) {
 	}
 	c.warn(m.cgroup.Warnings)
 	m.state.Cgroup = m.cgroup.Paths
-	options := c.options
 	options.CgroupJoin, options.Memory = m.cgroup.Join, cgroup.Memory(spec.Linux)
 	if m.sandbox, err = launch.Sandbox(ctx, dir.Handle, converted, options); err != nil {
 		m.undo()

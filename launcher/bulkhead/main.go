@@ -50,6 +50,8 @@ func main() {
 	f.BoolVar(&g.debug, "debug", false, "accepted for runc's sake")
 	f.Bool("systemd-cgroup", false, "accepted for runc's sake")
 	f.String("rootless", "", "accepted for runc's sake")
+	g.options.MM = launch.MMNative
+	f.Var(&g.options.MM, "mm", "memory calls of guests: `MODE` native, or verified, as does the annotation "+launch.MMAnnotation)
 	f.BoolVar(&g.options.Strace, "strace", false, "log each system call of the guest, to standard error or to --debug-log")
 	f.StringVar(&g.options.LogDir, "debug-log", "", "write one log a process into `DIR`")
 	root.AddCommand(createCommand(&g), startCommand(&g), stateCommand(&g), killCommand(&g), deleteCommand(&g), runCommand(&g), execCommand(&g))

@@ -26,6 +26,8 @@ type Options struct {
 	LogDir string
 	// CgroupJoin: see spawn.Config.
 	CgroupJoin func(pid int) error
+	// MM: who makes the guest's memory calls; "" is MMNative.
+	MM MM
 	// Memory that the guest is told of, in bytes; 0: the host's.
 	Memory uint64
 }
@@ -53,7 +55,7 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 	s.Log.Info("started", "id", c.Spec.Id, "sentry", s.Sentry.Pid, "gofer", s.Gofer.Pid, "netd", s.Netd.Pid)
 	debug := o.LogDir != ""
 	attaches, err := s.Boot(ctx,
-		&sentryv1.BootRequest{Strace: o.Strace, Debug: debug, Memory: o.Memory},
+		&sentryv1.BootRequest{Strace: o.Strace, Debug: debug, Memory: o.Memory, VerifyMemory: o.MM == MMVerified},
 		&goferv1.BootRequest{Attaches: c.Attaches, Debug: debug},
 		&netdv1.BootRequest{Debug: debug})
 	if err != nil {

@@ -59,6 +59,8 @@ there; 126 if it cannot be executed; 125 if the sandbox could not be made.`,
 	f.StringVarP(&r.tty, "tty", "t", "auto", "give the guest a terminal: `auto`, yes or no")
 	f.Lookup("tty").NoOptDefVal = "yes"
 	f.StringVar(&r.network, "network", "none", "the guest's network: `none` (its own loopback only)")
+	r.options.MM = launch.MMNative
+	f.Var(&r.options.MM, "mm", "memory calls of guests: `MODE` native, or verified, in which the sentry checks each (slower)")
 	f.BoolVar(&r.options.Strace, "strace", false, "log each system call of the guest, to standard error or to --debug-log")
 	f.StringVar(&r.options.LogDir, "debug-log", "", "write one log a process into `DIR`")
 	return c
@@ -152,6 +154,9 @@ func (r *run) fromBundle(id string, args []string, tty bool) (*oci.Container, er
 	spec, err := oci.Load(bundle)
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", r.bundle, err)
+	}
+	if err := r.options.MM.Annotated(spec.Annotations); err != nil {
+		return nil, fmt.Errorf("bundle %s: %s: %w", r.bundle, oci.ConfigName, err)
 	}
 	if len(args) != 0 {
 		spec.Process.Args = args
