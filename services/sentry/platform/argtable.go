@@ -30,6 +30,12 @@ func str(arg int) argSpec { return argSpec(argString<<24 | gregs[arg]<<16) }
 // fixed is n bytes.
 func fixed(arg int, n uint32) argSpec { return argSpec(argFixed<<24 | gregs[arg]<<16 | n) }
 
+// atStack is n bytes where the stack pointer is.
+func atStack(n uint32) argSpec { return argSpec(argFixed<<24 | gregRSP<<16 | n) }
+
+// gregRSP is the offset of the stack pointer.
+const gregRSP = 15 * 8
+
 // length is as many units of 1<<shift bytes as argument count says.
 func length(arg, count int, shift uint32) argSpec {
 	return argSpec(argLength<<24 | gregs[arg]<<16 | shift<<8 | gregs[count])
@@ -52,6 +58,7 @@ var argTable = map[uint32][]argSpec{
 	unix.SYS_RT_SIGACTION:    {fixed(1, 32)},
 	unix.SYS_RT_SIGPROCMASK:  {fixed(1, 8)},
 	unix.SYS_RT_SIGSUSPEND:   {fixed(0, 8)},
+	unix.SYS_RT_SIGRETURN:    {atStack(SigReturnSize)},
 	unix.SYS_RT_SIGTIMEDWAIT: {fixed(0, 8), fixed(2, 16)},
 	unix.SYS_IOCTL:           {},
 	unix.SYS_ACCESS:          {str(0)},

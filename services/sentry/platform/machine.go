@@ -21,6 +21,8 @@ type Machine struct {
 	VDSO, VDSOStart, VDSOEnd uint64
 	// HWCap, HWCap2 and MinSigStack are AT_HWCAP, AT_HWCAP2, AT_MINSIGSTKSZ.
 	HWCap, HWCap2, MinSigStack uint64
+	// FPSize is the size in bytes of a thread's saved extended state.
+	FPSize uint32
 
 	fastEntry uint64 // see FastEntry
 
@@ -80,6 +82,10 @@ func Start(cred *Credential, o Options) (*Machine, error) {
 		return nil, fmt.Errorf("start zygote: it stopped with event %d %+v, status %v; does this kernel have seccomp user notification?", ev.Kind, ev.Fault, proc.status)
 	}
 	if err := m.takeListener(pid, int(th.Regs.RAX)); err != nil {
+		proc.Kill()
+		return nil, fmt.Errorf("start zygote: %w", err)
+	}
+	if err := m.learnFPSize(th); err != nil {
 		proc.Kill()
 		return nil, fmt.Errorf("start zygote: %w", err)
 	}

@@ -328,6 +328,8 @@ nextOp:
 	JEQ  doClone
 	CMPL AX, $const_opResetFP
 	JEQ  doResetFP
+	CMPL AX, $const_opCopyState
+	JEQ  doCopyState
 	MOVQ $-22, AX
 	JMP  opFailed
 
@@ -382,9 +384,35 @@ copied:
 	CMOVQNE DX, AX
 	JMP  opResult
 
+doCopyState:
+	// Between guest memory at a0 and the processor's extended state that the host
+	// saved, at its offset a1: a2 bytes, to the guest if a3 is 0.
+	MOVQ $-22, AX
+	TESTQ R12, R12
+	JZ   opError            // the fast lane has none
+	MOVQ UC_FPSTATE(R12), SI
+	ADDQ 24(R15), SI
+	MOVQ 32(R15), CX
+	CMPQ CX, $const_areaSize
+	JA   opError
+	MOVQ SI, DX
+	SUBQ R14, DX
+	CMPQ DX, $const_areaSize
+	JAE  opError
+	ADDQ CX, DX
+	CMPQ DX, $const_areaSize
+	JA   opError            // not within the private area
+	MOVQ 16(R15), DI
+	CMPQ 40(R15), $0
+	JEQ  copyState
+	XCHGQ SI, DI
+copyState:
+	REP; MOVSB
+	JMP  copied
+
 doResetFP:
 	// What fninit and the kernel's start-up state set; the extended header's
-	// zero mask makes every other register initial.
+	// mask, a0, makes every register initial that it does not name.
 	MOVQ UC_FPSTATE(R12), DI
 	TESTQ DI, DI
 	JZ   opDone
@@ -392,7 +420,8 @@ doResetFP:
 	MOVQ $0, 8(DI)
 	MOVQ $0, 16(DI)
 	MOVL $0x1f80, 24(DI)
-	MOVQ $0, 512(DI)
+	MOVQ 16(R15), AX
+	MOVQ AX, 512(DI)
 	// Without the extended state's mark, the legacy registers count: clear them.
 	MOVQ DI, DX
 	ADDQ $32, DI
@@ -737,11 +766,18 @@ TEXT ·stubAddress(SB), NOSPLIT, $0-8
 	MOVQ AX, ret+0(FP)
 	RET
 
-// func pause(n uint32)
-TEXT ·pause(SB), NOSPLIT, $0-4
-	MOVL n+0(FP), CX
+// func awaitChange(word *uint32, old, n uint32) bool
+TEXT ·awaitChange(SB), NOSPLIT, $0-17
+	MOVQ word+0(FP), DI
+	MOVL old+8(FP), AX
+	MOVL n+12(FP), CX
 again:
+	CMPL (DI), AX
+	JNE  changed
 	PAUSE
 	DECL CX
 	JNZ  again
+	CMPL (DI), AX
+changed:
+	SETNE ret+16(FP)
 	RET
