@@ -1,0 +1,72 @@
+package network
+
+import (
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+
+	netdv1 "bulkhead/proto/netd/v1"
+)
+
+// prefixOf is n, or the invalid prefix if that is nil.
+func prefixOf(n *net.IPNet) netip.Prefix {
+	if n == nil {
+		return netip.Prefix{}
+	}
+	addr, ok := netip.AddrFromSlice(n.IP)
+	ones, _ := n.Mask.Size()
+	if !ok {
+		return netip.Prefix{}
+	}
+	return netip.PrefixFrom(addr.Unmap(), ones)
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	if !p.IsValid() {
+		return nil
+	}
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+func ip(a netip.Addr) net.IP {
+	if !a.IsValid() {
+		return nil
+	}
+	return a.AsSlice()
+}
+
+func (a *Address) netlink() *netlink.Addr {
+	return &netlink.Addr{IPNet: ipNet(a.Prefix), Peer: ipNet(a.Peer), Broadcast: ip(a.Broadcast), Label: a.Label,
+		Scope: a.Scope, Flags: a.Flags, ValidLft: a.Valid, PreferedLft: a.Preferred}
+}
+
+func (r *Route) netlink(index int) *netlink.Route {
+	return &netlink.Route{LinkIndex: index, Dst: ipNet(r.Destination), Gw: ip(r.Gateway), Src: ip(r.Source), Priority: r.Metric,
+		Scope: netlink.Scope(r.Scope), Protocol: netlink.RouteProtocol(r.Protocol), Flags: r.Flags}
+}
+
+// message is the interface as netd is told it.
+func (i *Interface) message() *netdv1.Link {
+	l := &netdv1.Link{Name: i.Name, Mac: i.MAC, Mtu: uint32(i.MTU), Index: uint32(i.Index)}
+	for _, a := range i.Addresses {
+		l.Addresses = append(l.Addresses, prefixMessage(a.Prefix))
+		if a.Peer.IsValid() {
+			// The address is the host's alone; what the prefix is about is the peer.
+			l.Addresses[len(l.Addresses)-1].Bits = uint32(a.Prefix.Addr().BitLen())
+			l.Routes = append(l.Routes, &netdv1.Route{Destination: prefixMessage(a.Peer.Masked()), Source: a.Prefix.Addr().AsSlice()})
+		}
+	}
+	for _, r := range i.Routes {
+		l.Routes = append(l.Routes, &netdv1.Route{Destination: prefixMessage(r.Destination), Gateway: ip(r.Gateway),
+			Source: ip(r.Source), Metric: uint32(r.Metric)})
+	}
+	for _, n := range i.Neighbours {
+		l.Neighbours = append(l.Neighbours, &netdv1.Neighbour{Address: n.Address.AsSlice(), Mac: n.MAC})
+	}
+	return l
+}
+
+func prefixMessage(p netip.Prefix) *netdv1.Prefix {
+	return &netdv1.Prefix{Address: p.Addr().AsSlice(), Bits: uint32(p.Bits())}
+}
