@@ -118,11 +118,10 @@ var maxSpinning = int32(max(1, runtime.NumCPU()-1))
 func (th *Thread) spin() bool {
 	if spinning.Add(1) <= maxSpinning {
 		for range spinBursts {
-			if th.hasRequest() {
+			if awaitChange(th.slot.word(slotReq), th.last, burst) {
 				spinning.Add(-1)
 				return true
 			}
-			pause(burst)
 		}
 	}
 	spinning.Add(-1)

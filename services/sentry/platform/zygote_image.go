@@ -14,7 +14,13 @@ import (
 
 func stub()
 func stubAddress() unsafe.Pointer
-func pause(n uint32)
+
+// awaitChange polls *word up to n times, with a PAUSE after each, until it is not
+// old any more, and says whether it is not. n bounds how long the goroutine
+// cannot be preempted.
+//
+//go:noescape
+func awaitChange(word *uint32, old, n uint32) bool
 
 // Offsets in the table page, after the argument table.
 const (
