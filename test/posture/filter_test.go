@@ -42,7 +42,7 @@ func (p process) checkFilter(t *testing.T, g grant, bad func(string, ...any)) st
 		if o != deny {
 			got[nr] = o
 		}
-		if o&allow != 0 {
+		if o&(allow|ask) != 0 {
 			allowed++
 		}
 	}
@@ -77,14 +77,15 @@ func union(a, b map[uint32]outcomes) map[uint32]outcomes {
 type outcomes uint8
 
 const (
-	allow outcomes = 1 << iota // let through, or asked of the sentry
+	allow outcomes = 1 << iota // let through
 	refuse
 	deny // ends the process, or traps
+	ask  // let through if the sentry says so
 )
 
 func (o outcomes) String() string {
 	var s []string
-	for i, n := range []string{"allow", "refuse", "deny"} {
+	for i, n := range []string{"allow", "refuse", "deny", "ask"} {
 		if o&(1<<i) != 0 {
 			s = append(s, n)
 		}
@@ -223,8 +224,10 @@ func branch(in unix.SockFilter, a uint32) bool {
 
 func answer(k uint32) outcomes {
 	switch k & 0xffff0000 {
-	case 0x7fff0000, 0x7ffc0000, 0x7fc00000: // ALLOW, LOG, USER_NOTIF
+	case 0x7fff0000, 0x7ffc0000: // ALLOW, LOG
 		return allow
+	case 0x7fc00000: // USER_NOTIF
+		return ask
 	case 0x00050000: // ERRNO
 		return refuse
 	}

@@ -74,7 +74,7 @@ var grants = map[string]grant{
 	},
 	"stub": {
 		can:    "compute in its own memory; ask the sentry",
-		cannot: "name or open anything; make a process or a thread that the sentry did not order; see another process",
+		cannot: "name or open anything; see another process; with --mm=verified, make a process or change its memory as the sentry did not order",
 		uid:    jail.Nobody,
 		fds:    []string{"anon_inode:[eventfd]"}, // a doorbell
 		ownNS:  allNS,

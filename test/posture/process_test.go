@@ -29,10 +29,10 @@ type sandbox struct{ processes []process }
 // processes: the launcher's children by their programs, and the sentry's
 // descendants, which are stubs. Children of the gofer or netd would be of no
 // known kind.
-func start(t *testing.T) *sandbox {
+func start(t *testing.T, flags ...string) *sandbox {
 	t.Helper()
-	launch := filepath.Join(sandboxtest.Bin(t), "sandbox-launch")
-	cmd := exec.Command(launch, "run", "--", "/bin/sh", "-c", "echo ready; sleep 600 & wait")
+	args := sandboxtest.Command{Args: []string{"/bin/sh", "-c", "echo ready; sleep 600 & wait"}}.InSandbox(t, flags...).Args
+	cmd := exec.Command(args[0], args[1:]...)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.StdoutPipe()

@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -199,11 +198,15 @@ func code(ctx context.Context, err error) int {
 	return exit.ExitCode()
 }
 
+// Flags are further flags for every sandbox of a test, from $BULKHEAD_TEST_FLAGS:
+// --mm=verified, for instance.
+func Flags() []string { return strings.Fields(os.Getenv("BULKHEAD_TEST_FLAGS")) }
+
 // InSandbox is the same command under sandbox-launch, with flags of its own. It
 // gets just c's environment.
 func (c Command) InSandbox(t testing.TB, flags ...string) Command {
 	t.Helper()
-	flags = slices.Clone(flags)
+	flags = append(Flags(), flags...)
 	for _, v := range c.Env {
 		flags = append(flags, "--env", v)
 	}
