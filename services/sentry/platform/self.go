@@ -34,12 +34,21 @@ func (th *Thread) Perform() error {
 }
 
 // Carry is what the stub does before a call: it copies n bytes at addr into the
-// slot of a NewSelf thread.
+// slot of a NewSelf thread, behind what has been carried before.
 func (th *Thread) Carry(addr uint64, n int) {
-	if th.nrange == maxRanges || n > maxCopyIn || th.proc.CopyIn(addr, th.slot.mem[slotIn:slotIn+n]) != nil {
+	off := uint64(slotIn)
+	if th.nrange > 0 {
+		last := th.ranges[th.nrange-1]
+		off = (last.off + last.size + 15) &^ 15
+	}
+	if th.nrange == maxRanges || off+uint64(n) > slotIn+maxCopyIn || th.proc.CopyIn(addr, th.slot.mem[off:off+uint64(n)]) != nil {
 		return
 	}
-	th.ranges[th.nrange] = copied{addr, uint64(n), slotIn}
+	th.ranges[th.nrange] = copied{addr, uint64(n), off}
 	th.nrange++
 	atomic.StoreUint32(th.slot.word(slotPatience), 0)
 }
+
+// Forget begins another answer of a NewSelf thread and keeps what was carried:
+// for measuring what serves a call, without what the stub does about it.
+func (th *Thread) Forget() { th.nops, th.outLen = 0, 0 }

@@ -12,8 +12,10 @@ import (
 	"bulkhead/services/sentry/task"
 )
 
-// handler serves one call with its arguments as they stand in the registers.
-type handler func(t *task.Task, a *[6]uint64) (uint64, error)
+// handler serves one call with its arguments as they stand in the registers. They
+// are apart, and not in an array, because then they stay in registers: a pointer
+// to them would be an allocation a call.
+type handler func(t *task.Task, a, b, c, d, e, f uint64) (uint64, error)
 
 // row is one system call.
 type row struct {
@@ -27,35 +29,35 @@ type register interface {
 	~int32 | ~uint32 | ~int64 | ~uint64
 }
 
-func call0(f func(*task.Task) (uint64, error)) handler {
-	return func(t *task.Task, _ *[6]uint64) (uint64, error) { return f(t) }
+func call0(h func(*task.Task) (uint64, error)) handler {
+	return func(t *task.Task, _, _, _, _, _, _ uint64) (uint64, error) { return h(t) }
 }
 
-func call1[A register](f func(*task.Task, A) (uint64, error)) handler {
-	return func(t *task.Task, a *[6]uint64) (uint64, error) { return f(t, A(a[0])) }
+func call1[A register](h func(*task.Task, A) (uint64, error)) handler {
+	return func(t *task.Task, a, _, _, _, _, _ uint64) (uint64, error) { return h(t, A(a)) }
 }
 
-func call2[A, B register](f func(*task.Task, A, B) (uint64, error)) handler {
-	return func(t *task.Task, a *[6]uint64) (uint64, error) { return f(t, A(a[0]), B(a[1])) }
+func call2[A, B register](h func(*task.Task, A, B) (uint64, error)) handler {
+	return func(t *task.Task, a, b, _, _, _, _ uint64) (uint64, error) { return h(t, A(a), B(b)) }
 }
 
-func call3[A, B, C register](f func(*task.Task, A, B, C) (uint64, error)) handler {
-	return func(t *task.Task, a *[6]uint64) (uint64, error) { return f(t, A(a[0]), B(a[1]), C(a[2])) }
+func call3[A, B, C register](h func(*task.Task, A, B, C) (uint64, error)) handler {
+	return func(t *task.Task, a, b, c, _, _, _ uint64) (uint64, error) { return h(t, A(a), B(b), C(c)) }
 }
 
-func call4[A, B, C, D register](f func(*task.Task, A, B, C, D) (uint64, error)) handler {
-	return func(t *task.Task, a *[6]uint64) (uint64, error) { return f(t, A(a[0]), B(a[1]), C(a[2]), D(a[3])) }
+func call4[A, B, C, D register](h func(*task.Task, A, B, C, D) (uint64, error)) handler {
+	return func(t *task.Task, a, b, c, d, _, _ uint64) (uint64, error) { return h(t, A(a), B(b), C(c), D(d)) }
 }
 
-func call5[A, B, C, D, E register](f func(*task.Task, A, B, C, D, E) (uint64, error)) handler {
-	return func(t *task.Task, a *[6]uint64) (uint64, error) {
-		return f(t, A(a[0]), B(a[1]), C(a[2]), D(a[3]), E(a[4]))
+func call5[A, B, C, D, E register](h func(*task.Task, A, B, C, D, E) (uint64, error)) handler {
+	return func(t *task.Task, a, b, c, d, e, _ uint64) (uint64, error) {
+		return h(t, A(a), B(b), C(c), D(d), E(e))
 	}
 }
 
-func call6[A, B, C, D, E, F register](f func(*task.Task, A, B, C, D, E, F) (uint64, error)) handler {
-	return func(t *task.Task, a *[6]uint64) (uint64, error) {
-		return f(t, A(a[0]), B(a[1]), C(a[2]), D(a[3]), E(a[4]), F(a[5]))
+func call6[A, B, C, D, E, F register](h func(*task.Task, A, B, C, D, E, F) (uint64, error)) handler {
+	return func(t *task.Task, a, b, c, d, e, f uint64) (uint64, error) {
+		return h(t, A(a), B(b), C(c), D(d), E(e), F(f))
 	}
 }
 
@@ -64,7 +66,7 @@ func Dispatch(t *task.Task, nr uint64, args [6]uint64) (uint64, error) {
 	if nr >= uint64(len(table)) || table[nr].call == nil {
 		return 0, linux.ENOSYS
 	}
-	return table[nr].call(t, &args)
+	return table[nr].call(t, args[0], args[1], args[2], args[3], args[4], args[5])
 }
 
 // Name gives a call's name, or "".

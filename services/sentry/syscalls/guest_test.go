@@ -20,16 +20,16 @@ const bad mm.Addr = 8
 
 // guest is a process that nobody runs, on a tmpfs, with some memory.
 type guest struct {
-	*testing.T
+	testing.TB
 	t    *task.Task
 	th   *platform.Thread
 	mem  []byte
 	used int
 }
 
-func newGuest(tb *testing.T) *guest { return newGuestAs(tb, vfs.RootCreds()) }
+func newGuest(tb testing.TB) *guest { return newGuestAs(tb, vfs.RootCreds()) }
 
-func newGuestAs(tb *testing.T, creds *vfs.Creds) *guest {
+func newGuestAs(tb testing.TB, creds *vfs.Creds) *guest {
 	tb.Helper()
 	mem, err := unix.Mmap(-1, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
@@ -38,7 +38,7 @@ func newGuestAs(tb *testing.T, creds *vfs.Creds) *guest {
 	ns := vfs.NewNamespace(tmpfs.New(tmpfs.Options{Mode: 0o755}), 0)
 	th := platform.NewSelf()
 	k := task.NewKernel(nil)
-	g := &guest{T: tb, th: th, mem: mem}
+	g := &guest{TB: tb, th: th, mem: mem}
 	for range 2 { // signals do not reach the first process
 		g.t = k.NewDetached(th, task.NewProcess{
 			FS: task.NewFSContext(ns.Root(), ns.Root()), FDs: task.NewFDTable(), Creds: creds,
