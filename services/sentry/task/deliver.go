@@ -22,11 +22,6 @@ const (
 	ucSigcontextSS    = 2
 	ucStrictRestoreSS = 4
 
-	fpLegacySize = 512
-	fpMagicOff   = 464
-	fpMagic1     = 0x46505853
-	maxFPState   = 16 << 10
-
 	// What a handler may not change of the flags register: all but the
 	// arithmetic, direction, trap and alignment flags.
 	userEFlags = 0x50dd5 | 0x8000000
@@ -66,10 +61,11 @@ func (t *Task) deliver() bool {
 	case linux.SIG_DFL:
 		return t.defaultAction(sig)
 	}
-	t.interruptedCall(a)
-	if err := t.pushFrame(info, a); err != nil {
-		t.segfault(sig)
+	if !t.readyForFrame() {
+		t.died()
+		return false
 	}
+	t.handler(info, a)
 	return true
 }
 
@@ -96,146 +92,6 @@ func (t *Task) defaultAction(sig linux.Signal) bool {
 	g.k.kill(g, status)
 	t.exit()
 	return false
-}
-
-// fpState reads the processor's extended state that the host saved when the
-// thread stopped.
-func (t *Task) fpState() ([]byte, uint64, error) {
-	frame, ok := t.th.Frame()
-	if !ok {
-		return nil, 0, linux.EFAULT
-	}
-	var ptr [8]byte
-	if err := t.th.ReadArea(frame+ucFPState, ptr[:]); err != nil {
-		return nil, 0, err
-	}
-	at := binary.LittleEndian.Uint64(ptr[:])
-	buf := make([]byte, fpLegacySize, maxFPState)
-	if err := t.th.ReadArea(at, buf); err != nil {
-		return nil, 0, err
-	}
-	if n := fpSize(buf); n > fpLegacySize {
-		buf = buf[:n]
-		if err := t.th.ReadArea(at, buf); err != nil {
-			return nil, 0, err
-		}
-	}
-	return buf, at, nil
-}
-
-// fpSize is how long the state is whose first bytes are in p.
-func fpSize(p []byte) int {
-	le := binary.LittleEndian
-	if le.Uint32(p[fpMagicOff:]) != fpMagic1 {
-		return fpLegacySize
-	}
-	n := le.Uint32(p[fpMagicOff+4:])
-	if n < fpLegacySize || n > maxFPState {
-		return fpLegacySize
-	}
-	return int(n)
-}
-
-// pushFrame makes the guest go on in its handler for info.
-func (t *Task) pushFrame(info linux.SigInfo, a linux.SigAction) error {
-	fp, _, err := t.fpState()
-	if err != nil {
-		return err
-	}
-	regs := &t.th.Regs
-	stack := t.AltStack()
-	sp := regs.RSP - redZone
-	if a.Flags&linux.SA_ONSTACK != 0 && t.altStack.Flags&linux.SS_DISABLE == 0 && t.altStack.Size > 0 && !t.onAltStack(regs.RSP) {
-		sp = t.altStack.SP + t.altStack.Size
-	}
-	fpAt := (sp - uint64(len(fp))) &^ 63
-	at := (fpAt-frameSize)&^15 - 8
-	if t.onAltStack(fpAt) && !t.onAltStack(at) {
-		return linux.EFAULT // the alternate stack is too small
-	}
-	buf := make([]byte, fpAt+uint64(len(fp))-at)
-	le := binary.LittleEndian
-	le.PutUint64(buf, a.Restorer)
-	uc := buf[8:]
-	le.PutUint64(uc, ucFPXState|ucSigcontextSS|ucStrictRestoreSS)
-	stack.Put(uc[16:])
-	putRegs(uc[ucRegs:], regs)
-	le.PutUint64(uc[ucFPState:], fpAt)
-	mask := t.Mask()
-	if t.hasSaved {
-		mask, t.hasSaved = t.savedMask, false
-	}
-	le.PutUint64(uc[ucMask:], uint64(mask))
-	info.Put(uc[ucontextSize:])
-	copy(buf[fpAt-at:], fp)
-	if err := t.CopyOut(at, buf); err != nil {
-		return err
-	}
-	regs.RDI, regs.RSI, regs.RDX = uint64(info.Signo), at+8+ucontextSize, at+8
-	regs.RAX, regs.RIP, regs.RSP = 0, a.Handler, at
-	regs.EFlags &^= 0x400 | 0x100 | 0x10000 // DF, TF, RF
-	t.reply.dirty = true
-	if t.altStack.Flags&linux.SS_AUTODISARM != 0 {
-		t.altStack = linux.StackT{Flags: linux.SS_DISABLE}
-	}
-	block := a.Mask
-	if a.Flags&linux.SA_NODEFER == 0 {
-		block |= linux.SigSetOf(linux.Signal(info.Signo))
-	}
-	t.SetMask(t.Mask() | block)
-	return nil
-}
-
-// SignalReturn is rt_sigreturn(2): the guest goes on where the handler
-// interrupted it.
-func (t *Task) SignalReturn() {
-	regs := &t.th.Regs
-	uc := make([]byte, ucontextSize)
-	t.setRegs()
-	if err := t.CopyIn(regs.RSP, uc); err != nil {
-		t.segfault(0)
-		return
-	}
-	le := binary.LittleEndian
-	if err := t.popFPState(le.Uint64(uc[ucFPState:])); err != nil {
-		t.segfault(0)
-		return
-	}
-	getRegs(uc[ucRegs:], regs)
-	t.SetMask(linux.SigSet(le.Uint64(uc[ucMask:])))
-	if s := linux.ReadStackT(uc[16:]); !t.onAltStack(regs.RSP) && s.Flags&^(linux.SS_DISABLE|linux.SS_ONSTACK|linux.SS_AUTODISARM) == 0 {
-		s.Flags &^= linux.SS_ONSTACK
-		t.altStack = s
-	}
-}
-
-// popFPState puts the extended state at addr of the guest's memory in place of
-// what the host will restore.
-func (t *Task) popFPState(addr uint64) error {
-	if addr == 0 {
-		t.th.ResetFP()
-		return nil
-	}
-	current, at, err := t.fpState()
-	if err != nil {
-		return err
-	}
-	saved := make([]byte, len(current))
-	if err := t.CopyIn(addr, saved[:fpLegacySize]); err != nil {
-		return err
-	}
-	n := fpSize(saved)
-	if n != len(current) {
-		n = fpLegacySize
-	} else if err := t.CopyIn(addr, saved); err != nil {
-		return err
-	}
-	// The description of the state stays the host's own.
-	copy(saved[fpMagicOff:fpLegacySize], current[fpMagicOff:fpLegacySize])
-	if n == fpLegacySize {
-		copy(saved[fpLegacySize:], current[fpLegacySize:])
-	}
-	return t.th.WriteArea(at, saved)
 }
 
 func putRegs(p []byte, r *platform.Regs) {

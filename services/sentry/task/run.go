@@ -21,6 +21,9 @@ func (t *Task) run() {
 	for {
 		ev := t.th.Next()
 		t.state.Store(inKernel)
+		if ev.Kind != platform.CallFailed {
+			t.frames = t.frames[:0]
+		}
 		switch ev.Kind {
 		case platform.Syscall:
 			t.serve()
@@ -76,6 +79,9 @@ func (t *Task) OnFailure(undo func(linux.Errno)) { t.orders = append(t.orders, u
 
 // callFailed undoes what the answer promised.
 func (t *Task) callFailed(ev platform.Event) {
+	if t.frameFailed(ev) {
+		return
+	}
 	for _, undo := range t.orders {
 		undo(ev.Err)
 	}

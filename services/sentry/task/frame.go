@@ -1,0 +1,241 @@
+package task
+
+import (
+	"encoding/binary"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/platform"
+)
+
+// A handler's frame is written by the guest's own thread, before it goes on:
+// the answer orders it, and no memory of the guest is touched from here. Such an
+// order can fail, after the task has changed its mind about everything; so each
+// notes how it was before.
+
+// before is a task's state before a frame was pushed or popped.
+type before struct {
+	order    int // of the answer: the first of the frame's
+	regs     platform.Regs
+	reply    reply
+	mask     linux.SigSet
+	saved    linux.SigSet
+	hasSaved bool
+	altStack linux.StackT
+
+	// The signal and its action; info.Signo is 0 for a frame that was popped.
+	info   linux.SigInfo
+	action linux.SigAction
+}
+
+// ordersOfFrame is how many orders a frame takes.
+const ordersOfFrame = 4
+
+// note remembers the task's state for the frame that follows.
+func (t *Task) note(info linux.SigInfo, a linux.SigAction) {
+	t.frames = append(t.frames, before{
+		order: t.th.Orders(), regs: t.th.Regs, reply: t.reply, mask: t.Mask(),
+		saved: t.savedMask, hasSaved: t.hasSaved, altStack: t.altStack, info: info, action: a,
+	})
+}
+
+// readyForFrame sees to it that the host has a frame of the thread, whose
+// extended state goes into the guest's, and that the answer has room for what is
+// ordered. Calls that the answer holds may fail over it. False if the thread has
+// died.
+func (t *Task) readyForFrame() bool {
+	for t.th.Fast() {
+		if ev, ok := t.th.Upgrade(); ok {
+			t.orders = t.orders[:0]
+		} else if !t.failedEarly(ev) {
+			return false
+		}
+	}
+	for t.th.OrdersLeft() < 3*ordersOfFrame || t.th.Window(frameSize) == nil {
+		t.th.Sync()
+		t.th.Return(0)
+		if ev := t.th.Next(); !t.failedEarly(ev) {
+			return false
+		}
+	}
+	return true
+}
+
+// failedEarly deals with a call that failed before the answer was complete;
+// EINVAL is the end of a Sync, when all has been done. False if the thread died.
+func (t *Task) failedEarly(ev platform.Event) bool {
+	switch {
+	case ev.Kind != platform.CallFailed:
+		return false
+	case ev.Err != linux.EINVAL:
+		t.callFailed(ev)
+	default:
+		t.orders, t.frames = t.orders[:0], t.frames[:0]
+	}
+	return true
+}
+
+// handler makes the guest go on in its handler for info.
+func (t *Task) handler(info linux.SigInfo, a linux.SigAction) {
+	t.note(info, a)
+	t.interruptedCall(a)
+	if err := t.pushFrame(info, a); err != nil {
+		t.undoFrames(len(t.frames) - 1)
+		t.segfault(linux.Signal(info.Signo))
+	}
+}
+
+// undoFrames takes the task back to where it was before frame i.
+func (t *Task) undoFrames(i int) {
+	b := &t.frames[i]
+	t.th.Regs, t.reply = b.regs, b.reply
+	t.savedMask, t.hasSaved, t.altStack = b.saved, b.hasSaved, b.altStack
+	t.SetMask(b.mask)
+	t.frames = t.frames[:i]
+}
+
+// frameFailed is for an answer that held frames and a host call of which failed:
+// false if there was none, and the call's own reply is to change. What was
+// ordered before the failed one has been done, and nothing after it.
+func (t *Task) frameFailed(ev platform.Event) bool {
+	if len(t.frames) == 0 {
+		return false
+	}
+	frames := append([]before(nil), t.frames...)
+	failed := -1
+	for i := range frames {
+		if frames[i].order <= ev.Op {
+			failed = i
+		}
+	}
+	t.undoFrames(max(failed, 0))
+	t.frames = t.frames[:0]
+	if failed >= 0 {
+		t.segfault(linux.Signal(frames[failed].info.Signo))
+		return true
+	}
+	// The call failed that the signals interrupted: they are yet to come.
+	for _, undo := range t.orders {
+		undo(ev.Err)
+	}
+	t.orders = t.orders[:0]
+	t.reply.err = ev.Err
+	for _, b := range frames {
+		t.handler(b.info, b.action)
+	}
+	return true
+}
+
+// pushFrame writes the frame of a handler for info, and has the registers enter
+// it.
+func (t *Task) pushFrame(info linux.SigInfo, a linux.SigAction) error {
+	if a.Flags&linux.SA_RESTORER == 0 {
+		return linux.EFAULT // as Linux: there is nowhere to return to
+	}
+	regs := &t.th.Regs
+	fpAt, at, err := t.placeFrame(a)
+	if err != nil {
+		return err
+	}
+	buf := t.th.Window(frameSize)
+	if buf == nil {
+		return linux.EFAULT
+	}
+	clear(buf)
+	le := binary.LittleEndian
+	le.PutUint64(buf, a.Restorer)
+	uc := buf[8:]
+	le.PutUint64(uc, ucFPXState|ucSigcontextSS|ucStrictRestoreSS)
+	t.altStack.Put(uc[16:])
+	putRegs(uc[ucRegs:], regs)
+	le.PutUint64(uc[ucFPState:], fpAt)
+	mask := t.Mask()
+	if t.hasSaved {
+		mask, t.hasSaved = t.savedMask, false
+	}
+	le.PutUint64(uc[ucMask:], uint64(mask))
+	info.Put(uc[ucontextSize:])
+	if !t.th.CopyWindow(at, frameSize) || !t.th.SaveFP(fpAt) || !t.th.ResetFP() {
+		return linux.EFAULT
+	}
+	regs.RDI, regs.RSI, regs.RDX = uint64(info.Signo), at+8+ucontextSize, at+8
+	regs.RAX, regs.RIP, regs.RSP = 0, a.Handler, at
+	regs.EFlags &^= 0x400 | 0x100 | 0x10000 // DF, TF, RF
+	t.reply.dirty = true
+	if t.altStack.Flags&linux.SS_AUTODISARM != 0 {
+		t.altStack = linux.StackT{Flags: linux.SS_DISABLE}
+	}
+	block := a.Mask
+	if a.Flags&linux.SA_NODEFER == 0 {
+		block |= linux.SigSetOf(linux.Signal(info.Signo))
+	}
+	t.SetMask(t.Mask() | block)
+	return nil
+}
+
+// placeFrame decides where a handler's frame goes: its extended state, and the
+// rest below it.
+func (t *Task) placeFrame(a linux.SigAction) (fpAt, at uint64, err error) {
+	rsp := t.th.Regs.RSP
+	sp := rsp - redZone
+	bounded := t.onAltStack(rsp)
+	s := t.altStack
+	if a.Flags&linux.SA_ONSTACK != 0 && s.Flags&linux.SS_DISABLE == 0 && s.Size > 0 && !bounded {
+		sp, bounded = s.SP+s.Size, true
+	}
+	fpAt = (sp - uint64(t.k.Machine.FPSize)) &^ 63
+	at = (fpAt-frameSize)&^15 - 8
+	if bounded && (at <= s.SP || at-s.SP > s.Size) {
+		return 0, 0, linux.EFAULT // the alternate stack is too small
+	}
+	return fpAt, at, nil
+}
+
+// SignalReturn is rt_sigreturn(2): the guest goes on where the handler
+// interrupted it.
+func (t *Task) SignalReturn() {
+	regs := &t.th.Regs
+	t.note(linux.SigInfo{}, linux.SigAction{})
+	t.setRegs()
+	var frame [platform.SigReturnSize]byte
+	uc := frame[:platform.SigReturnState]
+	if t.th.CopyIn(regs.RSP, frame[:]) != nil && t.th.CopyIn(regs.RSP, uc) != nil {
+		t.segfault(0)
+		return
+	}
+	le := binary.LittleEndian
+	addr := le.Uint64(uc[ucFPState:])
+	legacy := frame[platform.SigReturnState:]
+	if addr != regs.RSP+platform.SigReturnState && addr != 0 {
+		// A frame that the guest has moved, or made.
+		if t.CopyIn(addr, legacy) != nil {
+			t.segfault(0)
+			return
+		}
+	}
+	if !t.orderFP(addr, legacy) {
+		t.segfault(0)
+		return
+	}
+	getRegs(uc[ucRegs:], regs)
+	t.SetMask(linux.SigSet(le.Uint64(uc[ucMask:])))
+	if s := linux.ReadStackT(uc[16:]); !t.onAltStack(regs.RSP) && s.Flags&^(linux.SS_DISABLE|linux.SS_ONSTACK|linux.SS_AUTODISARM) == 0 {
+		s.Flags &^= linux.SS_ONSTACK
+		t.altStack = s
+	}
+}
+
+// orderFP orders that the extended state at addr, whose first part is legacy, be
+// what the host restores. Zero is the state of a new program.
+func (t *Task) orderFP(addr uint64, legacy []byte) bool {
+	if addr == 0 {
+		return t.th.ResetFP()
+	}
+	n := uint64(t.k.Machine.FPSize)
+	if addr >= platform.GuestTop || n > platform.GuestTop-addr {
+		return false
+	}
+	le := binary.LittleEndian
+	extended := le.Uint32(legacy[platform.FPReserved:]) == platform.FPMagic1 &&
+		uint64(le.Uint32(legacy[platform.FPReserved+4:])) == n
+	return t.th.LoadFP(addr, extended)
+}
