@@ -23,6 +23,9 @@ import (
 
 var ctx = vfs.KernelContext()
 
+// within says whether sockets of one network talk to each other without netd.
+var within = false
+
 // network is a sentry's network with a netd in this process.
 func network(t testing.TB) (socket.Families, *inet.Network) {
 	t.Helper()
@@ -42,6 +45,7 @@ func network(t testing.TB) (socket.Families, *inet.Network) {
 			t.Error("netd:", err)
 		}
 	})
+	n.Direct(within)
 	f := socket.Families{}
 	n.Register(f)
 	return f, n

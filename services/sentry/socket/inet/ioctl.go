@@ -38,7 +38,9 @@ func (s *Stream) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 			return 0, linux.EINVAL
 		}
 		n := 0
-		if e != nil {
+		if h := s.direct.Load(); h != nil {
+			n, _ = h.queued()
+		} else if e != nil {
 			s.receiving.Lock()
 			n, _ = e.down.Len()
 			s.receiving.Unlock()
@@ -46,14 +48,17 @@ func (s *Stream) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 		return 0, putInt(ctx, arg, n)
 	case siocOutq:
 		n := 0
-		if e != nil {
+		if h := s.direct.Load(); h != nil {
+			_, n = h.queued()
+		} else if e != nil {
 			s.sending.Lock()
 			n, _ = e.up.Used()
 			s.sending.Unlock()
 		}
 		return 0, putInt(ctx, arg, n)
 	case siocAtMark:
-		return 0, putInt(ctx, arg, 0)
+		h := s.direct.Load()
+		return 0, putInt(ctx, arg, boolInt(h != nil && h.atMark()))
 	}
 	return s.n.deviceIoctl(ctx, cmd, arg)
 }

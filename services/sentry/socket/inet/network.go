@@ -51,6 +51,8 @@ type Network struct {
 	last    uint32
 	sockets map[uint32]member
 	rings   map[uint32]*memory
+
+	registry registry
 }
 
 // maxRings bounds the pieces of memory that netd can have us map.
@@ -79,6 +81,7 @@ func New(data *os.File) (*Network, error) {
 		return nil, err
 	}
 	n := &Network{sockets: map[uint32]member{}, rings: map[uint32]*memory{}}
+	n.registry.init()
 	n.client = channel.NewClient(conn, n.notice)
 	go n.mourn()
 	return n, nil

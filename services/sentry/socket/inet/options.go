@@ -232,7 +232,10 @@ func (c *settings) get(level, name int) ([]byte, error) {
 		copy(b, c.congestion)
 		return b, nil
 	case optionKey{linux.SOL_SOCKET, linux.SO_BINDTODEVICE}:
-		return []byte{}, nil
+		if c.device == "" {
+			return []byte{}, nil
+		}
+		return append([]byte(c.device), 0), nil
 	case optionKey{linux.SOL_SOCKET, linux.SO_SNDLOWAT}:
 		return socket.Int(1), nil
 	case optionKey{linux.SOL_SOCKET, linux.SO_DONTROUTE}, optionKey{linux.SOL_SOCKET, linux.SO_NO_CHECK},
@@ -294,6 +297,7 @@ func (c *settings) set(ctx vfs.Context, level, name int, v []byte) (told bool, e
 		if name != "" && name != "lo" {
 			return false, linux.ENODEV
 		}
+		c.device = name
 		return false, nil
 	case optionKey{linux.IPPROTO_IP, linux.IP_ADD_MEMBERSHIP}, optionKey{linux.IPPROTO_IPV6, linux.IPV6_ADD_MEMBERSHIP}:
 		return false, linux.ENODEV // the loopback carries no groups, as on Linux
@@ -315,6 +319,9 @@ func (s *Stream) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) 
 	if level == linux.SOL_SOCKET {
 		switch name {
 		case linux.SO_ERROR:
+			if h := s.direct.Load(); h != nil {
+				return errorOption(h.takeError()), nil
+			}
 			return errorOption(s.errors.take(s.n, s.end.Load())), nil
 		case linux.SO_ACCEPTCONN:
 			s.queue.Lock()
@@ -367,6 +374,10 @@ func (s *Stream) SetSockOpt(ctx vfs.Context, level, name int, value []byte) erro
 // info is TCP_INFO: the first 232 bytes of struct tcp_info.
 func (s *Stream) info(ctx vfs.Context) ([]byte, error) {
 	b := make([]byte, 232)
+	if h := s.direct.Load(); h != nil {
+		h.info(b)
+		return b, nil
+	}
 	e := s.end.Load()
 	if e == nil {
 		b[0] = 7 // TCP_CLOSE

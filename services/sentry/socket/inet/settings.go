@@ -44,6 +44,7 @@ type settings struct {
 	notsentLowat      int
 	fastOpen          int
 	noPortOnBind      bool
+	device            string // SO_BINDTODEVICE
 }
 
 func (c *settings) init() {
@@ -93,6 +94,41 @@ func (c *settings) resets() bool {
 // receiveLimit and sendLimit are how much of a ring may be used.
 func (c *settings) receiveLimit(ring int) int { return c.bufferLimit(&c.receive, ring) }
 func (c *settings) sendLimit(ring int) int    { return c.bufferLimit(&c.send, ring) }
+
+// buffers are SO_RCVBUF and SO_SNDBUF; 0 is untuned.
+func (c *settings) buffers() (receive, send int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.receive, c.send
+}
+
+// reuse is SO_REUSEADDR and SO_REUSEPORT.
+func (c *settings) reuse() (addr, port bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.o.ReuseAddress, c.o.ReusePort
+}
+
+// only6 is IPV6_V6ONLY.
+func (c *settings) only6() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.o.V6Only
+}
+
+// boundDevice is SO_BINDTODEVICE.
+func (c *settings) boundDevice() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.device
+}
+
+// inline is SO_OOBINLINE.
+func (c *settings) inline() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.oobInline
+}
 
 func (c *settings) bufferLimit(size *int, ring int) int {
 	c.mu.Lock()

@@ -30,6 +30,9 @@ type Stream struct {
 	// end is set once, when netd has made the socket.
 	end    atomic.Pointer[end]
 	errors errorState
+	// direct is set while the peer is a socket of this sentry, whether or not
+	// netd knows this one.
+	direct atomic.Pointer[half]
 
 	shutRead, shutWrite atomic.Bool
 	blocked             atomic.Bool // somebody waits for room, or to be connected
@@ -41,8 +44,15 @@ type Stream struct {
 		phase         phase
 		bound         bool
 		local, remote netip.AddrPort
+		place         *hold // of our port, in the registry
+		met           *hold // of a connection within the sentry that we began
+		autoPort      bool  // its port was chosen for it
 	}
 	conf settings
+
+	// As the registry knows it, guarded by its lock.
+	listenPort uint16
+	listenAddr netip.Addr
 
 	sending   sync.Mutex // guards end.up
 	receiving sync.Mutex // guards end.down
@@ -50,7 +60,8 @@ type Stream struct {
 	queue struct {
 		sync.Mutex
 		listening bool
-		waiting   []*Stream // accepted by netd, not by the guest
+		backlog   int
+		waiting   []*Stream // accepted by netd or met, not by the guest
 	}
 }
 
@@ -109,6 +120,7 @@ func (s *Stream) askLocked(ctx vfs.Context, req *netdv1.Request) (*netdv1.Respon
 		if a := address(resp.Local); a.Port() != 0 {
 			s.mu.local = a
 			s.mu.bound = true
+			s.heldLocked()
 		}
 	}
 	return resp, err
@@ -161,6 +173,9 @@ func (s *Stream) Bind(ctx vfs.Context, sa []byte) error {
 	if s.mu.bound || s.mu.phase != unconnected {
 		return linux.EINVAL
 	}
+	if reuse, reusePort := s.conf.reuse(); s.n.registry.taken(netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), reuse, reusePort) {
+		return linux.EADDRINUSE
+	}
 	_, err = s.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Bind{Bind: &netdv1.Bind{Address: message(s.v6, a, scope)}}})
 	return err
 }
@@ -193,13 +208,16 @@ func (s *Stream) Listen(ctx vfs.Context, backlog int) error {
 	}
 	s.queue.Lock()
 	was := s.queue.listening
-	s.queue.listening = true
+	s.queue.listening, s.queue.backlog = true, backlog
 	s.queue.Unlock()
 	_, err := s.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Listen{Listen: &netdv1.Listen{Backlog: uint32(backlog)}}})
 	if err != nil && !was {
 		s.queue.Lock()
 		s.queue.listening = false
 		s.queue.Unlock()
+	}
+	if err == nil {
+		s.startListeningLocked()
 	}
 	return err
 }
@@ -220,7 +238,7 @@ func (s *Stream) Accept(ctx vfs.Context) (socket.Socket, []byte, error) {
 	c := s.queue.waiting[0]
 	s.queue.waiting[0] = nil
 	s.queue.waiting = s.queue.waiting[1:]
-	s.end.Load().head.Taken.Add(1)
+	s.end.Load().head.Taken.Add(1) // of those that netd knows nothing of too: see push
 	return c, sockaddr(c.v6, c.mu.remote), nil
 }
 
@@ -253,6 +271,24 @@ func (s *Stream) beginConnect(ctx vfs.Context, a netip.AddrPort, scope uint32, n
 		}
 		return linux.EALREADY
 	}
+	s.queue.Lock()
+	listening := s.queue.listening
+	s.queue.Unlock()
+	if listening {
+		return linux.EISCONN
+	}
+	if met, err := s.meetLocked(a); met {
+		if err != nil {
+			return err
+		}
+		if !nonblock {
+			s.mu.phase = established
+			return nil
+		}
+		s.mu.phase = underway
+		s.Queue().Notify(wait.Out)
+		return linux.EINPROGRESS
+	}
 	s.blocked.Store(true)
 	resp, err := s.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Connect{Connect: &netdv1.Connect{Address: message(s.v6, a, scope)}}})
 	if nonblock && (err == nil || s.errors.pending(s.n, s.end.Load())) && resp != nil {
@@ -282,6 +318,10 @@ func (s *Stream) connectDone() (bool, error) {
 
 func (s *Stream) settleLocked() (bool, error) {
 	if s.mu.phase != underway {
+		return true, nil
+	}
+	if s.direct.Load() != nil {
+		s.mu.phase = established
 		return true, nil
 	}
 	e := s.end.Load()
@@ -317,6 +357,15 @@ func (s *Stream) state(e *end) uint32 {
 func (s *Stream) disconnect(ctx vfs.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.direct.Load() != nil {
+		s.partLocked(true)
+		s.direct.Store(nil)
+		s.mu.phase, s.mu.remote = unconnected, netip.AddrPort{}
+		if s.mu.autoPort {
+			s.mu.local, s.mu.bound = netip.AddrPort{}, false
+		}
+		return nil
+	}
 	if s.end.Load() == nil {
 		return nil
 	}
@@ -334,6 +383,9 @@ func (s *Stream) Shutdown(ctx vfs.Context, how int) error {
 	read, write := how != linux.SHUT_WR, how != linux.SHUT_RD
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if h := s.direct.Load(); h != nil {
+		return h.shutdown(read, write)
+	}
 	e := s.end.Load()
 	if e == nil {
 		return linux.ENOTCONN
@@ -344,6 +396,9 @@ func (s *Stream) Shutdown(ctx vfs.Context, how int) error {
 		s.queue.listening = false
 	}
 	s.queue.Unlock()
+	if listening && read {
+		s.stopListening()
+	}
 	if st := s.state(e); !listening && (st&(connected|connecting) == 0 || st&closed != 0) {
 		return linux.ENOTCONN
 	}
@@ -372,6 +427,12 @@ func (s *Stream) PeerName(vfs.Context) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settleLocked()
+	if h := s.direct.Load(); h != nil {
+		if h.state() == stateClose {
+			return nil, linux.ENOTCONN
+		}
+		return sockaddr(s.v6, s.mu.remote), nil
+	}
 	e := s.end.Load()
 	if s.mu.phase != established || e == nil || s.state(e)&closed != 0 {
 		return nil, linux.ENOTCONN
@@ -382,6 +443,9 @@ func (s *Stream) PeerName(vfs.Context) ([]byte, error) {
 // Release ends the socket. What was written is still sent.
 func (s *Stream) Release() {
 	s.released.Store(true)
+	s.mu.Lock()
+	s.leaveLocked()
+	s.mu.Unlock()
 	s.queue.Lock()
 	waiting := s.queue.waiting
 	s.queue.waiting, s.queue.listening = nil, false
@@ -398,6 +462,10 @@ func (s *Stream) abort() {
 }
 
 func (s *Stream) close(abort bool) {
+	s.mu.Lock()
+	s.leaveLocked()
+	s.partLocked(abort)
+	s.mu.Unlock()
 	if e := s.end.Load(); e != nil {
 		s.n.drop(e.id, e.mem)
 		s.n.post(closing(e.id, abort))

@@ -21,13 +21,18 @@ func (s *Stream) WriteStream(ctx vfs.Context, p []byte) (int, error) {
 
 // RecvMsg takes bytes out of the ring down.
 func (s *Stream) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
+	m.Out = 0
+	if m.Flags&linux.MSG_ERRQUEUE != 0 {
+		return 0, linux.EAGAIN
+	}
+	if h := s.direct.Load(); h != nil {
+		return h.receive(m)
+	}
 	e := s.end.Load()
 	if e == nil {
 		return 0, linux.ENOTCONN
 	}
 	switch {
-	case m.Flags&linux.MSG_ERRQUEUE != 0:
-		return 0, linux.EAGAIN
 	case m.Flags&linux.MSG_OOB != 0:
 		return 0, linux.EINVAL
 	}
@@ -96,6 +101,9 @@ func (s *Stream) freed(e *end) {
 
 // SendMsg puts bytes into the ring up.
 func (s *Stream) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
+	if h := s.direct.Load(); h != nil {
+		return h.send(m)
+	}
 	e := s.end.Load()
 	if e == nil {
 		return 0, linux.EPIPE
@@ -165,6 +173,9 @@ func (s *Stream) Poll() wait.Events {
 	if s.released.Load() {
 		return wait.Hup
 	}
+	if h := s.direct.Load(); h != nil {
+		return h.ready()
+	}
 	s.queue.Lock()
 	listening, waiting := s.queue.listening, len(s.queue.waiting)
 	s.queue.Unlock()
@@ -233,7 +244,7 @@ func (s *Stream) ready(e *end) wait.Events {
 // error has changed. Out is told only to those who found it missing.
 func (s *Stream) told() {
 	e := s.end.Load()
-	if e == nil {
+	if e == nil || s.direct.Load() != nil {
 		return
 	}
 	e.head.ToldClient.Store(0)
@@ -256,4 +267,9 @@ func (s *Stream) told() {
 	}
 }
 
-func (s *Stream) died() { s.Queue().Notify(gone) }
+// died is called when netd is gone. A connection within the sentry goes on.
+func (s *Stream) died() {
+	if s.direct.Load() == nil {
+		s.Queue().Notify(gone)
+	}
+}
