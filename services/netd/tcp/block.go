@@ -50,12 +50,17 @@ func trimBlocks(blocks []block, seq Seq) []block {
 // sackBlocks fills o with what we have out of order, the latest first: RFC 2018,
 // section 4.
 func (c *Conn) sackBlocks(o *wire.TCPOptions) {
-	if !c.sackOK || len(c.ooo) == 0 {
-		return
-	}
 	limit := 4
 	if c.tsOK {
 		limit = 3
+	}
+	first := 0
+	if d := c.dsack; d.start != d.end { // RFC 2883, 4: it comes first
+		o.SACK[0] = wire.SACKBlock{Start: uint32(d.start), End: uint32(d.end)}
+		o.SACKBlocks, first = 1, 1
+	}
+	if len(c.ooo) == 0 {
+		return
 	}
 	add := func(b block) {
 		if o.SACKBlocks < limit {
@@ -70,7 +75,7 @@ func (c *Conn) sackBlocks(o *wire.TCPOptions) {
 		}
 	}
 	for _, b := range c.ooo {
-		if o.SACKBlocks > 0 && uint32(b.start) == o.SACK[0].Start {
+		if o.SACKBlocks > first && uint32(b.start) == o.SACK[first].Start {
 			continue
 		}
 		add(b)

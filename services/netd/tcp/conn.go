@@ -34,6 +34,9 @@ type Conn struct {
 	synDue   bool // our SYN is to be sent, or sent again
 	resetDue bool
 	lastSent Time // when data was last sent
+	synAt    Time // when the first SYN was sent
+	urgentAt Seq  // what follows the urgent byte to be sent, if urging
+	urging   bool
 
 	// Receiving.
 	receive   ReceiveQueue
@@ -47,6 +50,9 @@ type Conn struct {
 	finKnown  bool
 	orphan    bool // nobody will read: the user has closed
 	lastHeard Time
+	dsack     block // what came twice, to be told; empty: nothing
+	tune      tuner
+	urgent    urgent
 
 	// Acknowledging.
 	ackDue      bool
@@ -63,11 +69,30 @@ type Conn struct {
 	tsRecent uint32
 	tsAge    Time
 	offerTS  bool
+	echoed   uint32 // TSecr of the acknowledgement under way
+	ecnOK    bool
+	ecnEcho  bool // CE was seen and CWR not since
+	cwrDue   bool // the next new data says CWR
+	fast     fastOpen
 
-	loss  recovery
-	cc    reno
-	rtt   estimator
-	timer timers
+	// Congestion and loss.
+	cc             controller
+	cwnd, ssthresh int
+	pacing         float64 // bytes a second; 0: no pacing
+	paceAt         Time    // when the next segment may go
+	delivered      uint64  // bytes
+	deliveredAt    Time
+	firstAt        Time // when the piece was sent that was delivered last
+	lastRate       float64
+	appLimited     uint64 // samples are, until so much is delivered
+	board          scoreboard
+	loss           recovery
+	rack           rack
+	tail           tailProbe
+	tailRepaired   bool
+	minRTT         minFilter
+	rtt            estimator
+	timer          timers
 
 	stats Stats
 	out   Segment
@@ -77,7 +102,16 @@ type Conn struct {
 type Stats struct {
 	BytesAcked, BytesReceived uint64
 	SegmentsIn, SegmentsOut   uint32
-	Retransmits               uint32
+	DataIn, DataOut           uint32 // segments with data
+	Retransmits               uint32 // segments
+	BytesSent, BytesAgain     uint64
+	LostBytes                 uint64
+	DSACKs, Timeouts          uint32
+	TailProbes, Undos         uint32
+	Congestions               uint32
+	Delivered, DeliveredCE    uint32 // segments
+	Reordered                 uint32
+	BusySince                 Time
 }
 
 // Connect opens a connection actively; Poll gives its SYN.
@@ -106,8 +140,10 @@ func newConn(cfg Config, now Time) *Conn {
 	c := &Conn{cfg: cfg, iss: cfg.ISS, una: cfg.ISS, nxt: cfg.ISS, mss: defaultMSS, quickAcks: 8}
 	c.rcvScale = scaleFor(cfg.ReceiveBuffer)
 	c.timer = noTimers
-	c.rtt = newEstimator()
 	c.lastHeard = now
+	c.cc = newController(cfg.Congestion)
+	c.cwnd, c.ssthresh = initialWindow*c.mss, maxWindow
+	c.tune.limit = cfg.InitialWindow
 	return c
 }
 
@@ -134,8 +170,20 @@ func (c *Conn) Attached() bool { return c.send != nil }
 
 // Configure changes how c behaves from now on.
 func (c *Conn) Configure(cfg Config, now Time) {
-	cfg.ISS, cfg.TSOffset, cfg.MSS, cfg.ReceiveBuffer = c.cfg.ISS, c.cfg.TSOffset, c.cfg.MSS, c.cfg.ReceiveBuffer
+	old := c.cfg
+	cfg.ISS, cfg.TSOffset, cfg.MSS, cfg.ReceiveBuffer = old.ISS, old.TSOffset, old.MSS, old.ReceiveBuffer
+	cfg.SuperSegment, cfg.ECN, cfg.FastOpen, cfg.InitialWindow = old.SuperSegment, old.ECN, old.FastOpen, old.InitialWindow
 	c.cfg = cfg.withDefaults()
+	if c.cfg.ReceiveLimit != old.ReceiveLimit {
+		c.tune.limit = 0 // the user has set it: SO_RCVBUF
+	}
+	if cfg.Congestion != old.Congestion {
+		c.cc, c.pacing = newController(cfg.Congestion), 0
+		c.cc.begin(c)
+	}
+	if c.cfg.QuickAck && c.timer.ack != Never {
+		c.timer.ack, c.ackDue = Never, true
+	}
 	c.armKeepAlive(now)
 	c.Opened()
 }
@@ -258,7 +306,7 @@ func (c *Conn) WindowLow() bool {
 }
 
 func (c *Conn) canReceive() bool {
-	return c.state == Established || c.state == FinWait1 || c.state == FinWait2
+	return c.state == Established || c.state == FinWait1 || c.state == FinWait2 || c.state == SynReceived && c.fast.accept
 }
 
 // windowEdge is the right edge of the window to announce: it never moves back,
@@ -268,6 +316,7 @@ func (c *Conn) windowEdge() Seq {
 	if c.receive != nil {
 		room = c.receive.Room()
 	}
+	room = c.tune.bound(room, c.cfg.ReceiveLimit)
 	edge := c.rcvNxt + Seq(room)
 	step := min(max(c.rcvMSS, c.cfg.MSS), c.cfg.ReceiveLimit/4)
 	if int32(edge-c.rcvAdv) < int32(step) {
@@ -325,6 +374,7 @@ func (c *Conn) learnSYN(now Time, s *Segment) {
 	if mss == 0 {
 		mss = defaultMSS
 	}
+	c.learnECN(s)
 	c.tsOK = o.Timestamps && (c.state != SynSent || c.offerTS)
 	c.sackOK = o.SACKPermitted
 	if o.WindowScale >= 0 {
@@ -340,12 +390,30 @@ func (c *Conn) learnSYN(now Time, s *Segment) {
 	c.wnd = uint32(s.Window) // never scaled in a SYN
 	c.maxWnd = max(c.maxWnd, c.wnd)
 	c.wl1, c.wl2 = s.Seq, s.Ack
-	c.cc.start(c.mss)
+	c.cwnd, c.ssthresh = initialWindow*c.mss, maxWindow
+	c.cc.begin(c)
 }
 
 // LimitMSS lowers the segment size: the path carries less (ICMP).
+// What is in flight and does not fit any more is sent again at once.
 func (c *Conn) LimitMSS(now Time, mss int) {
-	c.mss = max(min(c.mss, mss), MinMSS)
+	if c.tsOK {
+		mss -= 12
+	}
+	old := c.mss
+	if c.mss = max(min(c.mss, mss), MinMSS); c.mss == old || c.state == Closed || c.cc == nil {
+		return
+	}
+	c.cwnd = max(c.cwnd/old*c.mss, c.mss)
+	for _, p := range c.board.pieces() {
+		if p.len() > c.mss {
+			c.board.markLost(p)
+		}
+	}
+	if c.board.lost > c.board.inAir && c.loss.phase == opened {
+		// It is not congestion, but what is lost is sent as in recovery.
+		c.loss.phase, c.loss.until = timedOut, c.nxt
+	}
 }
 
 // InFlight says whether seq was sent and is not acknowledged.
@@ -361,22 +429,4 @@ func (c *Conn) ReusableBy(syn *Segment) bool {
 		return int32(syn.Options.TSVal-c.tsRecent) > 0 || c.rcvNxt.Less(syn.Seq)
 	}
 	return c.rcvNxt.Less(syn.Seq)
-}
-
-// Info are the numbers of tcp_info.
-type Info struct {
-	State                      State
-	RTT, RTTVar, RTO           Time
-	MSS, ReceiveMSS            int
-	CongestionWindow, SSThresh int // bytes
-	Backoff                    int
-	Unacked, Unsent            int // bytes
-	Stats                      Stats
-}
-
-// Info gives the numbers.
-func (c *Conn) Info() Info {
-	return Info{State: c.state, RTT: c.rtt.srtt, RTTVar: c.rtt.rttvar, RTO: c.rtt.rto(), MSS: c.mss, ReceiveMSS: c.rcvMSS,
-		CongestionWindow: c.cc.cwnd, SSThresh: c.cc.ssthresh, Backoff: c.timer.retries,
-		Unacked: int(c.nxt - c.una), Unsent: c.Unsent(), Stats: c.stats}
 }

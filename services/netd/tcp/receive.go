@@ -44,7 +44,13 @@ func (c *Conn) Receive(now Time, s *Segment) {
 	if !c.receiveAck(now, s) {
 		return
 	}
+	c.receiveECN(s)
+	c.receiveUrgent(s)
+	before := c.rcvNxt
 	c.receiveData(now, s)
+	if c.rcvNxt != before {
+		c.tuneReceive(now, s)
+	}
 	c.receiveFIN(now, s)
 }
 
@@ -65,6 +71,7 @@ func (c *Conn) receiveSynSent(now Time, s *Segment) {
 	}
 	c.lastHeard = now
 	c.learnSYN(now, s)
+	c.fast.learned = s.Options.Cookie()
 	if !acks {
 		c.state = SynReceived // both called at once
 		c.synDue = true
@@ -89,7 +96,22 @@ func (c *Conn) Stray(s *Segment) bool {
 // handshakeDone enters ESTABLISHED: our SYN is acknowledged.
 func (c *Conn) handshakeDone(now Time, ack Seq) {
 	c.una = c.iss + 1
-	c.rtt.acked(now, ack)
+	if c.timer.retries == 0 && now > c.synAt {
+		c.rtt.sample(now - c.synAt)
+		c.minRTT.add(now, now-c.synAt)
+	}
+	if c.fast.sent > 0 {
+		// What of the SYN's data was not taken is sent as if it never had been.
+		if n := int(ack - c.una); n > 0 {
+			c.send.Discard(n)
+			c.una = ack
+			c.fast.worked = true
+			c.stats.BytesAcked += uint64(n)
+		}
+		c.nxt, c.fast.sent = c.una, 0
+	}
+	c.board.hint = c.una
+	c.cc.begin(c)
 	c.timer.retransmit, c.timer.retries = Never, 0
 	c.synDue = false
 	if c.state == SynSent || c.state == SynReceived {
@@ -99,6 +121,7 @@ func (c *Conn) handshakeDone(now Time, ack Seq) {
 		}
 	}
 	c.loss = recovery{until: c.una}
+	c.rack.fack = c.una
 	c.armKeepAlive(now)
 }
 
@@ -118,7 +141,10 @@ func (c *Conn) established(now Time, s *Segment) bool {
 func (c *Conn) acceptable(now Time, s *Segment) bool {
 	o := &s.Options
 	if c.tsOK && o.Timestamps && !s.has(wire.RST) && int32(o.TSVal-c.tsRecent) < 0 && now-c.tsAge < 24*86400*Second {
-		c.challenge(now)
+		if s.Len() > 0 || s.Seq != c.rcvNxt { // an acknowledgement that was overtaken needs no answer
+			c.challenge(now)
+			c.twice(s)
+		}
 		return false
 	}
 	n, wnd := s.Len(), c.rcvAdv-c.rcvNxt
@@ -136,8 +162,13 @@ func (c *Conn) acceptable(now Time, s *Segment) bool {
 		if c.state == TimeWait && s.has(wire.FIN) {
 			c.timer.final = now + c.cfg.TimeWait
 		}
-		if !s.has(wire.RST) {
+		switch {
+		case s.has(wire.RST):
+		case n == 0:
+			c.challenge(now)
+		default:
 			c.ackDue = true
+			c.twice(s)
 		}
 		return false
 	}
@@ -145,6 +176,14 @@ func (c *Conn) acceptable(now Time, s *Segment) bool {
 		c.tsRecent, c.tsAge = o.TSVal, now
 	}
 	return true
+}
+
+// twice notes that s, or a part of it, has come before: RFC 2883.
+func (c *Conn) twice(s *Segment) {
+	end := minSeq(s.Seq+Seq(len(s.Payload)), c.rcvNxt)
+	if s.Seq.Less(end) {
+		c.dsack = block{s.Seq, end}
+	}
 }
 
 // receiveReset: RFC 5961, section 3.
@@ -172,98 +211,6 @@ func (c *Conn) challenge(now Time) {
 	if c.challenges < 10 {
 		c.challenges++
 		c.ackDue = true
-	}
-}
-
-// receiveAck takes the acknowledgement and the window; false drops s.
-func (c *Conn) receiveAck(now Time, s *Segment) bool {
-	if c.nxt.Less(s.Ack) {
-		c.ackDue = true
-		return false
-	}
-	if s.Ack.Less(c.una - Seq(max(c.maxWnd, 65535))) {
-		c.challenge(now)
-		return false
-	}
-	fresh := c.takeSACK(s)
-	oldWnd := c.wnd
-	if c.wl1.Less(s.Seq) || c.wl1 == s.Seq && c.wl2.Leq(s.Ack) {
-		c.wnd = uint32(s.Window) << c.wndScale
-		c.maxWnd = max(c.maxWnd, c.wnd)
-		c.wl1, c.wl2 = s.Seq, s.Ack
-	}
-	switch {
-	case c.una.Less(s.Ack):
-		c.newAck(now, s)
-	case s.Ack == c.una && c.una != c.nxt && (fresh || len(s.Payload) == 0 && c.wnd == oldWnd && !s.has(wire.FIN) && (!c.sackOK || s.Options.SACKBlocks > 0)):
-		if c.wnd > 0 || fresh {
-			c.duplicate()
-		}
-	}
-	if c.wnd == 0 {
-		c.timer.retries = 0 // it lives, it just takes nothing
-	} else if oldWnd == 0 || c.wnd > oldWnd {
-		c.timer.persist, c.timer.probing = Never, 0
-	}
-	return c.state != Closed
-}
-
-// takeSACK notes what the peer holds out of order; fresh says whether any of it
-// is news.
-func (c *Conn) takeSACK(s *Segment) (fresh bool) {
-	if !c.sackOK {
-		return false
-	}
-	o := &s.Options
-	for _, w := range o.SACK[:o.SACKBlocks] {
-		b := block{Seq(w.Start), Seq(w.End)}
-		if !b.start.Less(b.end) || b.start.Less(maxSeq(c.una, s.Ack)) || c.nxt.Less(b.end) {
-			continue
-		}
-		before := c.loss.sackedBytes(c.una)
-		blocks, _, ok := insertBlock(c.loss.sacked, b, maxSacked)
-		if ok {
-			c.loss.sacked = blocks
-			fresh = fresh || c.loss.sackedBytes(c.una) > before
-		}
-	}
-	return fresh
-}
-
-// newAck takes the acknowledgement of something new.
-func (c *Conn) newAck(now Time, s *Segment) {
-	limited := c.inFlight()+c.mss < c.cc.cwnd && c.nxt != c.sendEnd()
-	if int(c.nxt-c.una) < c.cc.cwnd/2 {
-		limited = true
-	}
-	n := int(s.Ack - c.una)
-	fin := c.finSent && s.Ack == c.finSeq+1
-	if fin {
-		n--
-	}
-	if n > 0 {
-		c.send.Discard(n)
-	}
-	c.una = s.Ack
-	c.stats.BytesAcked += uint64(n)
-	if !c.rtt.acked(now, s.Ack) && c.tsOK && s.Options.Timestamps && s.Options.TSEcr != 0 && c.timer.retries > 0 {
-		if d := int32(c.tsNow(now) - s.Options.TSEcr); d >= 0 {
-			c.rtt.sample(Time(d) * Millisecond)
-		}
-	}
-	c.timer.retries = 0
-	kind := c.loss.kind
-	c.advanced(n)
-	if kind != fastRecovery {
-		c.cc.acked(n, limited)
-	}
-	c.timer.retransmit = Never
-	if c.una != c.nxt {
-		c.armRetransmit(now)
-	}
-	c.timer.probing = 0
-	if fin {
-		c.finAcked(now)
 	}
 }
 
@@ -302,10 +249,19 @@ func (c *Conn) receiveData(now Time, s *Segment) {
 		return
 	}
 	p, seq := s.Payload, s.Seq
-	c.rcvMSS = max(c.rcvMSS, len(p))
+	size := len(p)
+	if s.Size > 0 {
+		size = min(size, s.Size)
+	}
+	if size > 0 {
+		c.rcvMSS = max(c.rcvMSS, size)
+		c.stats.DataIn++
+	}
 	fin := s.has(wire.FIN)
 	if seq.Less(c.rcvNxt) {
 		skip := int(c.rcvNxt - seq)
+		c.twice(s)
+		c.ackDue = c.ackDue || len(s.Payload) > 0
 		if skip > len(p) {
 			return
 		}
@@ -335,6 +291,12 @@ func (c *Conn) store(now Time, seq Seq, p []byte) {
 		c.ackInOrder(now, len(p))
 		return
 	}
+	for _, b := range c.ooo {
+		if d := (block{maxSeq(b.start, seq), minSeq(b.end, end)}); d.start.Less(d.end) {
+			c.dsack = d
+			break
+		}
+	}
 	blocks, joined, ok := insertBlock(c.ooo, block{seq, end}, maxOutOfOrder)
 	c.ackDue = true
 	if !ok {
@@ -360,7 +322,7 @@ func (c *Conn) commit(end Seq) {
 func (c *Conn) ackInOrder(now Time, n int) {
 	c.ackUnits += n
 	switch {
-	case c.cfg.DelayAck == 0 || c.quickAcks > 0 || c.ackUnits >= 2*c.rcvMSS:
+	case c.cfg.DelayAck == 0 || c.cfg.QuickAck || c.quickAcks > 0 || c.ackUnits >= 2*c.rcvMSS:
 		c.ackDue = true
 		c.quickAcks = max(c.quickAcks-1, 0)
 	case c.timer.ack == Never:

@@ -1,44 +1,18 @@
 package tcp
 
 // Bounds of the retransmission timeout. The lower one is Linux's, not the second
-// of RFC 6298, 2.4.
+// of RFC 6298, 2.4; it bounds the part that stands for variation.
 const (
 	minRTO     = 200 * Millisecond
 	maxRTO     = 120 * Second
 	initialRTO = 1 * Second
 )
 
-// estimator measures the round-trip time: RFC 6298. It times one segment at a
-// time and none that was sent twice (Karn).
+// estimator measures the round-trip time: RFC 6298. It is given a sample with
+// each acknowledgement of something that was sent once (Karn).
 type estimator struct {
 	srtt, rttvar Time
 	sampled      bool
-
-	timing bool
-	until  Seq // the sample is taken when this is acknowledged
-	since  Time
-}
-
-func newEstimator() estimator { return estimator{} }
-
-// start times what ends at seq, unless something is being timed.
-func (e *estimator) start(now Time, seq Seq) {
-	if !e.timing {
-		e.timing, e.until, e.since = true, seq, now
-	}
-}
-
-// cancel drops the sample under way.
-func (e *estimator) cancel() { e.timing = false }
-
-// acked takes the sample if ack covers what is timed.
-func (e *estimator) acked(now Time, ack Seq) bool {
-	if !e.timing || ack.Less(e.until) {
-		return false
-	}
-	e.timing = false
-	e.sample(now - e.since)
-	return true
 }
 
 func (e *estimator) sample(r Time) {
@@ -60,5 +34,5 @@ func (e *estimator) rto() Time {
 	if !e.sampled {
 		return initialRTO
 	}
-	return min(max(e.srtt+max(4*e.rttvar, Millisecond), minRTO), maxRTO)
+	return min(e.srtt+max(4*e.rttvar, minRTO), maxRTO)
 }

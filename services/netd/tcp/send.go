@@ -18,6 +18,7 @@ func (c *Conn) next(now Time) bool {
 	if c.resetDue {
 		c.resetDue = false
 		c.out = Segment{Seq: c.nxt, Ack: c.rcvNxt, Flags: wire.RST | wire.ACK, Options: c.options(now)}
+		c.out.Options.SACKBlocks = 0
 		return true
 	}
 	switch c.state {
@@ -26,7 +27,7 @@ func (c *Conn) next(now Time) bool {
 	case SynSent, SynReceived:
 		return c.nextSYN(now)
 	}
-	return c.nextLostSegment(now) || c.nextData(now) || c.nextProbe(now) || c.nextAck(now)
+	return c.nextTailProbe(now) || c.nextLostSegment(now) || c.nextData(now) || c.nextProbe(now) || c.nextAck(now)
 }
 
 func (c *Conn) nextSYN(now Time) bool {
@@ -38,12 +39,17 @@ func (c *Conn) nextSYN(now Time) bool {
 		return false
 	}
 	c.synDue = false
-	first := c.nxt == c.iss
-	c.nxt = c.iss + 1
-	c.out = Segment{Seq: c.iss, Flags: wire.SYN, Options: wire.TCPOptions{WindowScale: -1}}
+	if c.nxt == c.iss {
+		c.synAt = now
+	}
+	c.out = Segment{Seq: c.iss, Flags: wire.SYN | c.synECN(), Options: wire.TCPOptions{WindowScale: -1}}
 	o := &c.out.Options
 	o.MSS = uint16(min(c.cfg.MSS, 65535))
 	o.SACKPermitted = c.sackOK
+	if c.tsOK {
+		o.Timestamps, o.TSVal, o.TSEcr = true, c.tsNow(now), c.tsRecent
+	}
+	end := c.iss + 1
 	if c.state == SynReceived {
 		c.out.Flags |= wire.ACK
 		c.out.Ack = c.rcvNxt
@@ -52,22 +58,38 @@ func (c *Conn) nextSYN(now Time) bool {
 		if c.rcvScale > 0 || c.wndScale > 0 {
 			o.WindowScale = int8(c.rcvScale)
 		}
-		c.ackDue = false
+		c.ackDue, c.ackUnits = false, 0
+		o.PutFastOpen(c.fast.cookie)
 	} else {
 		// rcvNxt is not known: the window is announced without moving rcvAdv.
 		c.out.Window = uint16(min(c.cfg.ReceiveBuffer, 65535))
 		o.WindowScale = int8(c.rcvScale)
+		end += c.synData(o)
 	}
-	if c.tsOK {
-		o.Timestamps, o.TSVal, o.TSEcr = true, c.tsNow(now), c.tsRecent
-	}
-	if first {
-		c.rtt.start(now, c.nxt)
-	}
+	c.nxt = maxSeq(c.nxt, end)
 	if c.timer.retransmit == Never {
 		c.armRetransmit(now)
 	}
 	return true
+}
+
+// synData puts a Fast Open cookie and data into the first SYN: RFC 7413, section
+// 4.2. It gives how many bytes that are.
+func (c *Conn) synData(o *wire.TCPOptions) Seq {
+	if c.cfg.FastOpen == nil || c.timer.retries > 0 || c.nxt != c.iss {
+		return 0
+	}
+	o.PutFastOpen(c.cfg.FastOpen)
+	if len(c.cfg.FastOpen) == 0 || c.send == nil {
+		return 0
+	}
+	n := min(c.send.Len(), c.cfg.MSS-o.Len())
+	if n <= 0 {
+		return 0
+	}
+	c.out.Payload = c.send.Slice(0, n)
+	c.fast.sent = n
+	return Seq(n)
 }
 
 func (c *Conn) tsNow(now Time) uint32 { return uint32(now/Millisecond) + c.cfg.TSOffset }
@@ -78,56 +100,135 @@ func (c *Conn) options(now Time) wire.TCPOptions {
 	if c.tsOK {
 		o.Timestamps, o.TSVal, o.TSEcr = true, c.tsNow(now), c.tsRecent
 	}
-	c.sackBlocks(&o)
+	if c.sackOK {
+		c.sackBlocks(&o)
+	}
 	return o
 }
 
-// fill makes a segment of the bytes in b, FIN included if b ends behind it.
-func (c *Conn) fill(now Time, b block) {
-	c.ack(now, b.start)
-	end := b.end
+// fill makes a segment of the bytes from start to end, FIN included if end lies
+// behind it. fresh says that they were never sent.
+func (c *Conn) fill(now Time, start, end Seq, fresh bool) {
+	c.ack(now, start)
+	last := end
 	if c.finSent && end == c.finSeq+1 {
 		c.out.Flags |= wire.FIN
 		end--
 	}
-	n := int(end - b.start)
+	n := int(end - start)
 	if n > 0 {
-		c.out.Payload = c.send.Slice(int(b.start-c.base()), n)
-		if b.end == c.sendEnd() || c.out.has(wire.FIN) {
+		c.out.Payload = c.send.Slice(int(start-c.base()), n)
+		if last == c.sendEnd() || c.out.has(wire.FIN) {
 			c.out.Flags |= wire.PSH
 		}
+		segs := 1
+		if size := c.mss; n > size {
+			c.out.Size = size
+			segs = (n + size - 1) / size
+			c.stats.SegmentsOut += uint32(segs - 1)
+		}
+		c.stats.DataOut += uint32(segs)
+		c.stats.BytesSent += uint64(n)
 	}
+	c.putECN(fresh && n > 0)
+	c.putUrgent()
 	if c.timer.retransmit == Never {
 		c.armRetransmit(now)
 	}
 	c.timer.persist = Never
 	c.lastSent = now
+	c.loss.out += int(last - start)
+	if c.pacing > 0 {
+		c.pace(now, n)
+	}
 }
 
 // ack makes an empty segment at seq, which acknowledges all we have.
 func (c *Conn) ack(now Time, seq Seq) {
 	c.out = Segment{Seq: seq, Ack: c.rcvNxt, Flags: wire.ACK, Window: c.window(false), Options: c.options(now)}
+	c.dsack = block{}
 	c.lastAck = c.rcvNxt
-	c.ackDue, c.ackUnits = false, 0
+	c.ackDue = false
+	c.ackUnits = 0
 	c.timer.ack = Never
+	if c.ecnOK && c.ecnEcho {
+		c.out.Flags |= wire.ECE
+	}
+}
+
+// paceSlack is how much earlier than its time a segment may go, so that timers
+// need not be finer.
+const paceSlack = Millisecond / 4
+
+// pace sets when the next segment may go.
+func (c *Conn) pace(now Time, n int) {
+	rate := c.pacing
+	if m := c.cfg.MaxPacing; m > 0 && float64(m) < rate {
+		rate = float64(m)
+	}
+	c.paceAt = max(c.paceAt, now-paceSlack) + Time(float64(n)*float64(Second)/rate)
+}
+
+// paced says that the time of the next segment has not come.
+func (c *Conn) paced(now Time) bool {
+	if c.pacing == 0 || c.paceAt <= now+paceSlack {
+		return false
+	}
+	c.timer.pace = c.paceAt
+	return true
+}
+
+// largest is how much one segment may carry: several of the path's.
+func (c *Conn) largest() int {
+	n := c.mss
+	if k := c.cfg.SuperSegment / c.mss; k > 1 {
+		n = k * c.mss
+	}
+	if c.pacing > 0 { // no more than a millisecond at once
+		per := int(c.pacing/1000) / c.mss * c.mss
+		n = max(min(n, per), c.mss)
+	}
+	return n
 }
 
 // nextLostSegment sends again what is lost.
 func (c *Conn) nextLostSegment(now Time) bool {
-	b, ok := c.nextLost()
-	if !ok {
+	if c.board.lost == c.board.inAir {
 		return false
 	}
-	flight := c.inFlight()
-	if !c.loss.force && flight > 0 && flight+int(b.end-b.start) > c.cc.cwnd {
+	i := c.board.nextLost()
+	if i < 0 {
 		return false
+	}
+	room := c.cwnd - c.inFlight()
+	if c.loss.force {
+		room = max(room, c.mss)
+	}
+	if room < min(c.mss, c.board.pieces()[i].len()) || c.paced(now) && !c.loss.force {
+		return false
+	}
+	p := c.board.pieces()[i]
+	n := min(c.largest(), max(room/c.mss, 1)*c.mss)
+	// What is lost beyond the window that the peer offers now waits, but for one
+	// segment: the window was there once.
+	if p.len() > n {
+		c.board.split(i, p.start+Seq(n))
 	}
 	c.loss.force = false
-	c.loss.again = b.end
-	c.stats.Retransmits++
-	c.rtt.cancel()
-	c.fill(now, b)
+	c.sendAgain(now, p)
 	return true
+}
+
+// sendAgain makes a segment of p in c.out.
+func (c *Conn) sendAgain(now Time, p *piece) {
+	n := p.len()
+	c.stats.Retransmits += uint32((n + c.mss - 1) / c.mss)
+	c.stats.BytesAgain += uint64(n)
+	c.loss.undoBytes += n
+	c.loss.undoSent = true
+	c.board.markAgain(now, p)
+	c.stampRate(now, p)
+	c.fill(now, p.start, p.end, false)
 }
 
 // nextData sends what was never sent, FIN last.
@@ -135,8 +236,7 @@ func (c *Conn) nextData(now Time) bool {
 	if c.finSent || c.send == nil {
 		return false
 	}
-	end := c.sendEnd()
-	left := int(end - c.nxt)
+	left := int(int32(c.sendEnd() - c.nxt))
 	fin := c.closing
 	if left <= 0 {
 		if !fin {
@@ -145,36 +245,62 @@ func (c *Conn) nextData(now Time) bool {
 		}
 		return c.sendNew(now, 0, true)
 	}
-	if c.una == c.nxt && c.lastSent != 0 && now-c.lastSent > c.rtt.rto() {
-		c.cc.idled()
+	if c.una == c.nxt && c.lastSent != 0 {
+		if pause := now - c.lastSent; pause > c.rtt.rto() {
+			c.cc.idled(c, pause)
+			c.lastSent = now
+		}
 	}
-	flight := c.inFlight()
-	if flight > 0 && flight+min(left, c.mss) > c.cc.cwnd {
+	n, ok := c.allowed(now, left)
+	if !ok || c.paced(now) {
 		return false
 	}
-	n := min(left, c.mss)
-	offered := int(int32(c.una + Seq(c.wnd) - c.nxt))
-	if n > offered {
-		n = max(offered, 0)
-		if n < int(c.maxWnd/2) || n == 0 {
-			// A silly window: wait for a better one, or for the timer.
-			if c.una == c.nxt && !(c.timer.push && n > 0) {
-				c.armPersist(now)
-			}
-			if !(c.timer.push && n > 0) {
+	if n == left && !fin && !c.timer.push {
+		if tail := n % c.mss; tail > 0 && c.held(now, n-tail) {
+			if n -= tail; n == 0 {
 				return false
 			}
 		}
 	}
-	if n < c.mss && n == left && !fin && !c.timer.push && c.held(now) {
-		return false
-	}
 	return c.sendNew(now, n, fin && n == left)
 }
 
-// held says whether a part of a segment waits for more: Nagle (RFC 9293, section
-// 3.7.4) and corks.
-func (c *Conn) held(now Time) bool {
+// allowed is how much of left the windows let go at once.
+func (c *Conn) allowed(now Time, left int) (n int, ok bool) {
+	n = min(left, c.largest())
+	flight := c.inFlight()
+	if room := c.cwnd - flight; flight > 0 && n > room {
+		if room < min(left, c.mss) {
+			return 0, false
+		}
+		if n > c.mss {
+			n = max(room/c.mss, 1) * c.mss
+			if n < min(left, c.largest()) && n < c.cwnd/3 && c.loss.phase == opened && c.pacing == 0 {
+				return 0, false // the next acknowledgements let more go at once
+			}
+		}
+	}
+	offered := int(int32(c.una + Seq(c.wnd) - c.nxt))
+	if n <= offered {
+		return n, true
+	}
+	if n = max(offered, 0); n > c.mss {
+		return n / c.mss * c.mss, true
+	}
+	if n < min(int(c.maxWnd/2), c.mss) || n == 0 {
+		// A silly window: wait for a better one, or for the timer.
+		forced := c.timer.push && n > 0
+		if c.una == c.nxt && !forced {
+			c.armPersist(now)
+		}
+		return n, forced
+	}
+	return n, true
+}
+
+// held says whether a part of a segment, behind before bytes that go now, waits
+// for more: Nagle (RFC 9293, section 3.7.4) and corks.
+func (c *Conn) held(now Time, before int) bool {
 	if c.cfg.Cork && !c.timer.uncork {
 		if c.timer.cork == Never {
 			c.timer.cork = now + corkFor
@@ -182,20 +308,33 @@ func (c *Conn) held(now Time) bool {
 		return true
 	}
 	c.timer.cork = Never
-	return !c.cfg.NoDelay && c.nxt != c.una
+	if c.urging && c.nxt.Less(c.urgentAt) {
+		return false
+	}
+	return !c.cfg.NoDelay && (c.nxt != c.una || before > 0)
 }
 
 func (c *Conn) sendNew(now Time, n int, fin bool) bool {
-	b := block{c.nxt, c.nxt + Seq(n)}
+	start, end := c.nxt, c.nxt+Seq(n)
 	if fin {
 		c.finSent = true
-		b.end++
+		end++
 	}
-	c.nxt = b.end
+	if c.una == c.nxt { // a new flight: a new rate sample
+		c.firstAt, c.deliveredAt = now, now
+	}
+	c.nxt = end
 	c.timer.push, c.timer.uncork = false, false
 	c.timer.cork = Never
-	c.fill(now, b)
-	c.rtt.start(now, b.end)
+	p := c.board.push(now, start, end)
+	c.stampRate(now, p)
+	c.fill(now, start, end, true)
+	if c.nxt == c.sendEnd() && c.inFlight() < c.cwnd {
+		c.appLimited = max(c.delivered+uint64(c.inFlight()), 1)
+	}
+	if !c.tail.due {
+		c.armProbe(now)
+	}
 	return true
 }
 

@@ -250,7 +250,7 @@ func FuzzReceive(f *testing.F) {
 			if len(x.poll(now)) > 100 {
 				t.Fatal("one segment was answered with more than a hundred")
 			}
-			if x.una.Leq(x.nxt) == false || x.rcvNxt.Leq(x.rcvAdv) == false {
+			if !x.una.Leq(x.nxt) || !x.rcvNxt.Leq(x.rcvAdv) {
 				t.Fatalf("una %d nxt %d rcvNxt %d rcvAdv %d", x.una, x.nxt, x.rcvNxt, x.rcvAdv)
 			}
 			if d := x.Deadline(); d != Never && d < now {

@@ -15,16 +15,19 @@
 //	  ACK |     | FIN                                      | ACK
 //	      +--> TimeWait -- 60 s --> Closed <---------------+
 //
-// Implemented: window scaling, timestamps and PAWS (RFC 7323), SACK (RFC 2018,
-// RFC 6675), retransmission timeout (RFC 6298), fast retransmit and recovery
-// with and without SACK (RFC 5681, RFC 6582), limited transmit (RFC 3042),
-// delayed acknowledgements, Nagle, corking, both sides' avoidance of silly
-// windows, zero-window probes, keepalive, user timeout, challenge
-// acknowledgements (RFC 5961), TIME-WAIT and its reuse by timestamps or sequence
-// numbers, simultaneous open and close.
-//
-// Not yet: urgent data (its bytes arrive in line), ECN, RACK-TLP, CUBIC, Fast
-// Open, path-MTU probing, D-SACK.
+// Implemented: window scaling, timestamps and PAWS (RFC 7323), SACK and D-SACK
+// (RFC 2018, RFC 2883), loss detection by time and tail loss probes (RFC 8985),
+// NewReno for peers without SACK (RFC 6582), proportional rate reduction (RFC
+// 6937), undoing of spurious recoveries (RFC 3522, RFC 3708), retransmission
+// timeout (RFC 6298), CUBIC with HyStart++ (RFC 9438, RFC 9406), NewReno (RFC
+// 5681) and a model of BBR with pacing, ECN (RFC 3168), limited transmit, delayed
+// and quick acknowledgements, Nagle, corking, both sides' avoidance of silly
+// windows, zero-window probes, keepalive, user timeout (RFC 5482), urgent data,
+// challenge acknowledgements with a limit (RFC 5961), TIME-WAIT and its reuse by
+// timestamps or sequence numbers (RFC 6191), simultaneous open and close, Fast
+// Open (RFC 7413), SYN cookies, path-MTU discovery with a guess at black holes,
+// receive windows that grow with the reader, and segments that stand for several
+// (segmentation offload) both ways.
 package tcp
 
 import "bulkhead/services/netd/wire"
@@ -110,9 +113,23 @@ type Segment struct {
 	Seq, Ack Seq
 	Flags    uint8
 	Window   uint16
+	Urgent   uint16
 	Options  wire.TCPOptions
 	Payload  []byte
+	// Size, if not 0, says that this segment stands for several, each with Size
+	// bytes of payload but the last.
+	Size int
+	// ECN is that field of the IP header.
+	ECN uint8
 }
+
+// Values of the ECN field: RFC 3168, section 5.
+const (
+	NotECT = 0
+	ECT1   = 1
+	ECT0   = 2
+	CE     = 3
+)
 
 // Len is how many sequence numbers s takes.
 func (s *Segment) Len() Seq {
@@ -177,8 +194,28 @@ type Config struct {
 	// ReceiveBuffer is the most that Room will ever say.
 	ReceiveBuffer int
 
+	// SuperSegment is how much payload a segment may have that stands for
+	// several, in bytes; less than two of the path's segments: none do.
+	SuperSegment int
+	// ECN is whether to ask for it, or only to agree.
+	ECN ECNMode
+	// FastOpen is the cookie to show with data in the SYN; one of length 0 that
+	// is not nil asks for one (RFC 7413).
+	FastOpen []byte
+	// InitialWindow is how much of ReceiveLimit is announced at first: it grows
+	// as the user reads. 0 is all of it.
+	InitialWindow int
+
 	// ReceiveLimit is the most that Room says now; 0 is ReceiveBuffer.
 	ReceiveLimit int
+	// Congestion is one of Controllers; "" is the first.
+	Congestion string
+	// MaxPacing bounds the rate, in bytes a second; 0 does not.
+	MaxPacing uint64
+	// QuickAck does without delayed acknowledgements.
+	QuickAck bool
+	// UnsentLow is TCP_NOTSENT_LOWAT, which the owner looks at.
+	UnsentLow int
 
 	NoDelay bool
 	Cork    bool
@@ -198,6 +235,16 @@ type Config struct {
 	// TimeWait is how long TIME-WAIT lasts.
 	TimeWait Time
 }
+
+// ECNMode is net.ipv4.tcp_ecn.
+type ECNMode uint8
+
+// The modes.
+const (
+	ECNPassive ECNMode = iota // agree when asked
+	ECNActive                 // ask, too
+	ECNOff
+)
 
 // Defaults of a Config: tcp(7).
 const (

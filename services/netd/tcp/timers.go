@@ -7,6 +7,9 @@ type timers struct {
 	ack        Time
 	keep       Time
 	cork       Time
+	reorder    Time // what is missing is lost then
+	probeTail  Time // a tail loss probe is due
+	pace       Time
 	// final ends the connection: TIME-WAIT, or an orphan's FIN-WAIT-2.
 	final Time
 
@@ -19,7 +22,8 @@ type timers struct {
 	uncork  bool // the cork has held long enough
 }
 
-var noTimers = timers{retransmit: Never, persist: Never, ack: Never, keep: Never, cork: Never, final: Never}
+var noTimers = timers{retransmit: Never, persist: Never, ack: Never, keep: Never, cork: Never, final: Never,
+	reorder: Never, probeTail: Never, pace: Never}
 
 // corkFor is how long a cork or MSG_MORE may hold a part of a segment: tcp(7).
 const corkFor = 200 * Millisecond
@@ -27,7 +31,7 @@ const corkFor = 200 * Millisecond
 // Deadline is when Poll is to be called at the latest.
 func (c *Conn) Deadline() Time {
 	t := &c.timer
-	return min(t.retransmit, t.persist, t.ack, t.keep, t.cork, t.final)
+	return min(t.retransmit, t.persist, t.ack, t.keep, t.cork, t.final, t.reorder, t.probeTail, t.pace)
 }
 
 // tick carries out what is due.
@@ -44,6 +48,17 @@ func (c *Conn) tick(now Time) {
 	if t.cork <= now {
 		t.cork = Never
 		t.uncork = true
+	}
+	if t.pace <= now {
+		t.pace = Never
+	}
+	if t.reorder <= now {
+		t.reorder = Never
+		c.reorderDue(now)
+	}
+	if t.probeTail <= now {
+		t.probeTail = Never
+		c.probeTailDue(now)
 	}
 	if t.retransmit <= now {
 		t.retransmit = Never
@@ -95,11 +110,33 @@ func (c *Conn) retransmitDue(now Time) {
 	}
 	if c.state == SynSent || c.state == SynReceived {
 		c.synDue = true
-		c.rtt.cancel()
 		c.armRetransmit(now)
 		return
 	}
-	c.timedOutLoss()
+	if t.retries >= blackHoleAfter && c.mss > blackHoleMSS {
+		// Small ones may get through where nobody tells what is too big: RFC
+		// 4821, section 7.7, RFC 2923.
+		c.mss = max(c.mss/2, blackHoleMSS)
+	}
+	c.timedOutLoss(now)
+	c.armRetransmit(now)
+}
+
+// blackHoleAfter timeouts in a row the segments are halved, down to
+// blackHoleMSS.
+const (
+	blackHoleAfter = 3
+	blackHoleMSS   = 512
+)
+
+// reorderDue looks for what has become too late.
+func (c *Conn) reorderDue(now Time) {
+	if c.una == c.nxt {
+		return
+	}
+	a := ackSample{before: c.inFlight()}
+	a.lost = c.rackDetect(now)
+	c.adjust(now, &a)
 	c.armRetransmit(now)
 }
 

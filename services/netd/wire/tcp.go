@@ -62,6 +62,25 @@ type TCPOptions struct {
 	TSVal, TSEcr  uint32
 	SACK          [4]SACKBlock
 	SACKBlocks    int
+	// A Fast Open cookie (RFC 7413), which may be of length 0.
+	HasFastOpen  bool
+	FastOpenSize uint8
+	FastOpen     [16]byte
+}
+
+// PutFastOpen sets the cookie, of at most 16 bytes; nil is none.
+func (o *TCPOptions) PutFastOpen(cookie []byte) {
+	if o.HasFastOpen = cookie != nil; o.HasFastOpen {
+		o.FastOpenSize = uint8(copy(o.FastOpen[:], cookie))
+	}
+}
+
+// Cookie is the Fast Open cookie, nil if there is none.
+func (o *TCPOptions) Cookie() []byte {
+	if !o.HasFastOpen {
+		return nil
+	}
+	return o.FastOpen[:o.FastOpenSize]
 }
 
 const (
@@ -72,6 +91,7 @@ const (
 	optSACKPermitted = 4
 	optSACK          = 5
 	optTimestamps    = 8
+	optFastOpen      = 34
 )
 
 // Options reads the options. Reading ends at the first one that is malformed.
@@ -104,6 +124,8 @@ func (o *TCPOptions) read(kind uint8, v []byte) {
 		o.SACKPermitted = true
 	case kind == optTimestamps && len(v) == 8:
 		o.Timestamps, o.TSVal, o.TSEcr = true, be.Uint32(v), be.Uint32(v[4:])
+	case kind == optFastOpen && (len(v) == 0 || len(v) >= 4 && len(v) <= 16 && len(v)%2 == 0):
+		o.HasFastOpen, o.FastOpenSize = true, uint8(copy(o.FastOpen[:], v))
 	case kind == optSACK && len(v)%8 == 0:
 		o.SACKBlocks = 0
 		for ; len(v) > 0 && o.SACKBlocks < len(o.SACK); v = v[8:] {
@@ -126,6 +148,9 @@ func (o *TCPOptions) Len() int {
 		n += 12
 	} else if o.SACKPermitted {
 		n += 4
+	}
+	if o.HasFastOpen {
+		n += (2 + int(o.FastOpenSize) + 3) &^ 3
 	}
 	if o.SACKBlocks > 0 {
 		n += 4 + 8*o.SACKBlocks
@@ -156,6 +181,15 @@ func (o *TCPOptions) put(b []byte) {
 	if o.WindowScale >= 0 {
 		b[0], b[1], b[2], b[3] = optNop, optWindowScale, 3, byte(o.WindowScale)
 		b = b[4:]
+	}
+	if o.HasFastOpen {
+		n := 2 + int(o.FastOpenSize)
+		b[0], b[1] = optFastOpen, byte(n)
+		copy(b[2:], o.FastOpen[:o.FastOpenSize])
+		for ; n%4 != 0; n++ {
+			b[n] = optNop
+		}
+		b = b[n:]
 	}
 	if o.SACKBlocks > 0 {
 		b[0], b[1], b[2], b[3] = optNop, optNop, optSACK, byte(2+8*o.SACKBlocks)
