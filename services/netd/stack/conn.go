@@ -226,6 +226,14 @@ func (e *TCP) choosePort(dst netip.AddrPort, path route.Path) error {
 	return nil
 }
 
+// superSegment is how much payload one packet takes to a device, which makes
+// segments of it: what fits with all headers into 64 KiB.
+const superSegment = 65535 - wire.IPv6Size - wire.MaxTCPSize - wire.EthernetSize
+
+// initialWindow is what is announced at first of a receive buffer that the user
+// left as it is: tcp_rmem's default, halved as Linux does.
+const initialWindow = 65536
+
 // machine completes a connection's configuration for its path.
 func (s *Stack) machine(cfg tcp.Config, t tuple, path route.Path) tcp.Config {
 	cfg.ISS = s.sequence(t)
@@ -237,6 +245,11 @@ func (s *Stack) machine(cfg tcp.Config, t tuple, path route.Path) tcp.Config {
 	cfg.DelayAck = tcp.DefaultDelayAck
 	if path.Out.Loopback {
 		cfg.DelayAck = 0 // an acknowledgement costs nothing there
+		return cfg
+	}
+	cfg.SuperSegment = superSegment
+	if cfg.ReceiveLimit == 0 || cfg.ReceiveLimit == cfg.ReceiveBuffer {
+		cfg.InitialWindow = min(initialWindow, cfg.ReceiveBuffer)
 	}
 	return cfg
 }

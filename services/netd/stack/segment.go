@@ -6,6 +6,7 @@ import (
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/icmp"
 	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/link"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/tcp"
 	"bulkhead/services/netd/wire"
@@ -25,7 +26,8 @@ func (s *Stack) inputTCP(a *arrival) {
 			return
 		}
 	}
-	seg := tcp.Segment{Seq: tcp.Seq(h.Seq()), Ack: tcp.Seq(h.Ack()), Flags: h.Flags(), Window: h.Window(), Options: h.Options(), Payload: payload}
+	seg := tcp.Segment{Seq: tcp.Seq(h.Seq()), Ack: tcp.Seq(h.Ack()), Flags: h.Flags(), Window: h.Window(), Urgent: h.Urgent(),
+		Options: h.Options(), Payload: payload, Size: int(a.segment), ECN: a.class & 3}
 	t := tuple{netip.AddrPortFrom(a.dst, h.DstPort()), netip.AddrPortFrom(a.src, h.SrcPort())}
 	if e := s.conns[t]; e != nil {
 		if !e.conn.ReusableBy(&seg) {
@@ -190,7 +192,7 @@ func (e *TCP) sent(q icmp.Quoted) bool { return e.conn != nil && e.conn.InFlight
 func (s *Stack) sendTCP(t tuple, path *route.Path, seg *tcp.Segment, hops, class uint8) {
 	p := s.packet()
 	h := wire.TCPHeader{SrcPort: t.local.Port(), DstPort: t.remote.Port(), Seq: uint32(seg.Seq), Ack: uint32(seg.Ack),
-		Flags: seg.Flags, Window: seg.Window, Options: seg.Options}
+		Flags: seg.Flags, Window: seg.Window, Urgent: seg.Urgent, Options: seg.Options}
 	n := ipSize(t.local.Addr())
 	size := n + h.Size()
 	h.Put(p.Make(size)[n:])
@@ -200,7 +202,15 @@ func (s *Stack) sendTCP(t tuple, path *route.Path, seg *tcp.Segment, hops, class
 		p.Trusted = true
 	} else {
 		askSum(p, local, remote, wire.ProtoTCP, n, 16)
+		if seg.Size > 0 && len(seg.Payload) > seg.Size {
+			o := &p.Offload
+			o.GSO, o.SegmentSize, o.HeaderSize = link.GSOTCP4, uint16(seg.Size), uint16(size)
+			if !local.Is4() {
+				o.GSO = link.GSOTCP6
+			}
+		}
 	}
+	class = class&^3 | seg.ECN
 	s.output(p, path, flow{src: local, dst: remote, proto: wire.ProtoTCP, hops: hops, class: class})
 }
 
