@@ -11,6 +11,7 @@ package clock
 import (
 	"math"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -67,7 +68,8 @@ func (id ID) host() int32 {
 // Now reads the clock; id is Valid.
 func (id ID) Now() Time {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(id.host(), &ts); err != nil {
+	// Raw: it does not block, and Go's scheduler need not hear of it.
+	if _, _, e := unix.RawSyscall(unix.SYS_CLOCK_GETTIME, uintptr(id.host()), uintptr(unsafe.Pointer(&ts)), 0); e != 0 {
 		return 0
 	}
 	return Time(ts.Nano())

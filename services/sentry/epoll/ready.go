@@ -1,19 +1,18 @@
 package epoll
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // readyList is a queue of items, each in it once.
 type readyList struct {
 	mu         sync.Mutex
 	head, tail *item
-	n          int
+	n          atomic.Int32 // changed with mu held
 }
 
-func (r *readyList) count() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.n
-}
+func (r *readyList) count() int { return int(r.n.Load()) }
 
 // push puts it at the end, unless it is in the list.
 func (r *readyList) push(it *item) {
@@ -29,7 +28,7 @@ func (r *readyList) push(it *item) {
 		r.head = it
 	}
 	r.tail = it
-	r.n++
+	r.n.Add(1)
 }
 
 // pop takes the first, nil if there is none.
@@ -64,5 +63,5 @@ func (r *readyList) removeLocked(it *item) {
 		r.tail = it.prev
 	}
 	it.queued, it.prev, it.next = false, nil, nil
-	r.n--
+	r.n.Add(-1)
 }

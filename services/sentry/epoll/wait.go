@@ -35,6 +35,9 @@ func (ep *Epoll) Wait(s wait.Sleeper, out []linux.EpollEvent, deadline time.Time
 	}
 }
 
+// Ready is Wait that does not sleep, for who has not looked at the time yet.
+func (ep *Epoll) Ready(out []linux.EpollEvent) int { return ep.collect(out) }
+
 // collect takes from the ready list what is ready, each item at most once, in the
 // order in which it became so. What is level-triggered goes to the end again, with
 // ep.mu still held, so that another thread's collect does not find it missing.
@@ -179,6 +182,10 @@ const (
 	SelectWrite  = wait.Out | wait.Err | writeNormal | writeBand
 	SelectExcept = wait.Pri
 )
+
+// Ready fills in what is ready and says how many items are, without sleeping: for
+// who has not looked at the time yet.
+func Ready(items []Item) int { return check(items) }
 
 // Poll waits until an item is ready and says how many are: poll(2). The deadline
 // is as for Wait; past it, 0, nil. ERESTARTNOHAND if a signal came first.

@@ -4,7 +4,7 @@ package eventfd
 import (
 	"encoding/binary"
 	"math"
-	"sync"
+	"sync/atomic"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/vfs"
@@ -18,9 +18,7 @@ const most = math.MaxUint64 - 1
 type Eventfd struct {
 	queue     wait.Queue
 	semaphore bool
-
-	mu    sync.Mutex
-	count uint64
+	count     atomic.Uint64
 }
 
 // New makes a counter: eventfd2(2). semaphore is EFD_SEMAPHORE; flags may hold
@@ -31,7 +29,9 @@ func New(initial uint32, semaphore bool, flags linux.OpenFlags) *vfs.File {
 
 // NewImpl makes a counter without the open file description around it.
 func NewImpl(initial uint32, semaphore bool) *Eventfd {
-	return &Eventfd{count: uint64(initial), semaphore: semaphore}
+	e := &Eventfd{semaphore: semaphore}
+	e.count.Store(uint64(initial))
+	return e
 }
 
 // ReadStream takes the count, or 1 of it from a semaphore. EINVAL if p is
@@ -40,17 +40,19 @@ func (e *Eventfd) ReadStream(_ vfs.Context, p []byte) (int, error) {
 	if len(p) < 8 {
 		return 0, linux.EINVAL
 	}
-	e.mu.Lock()
-	n := e.count
-	if n == 0 {
-		e.mu.Unlock()
-		return 0, linux.EAGAIN
+	var n uint64
+	for {
+		was := e.count.Load()
+		if was == 0 {
+			return 0, linux.EAGAIN
+		}
+		if n = was; e.semaphore {
+			n = 1
+		}
+		if e.count.CompareAndSwap(was, was-n) {
+			break
+		}
 	}
-	if e.semaphore {
-		n = 1
-	}
-	e.count -= n
-	e.mu.Unlock()
 	e.queue.Notify(wait.Out)
 	binary.LittleEndian.PutUint64(p, n)
 	return 8, nil
@@ -66,13 +68,15 @@ func (e *Eventfd) WriteStream(_ vfs.Context, p []byte) (int, error) {
 	if n > most {
 		return 0, linux.EINVAL
 	}
-	e.mu.Lock()
-	if n > most-e.count {
-		e.mu.Unlock()
-		return 0, linux.EAGAIN
+	for {
+		was := e.count.Load()
+		if n > most-was {
+			return 0, linux.EAGAIN
+		}
+		if e.count.CompareAndSwap(was, was+n) {
+			break
+		}
 	}
-	e.count += n
-	e.mu.Unlock()
 	e.queue.Notify(wait.In)
 	return 8, nil
 }
@@ -82,13 +86,12 @@ func (e *Eventfd) Records() {}
 
 // Poll says In above 0 and Out while at least 1 can be added.
 func (e *Eventfd) Poll() wait.Events {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	var ev wait.Events
-	if e.count > 0 {
+	n := e.count.Load()
+	if n > 0 {
 		ev |= wait.In
 	}
-	if e.count < most {
+	if n < most {
 		ev |= wait.Out
 	}
 	return ev

@@ -2,7 +2,6 @@ package syscalls
 
 import (
 	"sync"
-	"time"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/epoll"
@@ -79,12 +78,12 @@ func epoll_ctl(t *task.Task, epfd linux.FD, op int32, fd linux.FD, event mm.Addr
 
 // epoll_wait waits for events of the interest list: epoll_wait(2).
 func epoll_wait(t *task.Task, epfd linux.FD, events mm.Addr, most int32, timeout int32) (uint64, error) {
-	return epollWait(t, epfd, events, most, deadlineMS(timeout))
+	return epollWait(t, epfd, events, most, patienceMS(timeout))
 }
 
 // epoll_pwait is epoll_wait with a signal mask.
 func epoll_pwait(t *task.Task, epfd linux.FD, events mm.Addr, most int32, timeout int32, mask mm.Addr, size uint64) (uint64, error) {
-	return epollWaitMasked(t, epfd, events, most, deadlineMS(timeout), mask, size)
+	return epollWaitMasked(t, epfd, events, most, patienceMS(timeout), mask, size)
 }
 
 // epoll_pwait2 is epoll_pwait with a finer timeout.
@@ -93,20 +92,20 @@ func epoll_pwait2(t *task.Task, epfd linux.FD, events mm.Addr, most int32, timeo
 	if err != nil {
 		return 0, err
 	}
-	return epollWaitMasked(t, epfd, events, most, deadline, mask, size)
+	return epollWaitMasked(t, epfd, events, most, until(deadline), mask, size)
 }
 
-func epollWaitMasked(t *task.Task, epfd linux.FD, events mm.Addr, most int32, deadline time.Time, mask mm.Addr, size uint64) (uint64, error) {
+func epollWaitMasked(t *task.Task, epfd linux.FD, events mm.Addr, most int32, p patience, mask mm.Addr, size uint64) (uint64, error) {
 	restore, err := maskSignals(t, mask, size)
 	if err != nil {
 		return 0, err
 	}
-	n, err := epollWait(t, epfd, events, most, deadline)
+	n, err := epollWait(t, epfd, events, most, p)
 	restore(err)
 	return n, err
 }
 
-func epollWait(t *task.Task, epfd linux.FD, events mm.Addr, most int32, deadline time.Time) (uint64, error) {
+func epollWait(t *task.Task, epfd linux.FD, events mm.Addr, most int32, p patience) (uint64, error) {
 	if most <= 0 || most > linux.EP_MAX_EVENTS {
 		return 0, linux.EINVAL
 	}
@@ -121,7 +120,11 @@ func epollWait(t *task.Task, epfd linux.FD, events mm.Addr, most int32, deadline
 	}
 	batch := epollBatches.Get().(*epollBatch)
 	defer epollBatches.Put(batch)
-	n, err := ep.Wait(t, batch.events[:min(most, epollMax)], deadline)
+	list := batch.events[:min(most, epollMax)]
+	n := ep.Ready(list)
+	if n == 0 && !p.none() {
+		n, err = ep.Wait(t, list, p.deadline())
+	}
 	if err != nil || n == 0 {
 		return 0, err
 	}

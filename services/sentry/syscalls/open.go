@@ -104,7 +104,11 @@ func openHow(t *task.Task, dirfd linux.FD, path mm.Addr, flags linux.OpenFlags, 
 	case flags&linux.O_CREAT != 0 && flags&linux.O_DIRECTORY != 0:
 		return 0, linux.EINVAL
 	}
-	name, err := copyInPath(t, path)
+	copyPath := borrowPath
+	if flags&linux.O_CREAT != 0 {
+		copyPath = copyInPath // the name stays with what is made
+	}
+	name, err := copyPath(t, path)
 	if err != nil {
 		return 0, err
 	}

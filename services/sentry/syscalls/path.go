@@ -13,6 +13,10 @@ func copyInPath(t *task.Task, addr mm.Addr) (string, error) {
 	return t.CopyInPath(addr)
 }
 
+// borrowPath is copyInPath of a path that is only walked: it is good until the
+// next one.
+func borrowPath(t *task.Task, addr mm.Addr) (string, error) { return t.BorrowPath(addr) }
+
 // start is where a walk of name from dirfd begins; an absolute name does not
 // look at dirfd unless that is its root (openat2). EBADF.
 func start(t *task.Task, dirfd linux.FD, name string, how vfs.WalkFlags) (vfs.Path, error) {
@@ -31,7 +35,7 @@ func start(t *task.Task, dirfd linux.FD, name string, how vfs.WalkFlags) (vfs.Pa
 // resolve walks the path at addr from dirfd: ENOENT, ENOTDIR, ELOOP, EACCES...
 // path_resolution(7).
 func resolve(t *task.Task, dirfd linux.FD, addr mm.Addr, how vfs.WalkFlags) (vfs.Path, error) {
-	name, err := copyInPath(t, addr)
+	name, err := borrowPath(t, addr)
 	if err != nil {
 		return vfs.Path{}, err
 	}

@@ -63,18 +63,37 @@ func (s *pollSet) room(n int) {
 // deadlineAfter is when d has passed; a zero d has already.
 func deadlineAfter(d time.Duration) time.Time { return time.Now().Add(d) }
 
-// deadlineMS is the deadline of a timeout in milliseconds; a negative one is
-// none.
-func deadlineMS(ms int32) time.Time {
+// patience is how long a call may wait. Most calls find something ready, and
+// then the time is not looked at.
+type patience struct {
+	at     time.Time     // if atMost is negative: the deadline, zero for none
+	atMost time.Duration // from now on
+}
+
+// until is patience to a deadline; the zero Time is none.
+func until(deadline time.Time) patience { return patience{deadline, -1} }
+
+// patienceMS is a timeout in milliseconds; a negative one never ends.
+func patienceMS(ms int32) patience {
 	if ms < 0 {
-		return time.Time{}
+		return until(time.Time{})
 	}
-	return deadlineAfter(time.Duration(ms) * time.Millisecond)
+	return patience{atMost: time.Duration(ms) * time.Millisecond}
+}
+
+// none says that there is nothing to wait for.
+func (p patience) none() bool { return p.atMost == 0 }
+
+func (p patience) deadline() time.Time {
+	if p.atMost < 0 {
+		return p.at
+	}
+	return deadlineAfter(p.atMost)
 }
 
 // poll waits until one of n files is ready: poll(2).
 func poll(t *task.Task, fds mm.Addr, n uint32, timeout int32) (uint64, error) {
-	return pollFDs(t, fds, n, deadlineMS(timeout))
+	return pollFDs(t, fds, n, patienceMS(timeout))
 }
 
 // ppoll is poll with a finer timeout, which is updated, and a signal mask.
@@ -87,13 +106,13 @@ func ppoll(t *task.Task, fds mm.Addr, n uint32, timeout, mask mm.Addr, size uint
 	if err != nil {
 		return 0, err
 	}
-	ready, err := pollFDs(t, fds, n, deadline)
+	ready, err := pollFDs(t, fds, n, until(deadline))
 	restore(err)
 	copyOutRemaining(t, timeout, deadline)
 	return ready, err
 }
 
-func pollFDs(t *task.Task, addr mm.Addr, n uint32, deadline time.Time) (uint64, error) {
+func pollFDs(t *task.Task, addr mm.Addr, n uint32, p patience) (uint64, error) {
 	if uint64(n) > t.Group().Limit(unix.RLIMIT_NOFILE).Cur {
 		return 0, linux.EINVAL
 	}
@@ -104,12 +123,15 @@ func pollFDs(t *task.Task, addr mm.Addr, n uint32, deadline time.Time) (uint64, 
 		return 0, err
 	}
 	for i := range int(n) {
-		p := linux.ReadPollFD(s.raw[i*linux.SizeofPollFD:])
-		s.add(t, p.FD, wait.Events(uint16(p.Events)), false)
+		fd := linux.ReadPollFD(s.raw[i*linux.SizeofPollFD:])
+		s.add(t, fd.FD, wait.Events(uint16(fd.Events)), false)
 	}
-	ready, err := epoll.Poll(t, s.items, deadline)
-	if err != nil {
-		return 0, err
+	ready := epoll.Ready(s.items)
+	if ready == 0 && !p.none() {
+		var err error
+		if ready, err = epoll.Poll(t, s.items, p.deadline()); err != nil {
+			return 0, err
+		}
 	}
 	for i := range s.items {
 		at := s.raw[i*linux.SizeofPollFD:]

@@ -48,7 +48,7 @@ func statAt(t *task.Task, dirfd linux.FD, path mm.Addr, flags atFlags) (vfs.Attr
 	name := ""
 	if flags&linux.AT_EMPTY_PATH == 0 || path != 0 {
 		var err error
-		if name, err = copyInPath(t, path); err != nil {
+		if name, err = borrowPath(t, path); err != nil {
 			return vfs.Attr{}, vfs.Path{}, err
 		}
 	}
@@ -138,7 +138,7 @@ func faccessat2(t *task.Task, dirfd linux.FD, path mm.Addr, mode uint32, flags a
 	case flags&^(linux.AT_EACCESS|linux.AT_SYMLINK_NOFOLLOW|linux.AT_EMPTY_PATH) != 0:
 		return 0, linux.EINVAL
 	}
-	name, err := copyInPath(t, path)
+	name, err := borrowPath(t, path)
 	if err != nil {
 		return 0, err
 	}
@@ -172,7 +172,7 @@ func readlinkat(t *task.Task, dirfd linux.FD, path, buf mm.Addr, n int32) (uint6
 	if n <= 0 {
 		return 0, linux.EINVAL
 	}
-	name, err := copyInPath(t, path)
+	name, err := borrowPath(t, path)
 	if err != nil {
 		return 0, err
 	}

@@ -1,7 +1,9 @@
 package task
 
 import (
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/vfs"
@@ -9,13 +11,21 @@ import (
 
 // FDTable maps a process's descriptors to open file descriptions. Threads made
 // with CLONE_FILES share one.
+//
+// Looking up takes no lock: it reads a slot and takes a reference if the file
+// still has one. A file loses the table's reference only after its slot was
+// changed, so a reference that cannot be had means that the slot is worth
+// another look.
 type FDTable struct {
-	mu    sync.Mutex
-	files []fdSlot // by descriptor
-	next  int32    // no free descriptor is below
-	users int      // tasks
+	slots atomic.Pointer[[]atomic.Pointer[vfs.File]] // by descriptor; replaced when it grows
+
+	mu          sync.Mutex // of who changes slots
+	closeOnExec []uint64   // a bit each
+	next        int32      // no free descriptor is below
+	users       int        // tasks
 }
 
+// fdSlot is one descriptor as removeIf shows it.
 type fdSlot struct {
 	file        *vfs.File
 	closeOnExec bool
@@ -32,18 +42,42 @@ type FDEntry struct {
 const maxFDs = 1 << 20
 
 // NewFDTable gives an empty table with one user.
-func NewFDTable() *FDTable { return &FDTable{users: 1} }
+func NewFDTable() *FDTable {
+	ft := &FDTable{users: 1}
+	ft.slots.Store(&[]atomic.Pointer[vfs.File]{})
+	return ft
+}
+
+// at gives what is behind fd, or nil.
+func (ft *FDTable) at(fd linux.FD) *vfs.File {
+	slots := *ft.slots.Load()
+	if uint(fd) >= uint(len(slots)) {
+		return nil
+	}
+	return slots[fd].Load()
+}
 
 // Get gives the file behind fd with a reference of the caller's own; EBADF.
 func (ft *FDTable) Get(fd linux.FD) (*vfs.File, error) {
-	ft.mu.Lock()
-	defer ft.mu.Unlock()
-	if fd < 0 || int(fd) >= len(ft.files) || ft.files[fd].file == nil {
-		return nil, linux.EBADF
+	for {
+		f := ft.at(fd)
+		if f == nil {
+			return nil, linux.EBADF
+		}
+		if f.TryIncRef() {
+			return f, nil
+		}
 	}
-	f := ft.files[fd].file
-	f.IncRef()
-	return f, nil
+}
+
+// putLocked sets a slot that grow has made.
+func (ft *FDTable) putLocked(fd linux.FD, f *vfs.File, closeOnExec bool) {
+	word, bit := &ft.closeOnExec[fd/64], uint64(1)<<(fd%64)
+	*word &^= bit
+	if closeOnExec {
+		*word |= bit
+	}
+	(*ft.slots.Load())[fd].Store(f)
 }
 
 // Install gives f the lowest free descriptor that is at least min and below
@@ -52,14 +86,14 @@ func (ft *FDTable) Install(f *vfs.File, min linux.FD, limit uint64, closeOnExec 
 	ft.mu.Lock()
 	defer ft.mu.Unlock()
 	fd := max(min, ft.next)
-	for int(fd) < len(ft.files) && ft.files[fd].file != nil {
+	for ft.at(fd) != nil {
 		fd++
 	}
 	if uint64(fd) >= limit || fd >= maxFDs {
 		return -1, linux.EMFILE
 	}
-	ft.grow(fd)
-	ft.files[fd] = fdSlot{f, closeOnExec}
+	ft.growLocked(fd)
+	ft.putLocked(fd, f, closeOnExec)
 	if min <= ft.next {
 		ft.next = fd + 1
 	}
@@ -74,29 +108,45 @@ func (ft *FDTable) Set(fd linux.FD, f *vfs.File, closeOnExec bool) (old *vfs.Fil
 	}
 	ft.mu.Lock()
 	defer ft.mu.Unlock()
-	ft.grow(fd)
-	old = ft.files[fd].file
-	ft.files[fd] = fdSlot{f, closeOnExec}
+	ft.growLocked(fd)
+	old = ft.at(fd)
+	ft.putLocked(fd, f, closeOnExec)
 	return old, nil
 }
 
-func (ft *FDTable) grow(fd linux.FD) {
-	if n := int(fd) + 1 - len(ft.files); n > 0 {
-		ft.files = append(ft.files, make([]fdSlot, n)...)
+// growLocked makes room for fd. Who still reads the shorter array began before.
+func (ft *FDTable) growLocked(fd linux.FD) {
+	old := *ft.slots.Load()
+	if int(fd) < len(old) {
+		return
 	}
+	n := max(64, len(old))
+	for n <= int(fd) {
+		n *= 2
+	}
+	slots := make([]atomic.Pointer[vfs.File], n)
+	for i := range old {
+		slots[i].Store(old[i].Load())
+	}
+	ft.closeOnExec = append(ft.closeOnExec, make([]uint64, n/64-len(ft.closeOnExec))...)
+	ft.slots.Store(&slots)
 }
 
 // Remove takes fd out and gives its file with the table's reference; EBADF.
 func (ft *FDTable) Remove(fd linux.FD) (*vfs.File, error) {
 	ft.mu.Lock()
 	defer ft.mu.Unlock()
-	if fd < 0 || int(fd) >= len(ft.files) || ft.files[fd].file == nil {
+	f := ft.at(fd)
+	if f == nil {
 		return nil, linux.EBADF
 	}
-	f := ft.files[fd].file
-	ft.files[fd] = fdSlot{}
-	ft.next = min(ft.next, fd)
+	ft.removeLocked(fd)
 	return f, nil
+}
+
+func (ft *FDTable) removeLocked(fd linux.FD) {
+	ft.putLocked(fd, nil, false)
+	ft.next = min(ft.next, fd)
 }
 
 // RemoveRange takes every descriptor in [first, last] out: close_range(2).
@@ -108,34 +158,38 @@ func (ft *FDTable) removeIf(pick func(linux.FD, fdSlot) bool) []*vfs.File {
 	ft.mu.Lock()
 	defer ft.mu.Unlock()
 	var out []*vfs.File
-	for fd := range ft.files {
-		if s := ft.files[fd]; s.file != nil && pick(linux.FD(fd), s) {
-			out = append(out, s.file)
-			ft.files[fd] = fdSlot{}
-			ft.next = min(ft.next, linux.FD(fd))
+	slots := *ft.slots.Load()
+	for i := range slots {
+		fd, f := linux.FD(i), slots[i].Load()
+		if f != nil && pick(fd, fdSlot{f, ft.closeOnExecLocked(fd)}) {
+			out = append(out, f)
+			ft.removeLocked(fd)
 		}
 	}
 	return out
 }
 
+func (ft *FDTable) closeOnExecLocked(fd linux.FD) bool { return ft.closeOnExec[fd/64]>>(fd%64)&1 != 0 }
+
 // CloseOnExec says whether fd has FD_CLOEXEC; EBADF.
 func (ft *FDTable) CloseOnExec(fd linux.FD) (bool, error) {
 	ft.mu.Lock()
 	defer ft.mu.Unlock()
-	if fd < 0 || int(fd) >= len(ft.files) || ft.files[fd].file == nil {
+	if ft.at(fd) == nil {
 		return false, linux.EBADF
 	}
-	return ft.files[fd].closeOnExec, nil
+	return ft.closeOnExecLocked(fd), nil
 }
 
 // SetCloseOnExec sets or clears FD_CLOEXEC; EBADF.
 func (ft *FDTable) SetCloseOnExec(fd linux.FD, on bool) error {
 	ft.mu.Lock()
 	defer ft.mu.Unlock()
-	if fd < 0 || int(fd) >= len(ft.files) || ft.files[fd].file == nil {
+	f := ft.at(fd)
+	if f == nil {
 		return linux.EBADF
 	}
-	ft.files[fd].closeOnExec = on
+	ft.putLocked(fd, f, on)
 	return nil
 }
 
@@ -145,9 +199,10 @@ func (ft *FDTable) All() []FDEntry {
 	ft.mu.Lock()
 	defer ft.mu.Unlock()
 	var out []FDEntry
-	for fd, s := range ft.files {
-		if s.file != nil {
-			out = append(out, FDEntry{linux.FD(fd), s.file, s.closeOnExec})
+	slots := *ft.slots.Load()
+	for i := range slots {
+		if f := slots[i].Load(); f != nil {
+			out = append(out, FDEntry{linux.FD(i), f, ft.closeOnExecLocked(linux.FD(i))})
 		}
 	}
 	return out
@@ -157,12 +212,16 @@ func (ft *FDTable) All() []FDEntry {
 func (ft *FDTable) Fork() *FDTable {
 	ft.mu.Lock()
 	defer ft.mu.Unlock()
-	c := &FDTable{files: append([]fdSlot(nil), ft.files...), next: ft.next, users: 1}
-	for _, s := range c.files {
-		if s.file != nil {
-			s.file.IncRef()
+	c := &FDTable{closeOnExec: slices.Clone(ft.closeOnExec), next: ft.next, users: 1}
+	old := *ft.slots.Load()
+	slots := make([]atomic.Pointer[vfs.File], len(old))
+	for i := range old {
+		if f := old[i].Load(); f != nil {
+			f.IncRef()
+			slots[i].Store(f)
 		}
 	}
+	c.slots.Store(&slots)
 	return c
 }
 

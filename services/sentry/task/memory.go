@@ -2,6 +2,7 @@ package task
 
 import (
 	"bytes"
+	"unsafe"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
@@ -82,6 +83,16 @@ func (t *Task) CopyInString(addr mm.Addr, max int) (string, error) {
 		}
 	}
 	return "", linux.ENAMETOOLONG
+}
+
+// BorrowPath is CopyInPath for who does not keep the path: it is good until the
+// next BorrowPath. A short one that the stub has sent along is not allocated.
+func (t *Task) BorrowPath(addr mm.Addr) (string, error) {
+	n := copy(t.path[:], t.th.CopiedPrefix(addr))
+	if i := bytes.IndexByte(t.path[:n], 0); i > 0 {
+		return unsafe.String(&t.path[0], i), nil
+	}
+	return t.CopyInPath(addr)
 }
 
 // CopyInPath copies a path: ENOENT if empty is not allowed, ENAMETOOLONG past

@@ -14,27 +14,28 @@ type Rlimit struct{ Cur, Max uint64 }
 type atomicRlimit struct{ v atomic.Pointer[Rlimit] }
 
 // defaultLimits are what a process has that nobody gave others.
-var defaultLimits = map[int]Rlimit{
-	unix.RLIMIT_STACK:      {8 << 20, unix.RLIM_INFINITY},
-	unix.RLIMIT_CORE:       {0, unix.RLIM_INFINITY},
-	unix.RLIMIT_NOFILE:     {1024, 1 << 20},
-	unix.RLIMIT_MEMLOCK:    {8 << 20, 8 << 20},
-	unix.RLIMIT_NPROC:      {1 << 16, 1 << 16},
-	unix.RLIMIT_SIGPENDING: {1 << 16, 1 << 16},
-	unix.RLIMIT_MSGQUEUE:   {819200, 819200},
-	unix.RLIMIT_NICE:       {0, 0},
-	unix.RLIMIT_RTPRIO:     {0, 0},
-}
+var defaultLimits = func() (l [numRlimits]Rlimit) {
+	for i := range l {
+		l[i] = Rlimit{unix.RLIM_INFINITY, unix.RLIM_INFINITY}
+	}
+	l[unix.RLIMIT_STACK] = Rlimit{8 << 20, unix.RLIM_INFINITY}
+	l[unix.RLIMIT_CORE] = Rlimit{0, unix.RLIM_INFINITY}
+	l[unix.RLIMIT_NOFILE] = Rlimit{1024, 1 << 20}
+	l[unix.RLIMIT_MEMLOCK] = Rlimit{8 << 20, 8 << 20}
+	l[unix.RLIMIT_NPROC] = Rlimit{1 << 16, 1 << 16}
+	l[unix.RLIMIT_SIGPENDING] = Rlimit{1 << 16, 1 << 16}
+	l[unix.RLIMIT_MSGQUEUE] = Rlimit{819200, 819200}
+	l[unix.RLIMIT_NICE] = Rlimit{0, 0}
+	l[unix.RLIMIT_RTPRIO] = Rlimit{0, 0}
+	return l
+}()
 
 // Limit gives a limit; what must be below the number of limits.
 func (g *Group) Limit(what int) Rlimit {
 	if p := g.limits[what].v.Load(); p != nil {
 		return *p
 	}
-	if l, ok := defaultLimits[what]; ok {
-		return l
-	}
-	return Rlimit{unix.RLIM_INFINITY, unix.RLIM_INFINITY}
+	return defaultLimits[what]
 }
 
 // SetLimit sets one.

@@ -23,6 +23,7 @@ type Task struct {
 	th     *platform.Thread
 	reply  reply
 	orders []func(linux.Errno) // what to undo if a host call of the answer fails
+	path   [256]byte           // of BorrowPath
 	frames []before            // the answer's signal frames
 
 	// What other goroutines may read while it runs.

@@ -208,6 +208,7 @@ func (d *Dentry) fetch(ctx Context, name string) (*Dentry, error) {
 			return c, nil
 		}
 	}
+	name = cloneName(name) // who walks may only have borrowed the path
 	node, err := d.dir.Lookup(ctx, name)
 	if err != nil && err != linux.ENOENT {
 		return nil, err
@@ -215,7 +216,7 @@ func (d *Dentry) fetch(ctx Context, name string) (*Dentry, error) {
 	if err != nil {
 		node = nil
 	}
-	c := newDentry(d.super, d, cloneName(name), node)
+	c := newDentry(d.super, d, name, node)
 	if d.gone.Load() && node == nil {
 		return c, nil
 	}

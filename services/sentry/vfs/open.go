@@ -15,17 +15,18 @@ type openRequest struct {
 
 // Open resolves a path and opens what is there: open(2), openat2(2). mode is for
 // a new file and goes under the umask here. how has the flags of the walk;
-// O_NOFOLLOW and O_DIRECTORY come from flags.
+// O_NOFOLLOW and O_DIRECTORY come from flags. Without O_CREAT nothing keeps name.
 func Open(ctx Context, root, start Path, name string, flags linux.OpenFlags, mode, umask uint32, how WalkFlags) (*File, error) {
-	r, err := newOpenRequest(ctx, flags, mode&^umask)
-	if err != nil {
+	var r openRequest
+	if err := r.begin(ctx, flags, mode&^umask); err != nil {
 		return nil, err
 	}
 	if !r.follow {
 		how |= NoFollow
 	}
-	var f *File
 	for try := 0; ; try++ {
+		var f *File
+		var err error
 		r.created = false
 		if r.flags&linux.O_CREAT != 0 {
 			f, err = r.create(root, start, name, how)
@@ -51,19 +52,20 @@ func (r *openRequest) settle() {
 	}
 }
 
-func newOpenRequest(ctx Context, flags linux.OpenFlags, mode uint32) (*openRequest, error) {
+// begin sorts the flags out: EINVAL.
+func (r *openRequest) begin(ctx Context, flags linux.OpenFlags, mode uint32) error {
 	if flags&linux.O_PATH != 0 {
 		flags &= linux.OpenPathValid
 	}
 	if flags&linux.O_TMPFILE_BIT != 0 {
 		if flags&linux.O_TMPFILE != linux.O_TMPFILE || !flags.Write() || flags&linux.O_CREAT != 0 {
-			return nil, linux.EINVAL
+			return linux.EINVAL
 		}
 	}
 	if flags&(linux.O_CREAT|linux.O_DIRECTORY) == linux.O_CREAT|linux.O_DIRECTORY {
-		return nil, linux.EINVAL
+		return linux.EINVAL
 	}
-	r := &openRequest{ctx: ctx, flags: flags &^ linux.O_CLOEXEC, mode: mode & linux.S_IALL}
+	*r = openRequest{ctx: ctx, flags: flags &^ linux.O_CLOEXEC, mode: mode & linux.S_IALL}
 	r.follow = flags&linux.O_NOFOLLOW == 0 && flags&(linux.O_CREAT|linux.O_EXCL) != linux.O_CREAT|linux.O_EXCL
 	if flags.Read() {
 		r.mask |= MayRead
@@ -71,14 +73,14 @@ func newOpenRequest(ctx Context, flags linux.OpenFlags, mode uint32) (*openReque
 	if flags.Write() || flags&(linux.O_TRUNC|linux.O_PATH) == linux.O_TRUNC {
 		r.mask |= MayWrite
 	}
-	return r, nil
+	return nil
 }
 
 // OpenPath opens what is at p without a walk, with open(2)'s checks: the script
 // of an execve, an AT_EMPTY_PATH.
 func OpenPath(ctx Context, p Path, flags linux.OpenFlags) (*File, error) {
-	r, err := newOpenRequest(ctx, flags&^(linux.O_CREAT|linux.O_EXCL), 0)
-	if err != nil {
+	var r openRequest
+	if err := r.begin(ctx, flags&^(linux.O_CREAT|linux.O_EXCL), 0); err != nil {
 		return nil, err
 	}
 	return r.open(p)

@@ -56,7 +56,7 @@ type walk struct {
 }
 
 // Walk resolves a path: path_resolution(7). root is what "/" stands for and
-// start where a relative path begins.
+// start where a relative path begins. Nothing keeps name.
 func Walk(ctx Context, root, start Path, name string, flags WalkFlags) (Path, error) {
 	w := walk{ctx: ctx, root: root, cur: start, flags: flags}
 	done, err := w.begin(name)
@@ -250,8 +250,8 @@ func (w *walk) child(d *Dentry, comp string) (*Dentry, error) {
 // prefetch tells a directory that is far away what will be looked up.
 func (w *walk) prefetch(d *Dentry, comp string) {
 	w.told = true
-	names := []string{comp}
-	for part := range strings.SplitSeq(w.rest, "/") {
+	names := []string{cloneName(comp)}
+	for part := range strings.SplitSeq(cloneName(w.rest), "/") {
 		if part == "" {
 			continue
 		}

@@ -12,6 +12,7 @@ package wait
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bulkhead/proto/linux"
@@ -53,6 +54,11 @@ type Entry struct {
 type Queue struct {
 	mu   sync.Mutex
 	head *Entry
+
+	// listeners is how many entries there are. Who changes an object and then
+	// finds none here has been earlier than whoever registers next, who looks at
+	// the object only after that.
+	listeners atomic.Int32
 }
 
 // Register adds e. It must not be registered anywhere.
@@ -63,6 +69,7 @@ func (q *Queue) Register(e *Entry) {
 		q.head.prev = e
 	}
 	q.head = e
+	q.listeners.Add(1)
 	q.mu.Unlock()
 }
 
@@ -80,12 +87,16 @@ func (q *Queue) Unregister(e *Entry) {
 			e.next.prev = e.prev
 		}
 		e.queue, e.next, e.prev = nil, nil, nil
+		q.listeners.Add(-1)
 	}
 	q.mu.Unlock()
 }
 
 // Notify tells every entry that wants one of events.
 func (q *Queue) Notify(events Events) {
+	if q.listeners.Load() == 0 {
+		return
+	}
 	q.mu.Lock()
 	for e := q.head; e != nil; {
 		next := e.next
@@ -104,6 +115,35 @@ type Sleeper interface {
 	Sleep(c <-chan struct{}, deadline time.Time) error
 }
 
+// waiter is what Until listens with. It is used again, so that blocking
+// allocates nothing.
+type waiter struct {
+	entry Entry
+	c     chan struct{}
+	wake  func(Events)
+}
+
+var waiters = sync.Pool{New: func() any {
+	w := &waiter{c: make(chan struct{}, 1)}
+	w.wake = func(Events) {
+		select {
+		case w.c <- struct{}{}:
+		default:
+		}
+	}
+	return w
+}}
+
+// put ends the waiter's use of q and gives it back.
+func (w *waiter) put(q *Queue) {
+	q.Unregister(&w.entry)
+	select {
+	case <-w.c:
+	default:
+	}
+	waiters.Put(w)
+}
+
 // Until calls try until it says done, sleeping on q between the calls. try's
 // error is returned when it is done; ERESTARTSYS or ETIMEDOUT when the sleep
 // ended first. try runs at least once, even past the deadline.
@@ -111,20 +151,15 @@ func Until(s Sleeper, q *Queue, mask Events, deadline time.Time, try func() (don
 	if done, err := try(); done {
 		return err
 	}
-	c := make(chan struct{}, 1)
-	e := Entry{Mask: mask, Wake: func(Events) {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}}
-	q.Register(&e)
-	defer q.Unregister(&e)
+	w := waiters.Get().(*waiter)
+	w.entry = Entry{Mask: mask, Wake: w.wake}
+	q.Register(&w.entry)
+	defer w.put(q)
 	for {
 		if done, err := try(); done {
 			return err
 		}
-		if err := s.Sleep(c, deadline); err != nil {
+		if err := s.Sleep(w.c, deadline); err != nil {
 			if err == linux.ETIMEDOUT {
 				if done, err := try(); done {
 					return err
