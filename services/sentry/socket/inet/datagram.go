@@ -3,6 +3,7 @@ package inet
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
@@ -81,19 +82,30 @@ func (d *Dgram) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	}
 	d.receiving.Lock()
 	defer d.receiving.Unlock()
-	g, err := d.await(e)
+	g, mail, err := d.await(e)
 	if err != nil || g.from.Addr() == (netip.Addr{}) {
 		return 0, err
 	}
-	at := 0
-	for _, p := range m.Data {
-		at += copy(p, e.down.Slice(gramHeader+at, min(len(p), g.size-at)))
+	at, now := 0, time.Time{}
+	if mail != nil {
+		for _, p := range m.Data {
+			at += copy(p, mail.data[at:])
+		}
+		now = mail.at
+	} else {
+		for _, p := range m.Data {
+			at += copy(p, e.down.Slice(gramHeader+at, min(len(p), g.size-at)))
+		}
 	}
-	if m.Flags&linux.MSG_PEEK == 0 {
+	switch {
+	case m.Flags&linux.MSG_PEEK != 0:
+	case mail != nil:
+		d.mail.pop()
+	default:
 		e.down.Consume(gramHeader + padded(g.size))
 	}
 	m.Addr = sockaddr(d.v6, g.from)
-	m.Control.Other = d.control(g)
+	m.Control.Other = d.control(g, now)
 	m.Out = 0
 	if at < g.size {
 		m.Out = linux.MSG_TRUNC
@@ -114,40 +126,48 @@ func (d *Dgram) appear(ctx vfs.Context) *end {
 	return d.end.Load()
 }
 
-// await is next, and with nothing there gives the reason. The end is a header
-// without an address.
-func (d *Dgram) await(e *end) (gram, error) {
+// await is what comes next, from this sentry or else from netd, and with nothing
+// there gives the reason. The end is a header without an address.
+func (d *Dgram) await(e *end) (gram, *parcel, error) {
 	for armed := false; ; armed = true {
 		if err := d.errors.take(d.n, e); err != nil {
 			if err == linux.ECONNRESET {
 				err = linux.ENETDOWN
 			}
-			return gram{}, err
+			return gram{}, nil, err
+		}
+		if p := d.mail.first(); p != nil {
+			return p.gram, p, nil
 		}
 		g, err := d.next(e)
 		switch {
 		case err != linux.EAGAIN:
-			return g, err
+			return g, nil, err
 		case d.shutRead.Load():
-			return gram{}, nil
+			return gram{}, nil, nil
 		case d.n.dead.Load():
-			return gram{}, linux.ENETDOWN
+			return gram{}, nil, linux.ENETDOWN
 		case armed:
-			return gram{}, linux.EAGAIN
+			return gram{}, nil, linux.EAGAIN
 		}
 		e.head.WantDown.Store(1)
 	}
 }
 
 // control makes the control messages that the socket asks for: ip(7), ipv6(7).
-func (d *Dgram) control(g gram) []linux.Cmsg {
+// The time is that of now if at is zero.
+func (d *Dgram) control(g gram, at time.Time) []linux.Cmsg {
 	d.conf.mu.Lock()
 	info, hops, class := d.conf.receivePacketInfo, d.conf.receiveHops, d.conf.receiveClass
+	stamp, nano := d.conf.timestamp, d.conf.timestampNS
 	d.conf.mu.Unlock()
-	if !info && !hops && !class {
-		return nil
-	}
 	var out []linux.Cmsg
+	if stamp || nano {
+		out = append(out, timestamp(at, nano))
+	}
+	if !info && !hops && !class {
+		return out
+	}
 	level, types := int32(linux.IPPROTO_IP), [3]int32{linux.IP_PKTINFO, linux.IP_TTL, linux.IP_TOS}
 	classValue := []byte{g.class}
 	var where []byte
@@ -177,6 +197,19 @@ func (d *Dgram) control(g gram) []linux.Cmsg {
 	return out
 }
 
+// timestamp is SCM_TIMESTAMP or SCM_TIMESTAMPNS: socket(7), SO_TIMESTAMP.
+func timestamp(at time.Time, nano bool) linux.Cmsg {
+	if at.IsZero() {
+		at = time.Now()
+	}
+	typ, part := int32(linux.SO_TIMESTAMP), uint64(at.Nanosecond()/1000)
+	if nano {
+		typ, part = linux.SO_TIMESTAMPNS, uint64(at.Nanosecond())
+	}
+	b := binary.LittleEndian.AppendUint64(nil, uint64(at.Unix()))
+	return linux.Cmsg{Level: linux.SOL_SOCKET, Type: typ, Data: binary.LittleEndian.AppendUint64(b, part)}
+}
+
 // SendMsg sends a datagram.
 func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if m.Flags&linux.MSG_OOB != 0 {
@@ -196,15 +229,18 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if d.shutWrite.Load() {
 		return 0, linux.EPIPE
 	}
-	h := d.header(m, to, size)
-	d.sending.Lock()
-	defer d.sending.Unlock()
 	if err := d.errors.take(d.n, e); err != nil {
 		if err == linux.ECONNRESET {
 			err = linux.ENETDOWN
 		}
 		return 0, err
 	}
+	if d.sendWithin(m, to, size) {
+		return size, nil
+	}
+	h := d.header(m, to, size)
+	d.sending.Lock()
+	defer d.sending.Unlock()
 	need := gramHeader + padded(size)
 	if err := d.room(e, need); err != nil {
 		return 0, err

@@ -32,6 +32,8 @@ type Dgram struct {
 		routed        netip.AddrPort // the destination that netd knows a way to
 	}
 	conf settings
+	mail mailbox // from sockets of this sentry
+	spot spot
 
 	sending   sync.Mutex // guards end.up
 	receiving sync.Mutex // guards end.down
@@ -60,6 +62,7 @@ func (d *Dgram) askLocked(ctx vfs.Context, req *netdv1.Request) (*netdv1.Respons
 	if resp != nil {
 		if a := address(resp.Local); a.Port() != 0 {
 			d.mu.local, d.mu.bound = a, true
+			d.settleLocked()
 		}
 	}
 	return resp, err
@@ -105,6 +108,7 @@ func (d *Dgram) Connect(ctx vfs.Context, sa []byte, _ bool) error {
 	resp, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Connect{Connect: &netdv1.Connect{Address: message(d.v6, a, scope)}}})
 	if err == nil {
 		d.mu.remote = address(resp.Remote)
+		d.settleLocked()
 	}
 	return err
 }
@@ -119,6 +123,7 @@ func (d *Dgram) disconnect(ctx vfs.Context) error {
 	if err == nil {
 		d.mu.remote = netip.AddrPort{}
 		d.mu.local = address(resp.Local)
+		d.settleLocked()
 	}
 	return err
 }
@@ -137,6 +142,9 @@ func (d *Dgram) Shutdown(ctx vfs.Context, how int) error {
 	}
 	if how != linux.SHUT_WR {
 		d.shutRead.Store(true)
+		d.mail.Lock()
+		d.mail.shut = true
+		d.mail.Unlock()
 		if e := d.end.Load(); e != nil {
 			d.n.post(&netdv1.Request{Socket: e.id, Op: &netdv1.Request_Shutdown{Shutdown: &netdv1.Shutdown{Read: true}}})
 		}
@@ -169,6 +177,7 @@ func (d *Dgram) PeerName(vfs.Context) ([]byte, error) {
 // finds nobody there, though it does not go by way of the requests.
 func (d *Dgram) Release() {
 	d.released.Store(true)
+	d.vanish()
 	if e := d.end.Load(); e != nil {
 		d.n.drop(e.id, e.mem)
 		_, fds, _ := d.n.call(closing(e.id, false))
@@ -206,7 +215,7 @@ func (d *Dgram) ready(e *end) wait.Events {
 	d.receiving.Lock()
 	n, err := e.down.Len()
 	d.receiving.Unlock()
-	if n > 0 || err != nil || d.n.dead.Load() {
+	if n > 0 || err != nil || d.n.dead.Load() || d.mail.first() != nil {
 		ev |= wait.In
 	}
 	if d.shutRead.Load() {
@@ -299,7 +308,9 @@ func (d *Dgram) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
 	case siocInq:
 		if e != nil {
 			d.receiving.Lock()
-			if g, err := d.next(e); err == nil {
+			if p := d.mail.first(); p != nil {
+				n = p.size
+			} else if g, err := d.next(e); err == nil {
 				n = g.size
 			}
 			d.receiving.Unlock()

@@ -123,6 +123,16 @@ func (c *settings) boundDevice() string {
 	return c.device
 }
 
+// header is the hop limit and the traffic class of what is sent.
+func (c *settings) header() (hops, class uint8) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.o.HopLimit == 0 {
+		return 64, uint8(c.o.TrafficClass)
+	}
+	return uint8(c.o.HopLimit), uint8(c.o.TrafficClass)
+}
+
 // inline is SO_OOBINLINE.
 func (c *settings) inline() bool {
 	c.mu.Lock()
