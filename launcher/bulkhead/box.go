@@ -109,6 +109,9 @@ func (b *box) destroy() error {
 	}
 	// A keeper ends with its sentry; but the cgroup must be empty before it goes.
 	b.endKeeper()
+	if err := b.state.Taken.GiveBack(); err != nil {
+		return err
+	}
 	if err := cgroup.Remove(b.state.Cgroup); err != nil {
 		return err
 	}

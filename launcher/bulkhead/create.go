@@ -108,6 +108,17 @@ func (c *creation) make(ctx context.Context, id string) (*made, error) {
 	c.warn(m.cgroup.Warnings)
 	m.state.Cgroup = m.cgroup.Paths
 	options.CgroupJoin, options.Memory = m.cgroup.Join, cgroup.Memory(spec.Linux)
+	if options.Network, err = c.openNetwork(spec); err != nil {
+		m.undo()
+		return nil, err
+	}
+	// Written down at once: should we be killed, delete gives it back.
+	if m.state.Taken = options.Network.Taken; m.state.Taken != nil {
+		if err := dir.Save(m.state); err != nil {
+			m.undo()
+			return nil, err
+		}
+	}
 	if m.sandbox, err = launch.Sandbox(ctx, dir.Handle, converted, options); err != nil {
 		m.undo()
 		return nil, err
@@ -128,6 +139,7 @@ func (m *made) undo() {
 	if m.sandbox != nil {
 		m.sandbox.Kill()
 	}
+	m.state.Taken.GiveBack()
 	cgroup.Remove(m.state.Cgroup)
 	m.dir.Remove()
 }

@@ -24,6 +24,7 @@ type global struct {
 	log       string
 	logFormat string
 	debug     bool
+	network   string
 	options   launch.Options
 }
 
@@ -53,6 +54,7 @@ func main() {
 	g.options.MM = launch.MMNative
 	f.Var(&g.options.MM, "mm", "memory calls of guests: `MODE` native, or verified, as does the annotation "+launch.MMAnnotation)
 	f.BoolVar(&g.options.Strace, "strace", false, "log each system call of the guest, to standard error or to --debug-log")
+	f.StringVar(&g.network, "network", "", "the containers' network: `none` (a loopback only) or sandbox (the interfaces of the network namespace that the spec names; the default)")
 	f.StringVar(&g.options.LogDir, "debug-log", "", "write one log a process into `DIR`")
 	root.AddCommand(createCommand(&g), startCommand(&g), stateCommand(&g), killCommand(&g), deleteCommand(&g), runCommand(&g), execCommand(&g))
 

@@ -32,7 +32,6 @@ var Handshake = plugin.HandshakeConfig{
 const (
 	FDState    = "state"    // directory for the control socket
 	FDLifeline = "lifeline" // pipe whose end ends the service
-	FDLink     = "link"     // netd: the outside interface
 	FDSentry   = "sentry"   // gofer, netd: data channel to the sentry
 	FDGofer    = "gofer"    // sentry: data channel to the first gofer
 	FDNetd     = "netd"     // sentry: data channel to netd
@@ -42,6 +41,9 @@ const (
 	FDPeer     = "peer"     // sentry: lifeline that its gofer holds
 	FDHold     = "hold"     // sentry, gofer: held open; its end tells others that we ended
 )
+
+// FDLink is the name of the descriptor of netd's nth interface, from 0 on.
+func FDLink(n int) string { return "link" + strconv.Itoa(n) }
 
 // DescriptorsVar is the environment variable that names the descriptors from 3
 // on: "state,lifeline,sentry".

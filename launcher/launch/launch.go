@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"bulkhead/launcher/hull"
+	"bulkhead/launcher/network"
 	"bulkhead/launcher/oci"
 	"bulkhead/launcher/spawn"
 	goferv1 "bulkhead/proto/gofer/v1"
@@ -30,6 +31,8 @@ type Options struct {
 	MM MM
 	// Memory that the guest is told of, in bytes; 0: the host's.
 	Memory uint64
+	// Network is the sandbox's outside; nil: none. It is closed when netd has it.
+	Network *network.Outside
 }
 
 // Sandbox starts and boots the services for c. dir is the sandbox's directory.
@@ -46,6 +49,11 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 		return nil, err
 	}
 	config.Logs, config.Strace = logs.files, logs.strace
+	boot := &netdv1.BootRequest{Debug: o.LogDir != ""}
+	if o.Network != nil {
+		defer o.Network.Close()
+		config.Links, boot.Links = o.Network.Files, o.Network.Links
+	}
 	s, err := spawn.Start(config)
 	if err != nil {
 		logs.own.Error("start", "error", err)
@@ -57,7 +65,7 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 	attaches, err := s.Boot(ctx,
 		&sentryv1.BootRequest{Strace: o.Strace, Debug: debug, Memory: o.Memory, VerifyMemory: o.MM == MMVerified},
 		&goferv1.BootRequest{Attaches: c.Attaches, Debug: debug},
-		&netdv1.BootRequest{Debug: debug})
+		boot)
 	if err != nil {
 		s.Log.Error("boot", "error", err)
 		s.Kill()

@@ -12,10 +12,13 @@ import (
 // Namespace is an open network namespace.
 type Namespace struct{ file *os.File }
 
+// ownNamespace is that of the process that opens it.
+const ownNamespace = "/proc/self/ns/net"
+
 // OpenNamespace opens the namespace at path, or our own if path is "".
 func OpenNamespace(path string) (*Namespace, error) {
 	if path == "" {
-		path = "/proc/self/ns/net"
+		path = ownNamespace
 	}
 	f, err := os.Open(path)
 	if err != nil {

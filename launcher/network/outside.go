@@ -20,6 +20,21 @@ type Outside struct {
 	ns *Namespace
 }
 
+// Open opens what mode says. namespace is for mode sandbox: see OpenSandbox.
+func Open(mode Mode, namespace string) (*Outside, error) {
+	o, err := &Outside{}, error(nil)
+	switch mode.Kind {
+	case Sandbox:
+		o, err = OpenSandbox(namespace)
+	case TAP, User:
+		err = errors.New("is not supported yet")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--network %s: %w", mode, err)
+	}
+	return o, nil
+}
+
 // Close lets go of the descriptors, which netd has by then.
 func (o *Outside) Close() {
 	if o == nil {
@@ -46,18 +61,21 @@ func OpenSandbox(path string) (o *Outside, err error) {
 	if err != nil {
 		return nil, err
 	}
-	o = &Outside{ns: ns, Taken: &Taken{Namespace: path, Identity: ns.id()}}
+	if path == "" {
+		path = ownNamespace
+	}
+	taken := &Taken{Namespace: path, Identity: ns.id()}
+	opened := &Outside{ns: ns, Taken: taken}
 	defer func() {
 		if err != nil {
-			o.Taken.giveBackIn(ns)
-			o.Close()
+			taken.giveBackIn(ns)
+			opened.Close()
 		}
 	}()
 	if ns.Host() {
 		return nil, ErrHost
 	}
-	err = ns.Do(o.takeAll)
-	return o, err
+	return opened, ns.Do(opened.takeAll)
 }
 
 // takeAll runs in the namespace.

@@ -13,8 +13,7 @@ import (
 
 // Taken is what the host's side of a namespace had to give up.
 type Taken struct {
-	// Namespace is its path, for whoever has no descriptor for it; "" if it had
-	// none.
+	// Namespace is its path, for whoever has no descriptor for it.
 	Namespace  string      `json:"namespace,omitempty"`
 	Identity   identity    `json:"identity"`
 	Interfaces []Interface `json:"interfaces"`
@@ -127,7 +126,7 @@ func btoi(b bool) int {
 // GiveBack restores the host's side. A namespace that is no longer there needs
 // nothing.
 func (t *Taken) GiveBack() error {
-	if t == nil || len(t.Interfaces) == 0 || t.Namespace == "" {
+	if t == nil || len(t.Interfaces) == 0 {
 		return nil
 	}
 	ns, err := OpenNamespace(t.Namespace)

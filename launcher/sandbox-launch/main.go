@@ -10,10 +10,18 @@ import (
 
 	"bulkhead/launcher/jail"
 	"bulkhead/launcher/launch"
+	"bulkhead/launcher/network"
 	"bulkhead/launcher/version"
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == network.GuardCommand {
+		if err := network.RunGuard(); err != nil {
+			fmt.Fprintln(os.Stderr, "sandbox-launch: give the network back:", err)
+			os.Exit(launch.StatusFailed)
+		}
+		return
+	}
 	// What our own caller left open is no business of the services.
 	if err := jail.CloseOnExecFrom(3); err != nil {
 		fmt.Fprintln(os.Stderr, "sandbox-launch:", err)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bulkhead/launcher/launch"
+	"bulkhead/launcher/network"
 	"bulkhead/launcher/oci"
 	"bulkhead/launcher/spawn"
 	"bulkhead/launcher/term"
@@ -58,7 +59,7 @@ there; 126 if it cannot be executed; 125 if the sandbox could not be made.`,
 	f.StringVarP(&r.user, "user", "u", "", "run as this user: `USER[:GROUP]`, names or numbers")
 	f.StringVarP(&r.tty, "tty", "t", "auto", "give the guest a terminal: `auto`, yes or no")
 	f.Lookup("tty").NoOptDefVal = "yes"
-	f.StringVar(&r.network, "network", "none", "the guest's network: `none` (its own loopback only)")
+	f.StringVar(&r.network, "network", "none", "the guest's network: `none` (its own loopback only), sandbox (the interfaces of the network namespace that this command runs in)")
 	r.options.MM = launch.MMNative
 	f.Var(&r.options.MM, "mm", "memory calls of guests: `MODE` native, or verified, in which the sentry checks each (slower)")
 	f.BoolVar(&r.options.Strace, "strace", false, "log each system call of the guest, to standard error or to --debug-log")
@@ -74,8 +75,9 @@ func (r *run) do(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if r.network != "none" {
-		return fmt.Errorf("--network %s: only none is supported yet", r.network)
+	mode, err := network.Parse(r.network)
+	if err != nil {
+		return err
 	}
 	c, err := r.container(args, tty)
 	if err != nil {
@@ -90,14 +92,27 @@ func (r *run) do(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	for _, w := range c.Warnings {
-		fmt.Fprintln(os.Stderr, "sandbox-launch: warning:", w)
-	}
+	warn(c.Warnings)
 	dir, err := spawn.PrivateDir()
 	if err != nil {
 		return fmt.Errorf("make the sandbox's directory: %w", err)
 	}
 	defer dir.Close()
+	outside, err := network.Open(mode, "")
+	if err != nil {
+		return err
+	}
+	guard, err := outside.StartGuard()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := guard.End(); err != nil {
+			fmt.Fprintln(os.Stderr, "sandbox-launch:", err)
+		}
+	}()
+	warn(outside.Warnings)
+	r.options.Network = outside
 	s, err := launch.Sandbox(ctx, dir, c, r.options)
 	if err != nil {
 		return err
@@ -108,6 +123,12 @@ func (r *run) do(ctx context.Context, args []string) error {
 		return err
 	}
 	return exitStatus(status)
+}
+
+func warn(messages []string) {
+	for _, m := range messages {
+		fmt.Fprintln(os.Stderr, "sandbox-launch: warning:", m)
+	}
 }
 
 // wantsTTY tells whether the guest gets a terminal.

@@ -109,7 +109,9 @@ func join(c Config) (a allEnds, lifeline *os.File, err error) {
 	}
 	a.give("sentry", hull.FDDonate, donate)
 	a.lend("sentry", hull.FDStrace, c.Strace)
-	a.lend("netd", hull.FDLink, c.Link)
+	for n, f := range c.Links {
+		a.lend("netd", hull.FDLink(n), f)
+	}
 	return a, lifeline, nil
 }
 

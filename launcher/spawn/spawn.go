@@ -39,8 +39,8 @@ type Config struct {
 	Logs map[string]*os.File
 	// Strace is where the sentry logs system calls, or nil.
 	Strace *os.File
-	// Link is netd's outside interface, or nil.
-	Link *os.File
+	// Links are netd's interfaces to the outside, in the order of its boot message.
+	Links []*os.File
 	// CgroupJoin, if set, is called with each new process before it is used.
 	CgroupJoin func(pid int) error
 }

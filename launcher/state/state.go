@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead/launcher/network"
 	"bulkhead/launcher/spawn"
 )
 
@@ -35,6 +36,8 @@ type State struct {
 	Services map[string]spawn.Found `json:"services"`
 	// Cgroup is where the sandbox's processes are, by controller; empty: nowhere.
 	Cgroup map[string]string `json:"cgroup,omitempty"`
+	// Taken is what the network namespace gets back in the end.
+	Taken *network.Taken `json:"taken,omitempty"`
 }
 
 // ErrNotExist says that there is no such container.

@@ -20,6 +20,7 @@ import (
 	"bulkhead/launcher/jail"
 	netdv1 "bulkhead/proto/netd/v1"
 	"bulkhead/services/netd/server"
+	"bulkhead/services/netd/stack"
 )
 
 // posture: no identity, no capability.
@@ -43,12 +44,16 @@ type control struct {
 
 // Boot seals the process and starts the stack.
 func (c *control) Boot(_ context.Context, q *netdv1.BootRequest) (*netdv1.BootResponse, error) {
-	channel, link := c.fds.Take(hull.FDSentry), c.fds.Take(hull.FDLink)
+	channel := c.fds.Take(hull.FDSentry)
 	if channel == nil {
 		return nil, status.Error(codes.FailedPrecondition, "boot netd: it has no data channel, or was booted before")
 	}
 	log := hull.Logger(c.fds.Take(hull.FDLog), q.Debug)
+	out, err := outsideOf(q, c.fds)
 	c.fds.Close()
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, "boot netd: "+err.Error())
+	}
 	program := hull.ProgramText()
 	if err := jail.EnterEmptyRoot(); err != nil {
 		return nil, status.Error(codes.Internal, "empty netd's root: "+err.Error())
@@ -57,11 +62,19 @@ func (c *control) Boot(_ context.Context, q *netdv1.BootRequest) (*netdv1.BootRe
 		return nil, status.Error(codes.Internal, "seal netd: "+err.Error())
 	}
 	log.Info("sealed", "calls", filter.Calls())
+	ready := make(chan error, 1)
 	go func() {
-		err := server.Serve(channel, link, log)
+		err := server.Serve(channel, func(s *stack.Stack) error {
+			err := out.join(s)
+			ready <- err
+			return err
+		}, log)
 		log.Info("ended", "error", err)
 		os.Exit(0)
 	}()
+	if err := <-ready; err != nil {
+		return nil, status.Error(codes.Internal, "join netd to the outside: "+err.Error())
+	}
 	hull.Slim(program)
 	return &netdv1.BootResponse{}, nil
 }

@@ -36,12 +36,9 @@ const RingSize = 256 << 10
 const maxSockets = 60000
 
 // Serve answers the sentry at the other end of data until it is gone, which is
-// nil, or breaks the protocol. It takes both files over; link may be nil.
-func Serve(data, link *os.File, log *slog.Logger) error {
-	if link != nil {
-		link.Close()
-		log.Warn("netd: links to the outside are not served yet; there is only the loopback")
-	}
+// nil, or breaks the protocol. It takes data over. setup, which may be nil, gives
+// the new stack its interfaces.
+func Serve(data *os.File, setup func(*stack.Stack) error, log *slog.Logger) error {
 	conn, err := channel.New(data)
 	if err != nil {
 		return fmt.Errorf("serve sentry: %w", err)
@@ -49,6 +46,11 @@ func Serve(data, link *os.File, log *slog.Logger) error {
 	s := &server{conn: conn, stack: stack.New(), log: log, sockets: map[uint32]*socket{}, nextID: accepted}
 	s.stack.Leave = s.flush
 	defer s.close()
+	if setup != nil {
+		if err := setup(s.stack); err != nil {
+			return err
+		}
+	}
 	if err := channel.Serve(conn, 1, s.handle); err != nil {
 		return fmt.Errorf("serve sentry: %w", err)
 	}

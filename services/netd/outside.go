@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"bulkhead/launcher/hull"
+	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/route"
+	"bulkhead/services/netd/stack"
+)
+
+// outside is what a boot gives the stack besides its loopback.
+type outside []joint
+
+// joint is one interface and what is known of it.
+type joint struct {
+	config     stack.InterfaceConfig
+	routes     []route.Route
+	neighbours []neighbour
+}
+
+type neighbour struct {
+	addr netip.Addr
+	mac  [6]byte
+}
+
+// outsideOf makes devices of the descriptors that q describes.
+func outsideOf(q *netdv1.BootRequest, fds hull.Descriptors) (outside, error) {
+	var out outside
+	for n, l := range q.Links {
+		j, err := jointOf(l)
+		if err == nil {
+			j.config.Device, err = deviceOf(l, fds, n)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("interface %s: %w", l.Name, err)
+		}
+		out = append(out, j)
+	}
+	return out, nil
+}
+
+// deviceOf makes the nth device.
+func deviceOf(l *netdv1.Link, fds hull.Descriptors, n int) (link.Device, error) {
+	f := fds.Take(hull.FDLink(n))
+	if f == nil {
+		return nil, errors.New("its descriptor is missing")
+	}
+	c := link.Config{File: f, MTU: int(l.Mtu), Virtio: l.VirtioHeader, UDPOffload: l.UdpSegmentation}
+	if copy(c.MAC[:], l.Mac) != len(l.Mac) || len(l.Mac) != len(c.MAC) {
+		return nil, fmt.Errorf("Ethernet address of %d bytes", len(l.Mac))
+	}
+	switch l.Kind {
+	case netdv1.Link_KIND_PACKET:
+		return link.NewPacket(c)
+	case netdv1.Link_KIND_TAP:
+		return link.NewTAP(c)
+	case netdv1.Link_KIND_STREAM:
+		return link.NewStream(c)
+	}
+	return nil, fmt.Errorf("is of unknown kind %s", l.Kind)
+}
+
+// jointOf reads a message, all but its device.
+func jointOf(l *netdv1.Link) (j joint, err error) {
+	j.config = stack.InterfaceConfig{Name: l.Name, Index: int(l.Index)}
+	for _, p := range l.Addresses {
+		prefix, err := prefixOf(p)
+		if err != nil {
+			return j, fmt.Errorf("address: %w", err)
+		}
+		j.config.Addresses = append(j.config.Addresses, prefix)
+	}
+	for _, m := range l.Routes {
+		r := route.Route{Metric: m.Metric}
+		if r.Destination, err = prefixOf(m.Destination); err != nil {
+			return j, fmt.Errorf("route: %w", err)
+		}
+		if r.Gateway, err = addrOf(m.Gateway); err != nil {
+			return j, fmt.Errorf("route to %s: gateway: %w", r.Destination, err)
+		}
+		if r.Source, err = addrOf(m.Source); err != nil {
+			return j, fmt.Errorf("route to %s: source: %w", r.Destination, err)
+		}
+		j.routes = append(j.routes, r)
+	}
+	for _, m := range l.Neighbours {
+		addr, err := addrOf(m.Address)
+		if err != nil || !addr.IsValid() || len(m.Mac) != 6 {
+			return j, fmt.Errorf("neighbour %s: wrong address", addr)
+		}
+		j.neighbours = append(j.neighbours, neighbour{addr, [6]byte(m.Mac)})
+	}
+	return j, nil
+}
+
+// addrOf reads an address; none is the invalid one.
+func addrOf(b []byte) (netip.Addr, error) {
+	addr, ok := netip.AddrFromSlice(b)
+	if !ok && len(b) != 0 {
+		return addr, fmt.Errorf("address of %d bytes", len(b))
+	}
+	return addr, nil
+}
+
+func prefixOf(p *netdv1.Prefix) (netip.Prefix, error) {
+	addr, err := addrOf(p.GetAddress())
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	if !addr.IsValid() || int(p.Bits) > addr.BitLen() {
+		return netip.Prefix{}, fmt.Errorf("%s/%d is no prefix", addr, p.GetBits())
+	}
+	return netip.PrefixFrom(addr, int(p.Bits)), nil
+}
+
+// join gives the stack its interfaces. From then on it answers.
+func (o outside) join(s *stack.Stack) error {
+	for _, j := range o {
+		index, err := s.AddInterface(j.config)
+		if err != nil {
+			return fmt.Errorf("interface %s: %w", j.config.Name, err)
+		}
+		for _, r := range j.routes {
+			r.Interface = index
+			// One to a network of an address's is there already.
+			if err := s.AddRoute(r); err != nil && !errors.Is(err, linux.EEXIST) {
+				return fmt.Errorf("interface %s: route to %s: %w", j.config.Name, r.Destination, err)
+			}
+		}
+		for _, n := range j.neighbours {
+			if err := s.AddNeighbor(index, n.addr, n.mac); err != nil {
+				return fmt.Errorf("interface %s: neighbour %s: %w", j.config.Name, n.addr, err)
+			}
+		}
+	}
+	return nil
+}
