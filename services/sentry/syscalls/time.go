@@ -287,8 +287,7 @@ func timer_gettime(t *task.Task, id int32, addr mm.Addr) (uint64, error) {
 }
 
 func timer_getoverrun(t *task.Task, id int32) (uint64, error) {
-	_, err := t.Group().Timer(id)
-	return 0, err
+	return t.Group().TimerOverrun(id)
 }
 
 func timer_delete(t *task.Task, id int32) (uint64, error) { return 0, t.Group().DeleteTimer(id) }

@@ -124,8 +124,10 @@ func (k *Kernel) orphanedLocked(pgid int32, except *Group) bool {
 }
 
 // newlyOrphanedLocked gives the members of process groups that g's end orphans
-// and that have a stopped member: they get SIGHUP and SIGCONT, setpgid(2).
-func (k *Kernel) newlyOrphanedLocked(g *Group) []*Group {
+// and that have a stopped member: they get SIGHUP and SIGCONT, setpgid(2). g's
+// end can orphan its own group, and those of its children, which have another
+// parent by now; but only where a parent was in another group of the session.
+func (k *Kernel) newlyOrphanedLocked(g *Group, orphans []*Group) []*Group {
 	var out []*Group
 	seen := map[int32]bool{}
 	consider := func(pgid int32) {
@@ -145,7 +147,17 @@ func (k *Kernel) newlyOrphanedLocked(g *Group) []*Group {
 			}
 		}
 	}
-	consider(g.pgid)
+	held := func(parent, child *Group) bool {
+		return parent != nil && parent.pgid != child.pgid && parent.sid == child.sid
+	}
+	if held(g.parent, g) {
+		consider(g.pgid)
+	}
+	for _, c := range orphans {
+		if held(g, c) {
+			consider(c.pgid)
+		}
+	}
 	return out
 }
 

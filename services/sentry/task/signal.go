@@ -7,82 +7,6 @@ import (
 	"bulkhead/services/sentry/wait"
 )
 
-// pendingSignals are signals that have been sent and not taken. Guarded by the
-// group's sigMu.
-type pendingSignals struct {
-	set   linux.SigSet
-	queue []linux.SigInfo
-}
-
-// maxQueued bounds the queue of a task or group: RLIMIT_SIGPENDING is higher.
-const maxQueued = 4096
-
-// add queues info. A standard signal that is pending already is not queued again:
-// signal(7). EAGAIN when the queue is full.
-func (p *pendingSignals) add(info linux.SigInfo) error {
-	sig := linux.Signal(info.Signo)
-	if p.set.Has(sig) && sig < linux.SIGRTMIN {
-		return nil
-	}
-	if len(p.queue) >= maxQueued {
-		return linux.EAGAIN
-	}
-	p.set |= linux.SigSetOf(sig)
-	p.queue = append(p.queue, info)
-	return nil
-}
-
-// take gives the first signal of want: faults first, then by number.
-func (p *pendingSignals) take(want linux.SigSet) (linux.SigInfo, bool) {
-	ready := p.set & want
-	if ready == 0 {
-		return linux.SigInfo{}, false
-	}
-	if sync := ready & synchronous; sync != 0 {
-		ready = sync
-	}
-	sig := linux.Signal(1)
-	for !ready.Has(sig) {
-		sig++
-	}
-	var info linux.SigInfo
-	found, more := -1, false
-	for i := range p.queue {
-		if linux.Signal(p.queue[i].Signo) != sig {
-			continue
-		}
-		if found >= 0 {
-			more = true
-			break
-		}
-		found, info = i, p.queue[i]
-	}
-	if found < 0 {
-		p.set &^= linux.SigSetOf(sig)
-		return linux.SigInfo{Signo: int32(sig)}, true
-	}
-	p.queue = append(p.queue[:found], p.queue[found+1:]...)
-	if !more {
-		p.set &^= linux.SigSetOf(sig)
-	}
-	return info, true
-}
-
-// drop takes every signal of set away.
-func (p *pendingSignals) drop(set linux.SigSet) {
-	if p.set&set == 0 {
-		return
-	}
-	p.set &^= set
-	kept := p.queue[:0]
-	for _, info := range p.queue {
-		if !set.Has(linux.Signal(info.Signo)) {
-			kept = append(kept, info)
-		}
-	}
-	p.queue = kept
-}
-
 var (
 	synchronous = linux.SigSetOf(linux.SIGSEGV, linux.SIGBUS, linux.SIGILL, linux.SIGTRAP, linux.SIGFPE, linux.SIGSYS)
 	stopSignals = linux.SigSetOf(linux.SIGSTOP, linux.SIGTSTP, linux.SIGTTIN, linux.SIGTTOU)
@@ -117,14 +41,14 @@ func (g *Group) isIgnoredLocked(sig linux.Signal) bool {
 }
 
 // Send sends a signal to the process: kill(2).
-func (g *Group) Send(info linux.SigInfo) error { return g.send(info, nil, false) }
+func (g *Group) Send(info linux.SigInfo) error { return g.send(info, nil, false, nil) }
 
 // SendFromOutside sends a signal that the sandbox's owner has sent: it reaches
 // the first process too, which nobody inside can end.
-func (g *Group) SendFromOutside(info linux.SigInfo) error { return g.send(info, nil, true) }
+func (g *Group) SendFromOutside(info linux.SigInfo) error { return g.send(info, nil, true, nil) }
 
 // Send sends a signal to the thread: tgkill(2).
-func (t *Task) Send(info linux.SigInfo) error { return t.group.send(info, t, false) }
+func (t *Task) Send(info linux.SigInfo) error { return t.group.send(info, t, false, nil) }
 
 // Force sends a signal that a fault of the thread's own caused: it cannot be
 // blocked or ignored.
@@ -135,12 +59,14 @@ func (t *Task) Force(info linux.SigInfo) {
 		g.actions[sig] = linux.SigAction{}
 		t.mask &^= linux.SigSetOf(sig)
 	}
-	t.pending.add(info)
+	t.pending.add(info, nil, maxQueued)
 	g.sigMu.Unlock()
 	t.attention.Store(true)
 }
 
-func (g *Group) send(info linux.SigInfo, to *Task, outside bool) error {
+// send queues info for the process, or for one thread of it. A timer whose signal
+// it is marks it as queued.
+func (g *Group) send(info linux.SigInfo, to *Task, outside bool, timer *posixTimer) error {
 	sig := linux.Signal(info.Signo)
 	if sig == 0 {
 		return nil
@@ -169,7 +95,7 @@ func (g *Group) send(info linux.SigInfo, to *Task, outside bool) error {
 	if to != nil {
 		queue = &to.pending
 	}
-	err := queue.add(info)
+	err := queue.add(info, timer, g.Limit(unix.RLIMIT_SIGPENDING).Cur)
 	target := to
 	if target == nil {
 		for _, t := range tasks {

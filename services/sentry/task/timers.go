@@ -1,6 +1,7 @@
 package task
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -19,13 +20,17 @@ type groupTimers struct {
 }
 
 type posixTimer struct {
-	id      int32
-	timer   *clock.Timer
-	notify  int32 // SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD_ID
-	sig     linux.Signal
-	value   uint64
-	target  *Task // SIGEV_THREAD_ID
-	overrun int32
+	id     int32
+	group  *Group
+	timer  *clock.Timer
+	notify int32 // SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD_ID
+	sig    linux.Signal
+	value  uint64
+	target *Task // SIGEV_THREAD_ID
+
+	// Guarded by the group's sigMu.
+	queued  bool   // its signal is pending
+	overrun uint64 // of the signal that was taken last
 }
 
 // Ways of notification: sigevent(3type).
@@ -68,7 +73,7 @@ type Notification struct {
 
 // NewTimer is timer_create(2).
 func (g *Group) NewTimer(id clock.ID, n Notification, defaultValue bool) (int32, error) {
-	pt := &posixTimer{notify: n.Notify, sig: n.Signal, value: n.Value}
+	pt := &posixTimer{group: g, notify: n.Notify, sig: n.Signal, value: n.Value}
 	if n.Notify == SigevThreadID {
 		if pt.target = g.k.Task(n.TID); pt.target == nil || pt.target.group != g {
 			return 0, linux.EINVAL
@@ -87,26 +92,62 @@ func (g *Group) NewTimer(id clock.ID, n Notification, defaultValue bool) (int32,
 	if defaultValue {
 		pt.value = uint64(pt.id)
 	}
-	pt.timer = clock.NewTimer(id, func() bool { return pt.expire(g) })
+	pt.timer = clock.NewTimer(id, func() bool { return pt.expire() })
 	g.timers.posix[pt.id] = pt
 	return pt.id, nil
 }
 
-// expire sends the timer's signal. Expiries while it is still pending count as
-// overruns: timer_getoverrun(2).
-func (p *posixTimer) expire(g *Group) bool {
+// expire sends the timer's signal, and says whether the timer goes on by itself.
+// While the signal is pending it does not: what expires until then is counted
+// when the signal is taken, as overruns: timer_getoverrun(2).
+func (p *posixTimer) expire() bool {
 	if p.notify == SigevNone {
 		return true
 	}
 	info := linux.SigInfo{Signo: int32(p.sig), Code: linux.SI_TIMER}
 	info.SetTimerID(p.id)
 	info.SetValue(p.value)
-	if p.target != nil {
-		p.target.Send(info)
-	} else {
-		g.Send(info)
+	g := p.group
+	g.send(info, p.target, false, p)
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	return !p.queued
+}
+
+// taken counts the overruns into the siginfo of a signal that leaves the queue.
+// The group's sigMu is held.
+func (p *posixTimer) taken(info *linux.SigInfo) {
+	p.queued, p.overrun = false, 0
+	if n := p.timer.Take(); n > 1 {
+		p.overrun = min(n-1, math.MaxInt32)
 	}
-	return true
+	info.SetOverrun(int32(p.overrun))
+}
+
+// forget takes back the signal of a timer that ends.
+func (p *posixTimer) forget() {
+	p.timer.Stop()
+	g := p.group
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	g.pending.dropTimer(p)
+	if p.target != nil {
+		p.target.pending.dropTimer(p)
+	}
+}
+
+// TimerOverrun is timer_getoverrun(2): how often the timer expired again before
+// the signal was taken that was taken last. EINVAL.
+func (g *Group) TimerOverrun(id int32) (uint64, error) {
+	g.timers.mu.Lock()
+	p := g.timers.posix[id]
+	g.timers.mu.Unlock()
+	if p == nil {
+		return 0, linux.EINVAL
+	}
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	return p.overrun, nil
 }
 
 // Timer gives a POSIX timer; EINVAL.
@@ -128,7 +169,7 @@ func (g *Group) DeleteTimer(id int32) error {
 	if p == nil {
 		return linux.EINVAL
 	}
-	p.timer.Stop()
+	p.forget()
 	return nil
 }
 
@@ -137,7 +178,7 @@ func (ts *groupTimers) stopPosix() {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	for id, p := range ts.posix {
-		p.timer.Stop()
+		p.forget()
 		delete(ts.posix, id)
 	}
 }

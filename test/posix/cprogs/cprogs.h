@@ -39,7 +39,8 @@ struct row {
 	program run;
 };
 
-extern const struct row process_rows[], signal_rows[], memory_rows[], thread_rows[];
+extern const struct row process_rows[], signal_rows[], memory_rows[], thread_rows[],
+	sigframe_rows[], sigsend_rows[];
 
 /* say prints one line at once, so that children do not print it again. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
