@@ -237,7 +237,7 @@ func (c *Conn) forgetSACK() {
 			c.board.uncount(p)
 			p.sacked = false
 			c.board.count(p)
-			c.board.enlist(p)
+			c.board.relist(p)
 		}
 	}
 }

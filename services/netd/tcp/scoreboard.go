@@ -114,6 +114,26 @@ func (b *scoreboard) enlist(p *piece) {
 	b.newest = p
 }
 
+// relist puts p back where it was by its time.
+func (b *scoreboard) relist(p *piece) {
+	next := (*piece)(nil)
+	prev := b.newest
+	for prev != nil && sentAfter(prev.at, prev.end, p.at, p.end) {
+		next, prev = prev, prev.older
+	}
+	p.older, p.newer = prev, next
+	if prev != nil {
+		prev.newer = p
+	} else {
+		b.oldest = p
+	}
+	if next != nil {
+		next.older = p
+	} else {
+		b.newest = p
+	}
+}
+
 func (b *scoreboard) delist(p *piece) {
 	if p.older == nil && b.oldest != p {
 		return
@@ -229,7 +249,7 @@ func (b *scoreboard) markFound(p *piece) {
 	p.lost, p.inAir = false, false
 	b.count(p)
 	if !listed {
-		b.enlist(p)
+		b.relist(p)
 	}
 }
 
