@@ -302,7 +302,7 @@ func (c *Conn) Opened() {
 // WindowLow says whether the window offered has shrunk so that the owner should
 // call Opened when the user reads.
 func (c *Conn) WindowLow() bool {
-	return c.canReceive() && int(c.rcvAdv-c.rcvNxt) < c.cfg.ReceiveLimit/2
+	return c.canReceive() && int(c.rcvAdv-c.rcvNxt) < c.tune.bound(c.cfg.ReceiveLimit, c.cfg.ReceiveLimit)/2
 }
 
 func (c *Conn) canReceive() bool {
@@ -318,7 +318,7 @@ func (c *Conn) windowEdge() Seq {
 	}
 	room = c.tune.bound(room, c.cfg.ReceiveLimit)
 	edge := c.rcvNxt + Seq(room)
-	step := min(max(c.rcvMSS, c.cfg.MSS), c.cfg.ReceiveLimit/4)
+	step := min(max(c.rcvMSS, c.cfg.MSS), c.tune.bound(c.cfg.ReceiveLimit, c.cfg.ReceiveLimit)/4)
 	if int32(edge-c.rcvAdv) < int32(step) {
 		return c.rcvAdv
 	}

@@ -183,7 +183,8 @@ func (m *path) run(until Time) {
 			return
 		}
 	}
-	m.t.Fatal("no end")
+	a, b := m.ends[0], m.ends[1]
+	m.t.Fatalf("no end at %v: %v %v, wire %d, %d left, %+v\n%+v\n%+v", m.now, a.State(), b.State(), len(m.wire), m.send[0].left+m.send[1].left, a.timer, b.timer, a.loss)
 }
 
 func (m *path) over() bool {
