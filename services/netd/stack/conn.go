@@ -349,7 +349,7 @@ func (e *TCP) process(seg *tcp.Segment) {
 		switch {
 		case c.State() == tcp.Closed:
 			again = false
-		case c.Unsent() > 0:
+		case !c.Wanting():
 			// The machine holds it back, and goes on by itself; unless the
 			// user wrote it just after the machine had looked.
 			again = e.sendq.Seen() != before

@@ -229,6 +229,10 @@ func (c *Conn) Drained() bool {
 // Unsent is how many bytes wait to be sent for the first time.
 func (c *Conn) Unsent() int { return int(c.sendEnd() - c.nxt) }
 
+// Wanting says that more from the user may let something be sent: what is unsent
+// does not fill a segment, and waits for company (Nagle, a cork).
+func (c *Conn) Wanting() bool { return c.Unsent() < c.mss }
+
 // CloseSend says that nothing follows what is in the send queue.
 func (c *Conn) CloseSend(now Time) {
 	if c.closing {
