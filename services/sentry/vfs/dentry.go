@@ -195,6 +195,11 @@ func (d *Dentry) lookupLocked(ctx Context, name string) (*Dentry, error) {
 // stillThere asks the file system whether a cached child is still right, and
 // drops it if not. What is mounted on stays.
 func (d *Dentry) stillThere(ctx Context, name string, c *Dentry) bool {
+	if own := c.Name(); own == name {
+		name = own // the walk's may be borrowed
+	} else {
+		name = cloneName(name)
+	}
 	if c.mounted.Load() > 0 || d.dir.revalidator.Revalidate(ctx, name, c.node) {
 		return true
 	}
