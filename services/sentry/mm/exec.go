@@ -49,6 +49,7 @@ func (s *Space) Exec(th *platform.Thread, p Program) error {
 	defer s.mu.Unlock()
 	const private = unix.MAP_PRIVATE | unix.MAP_FIXED
 	none := ^uint64(0)
+	s.rewrites = rewrites{entry: th.FastEntry()}
 	ok := th.HostCall(unix.SYS_MUNMAP, 0, GuestTop)
 	var fds []int
 	for _, f := range p.Files {

@@ -34,6 +34,7 @@ const (
 	Heap
 	Stack
 	VDSO
+	Trampolines // of rewritten call sites: none of the guest's
 )
 
 // Backing is the file behind a region.

@@ -24,6 +24,8 @@ type Space struct {
 	regions Set
 	users   int
 
+	rewrites rewrites // see rewrite.go
+
 	// The last change whose host calls may not be done yet.
 	busy       *platform.Thread
 	busyTicket uint64
@@ -71,7 +73,7 @@ func (s *Space) Fork() *Space {
 	return &Space{
 		users: 1, regions: s.regions.Clone(), top: s.top, brkStart: s.brkStart, brk: s.brk,
 		argStart: s.argStart, argEnd: s.argEnd, envEnd: s.envEnd, startStack: s.startStack,
-		codeStart: s.codeStart, codeEnd: s.codeEnd, auxv: s.auxv, exe: s.exe,
+		codeStart: s.codeStart, codeEnd: s.codeEnd, auxv: s.auxv, exe: s.exe, rewrites: s.rewrites.fork(),
 	}
 }
 
@@ -108,7 +110,13 @@ func (s *Space) Settle(th *platform.Thread) {
 func (s *Space) Regions() []Region {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]Region(nil), s.regions.All()...)
+	out := make([]Region, 0, len(s.regions.All()))
+	for _, r := range s.regions.All() {
+		if r.Kind != Trampolines {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // Size is how much is mapped, in bytes.
@@ -201,6 +209,9 @@ func (s *Space) Map(th *platform.Thread, m Mapping) (addr Addr, undo func(), err
 	if s.regions.Total()+n > m.Limit {
 		return 0, nil, linux.ENOMEM
 	}
+	if err := s.unrewrite(th, addr, addr+n, true); err != nil {
+		return 0, nil, err
+	}
 	r := Region{
 		Start: addr, End: addr + n, Prot: m.Prot, Shared: m.Flags&unix.MAP_TYPE != unix.MAP_PRIVATE && m.Flags&0x08 == 0,
 		Grows: m.Flags&unix.MAP_GROWSDOWN != 0, Kind: m.Kind, File: m.File, Offset: m.Offset, NoWrite: m.NoWrite,
@@ -247,7 +258,7 @@ func (s *Space) place(m Mapping, n uint64) (Addr, error) {
 		if m.Addr < platform.GuestBottom {
 			return 0, linux.EPERM
 		}
-		if m.Flags&fixedNoReplace != 0 && len(s.regions.Overlap(m.Addr, m.Addr+n)) > 0 {
+		if m.Flags&fixedNoReplace != 0 && s.taken(m.Addr, m.Addr+n) {
 			return 0, linux.EEXIST
 		}
 		return m.Addr, nil
@@ -286,6 +297,9 @@ func (s *Space) Unmap(th *platform.Thread, addr, n uint64) error {
 	}
 	s.change(th)
 	defer s.mu.Unlock()
+	if err := s.unrewrite(th, addr, end, true); err != nil {
+		return err
+	}
 	if s.regions.Remove(addr, end) > 0 {
 		th.HostCall(unix.SYS_MUNMAP, addr, end-addr)
 	}
@@ -306,6 +320,9 @@ func (s *Space) Protect(th *platform.Thread, addr, n uint64, prot uint8) error {
 				return linux.EACCES
 			}
 		}
+	}
+	if err := s.unrewriteForProtect(th, addr, end, prot); err != nil {
+		return err
 	}
 	// At a hole the host fails with ENOMEM, having changed what lies before it.
 	th.HostCall(unix.SYS_MPROTECT, addr, end-addr, uint64(prot))
@@ -393,6 +410,9 @@ func (s *Space) Remap(th *platform.Thread, old, oldLen, newLen uint64, flags uin
 	if newLen > oldLen && s.regions.Total()+newLen-oldLen > limit {
 		return 0, linux.ENOMEM
 	}
+	if err := s.unrewrite(th, old, old+oldLen, false); err != nil {
+		return 0, err
+	}
 	moved := r
 	moved.Offset += old - r.Start
 	if flags&(fixed|dontUnmap) == 0 {
@@ -416,6 +436,9 @@ func (s *Space) Remap(th *platform.Thread, old, oldLen, newLen uint64, flags uin
 	}
 	dest, err := s.remapTarget(old, oldLen, newLen, flags, to)
 	if err != nil {
+		return 0, err
+	}
+	if err := s.unrewrite(th, dest, dest+newLen, true); err != nil {
 		return 0, err
 	}
 	hostFlags := uint64(mayMove | fixed)

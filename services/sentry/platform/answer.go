@@ -54,6 +54,9 @@ func (th *Thread) ResultHostCall(nr uint32, args ...uint64) bool {
 // Zero orders n bytes of zeros at addr.
 func (th *Thread) Zero(addr, n uint64) bool { return th.op(opZero, 0, 0, addr, 0, n) }
 
+// Store orders that the 8 bytes v be stored at addr, at once for all threads.
+func (th *Thread) Store(addr, v uint64) bool { return th.op(opStore, 0, 0, addr, v) }
+
 // ResetFP makes the floating-point state that of a new program.
 func (th *Thread) ResetFP() bool { return th.op(opResetFP, 0, 0) }
 

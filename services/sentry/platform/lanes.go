@@ -82,3 +82,22 @@ func fastEntry(img []byte) uint64 {
 // FastEntry is where a trampoline goes: its address in every stub; 0 if the
 // processor or the host has no instruction for the GS base.
 func (m *Machine) FastEntry() uint64 { return m.fastEntry }
+
+// FastEntry is the machine's; 0 for a thread that nobody runs.
+func (th *Thread) FastEntry() uint64 {
+	if th.space == nil {
+		return 0
+	}
+	return th.space.m.fastEntry
+}
+
+// KeepTrapping turns the fast lane off for all guests: no site is rewritten.
+func (m *Machine) KeepTrapping() { m.fastEntry = 0 }
+
+const archSetGS = 0x1001
+
+// ResetGS orders that the GS base find the slot again, which a guest may have
+// changed.
+func (th *Thread) ResetGS() bool {
+	return th.TryHostCall(unix.SYS_ARCH_PRCTL, archSetGS, slots+uint64(th.index)<<areaShift)
+}

@@ -117,6 +117,7 @@ const (
 	opClone   = 3 // a0 flags, a1 thread index, a2 token, a3 child tid address, a4 tls
 	opResetFP = 4
 	opSync    = 5 // none of the stub's: it fails, and so reports
+	opStore   = 7 // at a0, the 8 bytes a1, at once
 	// opCopyState copies between a0 of the guest and offset a1 of the saved
 	// extended state, a2 bytes; a3 0 to the guest, 1 from it.
 	opCopyState = 6

@@ -330,6 +330,8 @@ nextOp:
 	JEQ  doResetFP
 	CMPL AX, $const_opCopyState
 	JEQ  doCopyState
+	CMPL AX, $const_opStore
+	JEQ  doStore
 	MOVQ $-22, AX
 	JMP  opFailed
 
@@ -371,6 +373,14 @@ doCopyOut:
 	ADDQ R13, SI
 	MOVQ 32(R15), CX
 	REP; MOVSB
+	JMP  copied
+doStore:
+	// One store, whole for all threads. STOSQ, for the length that a fault skips.
+	MOVQ 16(R15), DI
+	MOVQ 24(R15), AX
+	LEAQ 8(DI), CX
+	STOSQ
+	SUBQ DI, CX
 	JMP  copied
 doZero:
 	MOVQ 16(R15), DI

@@ -2,6 +2,7 @@ package platform
 
 import (
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -74,6 +75,7 @@ type Thread struct {
 	Regs Regs
 
 	last   uint32 // number of the request being served
+	moved  bool   // Relocate: Return must set the registers too
 	fast   bool   // it came by the fast lane, and the thread has no ucontext
 	frame  uint64 // the host's ucontext, in the thread's private area
 	ranges [maxRanges]copied
@@ -182,7 +184,7 @@ func (th *Thread) Next() Event {
 	if kind != kindOpFailed {
 		s.regs(&th.Regs)
 		th.frame = s.load(slotFrame)
-		th.fast = kind == kindFast
+		th.fast, th.moved = kind == kindFast, false
 	}
 	switch kind {
 	case kindFast:
@@ -247,6 +249,29 @@ func (th *Thread) Upgrade() (failed Event, ok bool) {
 	return Event{}, true
 }
 
+// Relocate makes the thread go on at another address than it stopped at.
+func (th *Thread) Relocate(rip uint64) { th.Regs.RIP, th.moved = rip, true }
+
+// Do has the thread make the host calls ordered so far, and waits for them. The
+// request is served on after it, as if nothing had been. It gives the index of
+// the first call that failed, or how many there were; false if the process died.
+func (th *Thread) Do() (done int, ok bool) {
+	ranges, nrange, n := th.ranges, th.nrange, th.nops
+	if !th.Sync() {
+		return 0, false
+	}
+	th.publish(0)
+	if !th.await() {
+		return 0, false
+	}
+	ev := th.Next()
+	th.ranges, th.nrange = ranges, nrange
+	if ev.Kind != CallFailed {
+		return 0, false // a guest that forges its slot
+	}
+	return min(ev.Op, n), true
+}
+
 // Arch says which architecture's call a Syscall event is: an AUDIT_ARCH value.
 func (th *Thread) Arch() uint32 {
 	if th.fast {
@@ -285,6 +310,11 @@ func (th *Thread) publish(flags uint64) {
 
 // Return answers with a result, after the host calls that were added.
 func (th *Thread) Return(result uint64) {
+	if th.moved {
+		th.Regs.RAX = result
+		th.Resume()
+		return
+	}
 	th.slot.store(slotResult, result)
 	th.publish(0)
 }
@@ -328,13 +358,19 @@ func (th *Thread) Kick() {
 // WaitReady waits for a new thread's first event, as long as the host may take
 // to make it; nothing that a guest does can delay it for longer.
 func (th *Thread) WaitReady() error {
-	timer := time.AfterFunc(10*time.Second, th.proc.Kill)
+	end := th.proc.Kill
+	if th.birth != 0 {
+		// The parent's answer can have been written over, so that nobody was made.
+		end = th.stillborn
+	}
+	var once sync.Once
+	timer := time.AfterFunc(10*time.Second, func() { once.Do(end) })
 	defer timer.Stop()
 	switch ev := th.Next(); ev.Kind {
 	case Ready:
 		return nil
 	default:
-		th.proc.Kill()
+		once.Do(end)
 		return linux.EAGAIN
 	}
 }

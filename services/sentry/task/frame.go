@@ -146,7 +146,9 @@ func (t *Task) pushFrame(info linux.SigInfo, a linux.SigAction) error {
 	uc := buf[8:]
 	le.PutUint64(uc, ucFPXState|ucSigcontextSS|ucStrictRestoreSS)
 	t.altStack.Put(uc[16:])
-	putRegs(uc[ucRegs:], regs)
+	seen := *regs
+	seen.RIP = t.MM().Visible(regs.RIP)
+	putRegs(uc[ucRegs:], &seen)
 	le.PutUint64(uc[ucFPState:], fpAt)
 	mask := t.Mask()
 	if t.hasSaved {
@@ -217,6 +219,7 @@ func (t *Task) SignalReturn() {
 		return
 	}
 	getRegs(uc[ucRegs:], regs)
+	regs.RIP = t.MM().Actual(regs.RIP)
 	t.SetMask(linux.SigSet(le.Uint64(uc[ucMask:])))
 	if s := linux.ReadStackT(uc[16:]); !t.onAltStack(regs.RSP) && s.Flags&^(linux.SS_DISABLE|linux.SS_ONSTACK|linux.SS_AUTODISARM) == 0 {
 		s.Flags &^= linux.SS_ONSTACK

@@ -26,6 +26,9 @@ func (t *Task) run() {
 		}
 		switch ev.Kind {
 		case platform.Syscall:
+			if !t.th.Fast() {
+				t.MM().Trapped(t.th)
+			}
 			t.serve()
 		case platform.CallFailed:
 			t.callFailed(ev)
