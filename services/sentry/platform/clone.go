@@ -82,16 +82,21 @@ func (th *Thread) Sync() bool { return th.op(opSync, 0, 0) }
 // Abandon lets go of a child that the host did not make.
 func (th *Thread) Abandon() {
 	if th.birth != 0 {
-		th.space.m.withdraw(th.birth)
-		if th.proc.PID() == 0 && th.proc.gone.CompareAndSwap(false, true) {
-			close(th.proc.dead)
-			th.drop()
-			th.space.release()
-			return
-		}
-		th.proc.Kill()
+		th.stillborn()
 	}
 	th.drop()
+}
+
+// stillborn ends a new process that has not reported: one that has shown its
+// token is killed, and for one that has not, Next gives Died.
+func (th *Thread) stillborn() {
+	if !th.space.m.withdraw(th.birth) {
+		th.proc.Kill() // it has a pid, since that comes with taking the token
+		return
+	}
+	th.proc.gone.Store(true)
+	close(th.proc.dead)
+	th.space.release()
 }
 
 // SharesMemory says whether other threads or processes use the thread's memory.

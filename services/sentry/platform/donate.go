@@ -82,13 +82,14 @@ func (m *Machine) offer(d *donation) token {
 	return t
 }
 
-// withdraw takes back an offer, if nobody took it.
-func (m *Machine) withdraw(t token) {
+// withdraw takes back an offer; false: somebody took it.
+func (m *Machine) withdraw(t token) bool {
 	m.donor.mu.Lock()
-	d := m.donor.pending[t]
+	d, untaken := m.donor.pending[t]
 	delete(m.donor.pending, t)
 	m.donor.mu.Unlock()
 	d.close()
+	return untaken
 }
 
 func (d *donation) close() {
@@ -165,24 +166,10 @@ func (m *Machine) serveOne() bool {
 func (m *Machine) answer(n *notification) {
 	resp := response{id: n.id}
 	t := token(n.args[0])
-	m.donor.mu.Lock()
-	d := m.donor.pending[t]
-	if d != nil && d.from != nil && !m.owns(d.from, n.pid) {
-		d = nil
-	}
-	if d != nil {
-		delete(m.donor.pending, t)
-	}
-	m.donor.mu.Unlock()
+	d := m.take(t, n.pid)
 	if d == nil {
 		resp.error = -int32(unix.EPERM)
 	} else {
-		if d.process != nil {
-			m.register(d.process, int(n.pid))
-			if m.verifier != nil && len(d.fds) > 0 {
-				m.verifier.born(n.pid)
-			}
-		}
 		for i, fd := range d.fds {
 			add := addFD{id: n.id, flags: addFDSetFD, srcFD: uint32(fd), newFD: uint32(d.at[i])}
 			if err := ioctl(m.donor.raw, ioctlAddFD, unsafe.Pointer(&add)); err != 0 {
@@ -193,6 +180,40 @@ func (m *Machine) answer(n *notification) {
 		d.close()
 	}
 	ioctl(m.donor.raw, ioctlSend, unsafe.Pointer(&resp))
+}
+
+// take gives what host thread tid may have for its token, which is nil for the
+// wrong one. If that is to become a process, it has its pid from here on.
+func (m *Machine) take(t token, tid uint32) *donation {
+	m.donor.mu.Lock()
+	defer m.donor.mu.Unlock()
+	d := m.donor.pending[t]
+	switch {
+	case d == nil:
+		return nil
+	case d.process != nil:
+		if !m.unknown(tid) {
+			return nil
+		}
+		m.register(d.process, int(tid))
+		if m.verifier != nil && len(d.fds) > 0 {
+			m.verifier.born(tid)
+		}
+	case d.from != nil && !m.owns(d.from, tid):
+		return nil
+	}
+	delete(m.donor.pending, t)
+	return d
+}
+
+// unknown says whether host thread tid is a process's only one, or its first, and
+// that process has not been anybody's yet. A guest can read the token of a child
+// out of its slot, and must not become its own child.
+func (m *Machine) unknown(tid uint32) bool {
+	m.mu.Lock()
+	_, known := m.procs[int(tid)]
+	m.mu.Unlock()
+	return !known && unix.Tgkill(int(tid), int(tid), 0) == nil
 }
 
 // owns says whether host thread tid may belong to p. Only a thread group's

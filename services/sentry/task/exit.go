@@ -110,7 +110,7 @@ func (k *Kernel) bury(g *Group) {
 			reaper.children = append(reaper.children, c)
 		}
 	}
-	hup = k.newlyOrphanedLocked(g)
+	hup = k.newlyOrphanedLocked(g, orphans)
 	parent := g.parent
 	k.mu.Unlock()
 	for _, c := range orphans {
