@@ -57,6 +57,7 @@ type Task struct {
 	killed   atomic.Bool
 	exitCode uint32
 	cpuStart time.Time
+	ioprio   atomic.Int32 // ioprio_set(2)
 	usage    usageClock
 }
 
@@ -203,6 +204,7 @@ func (t *Task) wake() {
 	switch t.state.Load() {
 	case inUser:
 		t.host.Load().Kick()
+		t.expectEnd()
 	case sleeping:
 		select {
 		case t.interrupt <- struct{}{}:

@@ -1,0 +1,47 @@
+package task
+
+import (
+	"time"
+
+	"bulkhead/proto/linux"
+)
+
+// kickPatience is how long a thread that must end may take to come in after a
+// kick. It loses nothing by ending sooner; a busy host is what the time is for.
+const kickPatience = time.Second
+
+// expectEnd ends the host's process of a thread that has been kicked because it
+// must end and does not come in. A kick is only noted while a thread is in the
+// stub, which it leaves soon: but a guest that has jumped there by itself may go
+// round for ever.
+func (t *Task) expectEnd() {
+	if _, must := t.mustEnd(); !must {
+		return
+	}
+	time.AfterFunc(kickPatience, func() {
+		status, must := t.mustEnd()
+		if !must || t.state.Load() != inUser {
+			return
+		}
+		t.k.kill(t.group, status) // the status stands before the host's process ends
+		t.host.Load().Process().Kill()
+	})
+}
+
+// mustEnd says whether the thread will end as soon as it comes in, and with
+// what status if the whole process does.
+func (t *Task) mustEnd() (status uint32, must bool) {
+	g := t.group
+	if t.killed.Load() {
+		return uint32(linux.SIGKILL), true
+	}
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	ready := (t.pending.set | g.pending.set) &^ (t.mask | ignored | stopSignals | linux.SigSetOf(linux.SIGCONT))
+	for sig := linux.Signal(1); ready>>(sig-1) != 0 && sig <= linux.NSIG; sig++ {
+		if ready.Has(sig) && g.actions[sig].Handler == linux.SIG_DFL {
+			return uint32(sig), true
+		}
+	}
+	return 0, false
+}
