@@ -26,14 +26,31 @@ type Packet struct {
 	// not filled in and not to be checked.
 	Trusted bool
 	Offload Offload
+	// Interface is the interface that a packet on the loopback seems to come
+	// from: a copy of what went to many. 0 is the loopback.
+	Interface int
 
 	room [etherRoom + HeaderRoom]byte
+	own  []byte
 }
 
 // Make prepares p for a header of n bytes, at most HeaderRoom.
 func (p *Packet) Make(n int) []byte {
 	p.Header = p.room[etherRoom : etherRoom+n]
 	return p.Header
+}
+
+// Own makes a copy of payload p's, so that it outlives whose it was.
+func (p *Packet) Own(payload []byte) {
+	p.own = append(p.own[:0], payload...)
+	p.Payload = p.own
+}
+
+// Trim gives back the memory of Own if it is more than n bytes.
+func (p *Packet) Trim(n int) {
+	if cap(p.own) > n {
+		p.own = nil
+	}
 }
 
 // Prepend makes room for an Ethernet header of n bytes before what Make gave,

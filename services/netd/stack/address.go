@@ -20,6 +20,11 @@ type Options struct {
 	Device               int   // the interface it is bound to; 0: none
 	NoDiscover           bool  // IP_PMTUDISC_DONT: may be fragmented on the way
 	NeverFragment        bool  // IP_PMTUDISC_DO: EMSGSIZE for what does not fit
+	Segments             bool  // UDP_GRO: takes several datagrams at once
+	JoinedOnly           bool  // IP_MULTICAST_ALL is off
+	NoMulticastLoop      bool  // IP_MULTICAST_LOOP is off
+	MulticastHops        uint8 // IP_MULTICAST_TTL; 0: 1
+	MulticastDevice      int   // IP_MULTICAST_IF
 	HopLimit             uint8 // 0: the default
 	TrafficClass         uint8
 }
@@ -121,7 +126,11 @@ func (s *Stack) destination(p *place, to netip.AddrPort) (netip.AddrPort, route.
 	if !p.auto {
 		src = p.local.Addr()
 	}
-	path, err := s.pathTo(addr, src, p.opts.Device)
+	device := p.opts.Device
+	if addr.IsMulticast() && device == 0 {
+		device = p.opts.MulticastDevice
+	}
+	path, err := s.pathTo(addr, src, device)
 	if err != nil {
 		return to, path, err
 	}

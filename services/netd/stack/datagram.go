@@ -6,6 +6,7 @@ import (
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/icmp"
 	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/link"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/udp"
 	"bulkhead/services/netd/wire"
@@ -28,6 +29,9 @@ type Meta struct {
 	Interface int
 	Hops      uint8
 	Class     uint8
+	// Segment, if not 0, says that these are several datagrams of so many bytes
+	// each but the last: UDP_GRO. Only who has asked for it is given such.
+	Segment uint16
 }
 
 // Datagram is a UDP or ping socket's end in the stack. The methods ending in
@@ -41,6 +45,8 @@ type Datagram struct {
 	listed bool
 	dead   bool
 	rcvOff bool // shut for reading
+	filter Filter
+	groups []membership
 }
 
 // NewDatagram makes a socket of UDP, ICMP or ICMPv6.
@@ -55,6 +61,10 @@ func (d *Datagram) SetOptionsLocked(o Options) {
 		b.ReuseAddr, b.ReusePort = o.ReuseAddr, o.ReusePort
 	}
 }
+
+// SetFilterLocked sets the filter, which sees the datagram behind its header;
+// nil is none. EINVAL.
+func (d *Datagram) SetFilterLocked(program []FilterInstruction) error { return d.filter.set(program) }
 
 // BindLocked binds: bind(2).
 func (d *Datagram) BindLocked(want netip.AddrPort) error {
@@ -128,6 +138,12 @@ func (d *Datagram) RemoteLocked() netip.AddrPort { return d.remote }
 // payload is not referred to once it returns. Ping sockets' payload is an ICMP
 // message.
 func (d *Datagram) SendLocked(to netip.AddrPort, from netip.Addr, hops, class uint8, payload []byte) error {
+	return d.SendSegmentsLocked(to, from, hops, class, payload, 0)
+}
+
+// SendSegmentsLocked is SendLocked of several datagrams to one address, each of
+// size bytes but the last: UDP_SEGMENT. 0: it is one. EINVAL, EMSGSIZE.
+func (d *Datagram) SendSegmentsLocked(to netip.AddrPort, from netip.Addr, hops, class uint8, payload []byte, size int) error {
 	s := d.s
 	if !to.IsValid() {
 		if !d.remote.IsValid() {
@@ -151,59 +167,94 @@ func (d *Datagram) SendLocked(to netip.AddrPort, from netip.Addr, hops, class ui
 			src = from.Unmap()
 		}
 	}
-	if hops == 0 {
-		hops = d.place.opts.HopLimit
+	o := &d.place.opts
+	f := flow{src: src, dst: dst.Addr(), proto: d.proto, hops: first(hops, o.HopLimit), class: first(class, o.TrafficClass)}
+	if f.dst.IsMulticast() {
+		f.hops = max(first(hops, o.MulticastHops), 1)
+		f.lonely = o.NoMulticastLoop
 	}
-	if class == 0 {
-		class = d.place.opts.TrafficClass
+	if d.proto != wire.ProtoUDP {
+		return d.ping(&path, f, payload)
 	}
-	return d.emit(&path, src, dst, hops, class, payload)
+	if size <= 0 || size >= len(payload) {
+		return d.emit(&path, f, dst.Port(), payload, 0)
+	}
+	if head := ipSize(src) + wire.UDPSize; head+size > path.MTU || len(payload) > 64*size || head+len(payload) > 65535 {
+		return linux.EINVAL // udp(7)
+	}
+	if !path.Out.Loopback {
+		return d.emit(&path, f, dst.Port(), payload, size)
+	}
+	for ; len(payload) > 0 && err == nil; payload = payload[min(size, len(payload)):] {
+		err = d.emit(&path, f, dst.Port(), payload[:min(size, len(payload))], 0)
+	}
+	return err
 }
 
-// emit makes the packet and lets the loopback carry it at once, so that payload
-// is free again.
-func (d *Datagram) emit(path *route.Path, src netip.Addr, dst netip.AddrPort, hops, class uint8, payload []byte) error {
+// emit makes the packet of a datagram, or of several of size bytes.
+func (d *Datagram) emit(path *route.Path, f flow, port uint16, payload []byte, size int) error {
 	s := d.s
-	p := s.packet()
-	n := ipSize(src)
-	p.Trusted = path.Out.Loopback
-	if d.proto == wire.ProtoUDP {
-		if n+wire.UDPSize+len(payload) > 65535 {
-			return linux.EMSGSIZE
-		}
-		p.Payload = payload
-		udp.Put(p.Make(n + wire.UDPSize)[n:], netip.AddrPortFrom(src, d.place.local.Port()), dst, payload, true)
-		if !p.Trusted {
-			askSum(p, src, dst.Addr(), wire.ProtoUDP, n, 6)
-		}
-	} else {
-		if len(payload) < wire.ICMPSize || n+len(payload) > 65535 {
-			return linux.EINVAL
-		}
-		h := wire.ICMPHeader{Type: payload[0], Code: payload[1], Rest: uint32(d.place.local.Port())<<16 | uint32(payload[6])<<8 | uint32(payload[7])}
-		want := uint8(wire.ICMPEchoRequest)
-		if !src.Is4() {
-			want = wire.ICMPv6EchoRequest
-		}
-		if (d.proto == wire.ProtoICMP) != src.Is4() || h.Type != want || h.Code != 0 {
-			return linux.EINVAL
-		}
-		t := p.Make(n + wire.ICMPSize)[n:]
-		h.Put(t)
-		p.Payload = payload[wire.ICMPSize:]
-		wire.ICMP(t).PutChecksum(wire.ICMPSum(!src.Is4(), src, dst.Addr(), t, p.Payload))
-	}
-	o := &d.place.opts
-	f := flow{src: src, dst: dst.Addr(), proto: d.proto, hops: hops, class: class, fragment: !o.NeverFragment && (o.NoDiscover || p.Size() > path.MTU)}
-	if o.NeverFragment && p.Size() > path.MTU && !path.Out.Loopback {
-		s.recycle(p)
+	n := ipSize(f.src)
+	if n+wire.UDPSize+len(payload) > 65535 {
 		return linux.EMSGSIZE
 	}
+	p := s.packet()
+	p.Trusted = path.Out.Loopback
+	h := p.Make(n + wire.UDPSize)
+	udp.Put(h[n:], netip.AddrPortFrom(f.src, d.place.local.Port()), netip.AddrPortFrom(f.dst, port), payload, true)
+	p.Payload = payload
+	if !p.Trusted {
+		p.Own(payload)
+		askSum(p, f.src, f.dst, wire.ProtoUDP, n, 6)
+		if size > 0 {
+			p.Offload.GSO, p.Offload.SegmentSize, p.Offload.HeaderSize = link.GSOUDP, uint16(size), uint16(len(h))
+		}
+	}
+	return d.launch(p, path, f)
+}
+
+// ping sends an echo request of a ping socket: icmp(7), "ping sockets".
+func (d *Datagram) ping(path *route.Path, f flow, payload []byte) error {
+	s := d.s
+	n := ipSize(f.src)
+	if len(payload) < wire.ICMPSize || n+len(payload) > 65535 {
+		return linux.EINVAL
+	}
+	h := wire.ICMPHeader{Type: payload[0], Code: payload[1], Rest: uint32(d.place.local.Port())<<16 | uint32(payload[6])<<8 | uint32(payload[7])}
+	want := uint8(wire.ICMPEchoRequest)
+	if !f.src.Is4() {
+		want = wire.ICMPv6EchoRequest
+	}
+	if (d.proto == wire.ProtoICMP) != f.src.Is4() || h.Type != want || h.Code != 0 {
+		return linux.EINVAL
+	}
+	p := s.packet()
+	p.Trusted = path.Out.Loopback
+	t := p.Make(n + wire.ICMPSize)[n:]
+	h.Put(t)
+	p.Own(payload[wire.ICMPSize:])
+	wire.ICMP(t).PutChecksum(wire.ICMPSum(!f.src.Is4(), f.src, f.dst, t, p.Payload))
+	return d.launch(p, path, f)
+}
+
+// launch sends the packet. What goes over the loopback arrives at once, so that
+// its payload is free again.
+func (d *Datagram) launch(p *link.Packet, path *route.Path, f flow) error {
+	s := d.s
+	o := &d.place.opts
+	large := p.Offload.GSO == link.GSONone && p.Size() > path.MTU && !path.Out.Loopback
+	if o.NeverFragment && large {
+		s.recycle(p)
+		if q, ok := d.owner.(ErrorOwner); ok && o.ReceiveErrors {
+			q.Report(ErrorReport{Errno: linux.EMSGSIZE, Local: true, MTU: path.MTU, Offender: f.src, Dst: netip.AddrPortFrom(f.dst, 0)})
+		}
+		return linux.EMSGSIZE
+	}
+	f.fragment = !o.NeverFragment && (o.NoDiscover || large)
 	err := s.output(p, path, f)
 	for !s.loop.Empty() {
 		s.drain(drainBatch)
 	}
-	s.flush()
 	return err
 }
 
@@ -216,6 +267,7 @@ func (d *Datagram) CloseLocked() {
 		return
 	}
 	d.dead = true
+	d.s.leaveAll(&d.groups)
 	if d.listed {
 		k := portKey{d.proto, d.place.local.Port()}
 		list := d.s.grams[k]
@@ -241,12 +293,7 @@ func (s *Stack) receiver(proto uint8, port uint16, src netip.AddrPort, dst netip
 		if dev := d.place.opts.Device; dev != 0 && in != 0 && dev != in {
 			continue
 		}
-		f := d.place.bind.Families
-		r := udp.Receiver{V4: f&ip.V4 != 0, V6: f&ip.V6 != 0, Local: d.place.local.Addr(), Remote: d.remote}
-		if proto != wire.ProtoUDP && r.Remote.IsValid() {
-			r.Remote = netip.AddrPortFrom(r.Remote.Addr(), src.Port())
-		}
-		switch n := r.Score(src, dst); {
+		switch n := d.score(src, dst); {
 		case n == 0 || n < top:
 		case n > top:
 			top, best = n, append(best[:0], d)
@@ -261,6 +308,19 @@ func (s *Stack) receiver(proto uint8, port uint16, src netip.AddrPort, dst netip
 		return best[s.spread(src, dst)%uint32(len(best))]
 	}
 	return best[len(best)-1]
+}
+
+// score says how well the socket suits a datagram.
+func (d *Datagram) score(src netip.AddrPort, dst netip.Addr) int {
+	f := d.place.bind.Families
+	r := udp.Receiver{V4: f&ip.V4 != 0, V6: f&ip.V6 != 0, Local: d.place.local.Addr(), Remote: d.remote}
+	if d.place.auto && d.remote.IsValid() && dst.IsMulticast() {
+		r.Local = netip.Addr{}
+	}
+	if d.proto != wire.ProtoUDP && r.Remote.IsValid() {
+		r.Remote = netip.AddrPortFrom(r.Remote.Addr(), src.Port())
+	}
+	return r.Score(src, dst)
 }
 
 // spread hashes a sender, always to the same value.
@@ -290,19 +350,30 @@ func (s *Stack) inputUDP(a *arrival) {
 		return
 	}
 	src := netip.AddrPortFrom(a.src, h.SrcPort())
+	if a.toMany {
+		s.toAll(a, h.DstPort(), src, body)
+		return
+	}
 	d := s.receiver(wire.ProtoUDP, h.DstPort(), src, a.dst, a.in.Index)
 	if d == nil {
 		s.reject(a, icmp.PortUnreachable)
+		return
+	}
+	if size := int(a.segment); size > 0 && len(body) > size && !d.place.opts.Segments {
+		one := *a
+		for one.segment = 0; len(body) > 0; body = body[min(size, len(body)):] {
+			d.deliver(&one, src, nil, body[:min(size, len(body))])
+		}
 		return
 	}
 	d.deliver(a, src, nil, body)
 }
 
 func (d *Datagram) deliver(a *arrival, from netip.AddrPort, head, body []byte) {
-	if d.rcvOff {
+	if d.rcvOff || !d.filter.passes(a.head, a.rest) {
 		return
 	}
-	d.owner.Deliver(Meta{From: from, To: a.dst, Interface: a.in.Index, Hops: a.hops, Class: a.class}, head, body)
+	d.owner.Deliver(a.meta(from), head, body)
 }
 
 // unreachable takes an ICMP error: udp(7), the ERRORS section.
@@ -311,7 +382,7 @@ func (d *Datagram) unreachable(dst netip.AddrPort, p icmp.Problem, f failure) {
 		return
 	}
 	if err, hard := errnoOf(p); hard || d.place.opts.ReceiveErrors {
-		d.owner.Failed(err)
+		report(d.owner, err, dst, f, nil)
 	}
 }
 

@@ -16,6 +16,7 @@ type flow struct {
 	proto       uint8
 	hops, class uint8 // hops 0: the default
 	fragment    bool  // IPv4 may be fragmented on the way
+	lonely      bool  // this host's own members of a group get no copy
 	mtu         int   // 0: the path's
 }
 
@@ -40,6 +41,9 @@ func (s *Stack) output(p *link.Packet, path *route.Path, f flow) error {
 		return s.fragment(p, path, f, mtu)
 	}
 	s.putIP(p.Header, f, n, 0, 0, false)
+	if f.dst.IsMulticast() || f.dst.Is4() && s.table.Broadcast(f.dst) {
+		s.loopBack(p, path, f.dst, !f.lonely)
+	}
 	s.send(p, path)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/tcp"
 	"bulkhead/services/netd/wire"
 )
@@ -189,4 +190,8 @@ func TestErrorsBetweenHosts(t *testing.T) {
 	if k.e.ErrorLocked() == 0 {
 		t.Error("a silent neighbour is not noticed")
 	}
+}
+
+func routeTo(dst, via string, index int) route.Route {
+	return route.Route{Destination: netip.MustParsePrefix(dst), Gateway: netip.MustParseAddr(via), Interface: index}
 }

@@ -48,6 +48,8 @@ type Stack struct {
 	conns    map[tuple]*TCP
 	listen   map[uint16][]*TCP
 	grams    map[portKey][]*Datagram
+	raws     []*Raw
+	taps     []*Packet
 	timers   timerHeap
 	clock    *time.Timer
 	armed    tcp.Time     // when clock fires
@@ -171,6 +173,13 @@ func (s *Stack) drain(n int) {
 			return
 		}
 		lo := s.ifaces[0]
+		if p.Interface != 0 {
+			if i := s.iface(p.Interface); i != nil {
+				s.input(i, p)
+			}
+			s.recycle(p)
+			continue
+		}
 		lo.stats.ReceivedPackets++
 		lo.stats.ReceivedBytes += uint64(p.Size())
 		s.tap(lo, p, true)
@@ -188,9 +197,13 @@ func (s *Stack) packet() *link.Packet {
 	return &link.Packet{}
 }
 
+// maxOwned is how large a packet's own payload may be to be kept for the next.
+const maxOwned = 2048
+
 func (s *Stack) recycle(p *link.Packet) {
-	p.Header, p.Payload, p.Trusted, p.Offload = nil, nil, false, link.Offload{}
-	if len(s.free) < 1024 {
+	p.Header, p.Payload, p.Trusted, p.Offload, p.Interface = nil, nil, false, link.Offload{}, 0
+	if len(s.free) < 256 {
+		p.Trim(maxOwned)
 		s.free = append(s.free, p)
 	}
 }

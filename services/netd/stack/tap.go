@@ -1,9 +1,222 @@
 package stack
 
-import "bulkhead/services/netd/link"
+import (
+	"net/netip"
+	"slices"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/wire"
+)
+
+// PacketOwner is who a packet socket belongs to. It is called with the stack's
+// lock held.
+type PacketOwner interface {
+	// DeliverPacket gives what was seen, in two pieces that are valid during the
+	// call.
+	DeliverPacket(m PacketMeta, head, body []byte)
+}
+
+// PacketMeta is struct sockaddr_ll and tpacket_auxdata of a packet.
+type PacketMeta struct {
+	Interface int
+	Protocol  uint16 // of Ethernet
+	Kind      PacketKind
+	Source    wire.MAC
+	Length    int  // before the filter cut it
+	SumDue    bool // TP_STATUS_CSUMNOTREADY
+	SumGood   bool // TP_STATUS_CSUM_VALID
+}
+
+// PacketKind is sll_pkttype.
+type PacketKind uint8
+
+// The kinds.
+const (
+	PacketHost PacketKind = iota
+	PacketBroadcast
+	PacketMulticast
+	PacketOther
+	PacketOutgoing
+)
+
+// Protocols that a packet socket may name besides Ethernet's.
+const (
+	AllProtocols  = 0x0003 // ETH_P_ALL
+	NoneProtocols = 0
+)
+
+// Packet is a packet socket's end in the stack: packet(7). The methods ending in
+// Locked are called within Do.
+type Packet struct {
+	s        *Stack
+	owner    PacketOwner
+	cooked   bool // SOCK_DGRAM: without the link header
+	protocol uint16
+	index    int // 0: every interface
+	filter   Filter
+	dead     bool
+	// IgnoreOutgoing is PACKET_IGNORE_OUTGOING.
+	IgnoreOutgoing bool
+}
+
+// NewPacket makes a packet socket. It sees nothing while protocol is 0.
+func (s *Stack) NewPacket(cooked bool, protocol uint16, owner PacketOwner) *Packet {
+	k := &Packet{s: s, owner: owner, cooked: cooked, protocol: protocol}
+	s.taps = append(s.taps, k)
+	return k
+}
+
+// BindLocked names an interface (0: all) and a protocol: ENODEV.
+func (k *Packet) BindLocked(index int, protocol uint16) error {
+	if index != 0 && k.s.iface(index) == nil {
+		return linux.ENODEV
+	}
+	k.index = index
+	if protocol != NoneProtocols {
+		k.protocol = protocol
+	}
+	return nil
+}
+
+// SetFilterLocked sets the filter, nil for none; EINVAL.
+func (k *Packet) SetFilterLocked(program []FilterInstruction) error { return k.filter.set(program) }
+
+// SendLocked sends a frame, or for a cooked socket a packet of protocol to a
+// station: ENXIO, ENETDOWN, EMSGSIZE, EINVAL.
+func (k *Packet) SendLocked(index int, protocol uint16, to wire.MAC, b []byte) error {
+	s := k.s
+	if index == 0 {
+		index = k.index
+	}
+	i := s.iface(index)
+	switch {
+	case i == nil:
+		return linux.ENXIO
+	case i.Down:
+		return linux.ENETDOWN
+	case len(b) > i.MTU+wire.EthernetSize:
+		return linux.EMSGSIZE
+	}
+	p := s.packet()
+	ether := i.ether || i.Loopback
+	if k.cooked && ether {
+		(&wire.EthernetHeader{Dst: to, Src: i.mac, Type: protocol}).Put(p.Make(wire.EthernetSize))
+		p.Payload = slices.Clone(b)
+	} else {
+		p.Make(0)
+		if ether && len(b) < wire.EthernetSize || len(b) == 0 {
+			s.recycle(p)
+			return linux.EINVAL
+		}
+		n := min(len(b), link.HeaderRoom)
+		copy(p.Make(n), b)
+		p.Payload = slices.Clone(b[n:])
+	}
+	if !i.Loopback {
+		i.queue(p)
+		return nil
+	}
+	whole := append(slices.Clone(p.Header), p.Payload...)
+	s.recycle(p)
+	q := s.packet()
+	q.Header = whole[wire.EthernetSize:]
+	if len(q.Header) > 0 && s.loop.Send(q) {
+		s.settleLoop()
+	}
+	return nil
+}
+
+// CloseLocked gives everything up.
+func (k *Packet) CloseLocked() {
+	k.dead = true
+	k.s.taps = slices.DeleteFunc(k.s.taps, func(o *Packet) bool { return o == k })
+}
 
 // tap shows a packet of an interface to packet sockets.
-func (s *Stack) tap(i *iface, p *link.Packet, out bool) {}
+func (s *Stack) tap(i *iface, p *link.Packet, out bool) {
+	if len(s.taps) == 0 || len(p.Header) == 0 {
+		return
+	}
+	m := PacketMeta{Interface: i.Index, Length: p.Size(), SumDue: p.Offload.SumDue || p.Trusted && i.Loopback, SumGood: p.Offload.SumGood}
+	frame, packet := p.Header, p.Header
+	switch {
+	case i.ether && len(p.Header) >= wire.EthernetSize:
+		h := wire.Ethernet(p.Header)
+		m.Protocol, m.Source, m.Kind = h.Type(), h.Src(), i.kindOf(h.Dst())
+		packet = p.Header[wire.EthernetSize:]
+	case i.ether:
+		return
+	default:
+		m.Protocol = etherType(p.Header)
+		if i.Loopback { // Linux's loopback has an Ethernet header of zeros
+			m.Length += wire.EthernetSize
+			frame = make([]byte, wire.EthernetSize+len(p.Header))
+			(&wire.EthernetHeader{Type: m.Protocol}).Put(frame)
+			copy(frame[wire.EthernetSize:], p.Header)
+		}
+	}
+	if out {
+		m.Kind = PacketOutgoing
+		if i.Loopback {
+			m.Kind = PacketHost
+		}
+	}
+	for _, k := range s.taps {
+		if k.index != 0 && k.index != i.Index || k.protocol != AllProtocols && (k.protocol != m.Protocol || out && !i.Loopback) || k.IgnoreOutgoing && m.Kind == PacketOutgoing {
+			continue
+		}
+		k.see(m, frame, packet, p.Payload)
+	}
+}
 
-// deliverRaw gives a datagram to raw sockets; wanted says that one took it.
-func (s *Stack) deliverRaw(a *arrival) (wanted bool) { return false }
+func (k *Packet) see(m PacketMeta, frame, packet, body []byte) {
+	head := frame
+	if k.cooked {
+		m.Length -= len(frame) - len(packet)
+		head = packet
+	}
+	n := k.filter.snap(head, body)
+	if n == 0 {
+		return
+	}
+	if n <= len(head) {
+		head, body = head[:n], nil
+	} else {
+		body = body[:n-len(head)]
+	}
+	k.owner.DeliverPacket(m, head, body)
+}
+
+func (i *iface) kindOf(dst wire.MAC) PacketKind {
+	switch {
+	case dst == i.mac:
+		return PacketHost
+	case dst == wire.Broadcast:
+		return PacketBroadcast
+	case dst.Multicast():
+		return PacketMulticast
+	}
+	return PacketOther
+}
+
+func etherType(b []byte) uint16 {
+	if b[0]>>4 == 6 {
+		return wire.EtherIPv6
+	}
+	return wire.EtherIPv4
+}
+
+// settleLoop lets the loopback run dry and sends what is queued, so that the
+// payloads of this entry are free again.
+func (s *Stack) settleLoop() {
+	for !s.loop.Empty() {
+		s.drain(drainBatch)
+	}
+	s.flush()
+}
+
+// meta is what a socket learns of an arrival.
+func (a *arrival) meta(from netip.AddrPort) Meta {
+	return Meta{From: from, To: a.dst, Interface: a.in.Index, Hops: a.hops, Class: a.class, Segment: a.segment}
+}
