@@ -8,6 +8,7 @@ random.seed(1)
 open("data", "wb").write(random.randbytes(1 << 20) * 100)'
 want=$(sha256sum <data)
 for addr in 127.0.0.1 ::1; do
+	: >log # the last server's port is not this one's
 	/usr/bin/python3 -u -m http.server --bind $addr 0 >log 2>&1 & p=$!
 	while ! grep -q 'port [0-9]' log; do sleep 0.05; done
 	port=$(sed -n 's/.*port \([0-9]*\).*/\1/p' log)
