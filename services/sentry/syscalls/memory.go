@@ -181,7 +181,3 @@ func mlockall(t *task.Task, flags uint32) (uint64, error) {
 }
 
 func munlockall(t *task.Task) (uint64, error) { return 0, nil }
-
-// membarrier: the host's own would need its number in the stub's filter. It is
-// not there, and says so: membarrier(2).
-func membarrier(t *task.Task) (uint64, error) { return 0, linux.ENOSYS }

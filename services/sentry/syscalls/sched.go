@@ -187,9 +187,6 @@ func prioritised(t *task.Task, which, who int32) ([]*task.Group, error) {
 	return groups, nil
 }
 
-func ioprio_get(t *task.Task) (uint64, error) { return 0, nil }
-func ioprio_set(t *task.Task) (uint64, error) { return 0, nil }
-
 // getcpu names a processor that the thread may be on: getcpu(2).
 func getcpu(t *task.Task, cpu, node mm.Addr) (uint64, error) {
 	if cpu != 0 {

@@ -1,0 +1,81 @@
+package task
+
+import (
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/platform"
+)
+
+// MayInspect is the check of ptrace(2), "Ptrace access mode checking", with the
+// caller's real ids: a thread may look into its own process, and into others that
+// have its ids and no capability that it lacks. EPERM.
+func (t *Task) MayInspect(o *Task) error {
+	if t.group == o.group {
+		return nil
+	}
+	me, it := t.Creds(), o.Creds()
+	if me.Has(linux.CAP_SYS_PTRACE) {
+		return nil
+	}
+	if me.UID != it.UID || me.UID != it.EUID || me.UID != it.SUID ||
+		me.GID != it.GID || me.GID != it.EGID || me.GID != it.SGID || it.Permitted&^me.Permitted != 0 {
+		return linux.EPERM
+	}
+	return nil
+}
+
+// process is the host process that the thread's memory is in, nil once it has
+// none. A fork returns before the child has shown itself to the sentry: whoever
+// looks into it at once waits that long.
+func (t *Task) process() *platform.Process {
+	for t.mm.Load() != nil {
+		if th := t.host.Load(); th != nil && th.Process().PID() != 0 {
+			return th.Process()
+		}
+		select {
+		case <-t.exited:
+			return nil
+		default:
+			platform.Yield()
+		}
+	}
+	return nil
+}
+
+// PeekMemory copies what there is of the thread's memory at addr to p and says
+// how much that was. Any goroutine may call it.
+func (t *Task) PeekMemory(addr mm.Addr, p []byte) int {
+	host := t.process()
+	if host == nil {
+		return 0
+	}
+	return host.CopyInPartial(addr, p)
+}
+
+// PokeMemory writes p to the thread's memory at addr, up to the first page that
+// cannot be written, and says how much that was. Any goroutine may call it.
+func (t *Task) PokeMemory(addr mm.Addr, p []byte) int {
+	host := t.process()
+	if host == nil {
+		return 0
+	}
+	if host.CopyOut(addr, p) == nil {
+		return len(p)
+	}
+	done := 0
+	for done < len(p) {
+		at := addr + uint64(done)
+		n := min(len(p)-done, int(mm.PageSize-at%mm.PageSize))
+		if host.CopyOut(at, p[done:done+n]) != nil {
+			break
+		}
+		done += n
+	}
+	return done
+}
+
+// IOPriority is the thread's I/O priority: ioprio_get(2). Nothing goes by it.
+func (t *Task) IOPriority() int32 { return t.ioprio.Load() }
+
+// SetIOPriority sets it.
+func (t *Task) SetIOPriority(p int32) { t.ioprio.Store(p) }

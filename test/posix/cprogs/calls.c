@@ -1,0 +1,135 @@
+#include "cprogs.h"
+#include <linux/membarrier.h>
+
+/* Calls that few programs make, but those that do depend on. */
+
+static long membarrier(int command, unsigned flags)
+{
+	return syscall(SYS_membarrier, command, flags, 0);
+}
+
+static _Atomic int go_on = 1, turns;
+
+static void *spinner(void *arg)
+{
+	while (go_on)
+		turns++;
+	return arg;
+}
+
+static void barriers(void)
+{
+	int wanted = MEMBARRIER_CMD_PRIVATE_EXPEDITED | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED |
+		     MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE;
+	say("known %#lx", membarrier(MEMBARRIER_CMD_QUERY, 0) & wanted);
+	err("before it is registered", membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0));
+	err("register", membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0));
+	err("alone", membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0));
+	pthread_t p;
+	pthread_create(&p, 0, spinner, 0);
+	while (turns == 0)
+		sched_yield();
+	int bad = 0;
+	for (int i = 0; i < 1000; i++)
+		bad += membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0) != 0;
+	go_on = 0;
+	pthread_join(p, 0);
+	say("beside a thread that runs: %d failed", bad);
+	err("another kind", membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0));
+	err("register that", membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0));
+	err("now", membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0));
+	err("two at once", membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0));
+	err("flags", membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, 2));
+	err("unknown", membarrier(1 << 20, 0));
+	err("negative", membarrier(-1, 0));
+	int ws;
+	if (fork() == 0) {
+		err("a child is registered", membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0));
+		_exit(0);
+	}
+	wait(&ws);
+}
+
+enum { KCMP_FILE, KCMP_VM, KCMP_FILES, KCMP_FS, KCMP_SIGHAND };
+
+static long kcmp(pid_t a, pid_t b, int kind, long x, long y)
+{
+	return syscall(SYS_kcmp, a, b, kind, x, y);
+}
+
+static void compare(void)
+{
+	pid_t me = getpid();
+	int fd = open("f", O_CREAT | O_RDWR, 0644), same = dup(fd), other = open("f", O_RDWR);
+	say("dup %ld", kcmp(me, me, KCMP_FILE, fd, same));
+	long r = kcmp(me, me, KCMP_FILE, fd, other), s = kcmp(me, me, KCMP_FILE, other, fd);
+	say("opened twice differ %d, in opposite ways %d", r > 0, r + s == 3);
+	err("no such descriptor", kcmp(me, me, KCMP_FILE, fd, 99));
+	int p[2], ws;
+	if (pipe(p) != 0)
+		return;
+	pid_t c = fork();
+	if (c == 0) {
+		char b;
+		close(p[1]);
+		_exit(read(p[0], &b, 1));
+	}
+	say("a child's file %ld", kcmp(me, c, KCMP_FILE, fd, fd));
+	for (int kind = KCMP_VM; kind <= KCMP_SIGHAND; kind++)
+		say("kind %d: with itself %ld, with a child differs %d", kind, kcmp(me, me, kind, 0, 0), kcmp(me, c, kind, 0, 0) > 0);
+	err("unknown kind", kcmp(me, c, 99, 0, 0));
+	err("no such process", kcmp(me, 1 << 21, KCMP_VM, 0, 0));
+	close(p[1]);
+	waitpid(c, &ws, 0);
+	status("child", ws);
+	c = fork();
+	if (c == 0) {
+		setuid(1000);
+		err("somebody else's", kcmp(getpid(), getppid(), KCMP_VM, 0, 0));
+		_exit(0);
+	}
+	waitpid(c, &ws, 0);
+}
+
+#define PRIO(class, level) ((class) << 13 | (level))
+
+static long ioprio_set(int which, int who, int value) { return syscall(SYS_ioprio_set, which, who, value); }
+static long ioprio_get(int which, int who) { return syscall(SYS_ioprio_get, which, who); }
+
+static void ioprio(void)
+{
+	err("set best effort 6", ioprio_set(1, 0, PRIO(2, 6)));
+	say("get %#lx", ioprio_get(1, 0));
+	int ws;
+	if (fork() == 0) {
+		say("child %#lx", ioprio_get(1, 0));
+		err("set idle", ioprio_set(1, 0, PRIO(3, 0)));
+		say("get %#lx", ioprio_get(1, getpid()));
+		setuid(1000);
+		err("real time without privilege", ioprio_set(1, 0, PRIO(1, 0)));
+		err("somebody else's", ioprio_set(1, getppid(), PRIO(2, 1)));
+		_exit(0);
+	}
+	wait(&ws);
+	err("real time", ioprio_set(1, 0, PRIO(1, 3)));
+	say("get %#lx", ioprio_get(1, 0));
+	err("no class with a level", ioprio_set(1, 0, PRIO(0, 3)));
+	err("class 5", ioprio_set(1, 0, PRIO(5, 0)));
+	err("of nothing", ioprio_set(9, 0, PRIO(2, 0)));
+	err("no such process", ioprio_get(1, 1 << 21));
+	err("of nothing", ioprio_get(9, 0));
+	err("of a group", ioprio_set(2, 0, PRIO(2, 7)));
+}
+
+static void processor(void)
+{
+	unsigned cpu = 12345, node = 12345;
+	err("getcpu", syscall(SYS_getcpu, &cpu, &node, 0));
+	say("processor there %d node there %d", cpu < (unsigned)sysconf(_SC_NPROCESSORS_CONF), node < 64);
+	err("neither", syscall(SYS_getcpu, 0, 0, 0));
+	err("bad address", syscall(SYS_getcpu, 8, 0, 0));
+}
+
+const struct row calls_rows[] = {
+	{"calls.membarrier", barriers}, {"calls.kcmp", compare}, {"calls.ioprio", ioprio}, {"calls.getcpu", processor}, {0, 0},
+};
