@@ -70,7 +70,8 @@ func (s *Space) Trapped(th *platform.Thread) {
 	}
 	s.change(th)
 	defer s.mu.Unlock()
-	if !s.rewrite(th, site) {
+	again, ok := s.rewrite(th, site)
+	if !ok && !again {
 		s.rewrites.counts[site] = givenUp
 	}
 }
@@ -88,45 +89,65 @@ func (s *Space) count(site Addr) bool {
 		w.counts = map[Addr]uint8{}
 	}
 	w.counts[site] = n + 1
-	return n+1 == rewriteAfter
+	switch n + 1 {
+	case rewriteAfter, 64, 200: // the later ones if the first could not be
+		return true
+	}
+	return false
 }
 
-// rewrite makes the thread overwrite one site.
-func (s *Space) rewrite(th *platform.Thread, at Addr) bool {
+// rewrite makes the thread overwrite one site. Where it does not, it may be worth
+// trying again, or not.
+func (s *Space) rewrite(th *platform.Thread, at Addr) (again, ok bool) {
 	r, ok := s.regions.Find(at)
 	if !ok || r.File == nil || r.Shared || r.Prot != protRX || s.rewrites.sites[at] != nil {
-		return false
+		return false, false
 	}
 	plan, ok := planAt(th, r, at)
 	if !ok {
-		return false
+		return false, false
 	}
 	site := &rewrite.Site{Plan: plan, Syscall: at}
 	window := site.Window()
-	if window < r.Start || window+rewrite.JumpLen > r.End {
-		return false
+	if window < r.Start || window+uint64(plan.Len) > r.End {
+		return false, false
 	}
 	// With others in the same memory, the store must be one, of one instruction
-	// for one.
-	alone := !th.SharesMemory()
-	if !alone && (plan.Shape != rewrite.Before || window%8 > 8-rewrite.JumpLen) {
-		return false
+	// for one, or the others must stand still.
+	atomic := plan.Shape == rewrite.Before && window%8 <= 8-rewrite.JumpLen
+	if !atomic && th.SharesMemory() {
+		if !th.Freeze() {
+			return true, false
+		}
+		defer th.Thaw()
 	}
 	s.rewrites.own()
 	page, n, ok := s.trampoline(th, at)
 	if !ok {
-		return false
+		return false, false
 	}
 	site.Trampoline = rewrite.TrampolineAt(page, n)
 	if !s.write(th, page, site) {
-		return false
+		return false, false
 	}
 	s.rewrites.pages[page] = n + 1
 	s.rewrites.sites[at] = site
-	if rip, ok := site.Actual(th.Regs.RIP); ok {
-		th.Relocate(rip)
+	s.tellMoves(th)
+	return false, true
+}
+
+// tellMoves tells the platform where threads go on that wait in calls of sites
+// which have been rewritten meanwhile; th, too.
+func (s *Space) tellMoves(th *platform.Thread) {
+	moves := map[uint64]uint64{}
+	for at, site := range s.rewrites.sites {
+		for rip := at; rip < at+uint64(site.Len); rip++ {
+			if to, ok := site.Actual(rip); ok {
+				moves[rip] = to
+			}
+		}
 	}
-	return true
+	th.SetMoves(moves)
 }
 
 // trampoline finds a page of trampolines in reach of at, or maps one, and gives
@@ -246,6 +267,9 @@ func (s *Space) unrewrite(th *platform.Thread, start, end Addr, gone bool) error
 	if len(w.sites) == 0 && len(w.pages) == 0 {
 		return nil
 	}
+	if !s.rewritten(start, end) {
+		return nil
+	}
 	evicted := map[Addr]bool{}
 	for page := range w.pages {
 		if page < end && start < page+PageSize {
@@ -268,6 +292,7 @@ func (s *Space) unrewrite(th *platform.Thread, start, end Addr, gone bool) error
 			return err
 		}
 	}
+	s.tellMoves(th)
 	for page := range evicted {
 		w.own()
 		delete(w.pages, page)
@@ -296,6 +321,29 @@ func (s *Space) unrewriteForProtect(th *platform.Thread, start, end Addr, prot u
 func (s *Space) taken(start, end Addr) bool {
 	for _, r := range s.regions.Overlap(start, end) {
 		if r.Kind != Trampolines {
+			return true
+		}
+	}
+	return false
+}
+
+// rewritten says whether [start, end) has a rewritten site or trampolines. Most
+// ranges have not, and this is asked for each.
+func (s *Space) rewritten(start, end Addr) bool {
+	files := false
+	for _, r := range s.regions.Overlap(start, end) {
+		files = files || r.File != nil || r.Kind == Trampolines
+	}
+	if !files {
+		return false
+	}
+	for page := range s.rewrites.pages {
+		if page < end && start < page+PageSize {
+			return true
+		}
+	}
+	for _, site := range s.rewrites.sites {
+		if w := site.Window(); w < end && start < w+rewrite.JumpLen {
 			return true
 		}
 	}

@@ -25,6 +25,7 @@ type Space struct {
 	// out, and reads its last answer there.
 	leaving map[int]*Thread
 	procs   int // host processes that use this space
+	freezer freezer
 }
 
 // Process is a host process. Several share a Space after vfork(2) and clone(2)
@@ -123,6 +124,7 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 	atomic.StoreUint32(sl.word(slotAns), th.last)
 	atomic.StoreUint32(sl.word(slotSentrySleep), 0)
 	atomic.StoreUint32(sl.word(slotPatience), 0)
+	th.running.Store(true) // until it reports
 	s.threads[index] = th
 	return th, nil
 }

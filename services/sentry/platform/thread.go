@@ -87,6 +87,9 @@ type Thread struct {
 	outLen   int
 	gift     *donation
 
+	running   atomic.Bool // in the guest, or on the way there or from there
+	seenMoves *map[uint64]uint64
+
 	asleep  atomic.Bool
 	wake    chan struct{}
 	dropped atomic.Bool
@@ -174,6 +177,8 @@ func (th *Thread) Next() Event {
 		return Event{Kind: Died}
 	}
 	s := th.slot
+	th.seeMoves()
+	defer th.running.Store(false)
 	th.last = atomic.LoadUint32(s.word(slotReq))
 	kind := s.load(slotKind)
 	th.nops, th.outLen, th.nrange = 0, 0, 0
@@ -212,6 +217,7 @@ func (th *Thread) Next() Event {
 	}
 	info := s.sigInfo()
 	if info.Signal == kickSignal {
+		th.again()
 		return Event{Kind: Kicked}
 	}
 	return Event{Kind: Fault, Fault: info}
@@ -288,6 +294,14 @@ func (th *Thread) Patience() {
 // publish hands the answer over.
 func (th *Thread) publish(flags uint64) {
 	s := th.slot
+	th.enter()
+	if th.move() && flags == 0 {
+		th.Regs.RAX = s.load(slotResult)
+		flags = ansRegs
+	}
+	if flags == ansRegs {
+		s.setRegs(&th.Regs)
+	}
 	ordered := 0
 	if v := th.verifier; v != nil {
 		ordered = v.release(th)
@@ -321,7 +335,6 @@ func (th *Thread) Return(result uint64) {
 
 // Resume answers with all of Regs.
 func (th *Thread) Resume() {
-	th.slot.setRegs(&th.Regs)
 	th.publish(ansRegs)
 }
 
@@ -337,6 +350,7 @@ func (th *Thread) Exit(group bool) {
 	}
 	th.HostCall(nr)
 	th.publish(0)
+	th.running.Store(false)
 	th.drop()
 }
 
