@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"bytes"
 	"net/netip"
 
 	"bulkhead/proto/linux"
@@ -48,6 +49,31 @@ type TCPOwner interface {
 	Released()
 }
 
+// UrgentOwner is a TCPOwner that wants to know of urgent data.
+type UrgentOwner interface {
+	// Urgent says that the byte after so many of the stream is urgent: SIGURG.
+	// The byte itself comes in line.
+	Urgent(offset uint64)
+}
+
+// SendUrgentLocked makes the last byte of the send queue urgent: MSG_OOB. It is
+// called after the byte was written, and sends.
+func (e *TCP) SendUrgentLocked() {
+	if e.conn != nil && !e.released {
+		e.conn.SendUrgent()
+		e.process(nil)
+	}
+}
+
+// SendSpaceLocked is how much the send buffer should hold now, in bytes, if the
+// user has not set it.
+func (e *TCP) SendSpaceLocked() int {
+	if e.conn == nil {
+		return 16 << 10
+	}
+	return e.conn.SendSpace()
+}
+
 // Status is what a TCP socket is to its user.
 type Status struct {
 	Connected, Connecting, Listening bool
@@ -81,8 +107,10 @@ type TCP struct {
 	listening bool
 	backlog   int
 	children  map[*TCP]struct{} // in the handshake
+	fast      int               // of them, how many were opened with data
 	// A connection's that a listening socket took.
-	parent *TCP
+	parent    *TCP
+	announced bool // before its handshake was over
 
 	deadline tcp.Time
 	heapAt   int
@@ -188,6 +216,11 @@ func (e *TCP) ConnectLocked(to netip.AddrPort) error {
 	e.place.local, e.remote = t.local, dst
 	e.cfg = s.machine(e.cfg, t, path)
 	e.way, e.wayAt = path, s.table.Generation
+	if e.place.opts.FastOpenConnect {
+		if e.cfg.FastOpen = s.cookies[dst.Addr()]; e.cfg.FastOpen == nil {
+			e.cfg.FastOpen = []byte{}
+		}
+	}
 	e.conn = tcp.Connect(e.cfg, s.now, e.sendq, e.recvq)
 	s.conns[t] = e
 	e.inDemux = true
@@ -212,7 +245,9 @@ func (e *TCP) choosePort(dst netip.AddrPort, path route.Path) error {
 	}
 	s := e.s
 	b := &ip.Binding{Families: e.place.families(dst.Addr()), Addr: path.Source, Auto: true}
-	ok := s.portsOf(wire.ProtoTCP).Ephemeral(b, s.rand32(), func(port uint16) bool {
+	hint := tcp.Tuple{Local: netip.AddrPortFrom(path.Source, 0), Remote: dst}.PortHint(&s.secret) + s.ports16
+	s.ports16 += 1 + s.rand32()&7
+	ok := s.portsOf(wire.ProtoTCP).Ephemeral(b, hint, func(port uint16) bool {
 		t := tuple{netip.AddrPortFrom(path.Source, port), dst}
 		old := s.conns[t]
 		return t.local != t.remote && (old == nil || old.conn.State() == tcp.TimeWait)
@@ -236,7 +271,7 @@ const initialWindow = 65536
 
 // machine completes a connection's configuration for its path.
 func (s *Stack) machine(cfg tcp.Config, t tuple, path route.Path) tcp.Config {
-	cfg.ISS = s.sequence(t)
+	cfg.ISS = tcp.Tuple{Local: t.local, Remote: t.remote}.ISS(&s.secret, s.now)
 	cfg.TSOffset = s.tsBase
 	mss := mssFor(path.MTU, t.remote.Addr())
 	if cfg.MSS == 0 || cfg.MSS > mss {
@@ -322,7 +357,7 @@ func (e *TCP) stopListening() {
 	e.place.bind.Listening = false
 	for c := range e.children {
 		c.parent = nil
-		c.closed = true
+		c.closed = c.closed || !c.announced
 		c.conn.Abort()
 		c.process(nil)
 	}
@@ -375,15 +410,28 @@ func (e *TCP) settle() {
 	if p := e.parent; p != nil && c.State() != tcp.SynReceived {
 		e.parent = nil
 		delete(p.children, e)
-		if c.Synchronized() && p.listening {
+		if c.FastOpened() {
+			p.fast--
+		}
+		switch {
+		case e.announced:
+		case c.Synchronized() && p.listening:
 			p.owner.Accepted(e)
-		} else {
+		default:
 			e.closed = true
 		}
+	}
+	if cookie := c.LearnedCookie(); cookie != nil {
+		e.s.learnCookie(e.remote.Addr(), cookie)
 	}
 	if c.State() == tcp.Closed {
 		e.fail()
 		e.forget()
+	}
+	if at, ok := c.Urgent(); ok && e.owner != nil {
+		if u, ok := e.owner.(UrgentOwner); ok {
+			u.Urgent(at)
+		}
 	}
 	e.s.schedule(e, c.Deadline())
 	e.changed()
@@ -423,6 +471,17 @@ func (e *TCP) forget() {
 	}
 }
 
+// learnCookie keeps a server's Fast Open cookie for the next connection.
+func (s *Stack) learnCookie(server netip.Addr, cookie []byte) {
+	if s.cookies == nil {
+		s.cookies = map[netip.Addr][]byte{}
+	}
+	if len(s.cookies) >= pathMTUs {
+		clear(s.cookies)
+	}
+	s.cookies[server] = bytes.Clone(cookie)
+}
+
 // drop ends a connection in TIME-WAIT before its time.
 func (e *TCP) drop() {
 	e.conn.Fail(tcp.None)
@@ -455,7 +514,7 @@ func (e *TCP) StatusLocked() Status {
 		return Status{Listening: e.listening}
 	}
 	st := e.conn.State()
-	x := Status{Connecting: st == tcp.SynSent || st == tcp.SynReceived, Connected: e.conn.Synchronized(), PeerClosed: e.conn.PeerClosed()}
+	x := Status{Connecting: st == tcp.SynSent || st == tcp.SynReceived, Connected: e.conn.Synchronized() || st == tcp.SynReceived && e.announced, PeerClosed: e.conn.PeerClosed()}
 	switch st {
 	case tcp.FinWait1, tcp.FinWait2, tcp.Closing, tcp.LastAck, tcp.TimeWait:
 		x.SendClosed = true

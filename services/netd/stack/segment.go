@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"bytes"
 	"net/netip"
 
 	"bulkhead/proto/linux"
@@ -118,18 +119,83 @@ func (e *TCP) incoming(t tuple, seg *tcp.Segment, in int) {
 	case seg.Flags&wire.RST != 0:
 		return
 	case seg.Flags&wire.ACK != 0:
-		s.resetFor(t, seg)
+		if !e.cookieBack(t, seg, in) {
+			s.resetFor(t, seg)
+		}
 		return
 	case seg.Flags&wire.SYN == 0:
 		return
 	}
-	if e.owner.Pending()+len(e.children) > e.backlog {
-		return // full: the peer tries again
+	pending := e.owner.Pending()
+	if pending > e.backlog {
+		return // nobody takes them: the peer tries again
 	}
 	path, ok := s.findPath(t.remote.Addr(), t.local.Addr(), in)
 	if !ok {
 		return
 	}
+	if pending+len(e.children) > e.backlog {
+		s.flooded = s.now
+		cfg := s.machine(e.cfg, t, path)
+		r := tcp.CookieAnswer(cfg, s.now, tcp.Tuple{Local: t.local, Remote: t.remote}, &s.secret, seg)
+		s.sendTCP(t, &path, &r, e.place.opts.HopLimit, e.place.opts.TrafficClass)
+		return
+	}
+	c := e.child(t, path)
+	c.conn = e.open(c, seg)
+	c.process(nil)
+	if c.conn.FastOpened() && c.conn.State() == tcp.SynReceived {
+		c.announced = true
+		c.changed()
+		e.owner.Accepted(c)
+	}
+}
+
+// open makes the machine of a child, with the data of its SYN where that is
+// allowed (RFC 7413).
+func (e *TCP) open(c *TCP, seg *tcp.Segment) *tcp.Conn {
+	s := e.s
+	shown := seg.Options.Cookie()
+	if e.place.opts.FastOpen == 0 || shown == nil {
+		return tcp.Accept(c.cfg, s.now, seg)
+	}
+	good := tcp.FastOpenCookie(&s.secret, c.remote.Addr())
+	if bytes.Equal(shown, good) && e.fast < e.place.opts.FastOpen {
+		owner, send, receive, err := e.owner.Incoming(c)
+		if err == nil {
+			c.owner, c.sendq, c.recvq = owner, send, receive
+			e.fast++
+			return tcp.AcceptFast(c.cfg, s.now, seg, nil, send, receive)
+		}
+	}
+	conn := tcp.Accept(c.cfg, s.now, seg)
+	conn.OfferCookie(good)
+	return conn
+}
+
+// cookieBack makes the connection whose SYN cookie comes back.
+func (e *TCP) cookieBack(t tuple, seg *tcp.Segment, in int) bool {
+	s := e.s
+	if s.flooded == 0 || s.now-s.flooded > 180*tcp.Second || seg.Flags&(wire.SYN|wire.RST) != 0 {
+		return false
+	}
+	path, ok := s.findPath(t.remote.Addr(), t.local.Addr(), in)
+	if !ok || e.owner.Pending() > e.backlog {
+		return false
+	}
+	conn, ok := tcp.AcceptCookie(s.machine(e.cfg, t, path), s.now, tcp.Tuple{Local: t.local, Remote: t.remote}, &s.secret, seg)
+	if !ok {
+		return false
+	}
+	c := e.child(t, path)
+	c.conn = conn
+	c.receive(seg)
+	return true
+}
+
+// child makes the socket of a connection that comes to a listening one.
+func (e *TCP) child(t tuple, path route.Path) *TCP {
+	s := e.s
 	c := &TCP{s: s, place: place{v6: e.place.v6, opts: e.place.opts}, remote: t.remote, parent: e, heapAt: -1}
 	c.way, c.wayAt = path, s.table.Generation
 	c.place.local = t.local
@@ -140,11 +206,10 @@ func (e *TCP) incoming(t tuple, seg *tcp.Segment, in int) {
 	c.place.bind = &b
 	s.portsOf(wire.ProtoTCP).Hold(&b)
 	c.cfg = s.machine(e.cfg, t, path)
-	c.conn = tcp.Accept(c.cfg, s.now, seg)
 	e.children[c] = struct{}{}
 	s.conns[t] = c
 	c.inDemux = true
-	c.process(nil)
+	return c
 }
 
 // emit sends a segment of the connection.

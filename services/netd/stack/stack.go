@@ -12,7 +12,6 @@ package stack
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 	"net/netip"
 	"sync"
@@ -56,6 +55,9 @@ type Stack struct {
 	limiter  icmp.Limiter // of errors
 	echoes   icmp.Limiter // of echo replies to the outside
 	narrows  map[netip.Addr]narrow
+	cookies  map[netip.Addr][]byte // of Fast Open, by server
+	ports16  uint32                // counts up with each chosen port: RFC 6056
+	flooded  tcp.Time              // when SYN cookies were last sent
 	lastID   uint16
 	forward4 bool
 	forward6 bool
@@ -226,19 +228,6 @@ func (s *Stack) rand32() uint32 {
 	v := binary.LittleEndian.Uint32(s.random[s.randomAt:])
 	s.randomAt += 4
 	return v
-}
-
-// sequence is the first sequence number of a connection: RFC 6528.
-func (s *Stack) sequence(t tuple) tcp.Seq {
-	var b [32 + 2*18]byte
-	copy(b[:], s.secret[:])
-	l, r := t.local.Addr().As16(), t.remote.Addr().As16()
-	copy(b[32:], l[:])
-	copy(b[48:], r[:])
-	binary.LittleEndian.PutUint16(b[64:], t.local.Port())
-	binary.LittleEndian.PutUint16(b[66:], t.remote.Port())
-	sum := sha256.Sum256(b[:])
-	return tcp.Seq(binary.LittleEndian.Uint32(sum[:])) + tcp.Seq(s.now/64)
 }
 
 // InterfacesLocked is Interfaces within Do.

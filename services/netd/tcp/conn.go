@@ -434,3 +434,6 @@ func (c *Conn) ReusableBy(syn *Segment) bool {
 	}
 	return c.rcvNxt.Less(syn.Seq)
 }
+
+// Sent is the sequence number after the last one sent.
+func (c *Conn) Sent() Seq { return c.nxt }

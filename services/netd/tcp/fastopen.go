@@ -25,5 +25,15 @@ func AcceptFast(cfg Config, now Time, syn *Segment, cookie []byte, send SendQueu
 // OfferCookie puts a Fast Open cookie into the answer to a peer that asked.
 func (c *Conn) OfferCookie(cookie []byte) { c.fast.cookie = cookie }
 
-// LearnedCookie is what the peer's SYN+ACK gave, or nil.
-func (c *Conn) LearnedCookie() []byte { return c.fast.learned }
+// LearnedCookie gives once what the peer's SYN+ACK gave, or nil.
+func (c *Conn) LearnedCookie() []byte {
+	k := c.fast.learned
+	c.fast.learned = nil
+	if len(k) == 0 {
+		return nil
+	}
+	return k
+}
+
+// FastOpened says that c came of AcceptFast.
+func (c *Conn) FastOpened() bool { return c.fast.accept }

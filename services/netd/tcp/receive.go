@@ -249,6 +249,9 @@ func (c *Conn) receiveData(now Time, s *Segment) {
 		return
 	}
 	p, seq := s.Payload, s.Seq
+	if s.has(wire.SYN) {
+		seq++
+	}
 	size := len(p)
 	if s.Size > 0 {
 		size = min(size, s.Size)
@@ -260,7 +263,9 @@ func (c *Conn) receiveData(now Time, s *Segment) {
 	fin := s.has(wire.FIN)
 	if seq.Less(c.rcvNxt) {
 		skip := int(c.rcvNxt - seq)
-		c.twice(s)
+		if !s.has(wire.SYN) {
+			c.twice(s)
+		}
 		c.ackDue = c.ackDue || len(s.Payload) > 0
 		if skip > len(p) {
 			return
