@@ -37,7 +37,11 @@ func ip(a netip.Addr) net.IP {
 }
 
 func (a *Address) netlink() *netlink.Addr {
-	return &netlink.Addr{IPNet: ipNet(a.Prefix), Peer: ipNet(a.Peer), Broadcast: ip(a.Broadcast), Label: a.Label,
+	broadcast := ip(a.Broadcast)
+	if broadcast == nil {
+		broadcast = net.IPv4zero // the library would make one up
+	}
+	return &netlink.Addr{IPNet: ipNet(a.Prefix), Peer: ipNet(a.Peer), Broadcast: broadcast, Label: a.Label,
 		Scope: a.Scope, Flags: a.Flags, ValidLft: a.Valid, PreferedLft: a.Preferred}
 }
 

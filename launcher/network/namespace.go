@@ -34,15 +34,21 @@ func OpenNamespace(path string) (*Namespace, error) {
 // Close lets go of it.
 func (n *Namespace) Close() { n.file.Close() }
 
-// Host says whether this is the machine's own namespace, that of its first
-// process, whose interfaces nobody may take.
+// Host says whether this is the machine's own namespace, whose interfaces nobody
+// may take: that of the kernel's start, or of the first process.
 func (n *Namespace) Host() bool {
-	mine, theirs := n.id(), identity{}
 	var st unix.Stat_t
-	if unix.Stat("/proc/1/ns/net", &st) == nil {
-		theirs = identity{st.Dev, st.Ino}
+	if unix.Stat("/proc/1/ns/net", &st) == nil && n.id() == (identity{st.Dev, st.Ino}) {
+		return true
 	}
-	return mine == theirs
+	initial := false
+	n.Do(func() error {
+		// A setting of the whole kernel, which shows in no other namespace.
+		_, err := os.Stat("/proc/sys/net/core/netdev_max_backlog")
+		initial = err == nil
+		return nil
+	})
+	return initial
 }
 
 // identity tells namespaces apart: namespaces(7).

@@ -1,0 +1,170 @@
+package net_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"bulkhead/test/sandboxtest"
+)
+
+func needs(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if !sandboxtest.Installed(p) {
+			t.Skipf("%s is not installed", p)
+		}
+	}
+}
+
+func TestPing(t *testing.T) {
+	needs(t, "ping")
+	w := newWire(t)
+	for _, to := range []string{outsideV4, outsideV6} {
+		if out := w.run(w.sandbox(nil, "ping", "-c", "3", "-i", "0.2", "-W", "5", to)); !strings.Contains(out, "3 received") {
+			t.Errorf("ping %s from inside:\n%s", to, out)
+		}
+	}
+	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
+	w.start(w.sandbox(nil, prog, "serve"), "ready")
+	for _, to := range []string{insideV4, insideV6} {
+		if out := w.run(w.peer("ping", "-c", "3", "-i", "0.2", "-W", "5", to)); !strings.Contains(out, "3 received") || strings.Contains(out, "DUP") {
+			t.Errorf("ping %s from outside:\n%s", to, out)
+		}
+	}
+}
+
+func TestHTTP(t *testing.T) {
+	needs(t, "python3", "curl")
+	dir := sandboxtest.VisibleDir(t)
+	page := strings.Repeat("a page of some size\n", 100_000)
+	if err := os.WriteFile(filepath.Join(dir, "page"), []byte(page), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ family, inside, outside string }{{"IPv4", insideV4, outsideV4}, {"IPv6", insideV6, outsideV6}} {
+		t.Run(c.family, func(t *testing.T) {
+			w := newWire(t)
+			serve := []string{"python3", "-u", "-m", "http.server", "--directory", dir, "--bind"}
+			w.start(w.peer(append(serve, c.outside, "80")...), "Serving")
+			fetch := func(host string) []string {
+				return []string{"curl", "-sS", "--max-time", "60", "http://" + net.JoinHostPort(host, "80") + "/page"}
+			}
+			if got := w.run(w.sandbox(nil, fetch(c.outside)...)); got != page {
+				t.Errorf("from inside: %d bytes of %d", len(got), len(page))
+			}
+			w.start(w.sandbox(nil, append(serve, c.inside, "80")...), "Serving")
+			if got := w.run(w.peer(fetch(c.inside)...)); got != page {
+				t.Errorf("from outside: %d bytes of %d", len(got), len(page))
+			}
+		})
+	}
+}
+
+// transfer moves n bytes each way.
+func (w *wire) transfer(prog, inside, outside string, n int) {
+	w.t.Helper()
+	size := fmt.Sprint(n)
+	out := net.JoinHostPort(outside, "7000")
+	w.start(w.peer(prog, "receive", out), "ready")
+	began := time.Now()
+	w.run(w.sandbox(nil, prog, "send", out, size))
+	w.t.Logf("%s bytes out in %s", size, time.Since(began).Round(time.Millisecond))
+	in := net.JoinHostPort(inside, "7001")
+	s := w.start(w.sandbox(nil, prog, "receive", in), "ready")
+	began = time.Now()
+	w.run(w.peer(prog, "send", in, size))
+	w.t.Logf("%s bytes in in %s", size, time.Since(began).Round(time.Millisecond))
+	s.end() // the next sandbox finds the addresses again
+}
+
+func TestTransfer(t *testing.T) {
+	w := newWire(t)
+	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
+	w.transfer(prog, insideV4, outsideV4, 100_000_000)
+	w.transfer(prog, insideV6, outsideV6, 100_000_000)
+}
+
+// What a bad link does to frames, and how much is moved in spite of it.
+func TestBadLink(t *testing.T) {
+	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
+	for _, c := range []struct {
+		name   string
+		faults faults
+		size   int
+	}{
+		{"delayed", faults{delay: 10 * time.Millisecond}, 20_000_000},
+		{"one percent", faults{drop: 0.01, duplicate: 0.01, reorder: 0.01, corrupt: 0.01}, 20_000_000},
+		{"five percent", faults{drop: 0.05, duplicate: 0.01, reorder: 0.02, corrupt: 0.001}, 5_000_000},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newBadWire(t, c.faults)
+			size := c.size
+			if testing.Short() {
+				size /= 10
+			}
+			w.transfer(prog, insideV4, outsideV4, size)
+			w.transfer(prog, insideV6, outsideV6, size)
+		})
+	}
+}
+
+// config is what ip(8) says of inside's side, without what counts on.
+func (w *wire) config() string {
+	out := w.ip("-n", w.inside, "-o", "address", "show", "dev", "eth0") + w.ip("-n", w.inside, "route") + w.ip("-n", w.inside, "-6", "route")
+	var lines []string
+	for line := range strings.Lines(out) {
+		line, _, _ = strings.Cut(line, `\`)
+		line = strings.NewReplacer(" tentative", "", " nodad", "", " dadfailed", "").Replace(line)
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// While the sandbox has the addresses the host has none; after its end it has
+// them again, and its routes: however the end came.
+func TestGiveBack(t *testing.T) {
+	w := newWire(t)
+	w.ip("-n", w.inside, "route", "add", "default", "via", outsideV4)
+	w.ip("-n", w.inside, "route", "add", "198.51.100.0/24", "via", outsideV4, "metric", "7")
+	w.ip("-n", w.inside, "-6", "route", "add", "default", "via", outsideV6)
+	settled(t, func() bool { return !strings.Contains(w.ip("-n", w.inside, "address"), "tentative") })
+	before := w.config()
+	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
+	for _, kill := range []bool{false, true} {
+		s := w.start(w.sandbox(nil, prog, "serve"), "ready")
+		if now := w.ip("-n", w.inside, "address", "show", "dev", "eth0"); strings.Contains(now, "inet") {
+			t.Errorf("the host's side has addresses:\n%s", now)
+		}
+		if kill {
+			s.cmd.Process.Kill() // ip has become the launcher
+		}
+		s.end()
+		settled(t, func() bool { return w.config() == before })
+		if now := w.config(); now != before {
+			t.Errorf("killed: %v: before\n%s\nafter\n%s", kill, before, now)
+		}
+	}
+}
+
+// settled waits until the host's kernel has come so far.
+func settled(t *testing.T, so func() bool) {
+	t.Helper()
+	for range 100 {
+		if so() {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// The machine's own interfaces stay its own.
+func TestNotTheMachines(t *testing.T) {
+	r := sandboxtest.Command{Args: []string{"true"}}.InSandbox(t, "--network", "sandbox").Run()
+	if r.Code != 125 || !strings.Contains(r.Output, "machine's own") {
+		t.Errorf("status %d: %s", r.Code, r.Output)
+	}
+}
