@@ -45,7 +45,7 @@ test: build test-race ## unit tests, programs on the host and in the sandbox, sc
 	BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -count=1 -p 1 -timeout 8m ./test/...
 
 test-verified: build ## the programs of test/posix and test/hostile once more, in strict mode
-	BULKHEAD_TEST_FLAGS=--mm=verified BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -count=1 -p 1 -timeout 20m ./test/posix ./test/hostile
+	BULKHEAD_TEST_FULL=1 BULKHEAD_TEST_FLAGS=--mm=verified BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -count=1 -p 1 -timeout 20m ./test/posix ./test/hostile
 
 test-race: ## unit tests under the race detector, where there is a C compiler
 	@if command -v gcc >/dev/null; then CGO_ENABLED=1 $(GO) test -race -short -timeout 5m $$($(RACE)); else echo "no gcc: tests run without the race detector"; fi
