@@ -154,8 +154,10 @@ func (s *Stack) arrives(a *arrival, p *link.Packet) bool {
 		if a.src.IsLoopback() || a.dst.IsLoopback() || a.src.IsMulticast() || a.src == ip.BroadcastAll {
 			return false
 		}
-		if out, local := s.table.Local(a.src); local && out.Loopback == false && a.v6 {
-			return false // our own, which somebody plays back
+		if a.v6 {
+			if _, local := s.table.Local(a.src); local {
+				return false // our own, which somebody plays back
+			}
 		}
 	}
 	if a.dst.IsMulticast() {
@@ -163,11 +165,12 @@ func (s *Stack) arrives(a *arrival, p *link.Packet) bool {
 		a.in.stats.Multicast++
 		return a.in.Loopback || a.in.listens(a.dst)
 	}
-	if s.table.Broadcast(a.dst) {
-		a.toMany = true
+	if _, local := s.table.Local(a.dst); local {
+		a.toMany = a.in.Loopback && a.in.Broadcast(a.dst)
 		return true
 	}
-	if _, local := s.table.Local(a.dst); local {
+	if s.table.Broadcast(a.dst) {
+		a.toMany = true
 		return true
 	}
 	s.forward(a, p)

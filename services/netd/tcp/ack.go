@@ -12,10 +12,11 @@ func (c *Conn) receiveAck(now Time, s *Segment) bool {
 		c.challenge(now) // RFC 5961, section 5
 		return false
 	}
-	a := ackSample{before: c.inFlight(), ece: s.has(wire.ECE)}
+	a := &c.sample
+	*a = ackSample{before: c.inFlight(), ece: s.has(wire.ECE)}
 	a.limited = a.before+c.mss < c.cwnd && 2*int(c.nxt-c.una) < c.cwnd
 	c.echoed = s.Options.TSEcr
-	c.takeSACK(now, s, &a)
+	c.takeSACK(now, s, a)
 	oldWnd := c.wnd
 	if c.wl1.Less(s.Seq) || c.wl1 == s.Seq && c.wl2.Leq(s.Ack) {
 		c.wnd = uint32(s.Window) << c.wndScale
@@ -26,12 +27,12 @@ func (c *Conn) receiveAck(now Time, s *Segment) bool {
 	advanced := c.una.Less(s.Ack)
 	flying := c.una != c.nxt
 	if advanced {
-		c.newAck(now, s, &a)
+		c.newAck(now, s, a)
 	} else if again && !c.sackOK && c.wnd > 0 {
 		c.duplicate()
 	}
 	if flying && c.state != Closed {
-		c.acted(now, s, &a, advanced, again)
+		c.acted(now, s, a, advanced, again)
 	}
 	if c.wnd == 0 {
 		c.timer.retries = 0 // it lives, it just takes nothing

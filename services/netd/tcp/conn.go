@@ -84,7 +84,8 @@ type Conn struct {
 	deliveredAt    Time
 	firstAt        Time // when the piece was sent that was delivered last
 	lastRate       float64
-	appLimited     uint64 // samples are, until so much is delivered
+	sample         ackSample // of the acknowledgement under way
+	appLimited     uint64    // samples are, until so much is delivered
 	board          scoreboard
 	loss           recovery
 	rack           rack

@@ -1,6 +1,10 @@
 package tcp
 
-import "bulkhead/services/netd/wire"
+import (
+	"bytes"
+
+	"bulkhead/services/netd/wire"
+)
 
 // Receive takes a segment that arrived at now: RFC 9293, section 3.10.7. Call
 // Poll after it.
@@ -71,7 +75,7 @@ func (c *Conn) receiveSynSent(now Time, s *Segment) {
 	}
 	c.lastHeard = now
 	c.learnSYN(now, s)
-	c.fast.learned = s.Options.Cookie()
+	c.fast.learned = bytes.Clone(s.Options.Cookie())
 	if !acks {
 		c.state = SynReceived // both called at once
 		c.synDue = true

@@ -134,9 +134,10 @@ func (c *Conn) reorderDue(now Time) {
 	if c.una == c.nxt {
 		return
 	}
-	a := ackSample{before: c.inFlight()}
+	a := &c.sample
+	*a = ackSample{before: c.inFlight()}
 	a.lost = c.rackDetect(now)
-	c.adjust(now, &a)
+	c.adjust(now, a)
 	c.armRetransmit(now)
 }
 

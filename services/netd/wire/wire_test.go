@@ -218,3 +218,11 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkSum(b *testing.B) {
+	p := make([]byte, 1460)
+	b.SetBytes(int64(len(p)))
+	for b.Loop() {
+		Sum(0, p)
+	}
+}

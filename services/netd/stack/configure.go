@@ -1,0 +1,150 @@
+package stack
+
+import (
+	"errors"
+	"net/netip"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/neigh"
+	"bulkhead/services/netd/route"
+)
+
+// Neighbour is an entry of an interface's neighbour cache, for those who list.
+type Neighbour struct {
+	Interface int
+	neigh.Entry[*link.Packet]
+}
+
+// RoutesLocked are the routes that can be changed: not those to this host itself.
+func (s *Stack) RoutesLocked() []route.Route { return s.table.Routes() }
+
+// NeighboursLocked are the neighbours of all interfaces.
+func (s *Stack) NeighboursLocked() []Neighbour {
+	var out []Neighbour
+	for _, i := range s.ifaces {
+		for _, e := range i.cache.Entries() {
+			out = append(out, Neighbour{i.Index, e})
+		}
+	}
+	return out
+}
+
+// StatsLocked are an interface's counters.
+func (s *Stack) StatsLocked(index int) InterfaceStats {
+	if i := s.iface(index); i != nil {
+		return i.stats
+	}
+	return InterfaceStats{}
+}
+
+// minMTU is the least that Linux takes, in bytes: RFC 791.
+const minMTU = 68
+
+// SetLinkLocked changes what is not nil of an interface: ENODEV, EINVAL.
+func (s *Stack) SetLinkLocked(index int, up *bool, mtu *int) error {
+	i := s.iface(index)
+	if i == nil {
+		return linux.ENODEV
+	}
+	if mtu != nil {
+		most := 65536
+		if i.dev != nil {
+			most = i.dev.MTU()
+		}
+		if *mtu < minMTU || *mtu > most {
+			return linux.EINVAL
+		}
+		i.MTU = *mtu
+	}
+	if up != nil && i.Down == *up {
+		i.Down = !*up
+		if i.Down && !i.Loopback {
+			s.table.Flush(index)
+		}
+	}
+	s.table.Changed()
+	return nil
+}
+
+// AddAddressLocked gives an interface an address: ENODEV, EEXIST.
+func (s *Stack) AddAddressLocked(index int, p netip.Prefix) error {
+	i := s.iface(index)
+	if i == nil {
+		return linux.ENODEV
+	}
+	return errnoOfTable(s.table.AddAddress(i.Interface, p), linux.EEXIST, 0)
+}
+
+// RemoveAddressLocked takes one away: ENODEV, EADDRNOTAVAIL.
+func (s *Stack) RemoveAddressLocked(index int, a netip.Addr) error {
+	i := s.iface(index)
+	if i == nil {
+		return linux.ENODEV
+	}
+	return errnoOfTable(s.table.RemoveAddress(i.Interface, a), 0, linux.EADDRNOTAVAIL)
+}
+
+// ChangeRouteLocked adds a route, puts it in another's place, or removes one:
+// EEXIST, ESRCH, ENODEV, ENETUNREACH for a gateway that nothing leads to.
+func (s *Stack) ChangeRouteLocked(r route.Route, remove, replace bool) error {
+	if remove {
+		return errnoOfTable(s.table.Delete(r), 0, linux.ESRCH)
+	}
+	if r.Kind <= route.Unicast {
+		if r.Interface == 0 && r.Gateway.IsValid() {
+			path, ok := s.findPath(r.Gateway, netip.Addr{}, 0)
+			if !ok || path.Out.Loopback {
+				return linux.ENETUNREACH
+			}
+			r.Interface = path.Out.Index
+		}
+		i := s.iface(r.Interface)
+		if i == nil {
+			return linux.ENODEV
+		}
+		if i.Down {
+			return linux.ENETDOWN
+		}
+	}
+	if replace {
+		s.table.Replace(r)
+		return nil
+	}
+	return errnoOfTable(s.table.Add(r), linux.EEXIST, 0)
+}
+
+// SetNeighbourLocked makes a permanent neighbour, or forgets one: ENODEV, ENOENT.
+func (s *Stack) SetNeighbourLocked(index int, a netip.Addr, mac [6]byte, remove bool) error {
+	i := s.iface(index)
+	switch {
+	case i == nil || !i.ether:
+		return linux.ENODEV
+	case !remove:
+		i.cache.Set(int64(s.now), a, mac)
+	case !i.cache.Delete(a):
+		return linux.ENOENT
+	}
+	return nil
+}
+
+func errnoOfTable(err error, exists, none linux.Errno) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, route.ErrExists):
+		return exists
+	case errors.Is(err, route.ErrNone):
+		return none
+	}
+	return linux.EINVAL
+}
+
+// InterfaceLocked gives the interface with that index, or nil.
+func (s *Stack) InterfaceLocked(index int) *ip.Interface {
+	if i := s.iface(index); i != nil {
+		return i.Interface
+	}
+	return nil
+}
