@@ -124,6 +124,9 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 	atomic.StoreUint32(sl.word(slotAns), th.last)
 	atomic.StoreUint32(sl.word(slotSentrySleep), 0)
 	atomic.StoreUint32(sl.word(slotPatience), 0)
+	for w := range int(selfWords) {
+		atomic.StoreUint64(sl.long(slotSelf+8*w), 0)
+	}
 	th.running.Store(true) // until it reports
 	s.threads[index] = th
 	return th, nil

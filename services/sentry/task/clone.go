@@ -235,8 +235,10 @@ func (t *Task) begin(regs platform.Regs, setTID uint64) {
 		t.exit()
 		return
 	}
+	t.tellSelf()
 	segments := t.th.Regs.Segments
 	t.th.Regs = regs
+	t.th.Regs.RIP = t.MM().Actual(regs.RIP)
 	t.th.Regs.Segments = segments
 	if setTID != 0 {
 		t.CopyOut(setTID, le32(t.tid))

@@ -263,6 +263,7 @@ func (t *Task) enter(p *program) error {
 // order puts the whole of it into the answer.
 func (t *Task) order(space *mm.Space, p *program) error {
 	th := t.th
+	t.tellSelf()
 	st := t.buildStack(p)
 	th.TryHostCall(unix.SYS_SET_TID_ADDRESS, 0)
 	const archSetGS, archSetFS = 0x1001, 0x1002

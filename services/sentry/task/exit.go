@@ -109,6 +109,7 @@ func (k *Kernel) bury(g *Group) {
 		if reaper != nil {
 			reaper.children = append(reaper.children, c)
 		}
+		k.reparentedLocked(c)
 	}
 	hup = k.newlyOrphanedLocked(g, orphans)
 	parent := g.parent

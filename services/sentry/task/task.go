@@ -96,7 +96,10 @@ func (t *Task) FS() *FSContext { return t.fs.Load() }
 func (t *Task) Creds() *vfs.Creds { return t.creds.Load() }
 
 // SetCreds replaces the credentials.
-func (t *Task) SetCreds(c *vfs.Creds) { t.creds.Store(c) }
+func (t *Task) SetCreds(c *vfs.Creds) {
+	t.creds.Store(c)
+	t.tellCreds()
+}
 
 // Name is the thread's name, at most 15 bytes: PR_SET_NAME of prctl(2).
 func (t *Task) Name() string { return *t.name.Load() }

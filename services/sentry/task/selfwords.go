@@ -1,0 +1,56 @@
+package task
+
+import "bulkhead/services/sentry/platform"
+
+// The stub answers the calls that ask who the thread is, getpid(2) and the like,
+// from words in its slot. This file keeps them true: each is set before anybody
+// can know of a change. Where calls are traced, the stub knows nothing and asks.
+
+// tellSelf sets all of the thread's words.
+func (t *Task) tellSelf() {
+	if t.k.Trace != nil {
+		return
+	}
+	th := t.th
+	th.SetSelf(platform.SelfPID, uint32(t.group.pid))
+	th.SetSelf(platform.SelfTID, uint32(t.tid))
+	t.tellCreds()
+	k := t.k
+	k.mu.RLock() // a parent's end changes the word under the lock
+	tellParentLocked(t.group, th)
+	k.mu.RUnlock()
+}
+
+// tellCreds sets the words of the credentials.
+func (t *Task) tellCreds() {
+	th := t.host.Load()
+	if th == nil || t.k == nil || t.k.Trace != nil {
+		return
+	}
+	c := t.Creds()
+	th.SetSelf(platform.SelfUID, uint32(c.UID))
+	th.SetSelf(platform.SelfEUID, uint32(c.EUID))
+	th.SetSelf(platform.SelfGID, uint32(c.GID))
+	th.SetSelf(platform.SelfEGID, uint32(c.EGID))
+}
+
+// tellParentLocked sets the word of getppid(2) for a thread of g.
+func tellParentLocked(g *Group, th *platform.Thread) {
+	var pid uint32
+	if g.parent != nil {
+		pid = uint32(g.parent.pid)
+	}
+	th.SetSelf(platform.SelfPPID, pid)
+}
+
+// reparentedLocked tells the threads of g, which has another parent now.
+func (k *Kernel) reparentedLocked(g *Group) {
+	if k.Trace != nil {
+		return
+	}
+	for _, t := range g.tasks {
+		if th := t.host.Load(); th != nil {
+			tellParentLocked(g, th)
+		}
+	}
+}
