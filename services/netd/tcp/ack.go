@@ -48,6 +48,9 @@ func (c *Conn) acted(now Time, s *Segment, a *ackSample, advanced, again bool) {
 	if a.delivered > 0 {
 		c.finishRate(a)
 	}
+	if !advanced && a.rtt > 0 {
+		c.rtt.sample(a.rtt)
+	}
 	if a.dsack {
 		c.rackDSACK()
 	}

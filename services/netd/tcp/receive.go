@@ -21,6 +21,14 @@ func (c *Conn) Receive(now Time, s *Segment) {
 		c.synDue = true // the peer did not get our answer
 		return
 	}
+	if c.state == SynReceived && s.has(wire.SYN) && s.has(wire.ACK) && s.Seq == c.irs && s.Ack == c.nxt {
+		// Both have called at once: its SYN is known, what counts is the
+		// acknowledgement (section 3.5, figure 8).
+		k := *s
+		k.Seq++
+		k.Flags &^= wire.SYN
+		s = &k
+	}
 	if !c.acceptable(now, s) {
 		return
 	}
