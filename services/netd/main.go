@@ -62,13 +62,17 @@ func (c *control) Boot(_ context.Context, q *netdv1.BootRequest) (*netdv1.BootRe
 		return nil, status.Error(codes.Internal, "seal netd: "+err.Error())
 	}
 	log.Info("sealed", "calls", filter.Calls())
+	var options []server.Option
+	if q.LoopbackThroughNetd {
+		options = append(options, server.LoopbackThroughNetd)
+	}
 	ready := make(chan error, 1)
 	go func() {
 		err := server.Serve(channel, func(s *stack.Stack) error {
 			err := out.join(s)
 			ready <- err
 			return err
-		}, log)
+		}, log, options...)
 		log.Info("ended", "error", err)
 		os.Exit(0)
 	}()

@@ -87,9 +87,13 @@ type BootRequest struct {
 	// Rules of the egress policy, in order: "allow tcp:example.org:443", "deny
 	// 10.0.0.0/8". netd checks them, and refuses to boot with a wrong one. Empty:
 	// everything may leave.
-	Egress        []string `protobuf:"bytes,3,rep,name=egress,proto3" json:"egress,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Egress []string `protobuf:"bytes,3,rep,name=egress,proto3" json:"egress,omitempty"`
+	// Sockets of the sandbox that talk to each other do so by netd's loopback, so
+	// that captures and filters see it. Without it such bytes never leave the
+	// sentry.
+	LoopbackThroughNetd bool `protobuf:"varint,4,opt,name=loopback_through_netd,json=loopbackThroughNetd,proto3" json:"loopback_through_netd,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *BootRequest) Reset() {
@@ -141,6 +145,13 @@ func (x *BootRequest) GetEgress() []string {
 		return x.Egress
 	}
 	return nil
+}
+
+func (x *BootRequest) GetLoopbackThroughNetd() bool {
+	if x != nil {
+		return x.LoopbackThroughNetd
+	}
+	return false
 }
 
 // Link is an interface to the outside of the sandbox.
@@ -486,11 +497,12 @@ var File_netd_v1_control_proto protoreflect.FileDescriptor
 
 const file_netd_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x15netd/v1/control.proto\x12\anetd.v1\"`\n" +
+	"\x15netd/v1/control.proto\x12\anetd.v1\"\x94\x01\n" +
 	"\vBootRequest\x12#\n" +
 	"\x05links\x18\x01 \x03(\v2\r.netd.v1.LinkR\x05links\x12\x14\n" +
 	"\x05debug\x18\x02 \x01(\bR\x05debug\x12\x16\n" +
-	"\x06egress\x18\x03 \x03(\tR\x06egress\"\xa5\x03\n" +
+	"\x06egress\x18\x03 \x03(\tR\x06egress\x122\n" +
+	"\x15loopback_through_netd\x18\x04 \x01(\bR\x13loopbackThroughNetd\"\xa5\x03\n" +
 	"\x04Link\x12&\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x12.netd.v1.Link.KindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +

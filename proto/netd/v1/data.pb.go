@@ -111,6 +111,9 @@ type Request struct {
 	//	*Request_Info
 	//	*Request_Route
 	//	*Request_Interfaces
+	//	*Request_Routes
+	//	*Request_Change
+	//	*Request_Filter
 	Op            isRequest_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -257,6 +260,33 @@ func (x *Request) GetInterfaces() *InterfaceQuery {
 	return nil
 }
 
+func (x *Request) GetRoutes() *RouteDump {
+	if x != nil {
+		if x, ok := x.Op.(*Request_Routes); ok {
+			return x.Routes
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetChange() *Change {
+	if x != nil {
+		if x, ok := x.Op.(*Request_Change); ok {
+			return x.Change
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetFilter() *Filter {
+	if x != nil {
+		if x, ok := x.Op.(*Request_Filter); ok {
+			return x.Filter
+		}
+	}
+	return nil
+}
+
 type isRequest_Op interface {
 	isRequest_Op()
 }
@@ -301,6 +331,19 @@ type Request_Interfaces struct {
 	Interfaces *InterfaceQuery `protobuf:"bytes,12,opt,name=interfaces,proto3,oneof"`
 }
 
+type Request_Routes struct {
+	Routes *RouteDump `protobuf:"bytes,13,opt,name=routes,proto3,oneof"`
+}
+
+type Request_Change struct {
+	Change *Change `protobuf:"bytes,14,opt,name=change,proto3,oneof"`
+}
+
+type Request_Filter struct {
+	// Of a raw, packet or datagram socket.
+	Filter *Filter `protobuf:"bytes,15,opt,name=filter,proto3,oneof"`
+}
+
 func (*Request_Hello) isRequest_Op() {}
 
 func (*Request_Bind) isRequest_Op() {}
@@ -321,6 +364,12 @@ func (*Request_Route) isRequest_Op() {}
 
 func (*Request_Interfaces) isRequest_Op() {}
 
+func (*Request_Routes) isRequest_Op() {}
+
+func (*Request_Change) isRequest_Op() {}
+
+func (*Request_Filter) isRequest_Op() {}
+
 // Response answers a Request.
 type Response struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -331,11 +380,18 @@ type Response struct {
 	Local  *Address `protobuf:"bytes,2,opt,name=local,proto3" json:"local,omitempty"`
 	Remote *Address `protobuf:"bytes,3,opt,name=remote,proto3" json:"remote,omitempty"`
 	// Set when the request made the socket.
-	Rings         *Rings       `protobuf:"bytes,4,opt,name=rings,proto3" json:"rings,omitempty"`
-	Info          *InfoResult  `protobuf:"bytes,5,opt,name=info,proto3" json:"info,omitempty"`
-	Interfaces    []*Interface `protobuf:"bytes,6,rep,name=interfaces,proto3" json:"interfaces,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Rings      *Rings       `protobuf:"bytes,4,opt,name=rings,proto3" json:"rings,omitempty"`
+	Info       *InfoResult  `protobuf:"bytes,5,opt,name=info,proto3" json:"info,omitempty"`
+	Interfaces []*Interface `protobuf:"bytes,6,rep,name=interfaces,proto3" json:"interfaces,omitempty"`
+	// Of a RouteDump.
+	Routes     []*RouteEntry     `protobuf:"bytes,7,rep,name=routes,proto3" json:"routes,omitempty"`
+	Neighbours []*NeighbourEntry `protobuf:"bytes,8,rep,name=neighbours,proto3" json:"neighbours,omitempty"`
+	// Of a Hello: bytes between sockets of one sandbox must come by netd too,
+	// because it was told so at its boot. Without it the sentry moves them itself,
+	// and netd learns only of the ports that are bound.
+	LoopbackThroughNetd bool `protobuf:"varint,9,opt,name=loopback_through_netd,json=loopbackThroughNetd,proto3" json:"loopback_through_netd,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Response) Reset() {
@@ -408,6 +464,27 @@ func (x *Response) GetInterfaces() []*Interface {
 		return x.Interfaces
 	}
 	return nil
+}
+
+func (x *Response) GetRoutes() []*RouteEntry {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
+func (x *Response) GetNeighbours() []*NeighbourEntry {
+	if x != nil {
+		return x.Neighbours
+	}
+	return nil
+}
+
+func (x *Response) GetLoopbackThroughNetd() bool {
+	if x != nil {
+		return x.LoopbackThroughNetd
+	}
+	return false
 }
 
 // Notice is what netd says unasked, in a frame with id 0.
@@ -536,9 +613,12 @@ type Open struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// AF_INET (2) or AF_INET6 (10).
 	Family uint32 `protobuf:"varint,1,opt,name=family,proto3" json:"family,omitempty"`
-	// SOCK_STREAM (1) or SOCK_DGRAM (2).
+	// SOCK_STREAM (1), SOCK_DGRAM (2) or SOCK_RAW (3).
 	Type uint32 `protobuf:"varint,2,opt,name=type,proto3" json:"type,omitempty"`
-	// IPPROTO_TCP (6), IPPROTO_UDP (17), IPPROTO_ICMP (1) or IPPROTO_ICMPV6 (58).
+	// IPPROTO_TCP (6), IPPROTO_UDP (17), IPPROTO_ICMP (1) or IPPROTO_ICMPV6 (58);
+	// any of a raw socket, which the sentry makes for CAP_NET_RAW alone. Its
+	// datagrams are without a port, and what is received by IPv4 begins with the
+	// packet's header.
 	Protocol      uint32   `protobuf:"varint,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	Options       *Options `protobuf:"bytes,4,opt,name=options,proto3" json:"options,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1433,6 +1513,581 @@ func (*InterfaceQuery) Descriptor() ([]byte, []int) {
 	return file_netd_v1_data_proto_rawDescGZIP(), []int{15}
 }
 
+// RouteDump asks for the routes that a table holds, and for the neighbours.
+type RouteDump struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RouteDump) Reset() {
+	*x = RouteDump{}
+	mi := &file_netd_v1_data_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RouteDump) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RouteDump) ProtoMessage() {}
+
+func (x *RouteDump) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RouteDump.ProtoReflect.Descriptor instead.
+func (*RouteDump) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{16}
+}
+
+// RouteEntry is struct rtmsg with its attributes: rtnetlink(7). In what the
+// sentry asks for, 0 and empty are what ip-route(8) takes for them.
+type RouteEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// bits 0 with an address of the family: the default route.
+	Destination *Prefix `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"`
+	Gateway     []byte  `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	Interface   uint32  `protobuf:"varint,3,opt,name=interface,proto3" json:"interface,omitempty"`
+	Source      []byte  `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
+	Metric      uint32  `protobuf:"varint,5,opt,name=metric,proto3" json:"metric,omitempty"`
+	Table       uint32  `protobuf:"varint,6,opt,name=table,proto3" json:"table,omitempty"`
+	// rtm_type.
+	Kind uint32 `protobuf:"varint,7,opt,name=kind,proto3" json:"kind,omitempty"`
+	// rtm_protocol.
+	Protocol uint32 `protobuf:"varint,8,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	// rtm_scope.
+	Scope         uint32 `protobuf:"varint,9,opt,name=scope,proto3" json:"scope,omitempty"`
+	Mtu           uint32 `protobuf:"varint,10,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RouteEntry) Reset() {
+	*x = RouteEntry{}
+	mi := &file_netd_v1_data_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RouteEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RouteEntry) ProtoMessage() {}
+
+func (x *RouteEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RouteEntry.ProtoReflect.Descriptor instead.
+func (*RouteEntry) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RouteEntry) GetDestination() *Prefix {
+	if x != nil {
+		return x.Destination
+	}
+	return nil
+}
+
+func (x *RouteEntry) GetGateway() []byte {
+	if x != nil {
+		return x.Gateway
+	}
+	return nil
+}
+
+func (x *RouteEntry) GetInterface() uint32 {
+	if x != nil {
+		return x.Interface
+	}
+	return 0
+}
+
+func (x *RouteEntry) GetSource() []byte {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *RouteEntry) GetMetric() uint32 {
+	if x != nil {
+		return x.Metric
+	}
+	return 0
+}
+
+func (x *RouteEntry) GetTable() uint32 {
+	if x != nil {
+		return x.Table
+	}
+	return 0
+}
+
+func (x *RouteEntry) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *RouteEntry) GetProtocol() uint32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
+}
+
+func (x *RouteEntry) GetScope() uint32 {
+	if x != nil {
+		return x.Scope
+	}
+	return 0
+}
+
+func (x *RouteEntry) GetMtu() uint32 {
+	if x != nil {
+		return x.Mtu
+	}
+	return 0
+}
+
+// NeighbourEntry is struct ndmsg with its attributes.
+type NeighbourEntry struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Interface uint32                 `protobuf:"varint,1,opt,name=interface,proto3" json:"interface,omitempty"`
+	Address   []byte                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// Six bytes, or none.
+	Mac []byte `protobuf:"bytes,3,opt,name=mac,proto3" json:"mac,omitempty"`
+	// NUD_ bits.
+	State         uint32 `protobuf:"varint,4,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NeighbourEntry) Reset() {
+	*x = NeighbourEntry{}
+	mi := &file_netd_v1_data_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NeighbourEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NeighbourEntry) ProtoMessage() {}
+
+func (x *NeighbourEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NeighbourEntry.ProtoReflect.Descriptor instead.
+func (*NeighbourEntry) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *NeighbourEntry) GetInterface() uint32 {
+	if x != nil {
+		return x.Interface
+	}
+	return 0
+}
+
+func (x *NeighbourEntry) GetAddress() []byte {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *NeighbourEntry) GetMac() []byte {
+	if x != nil {
+		return x.Mac
+	}
+	return nil
+}
+
+func (x *NeighbourEntry) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+// Change configures one thing. The sentry makes it for CAP_NET_ADMIN alone; it
+// changes nothing outside the sandbox.
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to What:
+	//
+	//	*Change_Link
+	//	*Change_Address
+	//	*Change_Route
+	//	*Change_Neighbour
+	What          isChange_What `protobuf_oneof:"what"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_netd_v1_data_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Change) GetWhat() isChange_What {
+	if x != nil {
+		return x.What
+	}
+	return nil
+}
+
+func (x *Change) GetLink() *LinkChange {
+	if x != nil {
+		if x, ok := x.What.(*Change_Link); ok {
+			return x.Link
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetAddress() *AddressChange {
+	if x != nil {
+		if x, ok := x.What.(*Change_Address); ok {
+			return x.Address
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetRoute() *RouteChange {
+	if x != nil {
+		if x, ok := x.What.(*Change_Route); ok {
+			return x.Route
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetNeighbour() *NeighbourEntry {
+	if x != nil {
+		if x, ok := x.What.(*Change_Neighbour); ok {
+			return x.Neighbour
+		}
+	}
+	return nil
+}
+
+type isChange_What interface {
+	isChange_What()
+}
+
+type Change_Link struct {
+	Link *LinkChange `protobuf:"bytes,1,opt,name=link,proto3,oneof"`
+}
+
+type Change_Address struct {
+	Address *AddressChange `protobuf:"bytes,2,opt,name=address,proto3,oneof"`
+}
+
+type Change_Route struct {
+	Route *RouteChange `protobuf:"bytes,3,opt,name=route,proto3,oneof"`
+}
+
+type Change_Neighbour struct {
+	Neighbour *NeighbourEntry `protobuf:"bytes,4,opt,name=neighbour,proto3,oneof"`
+}
+
+func (*Change_Link) isChange_What() {}
+
+func (*Change_Address) isChange_What() {}
+
+func (*Change_Route) isChange_What() {}
+
+func (*Change_Neighbour) isChange_What() {}
+
+// LinkChange is of what is set.
+type LinkChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Up            *bool                  `protobuf:"varint,2,opt,name=up,proto3,oneof" json:"up,omitempty"`
+	Mtu           *uint32                `protobuf:"varint,3,opt,name=mtu,proto3,oneof" json:"mtu,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LinkChange) Reset() {
+	*x = LinkChange{}
+	mi := &file_netd_v1_data_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LinkChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LinkChange) ProtoMessage() {}
+
+func (x *LinkChange) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LinkChange.ProtoReflect.Descriptor instead.
+func (*LinkChange) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *LinkChange) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *LinkChange) GetUp() bool {
+	if x != nil && x.Up != nil {
+		return *x.Up
+	}
+	return false
+}
+
+func (x *LinkChange) GetMtu() uint32 {
+	if x != nil && x.Mtu != nil {
+		return *x.Mtu
+	}
+	return 0
+}
+
+// AddressChange adds or removes one: EEXIST, EADDRNOTAVAIL.
+type AddressChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Prefix        *Prefix                `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Remove        bool                   `protobuf:"varint,3,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddressChange) Reset() {
+	*x = AddressChange{}
+	mi := &file_netd_v1_data_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddressChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddressChange) ProtoMessage() {}
+
+func (x *AddressChange) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddressChange.ProtoReflect.Descriptor instead.
+func (*AddressChange) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *AddressChange) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *AddressChange) GetPrefix() *Prefix {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+func (x *AddressChange) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+// RouteChange adds, replaces or removes one: EEXIST, ESRCH, ENODEV.
+type RouteChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Route         *RouteEntry            `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
+	Remove        bool                   `protobuf:"varint,2,opt,name=remove,proto3" json:"remove,omitempty"`
+	Replace       bool                   `protobuf:"varint,3,opt,name=replace,proto3" json:"replace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RouteChange) Reset() {
+	*x = RouteChange{}
+	mi := &file_netd_v1_data_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RouteChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RouteChange) ProtoMessage() {}
+
+func (x *RouteChange) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RouteChange.ProtoReflect.Descriptor instead.
+func (*RouteChange) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RouteChange) GetRoute() *RouteEntry {
+	if x != nil {
+		return x.Route
+	}
+	return nil
+}
+
+func (x *RouteChange) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+func (x *RouteChange) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+// Filter is SO_ATTACH_FILTER's program, checked by netd; empty: none.
+type Filter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// struct sock_filter, 8 bytes each.
+	Program       []byte `protobuf:"bytes,1,opt,name=program,proto3" json:"program,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Filter) Reset() {
+	*x = Filter{}
+	mi := &file_netd_v1_data_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Filter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Filter) ProtoMessage() {}
+
+func (x *Filter) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Filter.ProtoReflect.Descriptor instead.
+func (*Filter) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Filter) GetProgram() []byte {
+	if x != nil {
+		return x.Program
+	}
+	return nil
+}
+
 // Interface is one of netd's interfaces.
 type Interface struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1443,15 +2098,18 @@ type Interface struct {
 	Flags uint32 `protobuf:"varint,3,opt,name=flags,proto3" json:"flags,omitempty"`
 	Mtu   uint32 `protobuf:"varint,4,opt,name=mtu,proto3" json:"mtu,omitempty"`
 	// Six bytes, or none.
-	Mac           []byte    `protobuf:"bytes,5,opt,name=mac,proto3" json:"mac,omitempty"`
-	Addresses     []*Prefix `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	Mac       []byte    `protobuf:"bytes,5,opt,name=mac,proto3" json:"mac,omitempty"`
+	Addresses []*Prefix `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// What /proc/net/dev shows, in this order: bytes, packets, errors and drops
+	// received, multicast packets received; bytes, packets and drops sent.
+	Counters      []uint64 `protobuf:"varint,7,rep,packed,name=counters,proto3" json:"counters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_netd_v1_data_proto_msgTypes[16]
+	mi := &file_netd_v1_data_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +2121,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[16]
+	mi := &file_netd_v1_data_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +2134,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{16}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Interface) GetIndex() uint32 {
@@ -1521,6 +2179,13 @@ func (x *Interface) GetAddresses() []*Prefix {
 	return nil
 }
 
+func (x *Interface) GetCounters() []uint64 {
+	if x != nil {
+		return x.Counters
+	}
+	return nil
+}
+
 // Rings names a piece of shared memory. The descriptor is beside the frame if
 // the sentry has not had it before.
 type Rings struct {
@@ -1534,7 +2199,7 @@ type Rings struct {
 
 func (x *Rings) Reset() {
 	*x = Rings{}
-	mi := &file_netd_v1_data_proto_msgTypes[17]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +2211,7 @@ func (x *Rings) String() string {
 func (*Rings) ProtoMessage() {}
 
 func (x *Rings) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[17]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +2224,7 @@ func (x *Rings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rings.ProtoReflect.Descriptor instead.
 func (*Rings) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{17}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Rings) GetId() uint32 {
@@ -1591,7 +2256,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_netd_v1_data_proto_msgTypes[18]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +2268,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[18]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +2281,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{18}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Accepted) GetListener() uint32 {
@@ -1664,7 +2329,7 @@ type Forgotten struct {
 
 func (x *Forgotten) Reset() {
 	*x = Forgotten{}
-	mi := &file_netd_v1_data_proto_msgTypes[19]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1676,7 +2341,7 @@ func (x *Forgotten) String() string {
 func (*Forgotten) ProtoMessage() {}
 
 func (x *Forgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[19]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1689,7 +2354,7 @@ func (x *Forgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
 func (*Forgotten) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{19}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Forgotten) GetRings() uint32 {
@@ -1703,7 +2368,7 @@ var File_netd_v1_data_proto protoreflect.FileDescriptor
 
 const file_netd_v1_data_proto_rawDesc = "" +
 	"\n" +
-	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\x84\x04\n" +
+	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\x88\x05\n" +
 	"\aRequest\x12\x16\n" +
 	"\x06socket\x18\x01 \x01(\rR\x06socket\x12!\n" +
 	"\x04open\x18\x02 \x01(\v2\r.netd.v1.OpenR\x04open\x12&\n" +
@@ -1719,8 +2384,11 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x05route\x18\v \x01(\v2\x13.netd.v1.RouteQueryH\x00R\x05route\x129\n" +
 	"\n" +
 	"interfaces\x18\f \x01(\v2\x17.netd.v1.InterfaceQueryH\x00R\n" +
-	"interfacesB\x04\n" +
-	"\x02op\"\xf5\x01\n" +
+	"interfaces\x12,\n" +
+	"\x06routes\x18\r \x01(\v2\x12.netd.v1.RouteDumpH\x00R\x06routes\x12)\n" +
+	"\x06change\x18\x0e \x01(\v2\x0f.netd.v1.ChangeH\x00R\x06change\x12)\n" +
+	"\x06filter\x18\x0f \x01(\v2\x0f.netd.v1.FilterH\x00R\x06filterB\x04\n" +
+	"\x02op\"\x8f\x03\n" +
 	"\bResponse\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\rR\x05error\x12&\n" +
 	"\x05local\x18\x02 \x01(\v2\x10.netd.v1.AddressR\x05local\x12(\n" +
@@ -1729,7 +2397,12 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x04info\x18\x05 \x01(\v2\x13.netd.v1.InfoResultR\x04info\x122\n" +
 	"\n" +
 	"interfaces\x18\x06 \x03(\v2\x12.netd.v1.InterfaceR\n" +
-	"interfaces\"v\n" +
+	"interfaces\x12+\n" +
+	"\x06routes\x18\a \x03(\v2\x13.netd.v1.RouteEntryR\x06routes\x127\n" +
+	"\n" +
+	"neighbours\x18\b \x03(\v2\x17.netd.v1.NeighbourEntryR\n" +
+	"neighbours\x122\n" +
+	"\x15loopback_through_netd\x18\t \x01(\bR\x13loopbackThroughNetd\"v\n" +
 	"\x06Notice\x12/\n" +
 	"\baccepted\x18\x01 \x01(\v2\x11.netd.v1.AcceptedH\x00R\baccepted\x122\n" +
 	"\tforgotten\x18\x02 \x01(\v2\x12.netd.v1.ForgottenH\x00R\tforgottenB\a\n" +
@@ -1813,14 +2486,57 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\n" +
 	"RouteQuery\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"\x10\n" +
-	"\x0eInterfaceQuery\"\x9e\x01\n" +
+	"\x0eInterfaceQuery\"\v\n" +
+	"\tRouteDump\"\x95\x02\n" +
+	"\n" +
+	"RouteEntry\x121\n" +
+	"\vdestination\x18\x01 \x01(\v2\x0f.netd.v1.PrefixR\vdestination\x12\x18\n" +
+	"\agateway\x18\x02 \x01(\fR\agateway\x12\x1c\n" +
+	"\tinterface\x18\x03 \x01(\rR\tinterface\x12\x16\n" +
+	"\x06source\x18\x04 \x01(\fR\x06source\x12\x16\n" +
+	"\x06metric\x18\x05 \x01(\rR\x06metric\x12\x14\n" +
+	"\x05table\x18\x06 \x01(\rR\x05table\x12\x12\n" +
+	"\x04kind\x18\a \x01(\rR\x04kind\x12\x1a\n" +
+	"\bprotocol\x18\b \x01(\rR\bprotocol\x12\x14\n" +
+	"\x05scope\x18\t \x01(\rR\x05scope\x12\x10\n" +
+	"\x03mtu\x18\n" +
+	" \x01(\rR\x03mtu\"p\n" +
+	"\x0eNeighbourEntry\x12\x1c\n" +
+	"\tinterface\x18\x01 \x01(\rR\tinterface\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\fR\aaddress\x12\x10\n" +
+	"\x03mac\x18\x03 \x01(\fR\x03mac\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\rR\x05state\"\xd6\x01\n" +
+	"\x06Change\x12)\n" +
+	"\x04link\x18\x01 \x01(\v2\x13.netd.v1.LinkChangeH\x00R\x04link\x122\n" +
+	"\aaddress\x18\x02 \x01(\v2\x16.netd.v1.AddressChangeH\x00R\aaddress\x12,\n" +
+	"\x05route\x18\x03 \x01(\v2\x14.netd.v1.RouteChangeH\x00R\x05route\x127\n" +
+	"\tneighbour\x18\x04 \x01(\v2\x17.netd.v1.NeighbourEntryH\x00R\tneighbourB\x06\n" +
+	"\x04what\"]\n" +
+	"\n" +
+	"LinkChange\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x13\n" +
+	"\x02up\x18\x02 \x01(\bH\x00R\x02up\x88\x01\x01\x12\x15\n" +
+	"\x03mtu\x18\x03 \x01(\rH\x01R\x03mtu\x88\x01\x01B\x05\n" +
+	"\x03_upB\x06\n" +
+	"\x04_mtu\"f\n" +
+	"\rAddressChange\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12'\n" +
+	"\x06prefix\x18\x02 \x01(\v2\x0f.netd.v1.PrefixR\x06prefix\x12\x16\n" +
+	"\x06remove\x18\x03 \x01(\bR\x06remove\"j\n" +
+	"\vRouteChange\x12)\n" +
+	"\x05route\x18\x01 \x01(\v2\x13.netd.v1.RouteEntryR\x05route\x12\x16\n" +
+	"\x06remove\x18\x02 \x01(\bR\x06remove\x12\x18\n" +
+	"\areplace\x18\x03 \x01(\bR\areplace\"\"\n" +
+	"\x06Filter\x12\x18\n" +
+	"\aprogram\x18\x01 \x01(\fR\aprogram\"\xba\x01\n" +
 	"\tInterface\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05flags\x18\x03 \x01(\rR\x05flags\x12\x10\n" +
 	"\x03mtu\x18\x04 \x01(\rR\x03mtu\x12\x10\n" +
 	"\x03mac\x18\x05 \x01(\fR\x03mac\x12-\n" +
-	"\taddresses\x18\x06 \x03(\v2\x0f.netd.v1.PrefixR\taddresses\"+\n" +
+	"\taddresses\x18\x06 \x03(\v2\x0f.netd.v1.PrefixR\taddresses\x12\x1a\n" +
+	"\bcounters\x18\a \x03(\x04R\bcounters\"+\n" +
 	"\x05Rings\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\rR\x04size\"\xb6\x01\n" +
@@ -1855,7 +2571,7 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_netd_v1_data_proto_goTypes = []any{
 	(SocketState)(0),       // 0: netd.v1.SocketState
 	(*Request)(nil),        // 1: netd.v1.Request
@@ -1874,11 +2590,19 @@ var file_netd_v1_data_proto_goTypes = []any{
 	(*InfoResult)(nil),     // 14: netd.v1.InfoResult
 	(*RouteQuery)(nil),     // 15: netd.v1.RouteQuery
 	(*InterfaceQuery)(nil), // 16: netd.v1.InterfaceQuery
-	(*Interface)(nil),      // 17: netd.v1.Interface
-	(*Rings)(nil),          // 18: netd.v1.Rings
-	(*Accepted)(nil),       // 19: netd.v1.Accepted
-	(*Forgotten)(nil),      // 20: netd.v1.Forgotten
-	(*Prefix)(nil),         // 21: netd.v1.Prefix
+	(*RouteDump)(nil),      // 17: netd.v1.RouteDump
+	(*RouteEntry)(nil),     // 18: netd.v1.RouteEntry
+	(*NeighbourEntry)(nil), // 19: netd.v1.NeighbourEntry
+	(*Change)(nil),         // 20: netd.v1.Change
+	(*LinkChange)(nil),     // 21: netd.v1.LinkChange
+	(*AddressChange)(nil),  // 22: netd.v1.AddressChange
+	(*RouteChange)(nil),    // 23: netd.v1.RouteChange
+	(*Filter)(nil),         // 24: netd.v1.Filter
+	(*Interface)(nil),      // 25: netd.v1.Interface
+	(*Rings)(nil),          // 26: netd.v1.Rings
+	(*Accepted)(nil),       // 27: netd.v1.Accepted
+	(*Forgotten)(nil),      // 28: netd.v1.Forgotten
+	(*Prefix)(nil),         // 29: netd.v1.Prefix
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
 	5,  // 0: netd.v1.Request.open:type_name -> netd.v1.Open
@@ -1892,26 +2616,38 @@ var file_netd_v1_data_proto_depIdxs = []int32{
 	13, // 8: netd.v1.Request.info:type_name -> netd.v1.Info
 	15, // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
 	16, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
-	6,  // 11: netd.v1.Response.local:type_name -> netd.v1.Address
-	6,  // 12: netd.v1.Response.remote:type_name -> netd.v1.Address
-	18, // 13: netd.v1.Response.rings:type_name -> netd.v1.Rings
-	14, // 14: netd.v1.Response.info:type_name -> netd.v1.InfoResult
-	17, // 15: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
-	19, // 16: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	20, // 17: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
-	7,  // 18: netd.v1.Open.options:type_name -> netd.v1.Options
-	6,  // 19: netd.v1.Bind.address:type_name -> netd.v1.Address
-	6,  // 20: netd.v1.Connect.address:type_name -> netd.v1.Address
-	6,  // 21: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	21, // 22: netd.v1.Interface.addresses:type_name -> netd.v1.Prefix
-	6,  // 23: netd.v1.Accepted.local:type_name -> netd.v1.Address
-	6,  // 24: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	18, // 25: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	17, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
+	20, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
+	24, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
+	6,  // 14: netd.v1.Response.local:type_name -> netd.v1.Address
+	6,  // 15: netd.v1.Response.remote:type_name -> netd.v1.Address
+	26, // 16: netd.v1.Response.rings:type_name -> netd.v1.Rings
+	14, // 17: netd.v1.Response.info:type_name -> netd.v1.InfoResult
+	25, // 18: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
+	18, // 19: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
+	19, // 20: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
+	27, // 21: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
+	28, // 22: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	7,  // 23: netd.v1.Open.options:type_name -> netd.v1.Options
+	6,  // 24: netd.v1.Bind.address:type_name -> netd.v1.Address
+	6,  // 25: netd.v1.Connect.address:type_name -> netd.v1.Address
+	6,  // 26: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
+	29, // 27: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
+	21, // 28: netd.v1.Change.link:type_name -> netd.v1.LinkChange
+	22, // 29: netd.v1.Change.address:type_name -> netd.v1.AddressChange
+	23, // 30: netd.v1.Change.route:type_name -> netd.v1.RouteChange
+	19, // 31: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
+	29, // 32: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
+	18, // 33: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
+	29, // 34: netd.v1.Interface.addresses:type_name -> netd.v1.Prefix
+	6,  // 35: netd.v1.Accepted.local:type_name -> netd.v1.Address
+	6,  // 36: netd.v1.Accepted.remote:type_name -> netd.v1.Address
+	26, // 37: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_data_proto_init() }
@@ -1931,18 +2667,28 @@ func file_netd_v1_data_proto_init() {
 		(*Request_Info)(nil),
 		(*Request_Route)(nil),
 		(*Request_Interfaces)(nil),
+		(*Request_Routes)(nil),
+		(*Request_Change)(nil),
+		(*Request_Filter)(nil),
 	}
 	file_netd_v1_data_proto_msgTypes[2].OneofWrappers = []any{
 		(*Notice_Accepted)(nil),
 		(*Notice_Forgotten)(nil),
 	}
+	file_netd_v1_data_proto_msgTypes[19].OneofWrappers = []any{
+		(*Change_Link)(nil),
+		(*Change_Address)(nil),
+		(*Change_Route)(nil),
+		(*Change_Neighbour)(nil),
+	}
+	file_netd_v1_data_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   20,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

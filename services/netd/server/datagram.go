@@ -65,7 +65,11 @@ func (k *socket) pump() {
 			return
 		}
 		to, from := readAddrs(&h, k.v6)
-		k.gram.SendLocked(to, from, h[7], h[44], k.up.Slice(gramHeader, size))
+		if err := k.send(to, from, h[7], h[44], k.up.Slice(gramHeader, size)); err != nil && k.raw != nil {
+			if e, ok := err.(linux.Errno); ok {
+				k.Failed(e) // send(2) has succeeded by then: the next call tells
+			}
+		}
 		k.up.Consume(gramHeader + padded(size))
 		k.tellSpace()
 	}
@@ -89,6 +93,9 @@ func readAddrs(h *[gramHeader]byte, v6 bool) (to netip.AddrPort, from netip.Addr
 // route answers a RouteQuery with the source address's bytes.
 func (k *socket) route(q *netdv1.RouteQuery) ([]byte, error) {
 	if k.gram == nil {
+		if k.raw != nil {
+			return nil, nil // it is known when it is sent
+		}
 		return nil, linux.EOPNOTSUPP
 	}
 	a, err := parseAddress(q.Address)
@@ -100,4 +107,27 @@ func (k *socket) route(q *netdv1.RouteQuery) ([]byte, error) {
 		return nil, err
 	}
 	return src.AsSlice(), nil
+}
+
+// send sends one datagram of whatever kind the socket is.
+func (k *socket) send(to netip.AddrPort, from netip.Addr, hops, class uint8, payload []byte) error {
+	if k.raw != nil {
+		return k.raw.SendLocked(to.Addr(), from, hops, class, payload)
+	}
+	return k.gram.SendLocked(to, from, hops, class, payload)
+}
+
+// filter sets SO_ATTACH_FILTER's program: EINVAL.
+func (k *socket) filter(f *netdv1.Filter) error {
+	p, err := program(f)
+	if err != nil {
+		return err
+	}
+	switch {
+	case k.gram != nil:
+		return k.gram.SetFilterLocked(p)
+	case k.raw != nil:
+		return k.raw.SetFilterLocked(p)
+	}
+	return nil // of a stream nothing is filtered: see data.proto
 }

@@ -35,15 +35,25 @@ const RingSize = 256 << 10
 // maxSockets bounds what a sentry may have open.
 const maxSockets = 60000
 
+// Option changes how a server serves.
+type Option func(*server)
+
+// LoopbackThroughNetd makes the sentry send bytes between its own sockets by the
+// loopback here.
+func LoopbackThroughNetd(s *server) { s.wholeLoopback = true }
+
 // Serve answers the sentry at the other end of data until it is gone, which is
 // nil, or breaks the protocol. It takes data over. setup, which may be nil, gives
 // the new stack its interfaces.
-func Serve(data *os.File, setup func(*stack.Stack) error, log *slog.Logger) error {
+func Serve(data *os.File, setup func(*stack.Stack) error, log *slog.Logger, options ...Option) error {
 	conn, err := channel.New(data)
 	if err != nil {
 		return fmt.Errorf("serve sentry: %w", err)
 	}
 	s := &server{conn: conn, stack: stack.New(), log: log, sockets: map[uint32]*socket{}, nextID: accepted}
+	for _, o := range options {
+		o(s)
+	}
 	s.stack.Leave = s.flush
 	defer s.close()
 	if setup != nil {
@@ -64,6 +74,8 @@ type server struct {
 	conn  *channel.Conn
 	stack *stack.Stack
 	log   *slog.Logger
+
+	wholeLoopback bool
 
 	// Guarded by the stack's lock.
 	sockets map[uint32]*socket
@@ -197,7 +209,7 @@ func (s *server) hello(f *channel.Frame) channel.Answer {
 	s.bell.Store(bell)
 	go s.listenBell(bell)
 	return channel.Answer{
-		Message: &netdv1.Response{Rings: &netdv1.Rings{Size: channel.BellRing}},
+		Message: &netdv1.Response{Rings: &netdv1.Rings{Size: channel.BellRing}, LoopbackThroughNetd: s.wholeLoopback},
 		FDs:     []int{int(memory.Fd()), eventFD(toClient), eventFD(toService)},
 		Done:    func() { memory.Close() },
 	}
@@ -237,8 +249,8 @@ func (s *server) listenBell(b *channel.Bell) {
 
 // request carries out one request, with the stack's lock held.
 func (s *server) request(req *netdv1.Request) (*netdv1.Response, *os.File) {
-	if req.GetInterfaces() != nil {
-		return &netdv1.Response{Interfaces: s.interfaces()}, nil
+	if resp := s.configuration(req); resp != nil {
+		return resp, nil
 	}
 	k := s.sockets[req.Socket]
 	resp := &netdv1.Response{}
@@ -319,7 +331,11 @@ func (s *server) interfaces() []*netdv1.Interface {
 	var out []*netdv1.Interface
 	for _, i := range s.stack.InterfacesLocked() {
 		m := &netdv1.Interface{Index: uint32(i.Index), Name: i.Name, Mtu: uint32(i.MTU)}
-		m.Flags = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
+		if !i.Down {
+			m.Flags = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
+		}
+		c := s.stack.StatsLocked(i.Index)
+		m.Counters = []uint64{c.ReceivedBytes, c.ReceivedPackets, c.ReceiveErrors, c.ReceiveDrops, c.Multicast, c.SentBytes, c.SentPackets, c.SendDrops}
 		if i.Loopback {
 			m.Flags |= unix.IFF_LOOPBACK
 		} else {

@@ -22,6 +22,7 @@ type socket struct {
 
 	tcp  *stack.TCP
 	gram *stack.Datagram
+	raw  *stack.Raw
 
 	receiveLimit, sendLimit int
 	broken                  bool // the sentry spoilt an index
@@ -53,6 +54,9 @@ func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
 		k.tcp = s.stack.NewTCP(v6, stackOpts, cfg, k, (*sendQueue)(k), (*receiveQueue)(k))
 	case o.Type == linux.SOCK_DGRAM && (o.Protocol == linux.IPPROTO_UDP || o.Protocol == linux.IPPROTO_ICMP && !v6 || o.Protocol == linux.IPPROTO_ICMPV6 && v6):
 		k.gram = s.stack.NewDatagram(uint8(o.Protocol), v6, stackOpts, k)
+		k.rings.Head.WantUp.Store(1)
+	case o.Type == linux.SOCK_RAW && o.Protocol > 0 && o.Protocol < 256:
+		k.raw = s.stack.NewRaw(uint8(o.Protocol), v6, stackOpts, k)
 		k.rings.Head.WantUp.Store(1)
 	default:
 		s.pool.give(k.entry, 0)
@@ -112,8 +116,11 @@ func (k *socket) do(req *netdv1.Request) error {
 		if err != nil || !a.IsValid() {
 			return linux.EINVAL
 		}
-		if k.tcp != nil {
+		switch {
+		case k.tcp != nil:
 			return k.tcp.BindLocked(a)
+		case k.raw != nil:
+			return k.raw.BindLocked(a.Addr())
 		}
 		return k.gram.BindLocked(a)
 	case *netdv1.Request_Connect:
@@ -127,18 +134,23 @@ func (k *socket) do(req *netdv1.Request) error {
 		if k.tcp != nil {
 			return k.tcp.ShutdownLocked(op.Shutdown.Read, op.Shutdown.Write)
 		}
-		if op.Shutdown.Read {
+		if op.Shutdown.Read && k.gram != nil {
 			k.gram.ShutLocked()
 		}
 	case *netdv1.Request_Close:
 		k.close(op.Close.Abort)
 	case *netdv1.Request_Options:
 		o, cfg := k.apply(op.Options)
-		if k.tcp != nil {
+		switch {
+		case k.tcp != nil:
 			k.tcp.SetOptionsLocked(o, cfg)
-		} else {
+		case k.raw != nil:
+			k.raw.SetOptionsLocked(o)
+		default:
 			k.gram.SetOptionsLocked(o)
 		}
+	case *netdv1.Request_Filter:
+		return k.filter(op.Filter)
 	case *netdv1.Request_Info, *netdv1.Request_Route, nil:
 	default:
 		return linux.EPROTO
@@ -154,6 +166,8 @@ func (k *socket) connect(c *netdv1.Connect) error {
 	switch {
 	case k.gram != nil:
 		return k.gram.ConnectLocked(a)
+	case k.raw != nil:
+		return k.raw.ConnectLocked(a.Addr())
 	case !a.IsValid():
 		return k.tcp.DisconnectLocked()
 	}
@@ -163,9 +177,13 @@ func (k *socket) connect(c *netdv1.Connect) error {
 // close ends the socket for the sentry; the stack may need the rings for longer.
 func (k *socket) close(abort bool) {
 	delete(k.s.sockets, k.id)
-	if k.gram != nil {
+	if k.tcp == nil {
 		k.kick() // what it wrote last still goes out
-		k.gram.CloseLocked()
+		if k.raw != nil {
+			k.raw.CloseLocked()
+		} else {
+			k.gram.CloseLocked()
+		}
 		k.s.stack.Later(k.Released)
 		return
 	}
@@ -178,6 +196,9 @@ func (k *socket) close(abort bool) {
 func (k *socket) addresses() (local, remote netip.AddrPort) {
 	if k.tcp != nil {
 		return k.tcp.LocalLocked(), k.tcp.RemoteLocked()
+	}
+	if k.raw != nil {
+		return netip.AddrPortFrom(k.raw.LocalLocked(), 0), netip.AddrPortFrom(k.raw.RemoteLocked(), 0)
 	}
 	return k.gram.LocalLocked(), k.gram.RemoteLocked()
 }

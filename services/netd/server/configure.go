@@ -1,0 +1,169 @@
+package server
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/netd/neigh"
+	"bulkhead/services/netd/route"
+	"bulkhead/services/netd/stack"
+)
+
+// configuration answers what is about no socket: nil if the request is not that.
+func (s *server) configuration(req *netdv1.Request) *netdv1.Response {
+	switch op := req.Op.(type) {
+	case *netdv1.Request_Interfaces:
+		return &netdv1.Response{Interfaces: s.interfaces()}
+	case *netdv1.Request_Routes:
+		return s.routes()
+	case *netdv1.Request_Change:
+		return errno(s.change(op.Change))
+	}
+	return nil
+}
+
+func (s *server) routes() *netdv1.Response {
+	resp := &netdv1.Response{}
+	for _, r := range s.stack.RoutesLocked() {
+		resp.Routes = append(resp.Routes, &netdv1.RouteEntry{
+			Destination: prefix(r.Destination), Gateway: bytesOf(r.Gateway), Interface: uint32(r.Interface), Source: bytesOf(r.Source),
+			Metric: r.Metric, Table: r.Table, Kind: uint32(r.Kind), Protocol: uint32(r.Protocol), Scope: uint32(r.Scope), Mtu: uint32(r.MTU),
+		})
+	}
+	for _, n := range s.stack.NeighboursLocked() {
+		m := &netdv1.NeighbourEntry{Interface: uint32(n.Interface), Address: bytesOf(n.Addr), State: nudOf(n.State)}
+		if n.MAC != [6]byte{} {
+			m.Mac = n.MAC[:]
+		}
+		resp.Neighbours = append(resp.Neighbours, m)
+	}
+	return resp
+}
+
+// nudOf is a state's NUD_ bit: linux/neighbour.h.
+func nudOf(s neigh.State) uint32 {
+	switch s {
+	case neigh.Incomplete:
+		return 0x01
+	case neigh.Reachable:
+		return 0x02
+	case neigh.Stale:
+		return 0x04
+	case neigh.Delay:
+		return 0x08
+	case neigh.Probe:
+		return 0x10
+	case neigh.Failed:
+		return 0x20
+	}
+	return 0x80 // permanent
+}
+
+func prefix(p netip.Prefix) *netdv1.Prefix {
+	if !p.IsValid() {
+		return nil
+	}
+	return &netdv1.Prefix{Address: p.Addr().AsSlice(), Bits: uint32(p.Bits())}
+}
+
+func bytesOf(a netip.Addr) []byte {
+	if !a.IsValid() {
+		return nil
+	}
+	return a.AsSlice()
+}
+
+// parsePrefix checks one: EINVAL.
+func parsePrefix(m *netdv1.Prefix) (netip.Prefix, error) {
+	if m == nil {
+		return netip.Prefix{}, linux.EINVAL
+	}
+	a, ok := netip.AddrFromSlice(m.Address)
+	if !ok || m.Bits > uint32(a.BitLen()) {
+		return netip.Prefix{}, linux.EINVAL
+	}
+	return netip.PrefixFrom(a, int(m.Bits)), nil
+}
+
+// parseOptional checks an address that may be missing.
+func parseOptional(b []byte) (netip.Addr, error) {
+	a, ok := netip.AddrFromSlice(b)
+	if !ok && len(b) > 0 {
+		return a, linux.EINVAL
+	}
+	return a, nil
+}
+
+// change configures one thing: rtnetlink(7).
+func (s *server) change(c *netdv1.Change) error {
+	switch w := c.What.(type) {
+	case *netdv1.Change_Link:
+		var mtu *int
+		if w.Link.Mtu != nil {
+			n := int(min(*w.Link.Mtu, 1<<20))
+			mtu = &n
+		}
+		return s.stack.SetLinkLocked(int(w.Link.Index), w.Link.Up, mtu)
+	case *netdv1.Change_Address:
+		p, err := parsePrefix(w.Address.Prefix)
+		if err != nil {
+			return err
+		}
+		if w.Address.Remove {
+			return s.stack.RemoveAddressLocked(int(w.Address.Index), p.Addr())
+		}
+		return s.stack.AddAddressLocked(int(w.Address.Index), p)
+	case *netdv1.Change_Route:
+		return s.changeRoute(w.Route)
+	case *netdv1.Change_Neighbour:
+		n := w.Neighbour
+		a, ok := netip.AddrFromSlice(n.Address)
+		if !ok || len(n.Mac) != 0 && len(n.Mac) != 6 {
+			return linux.EINVAL
+		}
+		var mac [6]byte
+		copy(mac[:], n.Mac)
+		return s.stack.SetNeighbourLocked(int(n.Interface), a, mac, len(n.Mac) == 0)
+	}
+	return linux.EOPNOTSUPP
+}
+
+func (s *server) changeRoute(c *netdv1.RouteChange) error {
+	m := c.Route
+	if m == nil {
+		return linux.EINVAL
+	}
+	dst, err := parsePrefix(m.Destination)
+	if err != nil {
+		return err
+	}
+	gateway, err1 := parseOptional(m.Gateway)
+	source, err2 := parseOptional(m.Source)
+	if err1 != nil || err2 != nil || gateway.IsValid() && gateway.Is4() != dst.Addr().Is4() ||
+		m.Kind > 255 || m.Mtu > 65536 || dst.Masked() != dst {
+		return linux.EINVAL
+	}
+	switch kind := route.Kind(m.Kind); kind {
+	case 0, route.Unicast, route.Blackhole, route.Unreachable, route.Prohibit:
+	default:
+		return linux.EOPNOTSUPP
+	}
+	return s.stack.ChangeRouteLocked(route.Route{
+		Destination: dst, Gateway: gateway, Interface: int(m.Interface), Source: source, Metric: m.Metric, Table: m.Table,
+		Kind: route.Kind(m.Kind), Protocol: uint8(m.Protocol), Scope: uint8(m.Scope), MTU: int(m.Mtu),
+	}, c.Remove, c.Replace)
+}
+
+// program reads a Filter's: nil if it is empty, EINVAL.
+func program(f *netdv1.Filter) ([]stack.FilterInstruction, error) {
+	if len(f.Program)%8 != 0 || len(f.Program) > 8*4096 {
+		return nil, linux.EINVAL
+	}
+	var out []stack.FilterInstruction
+	for b := f.Program; len(b) > 0; b = b[8:] {
+		out = append(out, stack.FilterInstruction{Op: binary.LittleEndian.Uint16(b), Jt: b[2], Jf: b[3], K: binary.LittleEndian.Uint32(b[4:])})
+	}
+	return out, nil
+}
