@@ -8,15 +8,46 @@ import (
 
 const forkFlags = unix.CLONE_PARENT | uint64(unix.SIGCHLD)
 
+// Birth says how a new thread begins: if the child's Reports says no, it goes
+// straight to the guest, with its parent's registers but RAX 0 and the stack
+// pointer Stack; otherwise it is Ready first, and waits for its registers.
+type Birth struct {
+	Report bool   // be Ready first
+	Stack  uint64 // its stack pointer; 0 for its parent's
+	// TLS, if not zero, is its FS base: CLONE_SETTLS of clone(2).
+	TLS uint64
+	// ClearTID, if not zero, is where the host writes 0 and wakes a futex when the
+	// thread ends: CLONE_CHILD_CLEARTID.
+	ClearTID uint64
+	// SetTID, if not zero, is where TID goes, in the child's memory, before it
+	// runs: CLONE_CHILD_SETTID. An address that is not there does not matter.
+	SetTID uint64
+	TID    int32
+}
+
+// Reports says whether a new thread is Ready first. In strict mode all are, so
+// that the sentry knows whose calls it checks.
+func (th *Thread) Reports() bool { return !th.direct }
+
 // CloneProcess orders a copy of the thread's process, as fork(2): a host process
 // of its own with a copy of the memory, whose only thread is the one returned.
-// tls and clearTID as for CloneThread.
-// The answer must go on with Return or Resume; then call WaitReady on the child,
-// or Abandon if the host call failed.
-func (th *Thread) CloneProcess(tls, clearTID uint64) (*Thread, error) {
-	space, err := th.space.m.newSpace()
+// The answer must go on with Return or Resume; then a goroutine of the child's
+// calls Next, or WaitReady first if it Reports. If the host call fails, Stillborn
+// lets that goroutine's Next give Died.
+func (th *Thread) CloneProcess(b Birth) (*Thread, error) {
+	space, err := th.space.m.takeSpace()
 	if err != nil {
 		return nil, linux.ENOMEM
+	}
+	if b.Report { // a process of another program, with a doorbell of its own
+		bell, err := newBell()
+		if err != nil {
+			space.free()
+			return nil, linux.ENOMEM
+		}
+		space.ring(bell)
+	} else {
+		space.ring(th.space.bell)
 	}
 	p := space.newProcess()
 	// The child goes on with the same area, and so with the same slot number.
@@ -26,49 +57,54 @@ func (th *Thread) CloneProcess(tls, clearTID uint64) (*Thread, error) {
 		return nil, err
 	}
 	// The child's own descriptors replace those that it was forked with.
-	tok := th.space.m.offer(&donation{
-		fds: []int{space.bellFD, space.memfd}, at: []int{fdDoorbell, fdSlots}, process: p,
-	})
-	child.birth = tok
-	return th.clone(child, forkFlags, tok, tls, clearTID)
+	d := &donation{fds: []int{space.memfd}, at: []int{fdSlots}, process: p, thread: child}
+	if b.Report {
+		d.fds, d.at = []int{space.bell.fd, space.memfd}, []int{fdDoorbell, fdSlots}
+	}
+	child.expects, child.birth = d, th.space.m.offer(d)
+	return th.clone(child, forkFlags, b)
 }
 
 // CloneShared orders a host process that shares the thread's memory, as
-// vfork(2). tls and clearTID as for CloneThread.
-func (th *Thread) CloneShared(tls, clearTID uint64) (*Thread, error) {
+// vfork(2); otherwise it is as CloneProcess.
+func (th *Thread) CloneShared(b Birth) (*Thread, error) {
 	p := th.space.newProcess()
 	child, err := th.space.thread(p, -1)
 	if err != nil {
 		th.space.release()
 		return nil, err
 	}
-	tok := th.space.m.offer(&donation{process: p})
-	child.birth = tok
-	flags := uint64(unix.CLONE_VM) | forkFlags
-	return th.clone(child, flags, tok, tls, clearTID)
+	d := &donation{process: p, thread: child}
+	child.expects, child.birth = d, th.space.m.offer(d)
+	return th.clone(child, uint64(unix.CLONE_VM)|forkFlags, b)
 }
 
-// CloneThread orders a further thread of the process. With tls not zero it is
-// the new thread's FS base; clearTID, if not zero, is where the host writes 0
-// and wakes a futex when the thread ends: CLONE_CHILD_CLEARTID of clone(2).
-func (th *Thread) CloneThread(tls, clearTID uint64) (*Thread, error) {
+// CloneThread orders a further thread of the process; otherwise it is as
+// CloneProcess.
+func (th *Thread) CloneThread(b Birth) (*Thread, error) {
 	child, err := th.space.thread(th.proc, -1)
 	if err != nil {
 		return nil, err
 	}
 	const flags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND |
 		unix.CLONE_THREAD | unix.CLONE_SYSVSEM
-	return th.clone(child, flags, 0, tls, clearTID)
+	return th.clone(child, flags, b)
 }
 
-func (th *Thread) clone(child *Thread, flags uint64, tok token, tls, clearTID uint64) (*Thread, error) {
-	if tls != 0 {
+func (th *Thread) clone(child *Thread, flags uint64, b Birth) (*Thread, error) {
+	if b.TLS != 0 {
 		flags |= unix.CLONE_SETTLS
 	}
-	if clearTID != 0 {
+	if b.ClearTID != 0 {
 		flags |= unix.CLONE_CHILD_CLEARTID
 	}
-	if !th.op(opClone, 0, 0, flags, uint64(child.index), uint64(tok), clearTID, tls) {
+	how := uint64(0)
+	if child.direct = !b.Report && th.verifier == nil; child.direct {
+		how = opDirect
+	}
+	th.slot.store(slotBirthTIDPtr, b.SetTID)
+	th.slot.store(slotBirthTID, uint64(uint32(b.TID)))
+	if !th.op(opClone, 0, how, flags, uint64(child.index), uint64(child.birth), b.ClearTID, b.TLS, b.Stack) {
 		child.Abandon()
 		return nil, linux.EAGAIN
 	}
@@ -79,25 +115,41 @@ func (th *Thread) clone(child *Thread, flags uint64, tok token, tls, clearTID ui
 // it are done: the answer then goes on with another.
 func (th *Thread) Sync() bool { return th.op(opSync, 0, 0) }
 
-// Abandon lets go of a child that the host did not make.
+// Abandon lets go of a child that the host did not make, and that no goroutine
+// waits for.
 func (th *Thread) Abandon() {
-	if th.birth != 0 {
-		th.stillborn()
-	}
+	th.Stillborn()
 	th.drop()
 }
 
-// stillborn ends a new process that has not reported: one that has shown its
-// token is killed, and for one that has not, Next gives Died.
-func (th *Thread) stillborn() {
-	if !th.space.m.withdraw(th.birth) {
-		th.proc.Kill() // it has a pid, since that comes with taking the token
-		return
+// Stillborn says that the host did not make the child: Next, in whatever
+// goroutine, gives Died.
+func (th *Thread) Stillborn() {
+	if th.birth != 0 {
+		if !th.Unborn() {
+			th.proc.Kill()
+		}
 	}
+	th.stillborn.Store(true)
+	th.poke()
+}
+
+// Unborn is Stillborn if the host's process has not come to the point where it
+// is known, which it then never will: for a child whose parent has died while it
+// was being made. It says whether that was so.
+func (th *Thread) Unborn() bool {
+	if th.birth == 0 || !th.space.m.withdraw(th.birth) {
+		return false
+	}
+	th.stillborn.Store(true)
 	th.proc.gone.Store(true)
 	close(th.proc.dead)
 	th.space.release()
+	return true
 }
+
+// Never says whether the thread never came to be on the host.
+func (th *Thread) Never() bool { return th.stillborn.Load() }
 
 // SharesMemory says whether other threads or processes use the thread's memory.
 func (th *Thread) SharesMemory() bool {

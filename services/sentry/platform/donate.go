@@ -1,9 +1,10 @@
 package platform
 
 import (
-	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,11 +16,13 @@ import (
 // needs no socket to each stub.
 
 const (
-	ioctlRecv    = 0xc0502100
-	ioctlSend    = 0xc0182101
-	ioctlAddFD   = 0x40182103
-	addFDSetFD   = 1
-	spinForRings = 40
+	ioctlRecv  = 0xc0502100
+	ioctlSend  = 0xc0182101
+	ioctlAddFD = 0x40182103
+	addFDSetFD = 1
+	addFDSend  = 2
+	// spinForToken is how long the orderer of a notification looks for it.
+	spinForToken = 300 * time.Microsecond
 )
 
 // notification is struct seccomp_notif.
@@ -59,18 +62,22 @@ type donation struct {
 	// process is what the shower of the token becomes; nil for a process that
 	// is known already, which must then be from.
 	process *Process
+	thread  *Thread // of process, its first
 	from    *Process
+
+	served atomic.Bool
 }
 
 // donor answers the notifications of all stubs.
 type donor struct {
-	listener *os.File
-	raw      uintptr
+	raw uintptr // the listener
 
 	recv sync.Mutex // one receiver at a time
 
 	mu      sync.Mutex
 	pending map[token]*donation
+
+	late chan struct{} // a donation was not served by who ordered it
 }
 
 // offer makes a token for d.
@@ -90,6 +97,28 @@ func (m *Machine) withdraw(t token) bool {
 	m.donor.mu.Unlock()
 	d.close()
 	return untaken
+}
+
+// withdrawFrom takes back what p was offered and will never take.
+func (m *Machine) withdrawFrom(p *Process) {
+	m.donor.mu.Lock()
+	var left []*donation
+	for t, d := range m.donor.pending {
+		if d.from == p {
+			delete(m.donor.pending, t)
+			left = append(left, d)
+		}
+	}
+	m.donor.mu.Unlock()
+	for _, d := range left {
+		d.close()
+	}
+}
+
+func (m *Machine) anyPending() bool {
+	m.donor.mu.Lock()
+	defer m.donor.mu.Unlock()
+	return len(m.donor.pending) > 0
 }
 
 func (d *donation) close() {
@@ -116,10 +145,29 @@ func (th *Thread) Donate(fds []int, owned bool) bool {
 	return th.HostCall(unix.SYS_DUP, uint64(th.space.m.offer(d)))
 }
 
-// expectNotification serves notifications for a moment, since one has just been
-// ordered: this thread is awake, and the donor's goroutine is not.
+// expect serves notifications until d's has come: who ordered it is awake, and a
+// sleeper would first have to be woken. One that takes long is left to the donor's
+// goroutine: false.
+func (m *Machine) expect(d *donation) bool {
+	for began := time.Now(); time.Since(began) < spinForToken; {
+		if d.served.Load() {
+			return true
+		}
+		if !m.serveOne() {
+			Yield()
+		}
+	}
+	select {
+	case m.donor.late <- struct{}{}:
+	default:
+	}
+	return d.served.Load()
+}
+
+// expectNotification serves notifications for a moment: strict mode, where the
+// donor's goroutine is woken by each of them as well.
 func (m *Machine) expectNotification() {
-	for range spinForRings {
+	for range 40 {
 		if m.serveOne() {
 			return
 		}
@@ -127,17 +175,22 @@ func (m *Machine) expectNotification() {
 	}
 }
 
-// serveNotifications is the donor's goroutine.
+// serveNotifications is the donor's goroutine. It sleeps while those who order
+// donations serve them, so that no notification wakes it for nothing. In strict
+// mode it serves all that comes.
 func (m *Machine) serveNotifications() {
-	conn, err := m.donor.listener.SyscallConn()
-	if err != nil {
-		return
+	patience := time.Second
+	if m.verifier != nil {
+		patience = -time.Millisecond // for ever
 	}
-	conn.Read(func(uintptr) bool {
-		for m.serveOne() {
+	for range m.donor.late {
+		for m.anyPending() || m.verifier != nil {
+			fds := []unix.PollFd{{Fd: int32(m.donor.raw), Events: unix.POLLIN}}
+			unix.Poll(fds, int(patience/time.Millisecond))
+			for m.serveOne() {
+			}
 		}
-		return false // wait for the next; ends when the listener is closed
-	})
+	}
 }
 
 // serveOne answers one notification, if there is one.
@@ -164,21 +217,54 @@ func (m *Machine) serveOne() bool {
 
 // answer gives the shower of a token what it is good for.
 func (m *Machine) answer(n *notification) {
-	resp := response{id: n.id}
 	t := token(n.args[0])
 	d := m.take(t, n.pid)
 	if d == nil {
-		resp.error = -int32(unix.EPERM)
-	} else {
-		for i, fd := range d.fds {
-			add := addFD{id: n.id, flags: addFDSetFD, srcFD: uint32(fd), newFD: uint32(d.at[i])}
-			if err := ioctl(m.donor.raw, ioctlAddFD, unsafe.Pointer(&add)); err != 0 {
-				resp.error = -int32(err)
-				break
-			}
-		}
-		d.close()
+		m.respond(n, unix.EPERM)
+		return
 	}
+	if len(d.fds) == 0 {
+		m.respond(n, 0)
+	}
+	if err := m.give(n, d); err != 0 {
+		m.respond(n, err)
+	}
+	d.close()
+	d.served.Store(true)
+}
+
+// give adds d's descriptors to the stub of n. Each wakes the stub, which takes it;
+// with the last one it goes on.
+//
+// No signal may interrupt that one: the host would then count the notification
+// as answered without the descriptor having been taken.
+func (m *Machine) give(n *notification, d *donation) unix.Errno {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	old, all := uint64(0), ^uint64(0)
+	maskSignals(&all, &old)
+	defer maskSignals(&old, nil)
+	for i, fd := range d.fds {
+		add := addFD{id: n.id, flags: addFDSetFD, srcFD: uint32(fd), newFD: uint32(d.at[i])}
+		if i == len(d.fds)-1 {
+			add.flags |= addFDSend
+		}
+		if err := ioctl(m.donor.raw, ioctlAddFD, unsafe.Pointer(&add)); err != 0 {
+			return err
+		}
+	}
+	return 0
+}
+
+// maskSignals sets this thread's signal mask and gives the old one.
+func maskSignals(mask, old *uint64) {
+	const setMask = 2
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(mask)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
+}
+
+// respond lets the call of a notification go on with 0 or an error.
+func (m *Machine) respond(n *notification, err unix.Errno) {
+	resp := response{id: n.id, error: -int32(err)}
 	ioctl(m.donor.raw, ioctlSend, unsafe.Pointer(&resp))
 }
 
@@ -196,6 +282,7 @@ func (m *Machine) take(t token, tid uint32) *donation {
 			return nil
 		}
 		m.register(d.process, int(tid))
+		d.thread.tid.Store(int32(tid))
 		if m.verifier != nil && len(d.fds) > 0 {
 			m.verifier.born(tid)
 		}

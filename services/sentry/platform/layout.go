@@ -65,6 +65,11 @@ const (
 	slotAns         = 0x040 // u32, sentry: number of the last answered request
 	slotSentrySleep = 0x044 // u32, sentry: ring the doorbell
 	slotPatience    = 0x048 // u32, sentry: 1 says that the answer will take long
+	slotBirthKick   = 0x04c // u32, sentry: a new thread reports before it goes to the guest
+	// CLONE_CHILD_SETTID of the answer's opClone: the address, and what goes there.
+	slotBirthTIDPtr = 0x050 // u64
+	slotBirthTID    = 0x058 // u64
+	slotBirthRIP    = 0x060 // u64, sentry: where the child of the answer's opClone begins
 
 	slotKind    = 0x080 // u64, one of the Kind constants
 	slotSigInfo = 0x088 // 32 bytes: the start of the host's siginfo
@@ -114,7 +119,7 @@ const (
 	opSyscall = 0
 	opCopyOut = 1 // to a0, from slot offset a1, a2 bytes
 	opZero    = 2 // at a0, a2 bytes
-	opClone   = 3 // a0 flags, a1 thread index, a2 token, a3 child tid address, a4 tls
+	opClone   = 3 // a0 flags, a1 thread index, a2 token, a3 child tid address, a4 tls, a5 stack
 	opResetFP = 4
 	opSync    = 5 // none of the stub's: it fails, and so reports
 	opStore   = 7 // at a0, the 8 bytes a1, at once
@@ -124,6 +129,7 @@ const (
 
 	opIgnoreError = 1 << 0
 	opIsResult    = 1 << 1
+	opDirect      = 1 << 2 // of opClone: the child does not report
 
 	ansRegs    = 1 << 0 // the registers in the slot replace the thread's
 	ansUpgrade = 1 << 1 // the fast lane becomes the trap lane, and stops again

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +34,8 @@ type Machine struct {
 	zygote   *Thread
 	spare    chan *Thread
 
+	spaces chan *Space // made ahead
+
 	mu    sync.Mutex
 	procs map[int]*Process // by host pid
 }
@@ -53,8 +56,8 @@ type Options struct {
 // init of its PID namespace, or at least a subreaper, for its death to end the
 // stubs.
 func Start(cred *Credential, o Options) (*Machine, error) {
-	m := &Machine{procs: map[int]*Process{}, spare: make(chan *Thread, 1)}
-	m.donor.pending = map[token]*donation{}
+	m := &Machine{procs: map[int]*Process{}, spare: make(chan *Thread, 1), spaces: make(chan *Space, sparesOfSpace)}
+	m.donor.pending, m.donor.late = map[token]*donation{}, make(chan struct{}, 1)
 	if o.Verified {
 		m.verifier = newVerifier(o.Log)
 	}
@@ -63,6 +66,11 @@ func Start(cred *Credential, o Options) (*Machine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start zygote: %w", err)
 	}
+	b, err := newBell()
+	if err != nil {
+		return nil, fmt.Errorf("start zygote: %w", err)
+	}
+	space.ring(b)
 	proc := space.newProcess()
 	th, err := space.thread(proc, 0)
 	if err != nil {
@@ -73,6 +81,7 @@ func Start(cred *Credential, o Options) (*Machine, error) {
 		return nil, fmt.Errorf("start zygote: %w", err)
 	}
 	m.register(proc, pid)
+	ignoreChildSignals()
 	if m.verifier != nil {
 		m.verifier.meet(th, int32(pid))
 	}
@@ -96,6 +105,9 @@ func Start(cred *Credential, o Options) (*Machine, error) {
 	th.HostCall(unix.SYS_CLOSE, th.Regs.RAX)
 	m.zygote = th
 	go m.serveNotifications()
+	if m.verifier != nil {
+		m.donor.late <- struct{}{}
+	}
 	th.Resume() // back to UD2, which it stops at again
 	th.Next()
 	return m, nil
@@ -127,7 +139,7 @@ func (m *Machine) execZygote(space *Space, cred *Credential) (int, error) {
 	nullFile := os.NewFile(uintptr(null), "null")
 	defer nullFile.Close()
 	// os.File.Fd makes a descriptor blocking, which a duplicate is spared.
-	bell, err := duplicate(space.bellFD, "doorbell")
+	bell, err := duplicate(space.bell.fd, "doorbell")
 	if err != nil {
 		return 0, err
 	}
@@ -205,12 +217,16 @@ func (m *Machine) takeListener(pid, fd int) error {
 	if err != nil {
 		return fmt.Errorf("take its seccomp listener: %w", err)
 	}
-	if err := unix.SetNonblock(listener, true); err != nil {
-		return err
-	}
 	m.donor.raw = uintptr(listener)
-	m.donor.listener = os.NewFile(uintptr(listener), "seccomp")
 	return nil
+}
+
+// ignoreChildSignals sets SIGCHLD to its default, which is that the host sends
+// none: reap waits for the children, and a signal for each of them would only
+// interrupt whatever thread gets it.
+func ignoreChildSignals() {
+	var action [4]uint64 // SIG_DFL
+	unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
 }
 
 // register notes the host pid of a process.
@@ -281,7 +297,7 @@ func (m *Machine) forkZygote() (*Thread, error) {
 	m.zygoteMu.Lock()
 	defer m.zygoteMu.Unlock()
 	z := m.zygote
-	child, err := z.CloneProcess(0, 0)
+	child, err := z.CloneProcess(Birth{Report: true})
 	if err != nil {
 		return nil, err
 	}

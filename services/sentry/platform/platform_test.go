@@ -166,7 +166,7 @@ func TestClone_processHasItsOwnMemory(t *testing.T) {
 	m := machine(t)
 	th := guest(t, m, join(call(57), call(39)))
 	expect(t, th, Syscall)
-	child, err := th.CloneProcess(0, 0)
+	child, err := th.CloneProcess(Birth{Report: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestClone_threadSharesMemory(t *testing.T) {
 	m := machine(t)
 	th := guest(t, m, join(call(56), call(39)))
 	expect(t, th, Syscall)
-	child, err := th.CloneThread(0, 0)
+	child, err := th.CloneThread(Birth{Report: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func TestClone_vforkSharesMemoryInAnotherProcess(t *testing.T) {
 	m := machine(t)
 	th := guest(t, m, join(call(58), call(39)))
 	expect(t, th, Syscall)
-	child, err := th.CloneShared(0, 0)
+	child, err := th.CloneShared(Birth{Report: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func BenchmarkForkExit(b *testing.B) {
 	th := guest(b, m, join(call(57), []byte{0xeb, 0xf7}))
 	for b.Loop() {
 		th.Next()
-		child, err := th.CloneProcess(0, 0)
+		child, err := th.CloneProcess(Birth{Report: true})
 		if err != nil {
 			b.Fatal(err)
 		}

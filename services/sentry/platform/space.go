@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -14,13 +13,14 @@ import (
 // Space is a guest address space: the slots that its threads share with the
 // sentry, and the doorbell that they ring.
 type Space struct {
-	m      *Machine
-	memfd  int
-	bell   *os.File // eventfd
-	bellFD int
+	m     *Machine
+	memfd int
+	bell  *bell
 
 	mu      sync.Mutex
+	slots   map[int]slot
 	threads []*Thread // by slot index, nil where free
+	live    int       // threads that may still look into their slots
 	// leaving is who had a slot last: its host thread may still be on its way
 	// out, and reads its last answer there.
 	leaving map[int]*Thread
@@ -57,7 +57,8 @@ func (p *Process) Kill() {
 	}
 }
 
-// newSpace makes the shared memory and the doorbell of an address space.
+// newSpace makes the shared memory of an address space. ring must give it a
+// doorbell.
 func (m *Machine) newSpace() (*Space, error) {
 	memfd, err := unix.MemfdCreate("slots", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
@@ -72,31 +73,86 @@ func (m *Machine) newSpace() (*Space, error) {
 		unix.Close(memfd)
 		return nil, fmt.Errorf("seal slots: %w", err)
 	}
-	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
+	s := &Space{m: m, memfd: memfd, slots: map[int]slot{}}
+	if _, err := s.slotLocked(0); err != nil {
 		unix.Close(memfd)
-		return nil, fmt.Errorf("make doorbell: %w", err)
+		return nil, fmt.Errorf("map slot: %w", err)
 	}
-	s := &Space{m: m, memfd: memfd, bell: os.NewFile(uintptr(bell), "doorbell"), bellFD: bell}
-	go s.answerBell()
 	return s, nil
 }
 
-// answerBell wakes the threads' goroutines that asked to be woken.
-func (s *Space) answerBell() {
-	var buf [8]byte
-	for {
-		if _, err := s.bell.Read(buf[:]); err != nil {
-			return // closed
+// sparesOfSpace is how many address spaces are made ahead of need; when half of
+// them are gone, more are made in the background.
+const sparesOfSpace = 4
+
+// takeSpace gives a new space, one made ahead if there is one.
+func (m *Machine) takeSpace() (*Space, error) {
+	select {
+	case s := <-m.spaces:
+		if len(m.spaces) == sparesOfSpace/2 {
+			go m.stockSpaces()
 		}
-		s.mu.Lock()
-		for _, th := range s.threads {
-			if th != nil && th.asleep.Load() && th.hasRequest() {
-				th.poke()
-			}
-		}
-		s.mu.Unlock()
+		return s, nil
+	default:
+		go m.stockSpaces()
+		return m.newSpace()
 	}
+}
+
+func (m *Machine) stockSpaces() {
+	for len(m.spaces) < sparesOfSpace {
+		s, err := m.newSpace()
+		if err != nil {
+			return
+		}
+		select {
+		case m.spaces <- s:
+		default:
+			s.free()
+			return
+		}
+	}
+}
+
+// slotLocked maps slot index. A mapping stays for the next thread.
+func (s *Space) slotLocked(index int) (slot, error) {
+	if sl, ok := s.slots[index]; ok {
+		return sl, nil
+	}
+	sl, err := mapSlot(s.memfd, index)
+	if err == nil {
+		s.slots[index] = sl
+	}
+	return sl, err
+}
+
+// free gives everything back.
+func (s *Space) free() {
+	for _, sl := range s.slots {
+		sl.unmap()
+	}
+	s.slots = nil
+	if s.bell != nil {
+		s.bell.leave(s)
+	}
+	unix.Close(s.memfd)
+}
+
+// ring makes b the doorbell.
+func (s *Space) ring(b *bell) {
+	s.bell = b
+	b.join(s)
+}
+
+// pokeSleepers wakes the goroutines of threads that have a request.
+func (s *Space) pokeSleepers() {
+	s.mu.Lock()
+	for _, th := range s.threads {
+		if th != nil && th.asleep.Load() && th.hasRequest() {
+			th.poke()
+		}
+	}
+	s.mu.Unlock()
 }
 
 // thread makes the sentry's side of slot index, or of any free one if it is
@@ -114,10 +170,11 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 	for len(s.threads) <= index {
 		s.threads = append(s.threads, nil)
 	}
-	sl, err := mapSlot(s.memfd, index)
+	sl, err := s.slotLocked(index)
 	if err != nil {
 		return nil, unix.ENOMEM
 	}
+	s.live++
 	th := &Thread{proc: p, space: s, index: index, slot: sl, wake: make(chan struct{}, 1), verifier: s.m.verifier}
 	// The slot may have served another thread before.
 	th.last = atomic.LoadUint32(sl.word(slotReq))
@@ -127,7 +184,9 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 	for w := range int(selfWords) {
 		atomic.StoreUint64(sl.long(slotSelf+8*w), 0)
 	}
-	th.running.Store(true) // until it reports
+	atomic.StoreUint32(sl.word(slotBirthKick), 0)
+	atomic.StoreUint64(sl.long(slotTID), 0)
+	th.running.Store(true) // until it stops
 	s.threads[index] = th
 	return th, nil
 }
@@ -138,7 +197,8 @@ func (s *Space) dropThread(th *Thread) {
 		s.m.verifier.forget(th)
 	}
 	s.mu.Lock()
-	th.slot.unmap()
+	s.live--
+	last := s.live == 0 && s.procs == 0
 	if s.leaving == nil {
 		s.leaving = map[int]*Thread{}
 	}
@@ -147,6 +207,9 @@ func (s *Space) dropThread(th *Thread) {
 		s.threads[th.index] = nil
 	}
 	s.mu.Unlock()
+	if last {
+		s.free()
+	}
 }
 
 // leavingLocked says whether the host thread that had the slot is still there.
@@ -175,11 +238,10 @@ func (s *Space) newProcess() *Process {
 func (s *Space) release() {
 	s.mu.Lock()
 	s.procs--
-	last := s.procs == 0
+	last := s.live == 0 && s.procs == 0
 	s.mu.Unlock()
 	if last {
-		s.bell.Close()
-		unix.Close(s.memfd)
+		s.free()
 	}
 }
 
@@ -188,6 +250,7 @@ func (p *Process) died(status unix.WaitStatus) {
 	p.status = status
 	p.gone.Store(true)
 	close(p.dead)
+	p.m.withdrawFrom(p)
 	p.space.release()
 }
 

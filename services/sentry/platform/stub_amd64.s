@@ -32,8 +32,17 @@
 #define REG_RSI (UC_REGS+9*8)
 #define REG_RDX (UC_REGS+12*8)
 #define REG_RAX (UC_REGS+13*8)
+#define REG_RSP (UC_REGS+15*8)
 #define REG_RIP (UC_REGS+16*8)
 #define REG_EFL (UC_REGS+17*8)
+
+// What a child finds below its ucontext, in private memory that no signal frame
+// reaches: how it begins.
+#define BIRTH_DIRECT -64 // not 0: it goes straight to the guest
+#define BIRTH_SP     -56 // with this stack pointer, or 0 for its parent's
+#define BIRTH_TIDPTR -48 // CLONE_CHILD_SETTID: where its guest id goes, or 0
+#define BIRTH_TID    -40
+#define BIRTH_RIP    -32
 
 #define SYS_mmap 9
 #define SYS_close 3
@@ -442,12 +451,16 @@ doResetFP:
 	JMP  opDone
 
 doClone:
+	MOVQ $-22, AX
+	TESTQ R12, R12
+	JZ   opError            // the fast lane has no frame for a child
 	// With CLONE_VM the child gets its own area: copy the frame there.
 	MOVQ 16(R15), BP        // flags
 	XORL DX, DX             // distance between the areas
 	XORL SI, SI
+	MOVQ R12, DI            // the child's ucontext
 	TESTQ $0x100, BP        // CLONE_VM
-	JZ   cloneGo
+	JZ   cloneBirth
 	MOVQ 24(R15), DX
 	ANDQ $(const_MaxThreads-1), DX
 	SHLQ $const_areaShift, DX
@@ -464,18 +477,30 @@ doClone:
 	LEAQ const_altStackOff(R14)(DX*1), AX
 	MOVQ AX, UC_SS_SP(SI)
 	MOVQ UC_FPSTATE(SI), AX
+	MOVQ SI, DI
 	TESTQ AX, AX
-	JZ   cloneGo
+	JZ   cloneBirth
 	ADDQ DX, AX
 	MOVQ AX, UC_FPSTATE(SI)
-cloneGo:
+cloneBirth:
+	MOVQ 8(R15), AX
+	ANDQ $const_opDirect, AX
+	MOVQ AX, BIRTH_DIRECT(DI)
+	MOVQ 56(R15), AX
+	MOVQ AX, BIRTH_SP(DI)
+	MOVQ const_slotBirthTIDPtr(R13), AX
+	MOVQ AX, BIRTH_TIDPTR(DI)
+	MOVQ const_slotBirthTID(R13), AX
+	MOVQ AX, BIRTH_TID(DI)
+	MOVQ const_slotBirthRIP(R13), AX
+	MOVQ AX, BIRTH_RIP(DI)
 	MOVQ DX, R9
 	MOVQ BP, DI
 	MOVQ 40(R15), R10
 	MOVQ 48(R15), R8
-	XORL DX, DX
 	// The child may look at no memory that the parent goes on to change: BP
-	// holds its flags, R9 the distance, DX (the parent's tid, unused) the token.
+	// holds its flags, R9 the distance, DX (the parent's tid, unused) the token;
+	// the rest lies below its own ucontext.
 	MOVQ 32(R15), DX
 	MOVL $SYS_clone, AX
 	SYSCALL
@@ -492,8 +517,8 @@ cloneGo:
 	MOVQ DX, DI
 	MOVL $SYS_dup, AX
 	SYSCALL
-	TESTQ AX, AX
-	JNZ  die
+	CMPQ AX, $-4095
+	JCC  die
 	TESTQ $0x100, BP
 	JNZ  ready
 	// A new address space: its own slots.
@@ -518,8 +543,38 @@ ready:
 readyNow:
 	MOVL $SYS_gettid, AX
 	SYSCALL
+	CMPQ BIRTH_DIRECT(R12), $0
+	JEQ  report
+	// Straight to the guest. It can be kicked from now on, and was not before:
+	// either the sentry sees the number, or this sees that it wanted to kick.
+	XCHGQ AX, const_slotTID(R13)
+	MOVQ $0, REG_RAX(R12)
+	MOVQ BIRTH_RIP(R12), AX
+	MOVQ AX, REG_RIP(R12)
+	MOVQ BIRTH_SP(R12), AX
+	TESTQ AX, AX
+	JZ   birthTID
+	MOVQ AX, REG_RSP(R12)
+birthTID:
+	CLD
+	MOVQ BIRTH_TIDPTR(R12), DI
+	TESTQ DI, DI
+	JZ   birthKick
+	LEAQ BIRTH_TID(R12), SI
+	MOVL $4, CX
+	REP; MOVSB              // a bad address is nobody's concern: clone(2)
+birthKick:
+	CMPL const_slotBirthKick(R13), $0
+	JEQ  sigreturn
+	MOVQ const_slotTID(R13), AX
+report:
 	MOVQ AX, const_slotTID(R13)
 	MOVQ R12, const_slotFrame(R13)
+	CLD
+	LEAQ UC_REGS(R12), SI
+	LEAQ const_slotRegs(R13), DI
+	MOVQ $23, CX
+	REP; MOVSQ
 	MOVQ $const_kindReady, const_slotKind(R13)
 	XORQ R15, R15
 	JMP  publishRanges

@@ -94,6 +94,10 @@ type Thread struct {
 	wake    chan struct{}
 	dropped atomic.Bool
 	birth   token // what a new process shows, see donate.go
+	expects *donation
+	direct  bool // it goes to the guest without being Ready first
+	// stillborn: the host did not make it.
+	stillborn atomic.Bool
 }
 
 // Process is the host process that the thread runs in.
@@ -134,7 +138,7 @@ func (th *Thread) spin() bool {
 		if th.hasRequest() {
 			return true
 		}
-		if th.proc.gone.Load() {
+		if th.proc.gone.Load() || th.stillborn.Load() {
 			return false
 		}
 		Yield()
@@ -150,6 +154,13 @@ func Yield() {
 
 // await returns once there is a request, or false once the process is dead.
 func (th *Thread) await() bool {
+	if d := th.expects; d != nil {
+		th.expects = nil
+		if !th.space.m.expect(d) && th.direct {
+			// The parent's answer can have been written over, so that nobody was made.
+			defer time.AfterFunc(birthPatience, func() { th.Unborn() }).Stop()
+		}
+	}
 	if th.spin() {
 		return true
 	}
@@ -160,6 +171,9 @@ func (th *Thread) await() bool {
 		atomic.StoreUint32(th.slot.word(slotSentrySleep), 1)
 		if th.hasRequest() {
 			return true
+		}
+		if th.stillborn.Load() {
+			return false
 		}
 		select {
 		case <-th.wake:
@@ -191,6 +205,9 @@ func (th *Thread) Next() Event {
 		th.frame = s.load(slotFrame)
 		th.fast, th.moved = kind == kindFast, false
 	}
+	if th.tid.Load() == 0 {
+		th.tid.Store(int32(s.load(slotTID))) // no less true than what Ready reports
+	}
 	switch kind {
 	case kindFast:
 		th.Regs.Segments = UserSegments
@@ -210,6 +227,9 @@ func (th *Thread) Next() Event {
 			v.meet(th, tid)
 		}
 		th.tid.Store(tid)
+		if th.direct {
+			return Event{Kind: Kicked}
+		}
 		th.Regs = Regs{Segments: UserSegments, EFlags: 0x202}
 		return Event{Kind: Ready}
 	case kindOpFailed:
@@ -302,6 +322,7 @@ func (th *Thread) publish(flags uint64) {
 	if flags == ansRegs {
 		s.setRegs(&th.Regs)
 	}
+	s.store(slotBirthRIP, th.Regs.RIP) // after all moves; only an opClone reads it
 	ordered := 0
 	if v := th.verifier; v != nil {
 		ordered = v.release(th)
@@ -314,7 +335,7 @@ func (th *Thread) publish(flags uint64) {
 		futexWake(s.word(slotAns))
 	}
 	if th.gift != nil {
-		th.space.m.expectNotification()
+		th.space.m.expect(th.gift)
 		th.gift = nil
 	}
 	for range ordered {
@@ -364,10 +385,32 @@ func (th *Thread) drop() {
 // Kick makes a thread that runs guest code stop with a Kicked event. If it has a
 // request under way, it stops again after the answer.
 func (th *Thread) Kick() {
-	if pid, tid := th.proc.PID(), int(th.tid.Load()); pid > 0 && tid > 0 && !th.proc.gone.Load() {
+	tid := int(th.tid.Load())
+	if tid == 0 && th.direct {
+		tid = th.kickNewborn()
+	}
+	if pid := th.proc.PID(); pid > 0 && tid > 0 && !th.proc.gone.Load() {
 		unix.Tgkill(pid, tid, kickSignal)
 	}
 }
+
+// kickNewborn makes a thread that has not come to the guest yet stop before it
+// does, and gives its number if it may have come there.
+func (th *Thread) kickNewborn() int {
+	th.space.mu.Lock()
+	defer th.space.mu.Unlock()
+	if th.dropped.Load() {
+		return 0
+	}
+	atomic.StoreUint32(th.slot.word(slotBirthKick), 1)
+	if tid := th.tid.Load(); tid != 0 {
+		return int(tid)
+	}
+	return int(int32(th.slot.load(slotTID)))
+}
+
+// birthPatience is how long the host may take to make a new thread.
+const birthPatience = 10 * time.Second
 
 // WaitReady waits for a new thread's first event, as long as the host may take
 // to make it; nothing that a guest does can delay it for longer.
@@ -375,10 +418,10 @@ func (th *Thread) WaitReady() error {
 	end := th.proc.Kill
 	if th.birth != 0 {
 		// The parent's answer can have been written over, so that nobody was made.
-		end = th.stillborn
+		end = th.Stillborn
 	}
 	var once sync.Once
-	timer := time.AfterFunc(10*time.Second, func() { once.Do(end) })
+	timer := time.AfterFunc(birthPatience, func() { once.Do(end) })
 	defer timer.Stop()
 	switch ev := th.Next(); ev.Kind {
 	case Ready:

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/platform"
 	"bulkhead/services/sentry/vfs"
 )
@@ -81,22 +82,38 @@ func (t *Task) Clone(a *CloneArgs) (uint64, error) {
 	if a.Flags&unix.CLONE_PARENT_SETTID != 0 {
 		t.CopyOut(a.ParentTID, le32(child.tid))
 	}
-	regs := t.th.Regs
-	regs.RAX = 0
-	if a.Stack != 0 {
-		regs.RSP = a.Stack
-	}
-	setTID := uint64(0)
-	if a.Flags&unix.CLONE_CHILD_SETTID != 0 {
-		setTID = a.ChildTID
-	}
-	t.OnFailure(func(linux.Errno) { child.th.Abandon() })
+	th := child.th
+	t.newborn, t.newbornTicket = th, t.th.Ticket()
+	t.OnFailure(func(linux.Errno) { th.Stillborn() })
 	tid, let := child.tid, child.vfork // the child's own from here on
-	go child.begin(regs, setTID)
+	if !th.Reports() {
+		child.tellSelf()
+		// Whoever wants its attention from here on kicks it.
+		child.state.Store(inUser)
+		if child.attention.Load() {
+			th.Kick()
+		}
+		go child.run()
+	} else {
+		regs := t.th.Regs
+		regs.RAX = 0
+		if a.Stack != 0 {
+			regs.RSP = a.Stack
+		}
+		go child.begin(regs, a.setTID())
+	}
 	if let != nil {
 		return t.awaitVfork(tid, let)
 	}
 	return uint64(tid), nil
+}
+
+// setTID is where the child's id goes in its own memory, or 0.
+func (a *CloneArgs) setTID() uint64 {
+	if a.Flags&unix.CLONE_CHILD_SETTID == 0 || a.ChildTID > mm.GuestTop-4 {
+		return 0
+	}
+	return a.ChildTID
 }
 
 func le32(v int32) []byte { return []byte{byte(v), byte(v >> 8), byte(v >> 16), byte(v >> 24)} }
@@ -202,24 +219,24 @@ func (g *Group) fork(pid int32, parent *Group, a *CloneArgs) *Group {
 
 // orderClone orders the host's side of the child.
 func (t *Task) orderClone(a *CloneArgs, c *Task) error {
-	tls, clear := uint64(0), uint64(0)
+	b := platform.Birth{Stack: a.Stack, SetTID: a.setTID(), TID: c.tid}
 	if a.Flags&unix.CLONE_SETTLS != 0 {
-		tls = a.TLS
-		if tls >= platform.GuestTop {
+		b.TLS = a.TLS
+		if b.TLS >= platform.GuestTop {
 			return linux.EPERM
 		}
 	}
 	if a.Flags&unix.CLONE_CHILD_CLEARTID != 0 {
-		clear = a.ChildTID
+		b.ClearTID = a.ChildTID
 	}
 	var err error
 	switch {
 	case a.Flags&unix.CLONE_THREAD != 0:
-		c.th, err = t.th.CloneThread(tls, clear)
+		c.th, err = t.th.CloneThread(b)
 	case a.Flags&unix.CLONE_VM != 0:
-		c.th, err = t.th.CloneShared(tls, clear)
+		c.th, err = t.th.CloneShared(b)
 	default:
-		c.th, err = t.th.CloneProcess(tls, clear)
+		c.th, err = t.th.CloneProcess(b)
 	}
 	if err == nil {
 		c.host.Store(c.th)
@@ -227,9 +244,22 @@ func (t *Task) orderClone(a *CloneArgs, c *Task) error {
 	return err
 }
 
-// begin is a child's first moment: its goroutine.
+// neverWas takes a child that the host did not make out of the tree: nobody has
+// heard of it.
+func (t *Task) neverWas() {
+	t.k.forget(t)
+	t.release()
+	t.letGo()
+	close(t.exited)
+}
+
+// begin is the first moment of a child that reports: its goroutine.
 func (t *Task) begin(regs platform.Regs, setTID uint64) {
 	if err := t.th.WaitReady(); err != nil {
+		if t.th.Never() {
+			t.neverWas()
+			return
+		}
 		t.k.logf("pid %d: the host did not make its thread: %v", t.tid, err)
 		t.k.kill(t.group, uint32(linux.SIGKILL))
 		t.exit()

@@ -53,6 +53,13 @@ func (t *Task) stir() {
 // died is for a host process that ended by itself: killed by the host, or by its
 // own filter.
 func (t *Task) died() {
+	if t.th.Never() {
+		t.neverWas()
+		return
+	}
+	if t.newborn != nil && t.newbornTicket == t.th.Ticket() {
+		t.newborn.Unborn()
+	}
 	status := uint32(linux.SIGKILL)
 	if ws := t.th.Process().Status(); ws.Signaled() && linux.Signal(ws.Signal()) == linux.SIGSYS {
 		status = uint32(linux.SIGSYS)

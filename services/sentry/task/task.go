@@ -49,16 +49,18 @@ type Task struct {
 	waitMask  linux.SigSet // of sigtimedwait
 	altStack  linux.StackT
 
-	restart  func() (uint64, error) // for restart_syscall
-	vfork    chan struct{}          // closed when a vfork child lets go of the memory
-	vforkOf  *Task
-	robust   uint64 // set_robust_list
-	exited   chan struct{}
-	killed   atomic.Bool
-	exitCode uint32
-	cpuStart time.Time
-	ioprio   atomic.Int32 // ioprio_set(2)
-	usage    usageClock
+	restart       func() (uint64, error) // for restart_syscall
+	vfork         chan struct{}          // closed when a vfork child lets go of the memory
+	vforkOf       *Task
+	robust        uint64           // set_robust_list
+	newborn       *platform.Thread // the child of answer newbornTicket
+	newbornTicket uint64
+	exited        chan struct{}
+	killed        atomic.Bool
+	exitCode      uint32
+	ioprio        atomic.Int32 // ioprio_set(2)
+	cpuStart      time.Time
+	usage         usageClock
 }
 
 // sleepSpin is how long a sleep looks for its end before it is one.

@@ -1,0 +1,62 @@
+package platform
+
+import (
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// bell is a doorbell: an eventfd that the stubs of some address spaces ring when
+// the sentry sleeps. A fork leaves the child its parent's, which costs no
+// descriptor; a process from the zygote has one of its own. Who rings it without
+// need, or spoils its count, has the sentry look once more and no more than that.
+type bell struct {
+	file *os.File
+	fd   int
+
+	mu     sync.Mutex
+	spaces map[*Space]struct{} // closed with the last
+}
+
+func newBell() (*bell, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("make doorbell: %w", err)
+	}
+	b := &bell{file: os.NewFile(uintptr(fd), "doorbell"), fd: fd, spaces: map[*Space]struct{}{}}
+	go b.answer()
+	return b, nil
+}
+
+// answer wakes the threads' goroutines that asked to be woken.
+func (b *bell) answer() {
+	var buf [8]byte
+	for {
+		if _, err := b.file.Read(buf[:]); err != nil {
+			return // closed
+		}
+		b.mu.Lock()
+		for s := range b.spaces {
+			s.pokeSleepers()
+		}
+		b.mu.Unlock()
+	}
+}
+
+func (b *bell) join(s *Space) {
+	b.mu.Lock()
+	b.spaces[s] = struct{}{}
+	b.mu.Unlock()
+}
+
+func (b *bell) leave(s *Space) {
+	b.mu.Lock()
+	delete(b.spaces, s)
+	last := len(b.spaces) == 0
+	b.mu.Unlock()
+	if last {
+		b.file.Close()
+	}
+}
