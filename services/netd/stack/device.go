@@ -31,10 +31,11 @@ type iface struct {
 	mac   wire.MAC
 	ether bool
 
-	tx     []*link.Packet // until the entry ends
-	cache  neigh.Cache[*link.Packet]
-	groups map[netip.Addr]int // joined, by how many sockets
-	stats  InterfaceStats
+	tx      []*link.Packet // until the entry ends
+	cache   neigh.Cache[*link.Packet]
+	groups  map[netip.Addr]int // joined, by how many sockets
+	managed managed
+	stats   InterfaceStats
 }
 
 // InterfaceStats count packets and bytes with their link headers: what
@@ -63,6 +64,7 @@ func (s *Stack) AddInterface(c InterfaceConfig) (index int, err error) {
 	}
 	s.ifaces = append(s.ifaces, i)
 	s.table.AddInterface(i.Interface)
+	i.manage()
 	s.leave()
 	if err := c.Device.Start(func(batch []*link.Packet) { s.receive(i, batch) }); err != nil {
 		return 0, fmt.Errorf("receive from %s: %w", c.Name, err)
@@ -236,7 +238,7 @@ func (s *Stack) flush() {
 func (s *Stack) chores() tcp.Time {
 	at := int64(tcp.Never)
 	for _, i := range s.ifaces {
-		at = min(at, i.cache.Deadline())
+		at = min(at, i.cache.Deadline(), i.managed.v4.Deadline(), i.managed.v6.Deadline())
 	}
 	return min(tcp.Time(at), tcp.Time(s.fragments.Deadline()))
 }
@@ -249,5 +251,6 @@ func (s *Stack) chore() {
 			continue
 		}
 		i.neighbours()
+		i.report()
 	}
 }

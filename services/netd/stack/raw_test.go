@@ -178,3 +178,34 @@ func TestForward(t *testing.T) {
 		t.Error("then it comes in pieces:", err, len(v.grams))
 	}
 }
+
+// A join is told to the routers, and their question answered; both protocols.
+func TestMulticast_reports(t *testing.T) {
+	a, b, ca, cb := pair(t, 1500, true, link.Features{})
+	pump(ca, cb)
+	w := &watcher{}
+	b.NewPacket(true, wire.EtherIPv4, w)
+	w6 := &watcher{}
+	b.NewPacket(true, wire.EtherIPv6, w6)
+	d := a.NewDatagram(wire.ProtoUDP, false, Options{}, &user{})
+	d6 := a.NewDatagram(wire.ProtoUDP, true, Options{}, &user{})
+	a.do(t, "join", nil, func() error {
+		return d.JoinLocked(netip.MustParseAddr("239.1.2.3"), 2, netip.Addr{}, netip.Addr{})
+	})
+	a.do(t, "join", nil, func() error {
+		return d6.JoinLocked(netip.MustParseAddr("ff05::7"), 2, netip.Addr{}, netip.Addr{})
+	})
+	pump(ca, cb)
+	if len(w.bytes) != 1 || w.bytes[0][9] != wire.ProtoIGMP || w.bytes[0][8] != 1 || w.bytes[0][0] != 0x46 || w.bytes[0][24] != 0x22 {
+		t.Errorf("IGMP %x", w.bytes)
+	}
+	if len(w6.bytes) != 1 || w6.bytes[0][6] != 0 || w6.bytes[0][7] != 1 || w6.bytes[0][48] != 143 {
+		t.Errorf("MLD %x", w6.bytes)
+	}
+	a.Do(d.CloseLocked)
+	a.Do(d6.CloseLocked)
+	pump(ca, cb)
+	if len(w.bytes) != 2 || len(w6.bytes) != 2 {
+		t.Error("nobody is told of leaving")
+	}
+}
