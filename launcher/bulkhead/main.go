@@ -53,6 +53,8 @@ func main() {
 	f.String("rootless", "", "accepted for runc's sake")
 	g.options.MM = launch.MMNative
 	f.Var(&g.options.MM, "mm", "memory calls of guests: `MODE` native, or verified, as does the annotation "+launch.MMAnnotation)
+	g.options.Rewrite = launch.RewriteOn
+	f.Var(&g.options.Rewrite, "rewrite", "system-call sites of guests that are used often: `SWITCH` on (rewritten, so that a call raises no signal) or off")
 	f.BoolVar(&g.options.Strace, "strace", false, "log each system call of the guest, to standard error or to --debug-log")
 	f.StringVar(&g.network, "network", "", "the containers' network: `none` (a loopback only) or sandbox (the interfaces of the network namespace that the spec names; the default)")
 	f.StringVar(&g.options.LogDir, "debug-log", "", "write one log a process into `DIR`")

@@ -29,6 +29,8 @@ type Options struct {
 	CgroupJoin func(pid int) error
 	// MM: who makes the guest's memory calls; "" is MMNative.
 	MM MM
+	// Rewrite: whether system-call sites of the guest are rewritten; "" is on.
+	Rewrite Rewrite
 	// Memory that the guest is told of, in bytes; 0: the host's.
 	Memory uint64
 	// Network is the sandbox's outside; nil: none. It is closed when netd has it.
@@ -63,7 +65,7 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 	s.Log.Info("started", "id", c.Spec.Id, "sentry", s.Sentry.Pid, "gofer", s.Gofer.Pid, "netd", s.Netd.Pid)
 	debug := o.LogDir != ""
 	attaches, err := s.Boot(ctx,
-		&sentryv1.BootRequest{Strace: o.Strace, Debug: debug, Memory: o.Memory, VerifyMemory: o.MM == MMVerified},
+		&sentryv1.BootRequest{Strace: o.Strace, Debug: debug, Memory: o.Memory, VerifyMemory: o.MM == MMVerified, KeepTrapping: o.Rewrite == RewriteOff},
 		&goferv1.BootRequest{Attaches: c.Attaches, Debug: debug},
 		boot)
 	if err != nil {

@@ -209,7 +209,9 @@ type BootRequest struct {
 	Memory uint64 `protobuf:"varint,4,opt,name=memory,proto3" json:"memory,omitempty"`
 	// Check each memory call of a stub against what its answer ordered, before the
 	// host makes it.
-	VerifyMemory  bool `protobuf:"varint,5,opt,name=verify_memory,json=verifyMemory,proto3" json:"verify_memory,omitempty"`
+	VerifyMemory bool `protobuf:"varint,5,opt,name=verify_memory,json=verifyMemory,proto3" json:"verify_memory,omitempty"`
+	// Leave every system-call site of a guest as it is, so that each call traps.
+	KeepTrapping  bool `protobuf:"varint,6,opt,name=keep_trapping,json=keepTrapping,proto3" json:"keep_trapping,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -275,6 +277,13 @@ func (x *BootRequest) GetMemory() uint64 {
 func (x *BootRequest) GetVerifyMemory() bool {
 	if x != nil {
 		return x.VerifyMemory
+	}
+	return false
+}
+
+func (x *BootRequest) GetKeepTrapping() bool {
+	if x != nil {
+		return x.KeepTrapping
 	}
 	return false
 }
@@ -1223,13 +1232,14 @@ const file_sentry_v1_control_proto_rawDesc = "" +
 	"\x17sentry/v1/control.proto\x12\tsentry.v1\x1a\x14sentry/v1/spec.proto\"G\n" +
 	"\bDonation\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\fR\x05token\x12%\n" +
-	"\x05roles\x18\x02 \x03(\x0e2\x0f.sentry.v1.RoleR\x05roles\"\x8c\x01\n" +
+	"\x05roles\x18\x02 \x03(\x0e2\x0f.sentry.v1.RoleR\x05roles\"\xb1\x01\n" +
 	"\vBootRequest\x12\x16\n" +
 	"\x06strace\x18\x01 \x01(\bR\x06strace\x12\x14\n" +
 	"\x05debug\x18\x02 \x01(\bR\x05debug\x12\x12\n" +
 	"\x04cpus\x18\x03 \x01(\rR\x04cpus\x12\x16\n" +
 	"\x06memory\x18\x04 \x01(\x04R\x06memory\x12#\n" +
-	"\rverify_memory\x18\x05 \x01(\bR\fverifyMemory\"\x0e\n" +
+	"\rverify_memory\x18\x05 \x01(\bR\fverifyMemory\x12#\n" +
+	"\rkeep_trapping\x18\x06 \x01(\bR\fkeepTrapping\"\x0e\n" +
 	"\fBootResponse\"Y\n" +
 	"\rCreateRequest\x12,\n" +
 	"\x04spec\x18\x01 \x01(\v2\x18.sentry.v1.ContainerSpecR\x04spec\x12\x1a\n" +

@@ -60,6 +60,9 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 	if err != nil {
 		return err
 	}
+	if cfg.KeepTrapping {
+		machine.KeepTrapping()
+	}
 	k := task.NewKernel(machine)
 	s.kernel, s.jobs = k, jobs{k}
 	k.Syscall = syscalls.Dispatch
