@@ -101,11 +101,15 @@ func (b *box) kill(ctx context.Context) {
 
 // destroy ends what is left of the container and forgets it.
 func (b *box) destroy() error {
-	for name, found := range b.state.Services {
-		s, err := spawn.Find(b.dir.Handle, name, found)
-		if err == nil {
-			s.Kill()
+	for _, name := range []string{"sentry", "gofer", "netd"} {
+		s, err := spawn.Find(b.dir.Handle, name, b.state.Services[name])
+		if err != nil {
+			continue
 		}
+		if name == "netd" {
+			s.WaitFor(spawn.NetdFarewell)
+		}
+		s.Kill()
 	}
 	// A keeper ends with its sentry; but the cgroup must be empty before it goes.
 	b.endKeeper()

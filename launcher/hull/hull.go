@@ -91,8 +91,9 @@ func (d Descriptors) Close() {
 // service is to outlive it.
 const Released = 'r'
 
-// EndWith ends the process when the other end of the lifeline is gone.
-func EndWith(lifeline *os.File) {
+// EndWith ends the process when the other end of the lifeline is gone, once the
+// functions of before have returned.
+func EndWith(lifeline *os.File, before ...func()) {
 	if lifeline == nil {
 		return
 	}
@@ -101,6 +102,9 @@ func EndWith(lifeline *os.File) {
 		var b [1]byte
 		if n, _ := lifeline.Read(b[:]); n == 1 && b[0] == Released {
 			return
+		}
+		for _, f := range before {
+			f()
 		}
 		os.Exit(0)
 	}()

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -228,13 +229,24 @@ func (s *Sandbox) Release() error {
 	return nil
 }
 
-// Kill ends every service of the sandbox at once.
+// NetdFarewell is how long a netd may take to end after its sentry: it still
+// sends what the guest had written.
+const NetdFarewell = 2 * time.Second
+
+// Kill ends every service of the sandbox at once, netd last.
 func (s *Sandbox) Kill() {
 	var all sync.WaitGroup
-	for _, service := range []*Service{s.Sentry, s.Gofer, s.Netd} {
+	for _, service := range []*Service{s.Sentry, s.Gofer} {
 		all.Go(service.Kill)
 	}
 	all.Wait()
+	if s.Netd != nil && s.Netd.own != nil && s.Netd.own.cmd.Process != nil {
+		select {
+		case <-s.Netd.own.ended:
+		case <-time.After(NetdFarewell):
+		}
+	}
+	s.Netd.Kill()
 	if s.lifeline != nil {
 		s.lifeline.Close()
 	}

@@ -11,6 +11,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -32,14 +34,24 @@ func main() {
 		fmt.Fprintln(os.Stderr, "netd:", err)
 		os.Exit(1)
 	}
-	hull.EndWith(fds.Take(hull.FDLifeline))
-	hull.Serve(func(s *grpc.Server) { netdv1.RegisterControlServiceServer(s, &control{fds: fds}) })
+	c := &control{fds: fds}
+	hull.EndWith(fds.Take(hull.FDLifeline), c.farewell)
+	hull.Serve(func(s *grpc.Server) { netdv1.RegisterControlServiceServer(s, c) })
 }
 
 // control answers the launcher.
 type control struct {
 	netdv1.UnimplementedControlServiceServer
-	fds hull.Descriptors
+	fds    hull.Descriptors
+	booted atomic.Bool
+}
+
+// farewell lets a stack that serves end by itself, which it does when its data
+// channel has ended.
+func (c *control) farewell() {
+	if c.booted.Load() {
+		time.Sleep(server.FarewellTime + server.FarewellTime/4)
+	}
 }
 
 // Boot seals the process and starts the stack.
@@ -79,6 +91,7 @@ func (c *control) Boot(_ context.Context, q *netdv1.BootRequest) (*netdv1.BootRe
 	if err := <-ready; err != nil {
 		return nil, status.Error(codes.Internal, "join netd to the outside: "+err.Error())
 	}
+	c.booted.Store(true)
 	hull.Slim(program)
 	return &netdv1.BootResponse{}, nil
 }

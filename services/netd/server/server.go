@@ -64,6 +64,7 @@ func Serve(data *os.File, setup func(*stack.Stack) error, log *slog.Logger, opti
 	if err := channel.Serve(conn, 1, s.handle); err != nil {
 		return fmt.Errorf("serve sentry: %w", err)
 	}
+	s.farewell()
 	return nil
 }
 
