@@ -1,31 +1,40 @@
 // Bench prints the benchmark table: the same programs natively, in a sandbox
 // and, where it is installed, under runc, by turns in one run, so that a busy
 // moment of the machine hits all of them. A cell is the median of the rounds;
-// beside it is its ratio to the native one.
+// beside it is its ratio to the native one. The last column holds the sandbox
+// against the row's target.
 //
-//	go run ./test/bench [-rounds N] [-quick]
+//	go run ./test/bench [-only REGEXP] [-quick] [-rounds N] [-json FILE]
+//	go run ./test/bench -profile ROW
 //
 // Run it as root with nothing else going on. make bench builds everything first.
+// A row whose programs are not installed says so and why; see traffic.go for
+// the network's. All traffic stays on loopback and in two network namespaces
+// that bench makes and removes.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
-	"slices"
-	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
 var (
-	rounds = flag.Int("rounds", 7, "rounds of each row; the table shows medians")
-	bin    = flag.String("bin", "bin", "directory of Bulkhead's programs")
-	quick  = flag.Bool("quick", false, "only the single operations and start-up")
-	only   = flag.String("only", "", "only rows whose name contains this")
+	rounds   = flag.Int("rounds", 0, "rounds of each row; the table shows medians (7; 3 with -quick)")
+	bin      = flag.String("bin", "bin", "directory of Bulkhead's programs")
+	quick    = flag.Bool("quick", false, "about two minutes: fewer rounds, short waits, no long rows")
+	only     = flag.String("only", "", "only rows whose name this regular `expression` finds")
+	jsonFile = flag.String("json", "", "write all samples to `FILE` too")
+	profiled = flag.String("profile", "", "show where one `row` of single operations spends its time in the sandbox (needs perf)")
 )
 
 func main() {
@@ -37,235 +46,215 @@ func main() {
 }
 
 func bench() error {
+	wanted, err := regexp.Compile(*only)
+	if err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
+	if *rounds == 0 {
+		*rounds = 7
+		if *quick {
+			*rounds = 3
+		}
+	}
 	dir, err := os.MkdirTemp("/var/tmp", "bulkhead-bench")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &run{dir: dir, cells: map[cell][]float64{}}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return err
+	}
+	b := &run{dir: dir}
+	defer b.close()
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
 	if err := b.prepare(); err != nil {
 		return err
 	}
-	defer b.close()
-	b.warm()
-	for round := range *rounds {
-		fmt.Fprintf(os.Stderr, "\rround %d of %d", round+1, *rounds)
-		for _, e := range b.environments {
-			b.micro(e)
-			for _, r := range commandRows {
-				if (!*quick || r.always) && strings.Contains(r.name, *only) {
-					b.command(e, r)
-				}
-			}
-			if round < 3 && strings.Contains("idle memory", *only) {
-				b.idle(e)
-			}
-		}
+	if *profiled != "" {
+		return b.profile(*profiled)
 	}
-	fmt.Fprint(os.Stderr, "\r               \r")
-	b.print()
+	b.measure(chosen(wanted), interrupted)
+	b.table.print(os.Stdout)
+	fmt.Printf("\nMedians of %d rounds, %d CPUs, Linux %s.\n", *rounds, runtime.NumCPU(), kernel())
+	b.table.printReasons(os.Stdout)
+	if *jsonFile != "" {
+		return b.table.writeJSON(*jsonFile)
+	}
 	return nil
 }
 
-// warm reads from disk what the rows read, so that no environment pays for it.
-func (b *run) warm() {
-	for _, r := range commandRows {
-		if !*quick && strings.Contains(r.name, *only) {
-			output(b.commandLine(r))
+// chosen is the rows that this run is to measure.
+func chosen(wanted *regexp.Regexp) []row {
+	var some []row
+	for _, r := range rows {
+		if wanted.MatchString(r.name) && (!*quick || !r.long) {
+			some = append(some, r)
 		}
 	}
+	return some
 }
 
 // An environment runs programs its own way.
 type environment struct {
 	name string
 	wrap func(argv []string) []string
+	// outside is wrap with an outside network, for who is started in a network
+	// namespace; nil where there is none.
+	outside func(argv []string) []string
 }
 
-type cell struct{ environment, row string }
-
+// run is one run of bench.
 type run struct {
-	dir          string
-	microPath    string
+	dir          string // seen by every environment at the same place
 	environments []environment
-	rows         []string // in the order of their first result
-	units        map[string]string
-	cells        map[cell][]float64
-	failures     []string
+	table        table
 	runc         *runcBundle
+	wire         *wire // made by the first row that needs it
+	wireErr      error
+	goCacheWarm  bool
 }
+
+// environment names, which are the table's columns.
+const (
+	native   = "native"
+	bulkhead = "bulkhead"
+	runc     = "runc"
+)
 
 func (b *run) prepare() error {
-	b.units = map[string]string{}
-	b.microPath = filepath.Join(b.dir, "micro")
-	_, file, _, _ := runtime.Caller(0)
-	out, err := exec.Command("gcc", "-O2", "-static", "-pthread", "-o", b.microPath, filepath.Join(filepath.Dir(file), "micro", "micro.c")).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("gcc micro.c: %w\n%s", err, out)
-	}
-	if err := os.WriteFile(filepath.Join(b.dir, "hello.c"), []byte(helloC), 0o644); err != nil {
-		return err
-	}
 	launch, err := filepath.Abs(filepath.Join(*bin, "sandbox-launch"))
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat(launch); err != nil {
+		return fmt.Errorf("%w: run make build", err)
+	}
+	if err := b.compile(); err != nil {
+		return err
+	}
+	if err := b.writeProjects(); err != nil {
+		return err
+	}
+	same := func(argv []string) []string { return argv }
 	b.environments = []environment{
-		{"native", func(argv []string) []string { return argv }},
-		{"bulkhead", func(argv []string) []string { return append([]string{launch, "run", "--"}, argv...) }},
+		{native, same, same},
+		{bulkhead,
+			func(argv []string) []string { return append([]string{launch, "run", "--"}, argv...) },
+			func(argv []string) []string {
+				return append([]string{launch, "run", "--network", "sandbox", "--"}, argv...)
+			}},
 	}
-	b.runc, err = newRuncBundle(b.dir)
-	if err != nil {
+	if b.runc, err = newRuncBundle(b.dir); err != nil {
 		fmt.Printf("no column for runc: %v\n", err)
-		return nil
+	} else {
+		b.environments = append(b.environments, environment{name: runc, wrap: b.runc.wrap})
 	}
-	b.environments = append(b.environments, environment{"runc", b.runc.wrap})
+	b.table = newTable()
+	for _, e := range b.environments {
+		b.table.columns = append(b.table.columns, e.name)
+	}
 	return nil
 }
+
+// compile makes the programs that the rows run: seen below dir.
+func (b *run) compile() error {
+	_, file, _, _ := runtime.Caller(0)
+	here := filepath.Dir(file)
+	micro, err := filepath.Glob(filepath.Join(here, "micro", "*.c"))
+	if err != nil || len(micro) == 0 {
+		return fmt.Errorf("no sources in %s/micro: %v", here, err)
+	}
+	exits := filepath.Join(here, "exits", "exits.c")
+	for _, args := range [][]string{
+		append([]string{"-static", "-pthread", "-o", b.path("micro")}, micro...),
+		{"-static", "-o", b.path("exits-static"), exits},
+		{"-o", b.path("exits-dynamic"), exits},
+	} {
+		if out, err := exec.Command("gcc", append([]string{"-O2"}, args...)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("gcc: %w\n%s", err, out)
+		}
+	}
+	return nil
+}
+
+func (b *run) path(name string) string { return filepath.Join(b.dir, name) }
 
 func (b *run) close() {
 	if b.runc != nil {
 		b.runc.close()
 	}
+	if b.wire != nil {
+		b.wire.close()
+	}
 }
 
-func (b *run) add(e environment, row, unit string, v float64) {
-	if _, ok := b.units[row]; !ok {
-		b.rows = append(b.rows, row)
-		b.units[row] = unit
-	}
-	c := cell{e.name, row}
-	b.cells[c] = append(b.cells[c], v)
-}
+// errElsewhere is for a row that has no meaning in an environment.
+var errElsewhere = errors.New("not measured here")
 
-func (b *run) fail(e environment, row string, err error, out []byte) {
-	text := strings.TrimSpace(string(out))
-	if len(text) > 300 {
-		text = text[len(text)-300:]
+// measure fills the table, until the end or until it is interrupted.
+func (b *run) measure(rows []row, interrupted <-chan os.Signal) {
+	for _, r := range rows {
+		b.table.addRow(r.name, r.unit, r.target)
 	}
-	b.failures = append(b.failures, fmt.Sprintf("%s: %s: %v: %s", e.name, row, err, text))
-}
-
-// micro runs the single operations in one process.
-func (b *run) micro(e environment) {
-	argv := []string{b.microPath}
-	if *only != "" {
-		argv = append(argv, *only)
-	}
-	out, err := output(e.wrap(argv))
-	if err != nil {
-		b.fail(e, "micro", err, out)
-	}
-	for line := range strings.Lines(string(out)) {
-		name, ns, ok := strings.Cut(strings.TrimSpace(line), "\t")
-		v, err := strconv.ParseFloat(ns, 64)
-		if ok && err == nil {
-			b.add(e, name, "ns", v)
+	start := time.Now()
+	for round := range *rounds {
+		for _, r := range rows {
+			if r.rounds > 0 && round >= r.rounds {
+				continue
+			}
+			fmt.Fprintf(os.Stderr, "\r\x1b[K%s round %d of %d: %s", time.Since(start).Round(time.Second), round+1, *rounds, r.name)
+			for _, e := range b.environments {
+				select {
+				case <-interrupted:
+					fmt.Fprint(os.Stderr, "\r\x1b[K")
+					return
+				default:
+				}
+				if b.table.failed(r.name, e.name) {
+					continue
+				}
+				v, err := r.measure(b, e)
+				b.table.add(r.name, e.name, v, err)
+			}
 		}
 	}
+	fmt.Fprint(os.Stderr, "\r\x1b[K")
 }
 
-type commandRow struct {
-	name   string
-	argv   []string
-	always bool
-}
+// output runs a program to its end and gives what it printed to standard output.
+func output(argv []string) ([]byte, error) { return outputWithin(2*time.Minute, argv) }
 
-// commandRows are whole programs, start and end of the environment included.
-var commandRows = []commandRow{
-	{"start-up: /bin/true", []string{"/bin/true"}, true},
-	{"python3 -c pass", []string{"/usr/bin/python3", "-c", "pass"}, false},
-	{"sh: 100 × /bin/true", []string{"/bin/sh", "-c", "i=0; while [ $i -lt 100 ]; do /bin/true; i=$((i+1)); done"}, false},
-	{"ls -lR /usr/share", []string{"/bin/sh", "-c", "ls -lR /usr/share >/dev/null"}, false},
-	{"grep -r over /usr/include", []string{"/bin/sh", "-c", "grep -rc bulkhead /usr/include >/dev/null; true"}, false},
-	{"gcc hello.c", []string{"/bin/sh", "-c", "gcc -O1 -o /tmp/hello-bench HELLO && /tmp/hello-bench >/dev/null && rm /tmp/hello-bench"}, false},
-}
-
-const helloC = "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n"
-
-func (b *run) commandLine(r commandRow) []string {
-	argv := slices.Clone(r.argv)
-	for i := range argv {
-		argv[i] = strings.ReplaceAll(argv[i], "HELLO", filepath.Join(b.dir, "hello.c"))
+func outputWithin(limit time.Duration, argv []string) ([]byte, error) {
+	cmd := command(argv)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	timer := time.AfterFunc(limit, func() { cmd.Process.Kill() })
+	out, err := cmd.Output()
+	if err != nil && !timer.Stop() {
+		err = fmt.Errorf("not done after %s", limit)
 	}
-	return argv
-}
-
-func (b *run) command(e environment, r commandRow) {
-	start := time.Now()
-	out, err := output(e.wrap(b.commandLine(r)))
 	if err != nil {
-		b.fail(e, r.name, err, out)
-		return
+		return out, fmt.Errorf("%w: %s", err, tail(stderr.String()+string(out)))
 	}
-	b.add(e, r.name, "ms", float64(time.Since(start))/1e6)
+	return out, nil
 }
 
-func output(argv []string) ([]byte, error) {
+func command(argv []string) *exec.Cmd {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C", "HOME=/root"}
 	cmd.Dir = "/"
-	timer := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
-	defer timer.Stop()
-	return cmd.CombinedOutput()
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
 }
 
-// print prints the table, for a terminal and as it goes into a document.
-func (b *run) print() {
-	fmt.Printf("| %-28s |", "")
-	for _, e := range b.environments {
-		fmt.Printf(" %18s |", e.name)
+// tail is the end of a text, for an error.
+func tail(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) > 300 {
+		s = "..." + s[len(s)-300:]
 	}
-	fmt.Print("\n| --- |" + strings.Repeat(" ---: |", len(b.environments)) + "\n")
-	for _, row := range b.rows {
-		fmt.Printf("| %-28s |", row)
-		native := median(b.cells[cell{b.environments[0].name, row}])
-		for i, e := range b.environments {
-			v := b.cells[cell{e.name, row}]
-			if len(v) == 0 {
-				fmt.Printf(" %18s |", "failed")
-				continue
-			}
-			text := format(median(v), b.units[row])
-			if i > 0 && native > 0 {
-				text += fmt.Sprintf(" (%s×)", ratio(median(v)/native))
-			}
-			fmt.Printf(" %18s |", text)
-		}
-		fmt.Println()
-	}
-	fmt.Printf("\nMedians of %d rounds, %d CPUs, Linux %s.\n", *rounds, runtime.NumCPU(), kernel())
-	slices.Sort(b.failures)
-	for _, f := range slices.Compact(b.failures) {
-		fmt.Fprintln(os.Stderr, "failed:", f)
-	}
-}
-
-func ratio(r float64) string {
-	if r < 10 {
-		return strconv.FormatFloat(r, 'f', 1, 64)
-	}
-	return strconv.FormatFloat(r, 'f', 0, 64)
-}
-
-func format(v float64, unit string) string {
-	switch {
-	case unit == "ns" && v >= 1e6:
-		return fmt.Sprintf("%.2f ms", v/1e6)
-	case unit == "ns" && v >= 1e3:
-		return fmt.Sprintf("%.2f µs", v/1e3)
-	case unit == "ns":
-		return fmt.Sprintf("%.0f ns", v)
-	}
-	return fmt.Sprintf("%.1f %s", v, unit)
-}
-
-func median(v []float64) float64 {
-	if len(v) == 0 {
-		return 0
-	}
-	s := slices.Sorted(slices.Values(v))
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+	return strings.Join(strings.Fields(s), " ")
 }
 
 func kernel() string {

@@ -44,7 +44,9 @@ func newRuncBundle(dir string) (*runcBundle, error) {
 	if err := json.Unmarshal(text, &r.spec); err != nil {
 		return nil, err
 	}
-	r.spec["mounts"] = append(r.spec["mounts"].([]any), map[string]any{"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"})
+	r.spec["mounts"] = append(r.spec["mounts"].([]any), map[string]any{"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"},
+		// Programs write to the run's directory, as they may everywhere else.
+		map[string]any{"destination": dir, "type": "bind", "source": dir, "options": []string{"bind", "rw"}})
 	caps := []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"} // as engines give
 	r.spec["process"].(map[string]any)["capabilities"] = map[string]any{"bounding": caps, "effective": caps, "permitted": caps}
 	if err := unix.Mount("/", root, "", unix.MS_BIND, ""); err != nil {
@@ -54,9 +56,9 @@ func newRuncBundle(dir string) (*runcBundle, error) {
 		r.close()
 		return nil, fmt.Errorf("make the root read-only: %w", err)
 	}
-	if out, err := output(r.wrap([]string{"/bin/true"})); err != nil {
+	if _, err := output(r.wrap([]string{"/bin/true"})); err != nil {
 		r.close()
-		return nil, fmt.Errorf("runc run: %w: %s", err, out)
+		return nil, fmt.Errorf("runc run: %w", err)
 	}
 	return r, nil
 }

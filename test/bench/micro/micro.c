@@ -1,235 +1,106 @@
 /*
  * Micro times single operations and prints, for each, its name and nanoseconds
  * for one. The driver (test/bench) runs it natively, in the sandbox and under
- * runc by turns. Statically linked, so that it is the same program everywhere.
+ * runc by turns. It is linked statically, so that it is the same program
+ * everywhere, and calls by glibc's own wrappers, whose call sites are those
+ * that programs have.
  *
- *	micro           all of them
- *	micro NAME...   some
+ *	micro                      all of them
+ *	micro NAME...              some
+ *	micro -for SECONDS NAME    one, again and again, for a profiler
+ *	micro spawn N COMMAND...   how long a command takes: see spawn.c
+ *	micro net ...              one end of a connection: see net.c
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
-#include <linux/futex.h>
-#include <pthread.h>
+#include "micro.h"
+
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { page = 4096 };
-static const char *file = "/etc/hostname";
-
-static double now(void)
+double now(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * 1e9 + t.tv_nsec;
 }
 
-/* Each operation does itself n times. */
-
-static void op_getppid(long n)
+void die(const char *what)
 {
-	while (n--)
-		syscall(SYS_getppid);
+	fprintf(stderr, "%s: %s\n", what, strerror(errno));
+	_exit(1);
 }
 
-static void op_read(long n)
+const char *beside(const char *name)
 {
-	char b[page];
-	int fd = open("/bin/true", O_RDONLY);
-	while (n--)
-		if (pread(fd, b, sizeof b, 0) < 0)
-			exit(1);
-	close(fd);
+	static char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+	if (n < 0)
+		die("readlink /proc/self/exe");
+	path[n] = 0;
+	char *slash = strrchr(path, '/');
+	if (slash == 0 || slash + 1 + strlen(name) >= path + sizeof path)
+		die("no directory");
+	strcpy(slash + 1, name);
+	return path;
 }
 
-static void op_open(long n)
+/* Time warms an operation up and then does as many as take about 60 ms. */
+static void time_op(const struct op *o)
 {
-	while (n--)
-		close(open(file, O_RDONLY));
-}
-
-static void op_stat(long n)
-{
-	struct stat st;
-	while (n--)
-		stat(file, &st);
-}
-
-static void op_stat_missing(long n)
-{
-	struct stat st;
-	while (n--)
-		stat("/usr/lib/none", &st);
-}
-
-static void op_fork(long n)
-{
-	while (n--) {
-		pid_t p = fork();
-		if (p == 0)
-			_exit(0);
-		waitpid(p, 0, 0);
-	}
-}
-
-static void op_exec(long n)
-{
-	while (n--) {
-		pid_t p = fork();
-		if (p == 0) {
-			execl("/proc/self/exe", "micro", "exit", (char *)0);
-			_exit(1);
+	long least = o->atleast ? o->atleast : 1, n = least;
+	for (;;) {
+		double start = now();
+		o->run(n);
+		double took = now() - start;
+		if (took > 60e6 || n > 1L << 30) {
+			printf("%s\t%.1f\n", o->name, took / n);
+			fflush(stdout);
+			return;
 		}
-		int ws;
-		waitpid(p, &ws, 0);
-		if (ws != 0)
-			exit(1);
+		n = took < 3e6 ? n * 8 : (long)(n * 80e6 / took) + 1;
+		n = (n + least - 1) / least * least;
 	}
 }
 
-static void *nothing(void *p)
+static void loop_op(const struct op *o, double seconds)
 {
-	return p;
+	for (double end = now() + seconds * 1e9; now() < end;)
+		o->run(o->atleast ? o->atleast : 100);
 }
 
-static void op_thread(long n)
-{
-	while (n--) {
-		pthread_t t;
-		if (pthread_create(&t, 0, nothing, 0) != 0)
-			exit(1);
-		pthread_join(t, 0);
-	}
-}
-
-static void op_mmap(long n)
-{
-	while (n--)
-		munmap(mmap(0, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), page);
-}
-
-static void op_fault(long n)
-{
-	const long chunk = 4096;
-	while (n > 0) {
-		char *p = mmap(0, chunk * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		madvise(p, chunk * page, MADV_NOHUGEPAGE);
-		for (long i = 0; i < chunk; i++)
-			p[i * page] = 1;
-		munmap(p, chunk * page);
-		n -= chunk;
-	}
-}
-
-static void op_pipe(long n)
-{
-	int a[2], b[2];
-	char c = 0;
-	if (pipe(a) || pipe(b))
-		exit(1);
-	pid_t p = fork();
-	if (p == 0) {
-		close(a[1]);
-		while (read(a[0], &c, 1) == 1)
-			if (write(b[1], &c, 1) != 1)
-				break;
-		_exit(0);
-	}
-	close(a[0]);
-	while (n--)
-		if (write(a[1], &c, 1) != 1 || read(b[0], &c, 1) != 1)
-			exit(1);
-	close(a[1]);
-	close(b[0]);
-	close(b[1]);
-	waitpid(p, 0, 0);
-}
-
-static volatile int turn;
-
-static void pass(int from, int to)
-{
-	while (turn != from)
-		syscall(SYS_futex, &turn, FUTEX_WAIT_PRIVATE, to, 0, 0, 0);
-	turn = to;
-	syscall(SYS_futex, &turn, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
-}
-
-static void *partner(void *p)
-{
-	for (long n = *(long *)p; n--;)
-		pass(1, 0);
-	return 0;
-}
-
-static void op_futex(long n)
-{
-	pthread_t t;
-	long copy = n;
-	turn = 0;
-	pthread_create(&t, 0, partner, &copy);
-	while (n--)
-		pass(0, 1);
-	pthread_join(t, 0);
-}
-
-static void op_clock(long n)
-{
-	struct timespec t;
-	while (n--)
-		clock_gettime(CLOCK_MONOTONIC, &t);
-}
-
-static const struct {
-	const char *name;
-	void (*run)(long);
-} ops[] = {
-	{"getppid", op_getppid},
-	{"clock_gettime", op_clock},
-	{"read 4 KiB", op_read},
-	{"open+close", op_open},
-	{"stat", op_stat},
-	{"stat, no such file", op_stat_missing},
-	{"fork+exit+wait", op_fork},
-	{"fork+exec+wait", op_exec},
-	{"thread create+join", op_thread},
-	{"mmap+munmap", op_mmap},
-	{"page fault", op_fault},
-	{"pipe ping-pong, 2 processes", op_pipe},
-	{"futex ping-pong, 2 threads", op_futex},
-};
+static const struct op *const families[] = {calls, memory, processes, handoffs};
 
 int main(int argc, char **argv)
 {
-	if (argc == 2 && strcmp(argv[1], "exit") == 0)
-		return 0;
-	for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-		int wanted = argc == 1;
-		for (int j = 1; j < argc; j++)
-			wanted |= strcmp(argv[j], ops[i].name) == 0;
-		if (!wanted)
-			continue;
-		/* Warm up, then as many as take about 60 ms. */
-		long n = ops[i].run == op_fault ? 4096 : 1;
-		double took;
-		for (;;) {
-			double start = now();
-			ops[i].run(n);
-			took = now() - start;
-			if (took > 60e6 || n > 1L << 30)
-				break;
-			n = took < 3e6 ? n * 8 : (long)(n * 80e6 / took) + 1;
-			if (ops[i].run == op_fault)
-				n = (n + 4095) / 4096 * 4096;
+	if (argc > 1 && strcmp(argv[1], "spawn") == 0)
+		return spawn(argc - 2, argv + 2);
+	if (argc > 1 && strcmp(argv[1], "net") == 0)
+		return net(argc - 2, argv + 2);
+	double seconds = 0;
+	if (argc > 3 && strcmp(argv[1], "-for") == 0) {
+		seconds = atof(argv[2]);
+		argc -= 2, argv += 2;
+	}
+	int found = argc == 1;
+	for (size_t f = 0; f < sizeof families / sizeof *families; f++)
+		for (const struct op *o = families[f]; o->name; o++) {
+			int wanted = argc == 1;
+			for (int j = 1; j < argc; j++)
+				wanted |= strcmp(argv[j], o->name) == 0;
+			found |= wanted;
+			if (wanted && seconds > 0)
+				loop_op(o, seconds);
+			else if (wanted)
+				time_op(o);
 		}
-		printf("%s\t%.1f\n", ops[i].name, took / n);
-		fflush(stdout);
+	if (!found) {
+		fprintf(stderr, "micro: no operation of that name\n");
+		return 1;
 	}
 	return 0;
 }
