@@ -36,6 +36,7 @@ const (
 	FDGofer    = "gofer"    // sentry: data channel to the first gofer
 	FDNetd     = "netd"     // sentry: data channel to netd
 	FDDonate   = "donate"   // sentry: listener for donations
+	FDCapture  = "capture"  // netd: where it traces its interfaces
 	FDLog      = "log"      // debug log
 	FDStrace   = "strace"   // sentry: system-call log
 	FDPeer     = "peer"     // sentry: lifeline that its gofer holds

@@ -35,6 +35,8 @@ type Options struct {
 	Memory uint64
 	// Network is the sandbox's outside; nil: none. It is closed when netd has it.
 	Network *network.Outside
+	// Capture is a file to be made that gets what passes there; "": none.
+	Capture string
 }
 
 // Sandbox starts and boots the services for c. dir is the sandbox's directory.
@@ -51,6 +53,12 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 		return nil, err
 	}
 	config.Logs, config.Strace = logs.files, logs.strace
+	if o.Capture != "" {
+		if config.Capture, err = os.Create(o.Capture); err != nil {
+			return nil, fmt.Errorf("open capture: %w", err)
+		}
+		defer config.Capture.Close()
+	}
 	boot := &netdv1.BootRequest{Debug: o.LogDir != ""}
 	if o.Network != nil {
 		defer o.Network.Close()

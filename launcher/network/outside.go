@@ -26,7 +26,9 @@ func Open(mode Mode, namespace string) (*Outside, error) {
 	switch mode.Kind {
 	case Sandbox:
 		o, err = OpenSandbox(namespace)
-	case TAP, User:
+	case TAP:
+		o, err = OpenTAP(mode.Name)
+	case User:
 		err = errors.New("is not supported yet")
 	}
 	if err != nil {

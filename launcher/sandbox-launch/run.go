@@ -59,12 +59,13 @@ there; 126 if it cannot be executed; 125 if the sandbox could not be made.`,
 	f.StringVarP(&r.user, "user", "u", "", "run as this user: `USER[:GROUP]`, names or numbers")
 	f.StringVarP(&r.tty, "tty", "t", "auto", "give the guest a terminal: `auto`, yes or no")
 	f.Lookup("tty").NoOptDefVal = "yes"
-	f.StringVar(&r.network, "network", "none", "the guest's network: `none` (its own loopback only), sandbox (the interfaces of the network namespace that this command runs in)")
+	f.StringVar(&r.network, "network", "none", "the guest's network: `none` (its own loopback only), sandbox (the interfaces of the network namespace that this command runs in) or tap:NAME")
 	r.options.MM = launch.MMNative
 	f.Var(&r.options.MM, "mm", "memory calls of guests: `MODE` native, or verified, in which the sentry checks each (slower)")
 	r.options.Rewrite = launch.RewriteOn
 	f.Var(&r.options.Rewrite, "rewrite", "system-call sites of the guest that are used often: `SWITCH` on (rewritten, so that a call raises no signal) or off")
 	f.BoolVar(&r.options.Strace, "strace", false, "log each system call of the guest, to standard error or to --debug-log")
+	f.StringVar(&r.options.Capture, "pcap", "", "write what passes the sandbox's interfaces to `FILE`, as pcapng")
 	f.StringVar(&r.options.LogDir, "debug-log", "", "write one log a process into `DIR`")
 	return c
 }

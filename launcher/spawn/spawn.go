@@ -42,6 +42,8 @@ type Config struct {
 	Strace *os.File
 	// Links are netd's interfaces to the outside, in the order of its boot message.
 	Links []*os.File
+	// Capture takes what passes there as pcapng; nil: nobody looks.
+	Capture *os.File
 	// CgroupJoin, if set, is called with each new process before it is used.
 	CgroupJoin func(pid int) error
 }

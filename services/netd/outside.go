@@ -31,10 +31,20 @@ type neighbour struct {
 // outsideOf makes devices of the descriptors that q describes.
 func outsideOf(q *netdv1.BootRequest, fds hull.Descriptors) (outside, error) {
 	var out outside
+	var tracer *link.Tracer
+	if f := fds.Take(hull.FDCapture); f != nil {
+		var err error
+		if tracer, err = link.NewTracer(f); err != nil {
+			return nil, fmt.Errorf("begin capture: %w", err)
+		}
+	}
 	for n, l := range q.Links {
 		j, err := jointOf(l)
 		if err == nil {
 			j.config.Device, err = deviceOf(l, fds, n)
+		}
+		if err == nil && tracer != nil {
+			j.config.Device, err = tracer.Trace(l.Name, j.config.Device)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("interface %s: %w", l.Name, err)
