@@ -14,6 +14,7 @@ import (
 	"bulkhead/launcher/cgroup"
 	"bulkhead/launcher/keeper"
 	"bulkhead/launcher/launch"
+	"bulkhead/launcher/network"
 	"bulkhead/launcher/oci"
 	"bulkhead/launcher/spawn"
 	"bulkhead/launcher/state"
@@ -108,6 +109,7 @@ func (c *creation) make(ctx context.Context, id string) (*made, error) {
 	c.warn(m.cgroup.Warnings)
 	m.state.Cgroup = m.cgroup.Paths
 	options.CgroupJoin, options.Memory = m.cgroup.Join, cgroup.Memory(spec.Linux)
+	options.Egress = network.AnnotatedRules(spec.Annotations)
 	if options.Network, err = c.openNetwork(spec); err != nil {
 		m.undo()
 		return nil, err

@@ -37,6 +37,8 @@ type Options struct {
 	Network *network.Outside
 	// Capture is a file to be made that gets what passes there; "": none.
 	Capture string
+	// Egress are the rules of what may leave, in order: see netd's policy.
+	Egress []string
 }
 
 // Sandbox starts and boots the services for c. dir is the sandbox's directory.
@@ -59,7 +61,7 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 		}
 		defer config.Capture.Close()
 	}
-	boot := &netdv1.BootRequest{Debug: o.LogDir != ""}
+	boot := &netdv1.BootRequest{Egress: o.Egress, Debug: o.LogDir != ""}
 	if o.Network != nil {
 		defer o.Network.Close()
 		config.Links, boot.Links = o.Network.Files, o.Network.Links

@@ -61,7 +61,7 @@ func (c *control) Boot(_ context.Context, q *netdv1.BootRequest) (*netdv1.BootRe
 		return nil, status.Error(codes.FailedPrecondition, "boot netd: it has no data channel, or was booted before")
 	}
 	log := hull.Logger(c.fds.Take(hull.FDLog), q.Debug)
-	out, err := outsideOf(q, c.fds)
+	out, err := outsideOf(q, c.fds, log)
 	c.fds.Close()
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, "boot netd: "+err.Error())

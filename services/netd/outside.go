@@ -3,12 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 
 	"bulkhead/launcher/hull"
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/netd/egress"
 	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/policy"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/stack"
 )
@@ -29,7 +32,11 @@ type neighbour struct {
 }
 
 // outsideOf makes devices of the descriptors that q describes.
-func outsideOf(q *netdv1.BootRequest, fds hull.Descriptors) (outside, error) {
+func outsideOf(q *netdv1.BootRequest, fds hull.Descriptors, log *slog.Logger) (outside, error) {
+	rules, err := policy.Parse(q.Egress)
+	if err != nil {
+		return nil, err
+	}
 	var out outside
 	var tracer *link.Tracer
 	if f := fds.Take(hull.FDCapture); f != nil {
@@ -45,6 +52,9 @@ func outsideOf(q *netdv1.BootRequest, fds hull.Descriptors) (outside, error) {
 		}
 		if err == nil && tracer != nil {
 			j.config.Device, err = tracer.Trace(l.Name, j.config.Device)
+		}
+		if err == nil {
+			j.config.Device = egress.Guard(j.config.Device, rules, log)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("interface %s: %w", l.Name, err)

@@ -1,0 +1,209 @@
+// Package egress holds what leaves a sandbox against its policy, in front of a
+// device, where nothing that the guest asks of the stack goes past it.
+//
+// What answers somebody outside who spoke first may leave in any case. A packet
+// that cannot be read may not.
+package egress
+
+import (
+	"encoding/binary"
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/policy"
+	"bulkhead/services/netd/wire"
+)
+
+// maxPeers bounds what is kept of those outside who spoke first; maxLogged what
+// was refused and logged once.
+const (
+	maxPeers  = 1 << 16
+	maxLogged = 1 << 12
+)
+
+// Guard puts p before d. Each refusal is logged, once for a flow.
+func Guard(d link.Device, p policy.Policy, log *slog.Logger) link.Device {
+	if len(p) == 0 {
+		return d
+	}
+	return &guard{Device: d, policy: p, log: log, peers: map[key]struct{}{}, logged: map[policy.Flow]struct{}{}}
+}
+
+type guard struct {
+	link.Device
+	policy policy.Policy
+	log    *slog.Logger
+	out    []*link.Packet // of one Send, which its caller serialises
+	logged map[policy.Flow]struct{}
+
+	mu    sync.Mutex // guards peers
+	peers map[key]struct{}
+}
+
+// key names a flow by its outer and inner ends.
+type key struct {
+	protocol     uint8
+	outer        netip.Addr
+	port, inPort uint16
+}
+
+// Send sends what may leave.
+func (g *guard) Send(batch []*link.Packet) {
+	g.out = g.out[:0]
+	for _, p := range batch {
+		if g.allows(p) {
+			g.out = append(g.out, p)
+		}
+	}
+	if len(g.out) > 0 {
+		g.Device.Send(g.out)
+	}
+	clear(g.out)
+}
+
+// Start notes who speaks first.
+func (g *guard) Start(sink link.Sink) error {
+	return g.Device.Start(func(batch []*link.Packet) {
+		for _, p := range batch {
+			g.note(p)
+		}
+		sink(batch)
+	})
+}
+
+func (g *guard) allows(p *link.Packet) bool {
+	h, kind := g.read(p)
+	switch kind {
+	case chores:
+		return true
+	case unreadable:
+		g.log.Warn("egress refused", "why", "a packet that cannot be read")
+		return false
+	}
+	f := policy.Flow{Protocol: h.protocol, To: h.dst, Port: h.dstPort}
+	if g.policy.Allows(f) {
+		return true
+	}
+	g.mu.Lock()
+	_, answer := g.peers[key{h.protocol, h.dst, h.dstPort, h.srcPort}]
+	g.mu.Unlock()
+	if answer {
+		return true
+	}
+	if _, done := g.logged[f]; !done && len(g.logged) < maxLogged {
+		g.logged[f] = struct{}{}
+		g.log.Warn("egress refused", "protocol", f.Protocol, "to", f.To, "port", f.Port)
+	}
+	return false
+}
+
+func (g *guard) note(p *link.Packet) {
+	h, kind := g.read(p)
+	if kind != packet || h.protocol == policy.TCP && !h.opens || h.protocol != policy.TCP && h.protocol != policy.UDP && !h.opens {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.peers) < maxPeers {
+		g.peers[key{h.protocol, h.src, h.srcPort, h.dstPort}] = struct{}{}
+	}
+}
+
+// head is what of a packet counts.
+type head struct {
+	protocol         uint8
+	src, dst         netip.Addr
+	srcPort, dstPort uint16
+	opens            bool // TCP: SYN alone; ICMP: asks for an answer
+}
+
+// What read has read.
+const (
+	packet     = iota
+	chores     // of the link: ARP, neighbour discovery
+	unreadable // and therefore suspect
+)
+
+func (g *guard) read(p *link.Packet) (h head, kind int) {
+	b := p.Header
+	if _, ok := g.MAC(); ok {
+		e, err := wire.ParseEthernet(b)
+		if err != nil {
+			return h, unreadable
+		}
+		switch b = b[wire.EthernetSize:]; e.Type() {
+		case wire.EtherARP:
+			return h, chores
+		case wire.EtherIPv4, wire.EtherIPv6:
+		default:
+			return h, unreadable
+		}
+	}
+	if len(b) == 0 {
+		return h, unreadable
+	}
+	size, later := len(b)+len(p.Payload), false
+	switch b[0] >> 4 {
+	case 4:
+		ip, err := wire.ParseIPv4(b, size)
+		// A route that the sender writes would lead past the address.
+		if err != nil || len(ip) > wire.IPv4Size && ip.Protocol() != wire.ProtoIGMP {
+			return h, unreadable
+		}
+		h = head{protocol: ip.Protocol(), src: ip.Src(), dst: ip.Dst()}
+		later, b = ip.FragmentOffset() > 0, b[len(ip):]
+	case 6:
+		ip, err := wire.ParseIPv6(b, size)
+		if err != nil {
+			return h, unreadable
+		}
+		proto, n, err := wire.Extensions(ip.NextHeader(), b[wire.IPv6Size:])
+		if err != nil || proto == wire.ProtoFragment {
+			return h, unreadable
+		}
+		h = head{protocol: proto, src: ip.Src(), dst: ip.Dst()}
+		b = b[wire.IPv6Size+n:]
+	default:
+		return h, unreadable
+	}
+	if later {
+		return h, packet // its first piece, which has the ports, decides
+	}
+	return h.transport(b, p.Payload)
+}
+
+// transport reads what follows the IP header; rest is read where b ends there.
+func (h head) transport(b, rest []byte) (head, int) {
+	if len(b) == 0 {
+		b = rest
+	}
+	switch h.protocol {
+	case wire.ProtoTCP:
+		if len(b) < 14 {
+			return h, unreadable
+		}
+		h.opens = b[13]&(wire.SYN|wire.ACK) == wire.SYN
+	case wire.ProtoUDP:
+		if len(b) < 4 {
+			return h, unreadable
+		}
+	case wire.ProtoICMPv6:
+		if len(b) == 0 {
+			return h, unreadable
+		}
+		if b[0] >= 133 && b[0] <= 137 { // RFC 4861
+			return h, chores
+		}
+		h.opens = b[0] == 128
+		return h, packet
+	case wire.ProtoICMP:
+		h.opens = len(b) > 0 && b[0] == 8 // echo: RFC 792
+		return h, packet
+	default:
+		return h, packet
+	}
+	h.srcPort, h.dstPort = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
+	return h, packet
+}

@@ -1,0 +1,57 @@
+package policy
+
+import (
+	"net/netip"
+	"testing"
+)
+
+func TestAllows(t *testing.T) {
+	for _, c := range []struct {
+		rules []string
+		proto uint8
+		to    string
+		port  uint16
+		want  bool
+	}{
+		{nil, TCP, "1.2.3.4", 80, true},
+		{[]string{"deny 10.0.0.0/8"}, TCP, "10.1.2.3", 80, false},
+		{[]string{"deny 10.0.0.0/8"}, UDP, "11.1.2.3", 80, true},
+		{[]string{"allow tcp:*:443"}, TCP, "1.2.3.4", 443, true},
+		{[]string{"allow tcp:*:443"}, TCP, "1.2.3.4", 80, false},
+		{[]string{"allow tcp:*:443"}, UDP, "1.2.3.4", 443, false},
+		{[]string{"allow 10.0.0.5", "deny 10.0.0.0/8"}, TCP, "10.0.0.5", 1, true},
+		{[]string{"deny 10.0.0.0/8", "allow *"}, TCP, "10.0.0.5", 1, false},
+		{[]string{"allow udp:[fd00::/8]:53-54"}, UDP, "fd00::1", 54, true},
+		{[]string{"allow udp:[fd00::/8]:53-54"}, UDP, "fd00::1", 55, false},
+		{[]string{"allow icmp:*"}, ICMPv6, "fd00::1", 0, true},
+		{[]string{"allow icmp:*"}, TCP, "fd00::1", 1, false},
+		{[]string{"deny 10.0.0.1"}, TCP, "::ffff:10.0.0.1", 1, false},
+		{[]string{"allow *:53"}, ICMP, "10.0.0.1", 0, false},
+	} {
+		p, err := Parse(c.rules)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got := p.Allows(Flow{c.proto, netip.MustParseAddr(c.to), c.port}); got != c.want {
+			t.Errorf("%q: %d to %s:%d: %v", c.rules, c.proto, c.to, c.port, got)
+		}
+	}
+}
+
+func TestWrongRules(t *testing.T) {
+	for _, line := range []string{"", "allow", "permit *", "allow host", "allow 10.0.0.0/33", "deny tcp:*:0", "deny *:9-3", "deny *:70000", "deny icmp:*:1", "allow [::1", "allow [::1]x", "deny fe80::1%eth0"} {
+		if p, err := Parse([]string{line}); err == nil {
+			t.Errorf("%q is taken as %+v", line, p)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("allow tcp:[fd00::/8]:1-2")
+	f.Fuzz(func(t *testing.T, line string) {
+		if p, err := Parse([]string{line}); err == nil {
+			p.Allows(Flow{TCP, netip.IPv6Unspecified(), 1})
+		}
+	})
+}
