@@ -3,6 +3,7 @@ package stack
 import (
 	"bytes"
 	"net/netip"
+	"sync"
 	"testing"
 
 	"bulkhead/services/netd/link"
@@ -18,11 +19,15 @@ type cable struct {
 	ether bool
 	feats link.Features
 	sink  link.Sink
-	out   []*link.Packet
-	seen  func(*link.Packet)
+
+	mu   sync.Mutex // a stack's timers send too
+	out  []*link.Packet
+	seen func(*link.Packet)
 }
 
 func (c *cable) Send(batch []*link.Packet) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, p := range batch {
 		q := &link.Packet{Header: bytes.Clone(append(append([]byte(nil), p.Header...), p.Payload...)), Offload: p.Offload}
 		if c.seen != nil {
@@ -37,11 +42,22 @@ func (c *cable) MTU() int                   { return c.mtu }
 func (c *cable) MAC() ([6]byte, bool)       { return c.mac, c.ether }
 func (c *cable) Features() link.Features    { return c.feats }
 
+// take is what was sent since.
+func (c *cable) take() []*link.Packet {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := c.out
+	c.out = nil
+	return out
+}
+
 // pump carries frames until none is under way.
 func pump(a, b *cable) {
-	for len(a.out)+len(b.out) > 0 {
-		x, y := a.out, b.out
-		a.out, b.out = nil, nil
+	for {
+		x, y := a.take(), b.take()
+		if len(x)+len(y) == 0 {
+			return
+		}
 		if len(x) > 0 {
 			b.sink(x)
 		}

@@ -18,12 +18,17 @@ func TestIdleGoferSleeps(t *testing.T) {
 		e.Stat("/none")
 	}
 	time.Sleep(200 * time.Millisecond)
-	before := switches(t, pid)
-	time.Sleep(500 * time.Millisecond)
-	// Go's runtime looks around every now and then.
-	if n := switches(t, pid) - before; n > 10 {
-		t.Errorf("%d context switches in half an idle second", n)
+	// Go's runtime looks around every now and then, and more often on a busy
+	// machine: what never sleeps has no quiet half second at all.
+	var n int
+	for range 10 {
+		before := switches(t, pid)
+		time.Sleep(500 * time.Millisecond)
+		if n = switches(t, pid) - before; n <= 10 {
+			return
+		}
 	}
+	t.Errorf("%d context switches in half an idle second", n)
 }
 
 // switches counts how often the threads of a process gave up the processor.
