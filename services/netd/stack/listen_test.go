@@ -66,8 +66,7 @@ func TestConnect_fastOpen(t *testing.T) {
 		t.Fatal("no cookie learnt")
 	}
 	k := open("second")
-	syn := ca.out
-	ca.out = nil
+	syn := ca.take()
 	cb.sink(syn)
 	if len(l.accepted) != 2 || string(l.accepted[1].got) != "second" || !l.accepted[1].e.StatusLocked().Connected {
 		t.Fatalf("%d accepted", len(l.accepted))
