@@ -91,16 +91,6 @@ type guestMemory struct {
 	t *task.Task
 }
 
-func (m guestMemory) Read(addr mm.Addr, p []byte) int {
-	if th := m.t.Thread(); th != nil {
-		return th.Process().CopyInPartial(addr, p)
-	}
-	return 0
-}
+func (m guestMemory) Read(addr mm.Addr, p []byte) int { return m.t.ReadMemory(addr, p) }
 
-func (m guestMemory) Write(addr mm.Addr, p []byte) error {
-	if th := m.t.Thread(); th != nil {
-		return th.Process().CopyOut(addr, p)
-	}
-	return linux.EFAULT
-}
+func (m guestMemory) Write(addr mm.Addr, p []byte) error { return m.t.WriteMemory(addr, p) }

@@ -7,7 +7,7 @@ import (
 
 // memRow is /proc/PID/mem: the address space as a file, for those who may
 // inspect the process. Unlike Linux's, it does not write where the program
-// itself may not.
+// itself may not, unless a tracer has stopped the thread.
 func memRow(name string, mode uint32) row {
 	return row{name: name, mode: linux.S_IFREG | mode, make: func(e *entry) vfs.Node {
 		return e.fs.Object(mode, e.owner, func(ctx vfs.Context, _ linux.OpenFlags) (vfs.Impl, error) {

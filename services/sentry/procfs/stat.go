@@ -113,6 +113,14 @@ func statm(e *entry, _ vfs.Context) ([]byte, error) {
 		u.text/mm.PageSize, (u.data+u.stack)/mm.PageSize), nil
 }
 
+// tracer is the thread that traces this one, 0 for none.
+func (e *entry) tracer() int32 {
+	if t, ok := e.thread.(interface{ TracerPID() int32 }); ok {
+		return t.TracerPID()
+	}
+	return 0
+}
+
 var stateNames = map[byte]string{
 	'R': "R (running)", 'S': "S (sleeping)", 'D': "D (disk sleep)", 'T': "T (stopped)", 't': "t (tracing stop)",
 	'Z': "Z (zombie)", 'X': "X (dead)",
@@ -126,8 +134,8 @@ func status(e *entry, _ vfs.Context) ([]byte, error) {
 	if f := e.thread.FS(); f != nil {
 		fmt.Fprintf(&b, "Umask:\t%#04o\n", f.Umask())
 	}
-	fmt.Fprintf(&b, "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n",
-		stateNames[e.state(i)], i.PID, e.thread.TID(), i.PPID)
+	fmt.Fprintf(&b, "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n",
+		stateNames[e.state(i)], i.PID, e.thread.TID(), i.PPID, e.tracer())
 	e.statusIDs(&b, i)
 	e.statusMemory(&b)
 	fmt.Fprintf(&b, "Threads:\t%d\n", max(len(e.process.Threads()), 1))

@@ -92,6 +92,7 @@ var table = [...]row{
 	98:  {"getrusage", call2(getrusage)},
 	99:  {"sysinfo", call1(sysinfo)},
 	100: {"times", call1(times)},
+	101: {"ptrace", call4(ptrace)},
 	102: {"getuid", call0(getuid)},
 	103: {"syslog", call3(syslog)},
 	104: {"getgid", call0(getgid)},

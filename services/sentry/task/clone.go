@@ -86,6 +86,7 @@ func (t *Task) Clone(a *CloneArgs) (uint64, error) {
 	t.newborn, t.newbornTicket = th, t.th.Ticket()
 	t.OnFailure(func(linux.Errno) { th.Stillborn() })
 	tid, let := child.tid, child.vfork // the child's own from here on
+	t.adoptTracee(child, a)
 	if !th.Reports() {
 		child.tellSelf()
 		// Whoever wants its attention from here on kicks it.
@@ -301,12 +302,14 @@ func (t *Task) awaitVfork(tid int32, let <-chan struct{}) (uint64, error) {
 		t.orders = t.orders[:0]
 		return 0, ev.Err
 	}
+	done := t.vforkForTracer()
 	t.th.Patience()
 	t.state.Store(sleeping)
 	defer t.state.Store(inKernel)
 	for {
 		select {
 		case <-let:
+			done()
 			return uint64(tid), nil
 		case <-t.interrupt:
 			if t.killed.Load() {

@@ -35,7 +35,11 @@ func (t *Task) deliver() bool {
 		t.exit()
 		return false
 	}
-	if t.waitStopped() {
+	if t.Traced() {
+		if t.trapForTracer() || t.groupStopForTracer() {
+			return true
+		}
+	} else if t.waitStopped() {
 		t.attention.Store(true)
 		return true
 	}
@@ -47,6 +51,14 @@ func (t *Task) deliver() bool {
 	if !ok {
 		g.sigMu.Unlock()
 		return true
+	}
+	if t.Traced() {
+		g.sigMu.Unlock()
+		if !t.signalForTracer(&info) {
+			t.attention.Store(true)
+			return true
+		}
+		g.sigMu.Lock()
 	}
 	sig := linux.Signal(info.Signo)
 	a := g.actions[sig]
@@ -65,7 +77,12 @@ func (t *Task) deliver() bool {
 		t.died()
 		return false
 	}
+	t.stopStepping()
 	t.handler(info, a)
+	if t.Traced() && t.trace.mode == traceStep {
+		t.stopForTracer(traceStop{code: uint32(linux.SIGTRAP), info: t.UserSignal(linux.SIGTRAP, linux.SI_USER)})
+		t.redeliver()
+	}
 	return true
 }
 
@@ -89,6 +106,7 @@ func (t *Task) defaultAction(sig linux.Signal) bool {
 		return true
 	}
 	status := uint32(sig)
+	t.exitForTracer(status)
 	g.k.kill(g, status)
 	t.exit()
 	return false

@@ -163,7 +163,7 @@ func (p *program) becomes(t *Task) error {
 		return err
 	}
 	mount := file.Path().Mount
-	if !old.NoNewPrivs && (mount == nil || mount.Flags()&vfs.MountNoSUID == 0) {
+	if !old.NoNewPrivs && !t.tracedByLesser() && (mount == nil || mount.Flags()&vfs.MountNoSUID == 0) {
 		if a.Mode&unix.S_ISUID != 0 {
 			c.EUID = a.UID
 		}

@@ -13,6 +13,7 @@ func ExitStatus(code int32) uint32 { return uint32(code&0xff) << 8 }
 
 // ExitThread is exit(2): the thread ends, and the process with its last one.
 func (t *Task) ExitThread(code int32) error {
+	t.exitForTracer(ExitStatus(code))
 	t.exitCode = ExitStatus(code)
 	t.killed.Store(true)
 	t.attention.Store(true)
@@ -21,6 +22,7 @@ func (t *Task) ExitThread(code int32) error {
 
 // ExitGroup is exit_group(2).
 func (t *Task) ExitGroup(code int32) error {
+	t.exitForTracer(ExitStatus(code))
 	t.k.kill(t.group, ExitStatus(code))
 	return nil
 }
@@ -90,6 +92,8 @@ func (t *Task) exit() {
 	// parent sees after wait4 is true of the host too.
 	t.th.Exit(last || t.ownsProcess())
 	t.letGo()
+	t.releaseTracees()
+	t.leaveTracer(execing != nil)
 	close(t.exited)
 	if execing != nil && !last {
 		execing.stir()
@@ -142,7 +146,9 @@ func (k *Kernel) bury(g *Group) {
 	if g.pid == 1 {
 		k.killAll()
 	}
-	k.announce(g, parent)
+	if !k.holdForTracer(g, parent) {
+		k.announce(g, parent)
+	}
 }
 
 // announce tells the parent of g's end, or reaps g if the parent does not care.

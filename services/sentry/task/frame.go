@@ -51,26 +51,33 @@ func (t *Task) readyForFrame() bool {
 		}
 	}
 	for t.th.OrdersLeft() < 3*ordersOfFrame || t.th.Window(frameSize) == nil {
-		t.th.Sync()
-		t.th.Return(0)
-		if ev := t.th.Next(); !t.failedEarly(ev) {
+		if !t.carryOutEarly() {
 			return false
 		}
 	}
 	return true
 }
 
-// failedEarly deals with a call that failed before the answer was complete;
-// EINVAL is the end of a Sync, when all has been done. False if the thread died.
-func (t *Task) failedEarly(ev platform.Event) bool {
-	switch {
-	case ev.Kind != platform.CallFailed:
-		return false
-	case ev.Err != linux.EINVAL:
-		t.callFailed(ev)
-	default:
+// carryOutEarly has done what the answer holds so far. False if the thread died.
+func (t *Task) carryOutEarly() bool {
+	end := t.th.Orders()
+	t.th.Sync()
+	t.th.Return(0)
+	ev := t.th.Next()
+	if ev.Kind == platform.CallFailed && ev.Op == end {
 		t.orders, t.frames = t.orders[:0], t.frames[:0]
+		return true
 	}
+	return t.failedEarly(ev)
+}
+
+// failedEarly deals with a call that failed before the answer was complete:
+// false if the thread died.
+func (t *Task) failedEarly(ev platform.Event) bool {
+	if ev.Kind != platform.CallFailed {
+		return false
+	}
+	t.callFailed(ev)
 	return true
 }
 

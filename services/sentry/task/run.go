@@ -23,6 +23,7 @@ func (t *Task) run() {
 		t.state.Store(inKernel)
 		if ev.Kind != platform.CallFailed {
 			t.frames = t.frames[:0]
+			t.trace.inCall = false
 		}
 		switch ev.Kind {
 		case platform.Syscall:
@@ -58,6 +59,10 @@ func (t *Task) serve() {
 		t.reply.err = linux.ENOSYS // int 0x80: no 32-bit calls here
 		return
 	}
+	if t.Traced() && !t.enterTraced(&nr, &args) {
+		t.leaveTraced(nr)
+		return
+	}
 	var result uint64
 	var err error
 	if t.k.Trace != nil {
@@ -74,6 +79,9 @@ func (t *Task) serve() {
 			errno = linux.EIO
 		}
 		t.reply.err = errno
+	}
+	if t.Traced() {
+		t.leaveTraced(nr)
 	}
 }
 

@@ -86,8 +86,8 @@ func (g *Group) send(info linux.SigInfo, to *Task, outside bool, timer *posixTim
 	g.k.mu.RUnlock()
 	g.sigMu.Lock()
 	g.prepareLocked(sig, tasks)
-	blocked := g.blockedByAllLocked(sig, to, tasks)
-	if !blocked && (g.isIgnoredLocked(sig) || init && g.actions[sig].Handler == linux.SIG_DFL) {
+	kept := g.blockedByAllLocked(sig, to, tasks) || to != nil && to.Traced() || to == nil && anyTraced(tasks)
+	if !kept && (g.isIgnoredLocked(sig) || init && g.actions[sig].Handler == linux.SIG_DFL) {
 		g.sigMu.Unlock()
 		return nil
 	}
@@ -148,6 +148,11 @@ func (g *Group) prepareLocked(sig linux.Signal, tasks []*Task) {
 			close(g.resumed)
 			go g.reportContinued()
 		}
+		for _, t := range tasks {
+			if t.Traced() {
+				t.stir() // one that listens traps
+			}
+		}
 	}
 }
 
@@ -168,12 +173,12 @@ func (t *Task) wantsInterrupt() bool {
 	}
 	g.sigMu.Lock()
 	defer g.sigMu.Unlock()
-	if g.stopped || (t.pending.set|g.pending.set)&t.waitMask != 0 {
+	if g.stopped && !(t.Traced() && t.trace.passed == g.resumed) || t.trace.trap.Load() || (t.pending.set|g.pending.set)&t.waitMask != 0 {
 		return true
 	}
 	ready := (t.pending.set | g.pending.set) &^ t.mask
 	for sig := linux.Signal(1); ready>>(sig-1) != 0 && sig <= linux.NSIG; sig++ {
-		if ready.Has(sig) && (!g.isIgnoredLocked(sig)) {
+		if ready.Has(sig) && (t.Traced() || !g.isIgnoredLocked(sig)) {
 			return true
 		}
 	}

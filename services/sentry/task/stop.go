@@ -67,7 +67,7 @@ func (t *Task) waitStopped() bool {
 	t.th.Patience()
 	t.state.Store(sleeping)
 	defer t.state.Store(inKernel)
-	for !t.killed.Load() {
+	for !t.killed.Load() && !t.Traced() {
 		select {
 		case <-resumed:
 			return true

@@ -25,6 +25,7 @@ type Task struct {
 	orders []func(linux.Errno) // what to undo if a host call of the answer fails
 	path   [256]byte           // of BorrowPath
 	frames []before            // the answer's signal frames
+	trace  traced              // ptrace
 
 	// What other goroutines may read while it runs.
 	host  atomic.Pointer[platform.Thread] // th
@@ -120,6 +121,8 @@ func (t *Task) State() byte {
 	switch {
 	case t.mm.Load() == nil:
 		return 'Z'
+	case t.traceStopped():
+		return 't'
 	case t.group.Stopped():
 		return 'T'
 	case t.state.Load() == sleeping:

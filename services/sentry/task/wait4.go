@@ -30,7 +30,7 @@ type Waited struct {
 func (t *Task) Wait(o WaitOptions) (w Waited, err error) {
 	g := t.group
 	err = wait.Until(t, &g.childQueue, wait.In, time.Time{}, func() (bool, error) {
-		found, ok, any := g.findChild(o)
+		found, ok, any := g.findChild(o, t)
 		if ok {
 			w = found
 			return true, nil
@@ -45,9 +45,15 @@ func (t *Task) Wait(o WaitOptions) (w Waited, err error) {
 
 // findChild looks for a child with something to report; any says whether there
 // is a child to wait for at all.
-func (g *Group) findChild(o WaitOptions) (w Waited, found, any bool) {
+func (g *Group) findChild(o WaitOptions, self *Task) (w Waited, found, any bool) {
 	k := g.k
 	k.mu.Lock()
+	w, found, any, settle := g.findTraceeLocked(o, self)
+	if found {
+		k.mu.Unlock()
+		settle()
+		return w, true, true
+	}
 	var dead *Group
 	for _, c := range g.children {
 		if !o.matches(c) {
@@ -55,13 +61,13 @@ func (g *Group) findChild(o WaitOptions) (w Waited, found, any bool) {
 		}
 		any = true
 		switch {
-		case c.zombie && o.Options&unix.WEXITED != 0:
+		case c.zombie && o.Options&unix.WEXITED != 0 && !c.sparedLocked(g):
 			dead = c
 			w = c.waited(c.exitStatus, linux.CLD_EXITED)
 			if c.exitStatus&0x7f != 0 {
 				w.Code = linux.CLD_KILLED
 			}
-		case c.stopReport && o.Options&unix.WSTOPPED != 0:
+		case c.stopReport && o.Options&unix.WSTOPPED != 0 && !c.tracedByLocked(g):
 			w = c.waited(uint32(c.stopSignal)<<8|0x7f, linux.CLD_STOPPED)
 			c.stopReport = o.Options&unix.WNOWAIT != 0
 		case c.contReport && o.Options&unix.WCONTINUED != 0:
@@ -75,7 +81,7 @@ func (g *Group) findChild(o WaitOptions) (w Waited, found, any bool) {
 	}
 	k.mu.Unlock()
 	if dead != nil && o.Options&unix.WNOWAIT == 0 && !k.reap(g, dead) {
-		return g.findChild(o) // another thread was faster
+		return g.findChild(o, self) // another thread was faster
 	}
 	return w, found, any
 }
