@@ -219,7 +219,7 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if size > maxUDP4 && !d.v6 || size > maxUDP6 && d.v6 {
 		return 0, linux.EMSGSIZE
 	}
-	if d.Protocol() != linux.IPPROTO_UDP && size < 8 {
+	if !d.raw() && !d.udp() && size < 8 {
 		return 0, linux.EINVAL
 	}
 	to, e, err := d.target(ctx, m.Addr)
@@ -280,7 +280,7 @@ func (d *Dgram) target(ctx vfs.Context, sa []byte) (netip.AddrPort, *end, error)
 	if err != nil {
 		return a, nil, err
 	}
-	if a.Port() == 0 && d.Protocol() == linux.IPPROTO_UDP {
+	if a.Port() == 0 && d.udp() {
 		return a, nil, linux.EINVAL
 	}
 	if d.mu.routed != a || d.end.Load() == nil || d.n.dead.Load() {

@@ -1,6 +1,7 @@
 package inet
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -12,7 +13,7 @@ import (
 	"bulkhead/services/sentry/wait"
 )
 
-// Dgram is a UDP or ping socket.
+// Dgram is a UDP, ping or raw socket.
 type Dgram struct {
 	socket.Base
 	n  *Network
@@ -39,21 +40,27 @@ type Dgram struct {
 	receiving sync.Mutex // guards end.down
 }
 
-func newDgram(n *Network, v6 bool, protocol int) *Dgram {
+func newDgram(n *Network, v6 bool, typ, protocol int) *Dgram {
 	d := &Dgram{n: n, v6: v6}
 	domain := linux.AF_INET
 	if v6 {
 		domain = linux.AF_INET6
 	}
-	d.Init(domain, linux.SOCK_DGRAM, protocol)
+	d.Init(domain, typ, protocol)
 	d.conf.init()
 	return d
 }
 
+// raw says whether it is a raw socket: raw(7).
+func (d *Dgram) raw() bool { return d.Type() == linux.SOCK_RAW }
+
+// udp says whether it is a UDP socket.
+func (d *Dgram) udp() bool { return d.Protocol() == linux.IPPROTO_UDP && !d.raw() }
+
 // askLocked sends a request about the socket, with mu held.
 func (d *Dgram) askLocked(ctx vfs.Context, req *netdv1.Request) (*netdv1.Response, error) {
 	d.conf.setUID(ctx.Creds().EUID)
-	open := &netdv1.Open{Family: uint32(d.Domain()), Type: linux.SOCK_DGRAM, Protocol: uint32(d.Protocol()), Options: d.conf.message()}
+	open := &netdv1.Open{Family: uint32(d.Domain()), Type: uint32(d.Type()), Protocol: uint32(d.Protocol()), Options: d.conf.message()}
 	resp, e, err := ask(d.n, d, d.end.Load(), req, open)
 	if e != nil && d.end.Load() == nil {
 		d.end.Store(e)
@@ -70,6 +77,9 @@ func (d *Dgram) askLocked(ctx vfs.Context, req *netdv1.Request) (*netdv1.Respons
 
 // Bind gives the socket its address.
 func (d *Dgram) Bind(ctx vfs.Context, sa []byte) error {
+	if d.raw() && len(sa) >= 4 {
+		sa = append(append(append([]byte(nil), sa[:2]...), 0, 0), sa[4:]...) // no port
+	}
 	a, scope, err := bindAddress(ctx, d.v6, sa)
 	if err != nil {
 		return err
@@ -80,6 +90,9 @@ func (d *Dgram) Bind(ctx vfs.Context, sa []byte) error {
 		return linux.EINVAL
 	}
 	_, err = d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Bind{Bind: &netdv1.Bind{Address: message(d.v6, a, scope)}}})
+	if err == nil && d.raw() {
+		d.mu.local = netip.AddrPortFrom(a.Addr().Unmap(), 0) // there are no ports, and it may be bound again
+	}
 	return err
 }
 
@@ -292,6 +305,9 @@ func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error
 		if known, err := d.SetSockOptBase(name, value); known {
 			return err
 		}
+		if name == linux.SO_ATTACH_FILTER || name == linux.SO_DETACH_FILTER {
+			return d.attach(ctx, name, value)
+		}
 	}
 	told, err := d.conf.set(ctx, level, name, value)
 	if e := d.end.Load(); err == nil && told && e != nil {
@@ -325,4 +341,27 @@ func (d *Dgram) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
 		return d.n.deviceIoctl(ctx, cmd, arg)
 	}
 	return 0, putInt(ctx, arg, n)
+}
+
+// attach is SO_ATTACH_FILTER, whose value is a struct sock_fprog, and
+// SO_DETACH_FILTER: socket(7).
+func (d *Dgram) attach(ctx vfs.Context, name int, value []byte) error {
+	var program []byte
+	if name == linux.SO_ATTACH_FILTER {
+		if len(value) < 16 {
+			return linux.EINVAL
+		}
+		n := int(binary.LittleEndian.Uint16(value))
+		if n == 0 || n > 4096 {
+			return linux.EINVAL
+		}
+		program = make([]byte, 8*n)
+		if err := ctx.CopyIn(binary.LittleEndian.Uint64(value[8:]), program); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Filter{Filter: &netdv1.Filter{Program: program}}})
+	return err
 }

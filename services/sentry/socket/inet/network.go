@@ -137,6 +137,9 @@ func (n *Network) sayHello() error {
 		closeAll(fds[1:])
 		return linux.ENETDOWN
 	}
+	if resp.LoopbackThroughNetd {
+		n.Direct(false)
+	}
 	unix.SetNonblock(fds[1], true)
 	unix.SetNonblock(fds[2], true)
 	n.bell = channel.NewBell(rings, true, os.NewFile(uintptr(fds[1]), "to sentry"), os.NewFile(uintptr(fds[2]), "to netd"))
@@ -337,13 +340,16 @@ func (f family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error
 	case linux.SOCK_DGRAM:
 		switch protocol {
 		case 0, linux.IPPROTO_UDP:
-			return newDgram(f.n, f.v6, linux.IPPROTO_UDP), nil
+			return newDgram(f.n, f.v6, linux.SOCK_DGRAM, linux.IPPROTO_UDP), nil
 		case icmp:
-			return newDgram(f.n, f.v6, icmp), nil
+			return newDgram(f.n, f.v6, linux.SOCK_DGRAM, icmp), nil
 		}
 	case linux.SOCK_RAW:
 		if !ctx.Creds().Has(linux.CAP_NET_RAW) {
 			return nil, linux.EPERM
+		}
+		if protocol > 0 && protocol < 256 {
+			return newDgram(f.n, f.v6, linux.SOCK_RAW, protocol), nil
 		}
 	default:
 		return nil, linux.ESOCKTNOSUPPORT
@@ -359,6 +365,27 @@ func (n *Network) Interfaces() ([]*netdv1.Interface, error) {
 		return nil, err
 	}
 	return resp.Interfaces, nil
+}
+
+// Routes asks netd for its routes and neighbours.
+func (n *Network) Routes() (*netdv1.Response, error) {
+	resp, fds, err := n.call(&netdv1.Request{Op: &netdv1.Request_Routes{Routes: &netdv1.RouteDump{}}})
+	closeAll(fds)
+	return resp, err
+}
+
+// Change has netd change its configuration. Whoever calls it has checked that
+// the caller may.
+func (n *Network) Change(c *netdv1.Change) error {
+	resp, fds, err := n.call(&netdv1.Request{Op: &netdv1.Request_Change{Change: c}})
+	closeAll(fds)
+	if err != nil {
+		return err
+	}
+	n.registry.mu.Lock()
+	n.registry.own.asked = time.Time{}
+	n.registry.mu.Unlock()
+	return errnoOf(resp.Error)
 }
 
 // end is a socket's shared memory, once netd has made the socket.

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/socket"
 	"bulkhead/services/sentry/wait"
 )
@@ -76,7 +75,7 @@ type spot struct {
 
 // settle tells the registry of the socket's addresses, with d.mu held.
 func (d *Dgram) settleLocked() {
-	if d.Protocol() != linux.IPPROTO_UDP {
+	if !d.udp() {
 		return
 	}
 	r := &d.n.registry
@@ -142,7 +141,7 @@ func (r *registry) receiver(from, to netip.AddrPort) *Dgram {
 // sendWithin delivers a datagram to a socket of this sentry: false if it is for
 // none, and netd has to see to it. to is not valid for the peer.
 func (d *Dgram) sendWithin(m *socket.Msg, to netip.AddrPort, size int) bool {
-	if d.Protocol() != linux.IPPROTO_UDP || len(m.Control.Other) > 0 {
+	if !d.udp() || len(m.Control.Other) > 0 {
 		return false
 	}
 	d.mu.Lock()

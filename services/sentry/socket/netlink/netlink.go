@@ -1,7 +1,8 @@
 // Package netlink has the sockets of AF_NETLINK: the route family's questions
 // about interfaces and addresses, which getifaddrs(3), if_nameindex(3) and `ip
-// addr` ask. Answers come from netd. Nothing can be changed yet, and nobody is
-// told of changes: netlink(7), rtnetlink(7).
+// addr` ask, and its orders to change addresses, routes, neighbours and what can
+// be set of a link. netd answers and obeys. Nobody is told of changes:
+// netlink(7), rtnetlink(7).
 package netlink
 
 import (
@@ -213,7 +214,11 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	s.mu.Lock()
 	port := s.portLocked()
 	s.mu.Unlock()
-	answers := answer(s.source, port, b)
+	source := s.source
+	if !ctx.Creds().Has(linux.CAP_NET_ADMIN) {
+		source = reader{source}
+	}
+	answers := answer(source, port, b)
 	s.mu.Lock()
 	for _, a := range answers {
 		if len(s.mu.answers) < maxAnswers {

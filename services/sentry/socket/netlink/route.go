@@ -90,13 +90,20 @@ func (r *request) answer(source Source) [][]byte {
 				b = r.address(b, i, p, flags)
 			}
 		}
-	case getRoute, getNeigh, getRule:
+	case getRoute, getNeigh:
+		if !dump {
+			return [][]byte{r.failed(linux.ENETUNREACH)}
+		}
+		if b, err = r.tables(source); err != nil {
+			return [][]byte{r.failed(linux.ENETDOWN)}
+		}
+	case getRule:
 		if !dump {
 			return [][]byte{r.failed(linux.ENETUNREACH)}
 		}
 	default:
 		if r.typ&3 != 2 { // not a question: a change
-			return [][]byte{r.failed(linux.EPERM)}
+			return [][]byte{r.failed(r.change(source, all))}
 		}
 		return [][]byte{r.failed(linux.EOPNOTSUPP)}
 	}

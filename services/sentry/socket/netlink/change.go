@@ -1,0 +1,281 @@
+package netlink
+
+import (
+	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
+)
+
+// Router is a Source that knows routes and neighbours.
+type Router interface {
+	Routes() (*netdv1.Response, error)
+}
+
+// Changer is a Source that can be configured.
+type Changer interface {
+	Change(*netdv1.Change) error
+}
+
+// reader is a Source for those without CAP_NET_ADMIN.
+type reader struct{ Source }
+
+// Routes hides all of the Source but what can be read.
+func (r reader) Routes() (*netdv1.Response, error) {
+	if s, ok := r.Source.(Router); ok {
+		return s.Routes()
+	}
+	return &netdv1.Response{}, nil
+}
+
+// More messages of rtnetlink(7).
+const (
+	setLink  = 19
+	delAddr  = 21
+	newRoute = 24
+	delRoute = 25
+	newNeigh = 28
+	delNeigh = 29
+
+	flagReplace = 0x100
+)
+
+// tables answers RTM_GETROUTE and RTM_GETNEIGH dumps.
+func (r *request) tables(source Source) ([]byte, error) {
+	s, ok := source.(Router)
+	if !ok {
+		return nil, nil
+	}
+	all, err := s.Routes()
+	if err != nil {
+		return nil, err
+	}
+	wanted := byte(0)
+	if len(r.body) > 0 {
+		wanted = r.body[0]
+	}
+	var b []byte
+	if r.typ == getRoute {
+		for _, m := range all.Routes {
+			b = r.route(b, m, wanted)
+		}
+		return b, nil
+	}
+	for _, m := range all.Neighbours {
+		b = r.neighbour(b, m, wanted)
+	}
+	return b, nil
+}
+
+func familyOf(a []byte) byte {
+	switch len(a) {
+	case 4:
+		return linux.AF_INET
+	case 16:
+		return linux.AF_INET6
+	}
+	return 0
+}
+
+// route appends RTM_NEWROUTE, if the family that is asked for is m's.
+func (r *request) route(b []byte, m *netdv1.RouteEntry, wanted byte) []byte {
+	dst := m.Destination.GetAddress()
+	family := familyOf(dst)
+	if family == 0 || wanted != 0 && wanted != family {
+		return b
+	}
+	table := m.Table
+	if table == 0 {
+		table = 254
+	}
+	small := byte(0)
+	if table < 256 {
+		small = byte(table)
+	}
+	kind := byte(m.Kind)
+	if kind == 0 {
+		kind = 1
+	}
+	body := []byte{family, byte(m.Destination.Bits), 0, 0, small, byte(m.Protocol), byte(m.Scope), kind, 0, 0, 0, 0}
+	body = attribute(body, 15, le.AppendUint32(nil, table))
+	if m.Destination.Bits > 0 {
+		body = attribute(body, 1, dst)
+	}
+	if len(m.Gateway) > 0 {
+		body = attribute(body, 5, m.Gateway)
+	}
+	if len(m.Source) > 0 {
+		body = attribute(body, 7, m.Source)
+	}
+	if m.Metric > 0 {
+		body = attribute(body, 6, le.AppendUint32(nil, m.Metric))
+	}
+	if m.Interface > 0 {
+		body = attribute(body, 4, le.AppendUint32(nil, m.Interface))
+	}
+	return r.message(b, newRoute, flagMulti, body)
+}
+
+// neighbour appends RTM_NEWNEIGH, likewise.
+func (r *request) neighbour(b []byte, m *netdv1.NeighbourEntry, wanted byte) []byte {
+	family := familyOf(m.Address)
+	if family == 0 || wanted != 0 && wanted != family {
+		return b
+	}
+	body := le.AppendUint32([]byte{family, 0, 0, 0}, m.Interface)
+	body = append(le.AppendUint16(body, uint16(m.State)), 0, 1)
+	body = attribute(body, 1, m.Address)
+	if len(m.Mac) == 6 {
+		body = attribute(body, 2, m.Mac)
+	}
+	return r.message(b, newNeigh, flagMulti, body)
+}
+
+// attributes are those behind the first n bytes of the body; of several of one
+// type the last counts.
+func (r *request) attributes(n int) map[uint16][]byte {
+	out := map[uint16][]byte{}
+	if len(r.body) < n {
+		return out
+	}
+	for b := r.body[n:]; len(b) >= 4; {
+		k := int(le.Uint16(b))
+		if k < 4 || k > len(b) {
+			break
+		}
+		out[le.Uint16(b[2:])&0x3fff] = b[4:k]
+		b = b[min((k+3)&^3, len(b)):]
+	}
+	return out
+}
+
+func number(b []byte) uint32 {
+	if len(b) < 4 {
+		return 0
+	}
+	return le.Uint32(b)
+}
+
+// change carries out an order: 0 for success.
+func (r *request) change(source Source, all []*netdv1.Interface) linux.Errno {
+	s, ok := source.(Changer)
+	if !ok {
+		return linux.EPERM
+	}
+	var c *netdv1.Change
+	var err linux.Errno
+	switch r.typ {
+	case newLink, setLink:
+		c, err = r.linkChange(all)
+	case newAddr, delAddr:
+		c, err = r.addressChange()
+	case newRoute, delRoute:
+		c, err = r.routeChange()
+	case newNeigh, delNeigh:
+		c, err = r.neighbourChange()
+	default:
+		err = linux.EOPNOTSUPP
+	}
+	if err != 0 {
+		return err
+	}
+	switch e := s.Change(c).(type) {
+	case nil:
+		return 0
+	case linux.Errno:
+		return e
+	}
+	return linux.EIO
+}
+
+// linkChange reads a struct ifinfomsg. Links are not made here.
+func (r *request) linkChange(all []*netdv1.Interface) (*netdv1.Change, linux.Errno) {
+	if len(r.body) < 16 {
+		return nil, linux.EINVAL
+	}
+	index, name := r.wanted()
+	for _, i := range all {
+		if index == 0 && i.Name == name {
+			index = i.Index
+		}
+	}
+	if index == 0 {
+		if r.typ == newLink {
+			return nil, linux.EOPNOTSUPP
+		}
+		return nil, linux.ENODEV
+	}
+	m := &netdv1.LinkChange{Index: index}
+	if le.Uint32(r.body[12:])&1 != 0 { // IFF_UP is to be changed
+		up := le.Uint32(r.body[8:])&1 != 0
+		m.Up = &up
+	}
+	if v := r.attributes(16)[4]; len(v) >= 4 {
+		mtu := number(v)
+		m.Mtu = &mtu
+	}
+	return &netdv1.Change{What: &netdv1.Change_Link{Link: m}}, 0
+}
+
+// addressChange reads a struct ifaddrmsg.
+func (r *request) addressChange() (*netdv1.Change, linux.Errno) {
+	if len(r.body) < 8 {
+		return nil, linux.EINVAL
+	}
+	a := r.attributes(8)
+	addr := a[2] // IFA_LOCAL
+	if addr == nil {
+		addr = a[1]
+	}
+	if familyOf(addr) != r.body[0] {
+		return nil, linux.EINVAL
+	}
+	return &netdv1.Change{What: &netdv1.Change_Address{Address: &netdv1.AddressChange{
+		Index: le.Uint32(r.body[4:]), Prefix: &netdv1.Prefix{Address: addr, Bits: uint32(r.body[1])}, Remove: r.typ == delAddr,
+	}}}, 0
+}
+
+// routeChange reads a struct rtmsg.
+func (r *request) routeChange() (*netdv1.Change, linux.Errno) {
+	if len(r.body) < 12 {
+		return nil, linux.EINVAL
+	}
+	a := r.attributes(12)
+	dst := a[1]
+	if dst == nil {
+		switch r.body[0] {
+		case linux.AF_INET:
+			dst = make([]byte, 4)
+		case linux.AF_INET6:
+			dst = make([]byte, 16)
+		}
+	}
+	if familyOf(dst) != r.body[0] || r.body[0] == 0 {
+		return nil, linux.EINVAL
+	}
+	table := number(a[15])
+	if table == 0 {
+		table = uint32(r.body[4])
+	}
+	m := &netdv1.RouteEntry{
+		Destination: &netdv1.Prefix{Address: dst, Bits: uint32(r.body[1])}, Gateway: a[5], Interface: number(a[4]), Source: a[7],
+		Metric: number(a[6]), Table: table, Kind: uint32(r.body[7]), Protocol: uint32(r.body[5]), Scope: uint32(r.body[6]),
+	}
+	return &netdv1.Change{What: &netdv1.Change_Route{Route: &netdv1.RouteChange{
+		Route: m, Remove: r.typ == delRoute, Replace: r.typ == newRoute && r.flags&flagReplace != 0,
+	}}}, 0
+}
+
+// neighbourChange reads a struct ndmsg.
+func (r *request) neighbourChange() (*netdv1.Change, linux.Errno) {
+	if len(r.body) < 12 {
+		return nil, linux.EINVAL
+	}
+	a := r.attributes(12)
+	if familyOf(a[1]) == 0 || r.typ == newNeigh && len(a[2]) != 6 {
+		return nil, linux.EINVAL
+	}
+	m := &netdv1.NeighbourEntry{Interface: le.Uint32(r.body[4:]), Address: a[1]}
+	if r.typ == newNeigh {
+		m.Mac = a[2]
+	}
+	return &netdv1.Change{What: &netdv1.Change_Neighbour{Neighbour: m}}, 0
+}
