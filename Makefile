@@ -53,7 +53,7 @@ test-race: ## unit tests under the race detector, where there is a C compiler
 posture: build ## what each live process may do; fails on a power that nothing grants
 	BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -count=1 -v -run TestPosture ./test/posture
 
-bench: build ## the table: native, this sandbox, runc (needs gcc; installs Debian's runc if it can)
+bench: build ## the table: native, this sandbox, runc (needs gcc; installs runc if it can; BENCHFLAGS=-quick)
 	@command -v runc >/dev/null || apt-get install -y -qq --no-install-recommends runc >/dev/null 2>&1 || true
 	$(GO) run ./test/bench $(BENCHFLAGS)
 
