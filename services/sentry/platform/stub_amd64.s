@@ -368,6 +368,8 @@ opError:
 	JNZ  opDone
 opFailed:
 	MOVQ AX, const_slotFailRes(R13)
+	MOVL const_slotAns(R13), AX
+	MOVQ AX, const_slotDone(R13) // what comes after it is not done
 	LEAQ const_slotOps(R13), CX
 	SUBQ CX, R15
 	SHRQ $6, R15
