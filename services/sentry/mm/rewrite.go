@@ -365,6 +365,37 @@ func (s *Space) restore(th *platform.Thread, site *rewrite.Site) error {
 	return nil
 }
 
+// StayOriginal puts all code back as it was and leaves it so, for a tracer that
+// looks at every byte and every step. th, whose call is being served by the trap
+// lane, does it.
+func (s *Space) StayOriginal(th *platform.Thread) {
+	s.change(th)
+	defer s.mu.Unlock()
+	w := &s.rewrites
+	w.entry = 0
+	if len(w.sites) == 0 {
+		return
+	}
+	if th.SharesMemory() {
+		if !th.Freeze() {
+			return // the next stop tries again
+		}
+		defer th.Thaw()
+	}
+	if rip := s.visible(th.Regs.RIP); rip != th.Regs.RIP {
+		th.Relocate(rip)
+	}
+	w.own()
+	for at, site := range w.sites {
+		if s.restore(th, site) != nil {
+			return
+		}
+		delete(w.sites, at)
+	}
+	s.tellMoves(th)
+	th.Do()
+}
+
 // OriginalBytes changes p, memory at addr as it is, to what the program knows of
 // it: for those who look at it from outside.
 func (s *Space) OriginalBytes(addr Addr, p []byte) {
@@ -386,6 +417,10 @@ func (s *Space) OriginalBytes(addr Addr, p []byte) {
 func (s *Space) Visible(rip Addr) Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.visible(rip)
+}
+
+func (s *Space) visible(rip Addr) Addr {
 	if _, ok := s.rewrites.pages[PageDown(rip)]; !ok {
 		return rip
 	}

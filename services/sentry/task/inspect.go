@@ -42,14 +42,18 @@ func (t *Task) process() *platform.Process {
 	return nil
 }
 
-// PeekMemory copies what there is of the thread's memory at addr to p and says
-// how much that was. Any goroutine may call it.
+// PeekMemory copies what there is of the thread's memory at addr to p, as its
+// program knows it, and says how much that was. Any goroutine may call it.
 func (t *Task) PeekMemory(addr mm.Addr, p []byte) int {
 	host := t.process()
 	if host == nil {
 		return 0
 	}
-	return host.CopyInPartial(addr, p)
+	n := host.CopyInPartial(addr, p)
+	if space := t.MM(); space != nil {
+		space.OriginalBytes(addr, p[:n])
+	}
+	return n
 }
 
 // PokeMemory writes p to the thread's memory at addr, up to the first page that

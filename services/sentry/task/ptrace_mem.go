@@ -26,9 +26,7 @@ func (t *Task) peek(addr mm.Addr, p []byte) error {
 			return linux.EIO
 		}
 	}
-	if v, ok := any(t.MM()).(visibility); ok {
-		v.OriginalBytes(addr, p)
-	}
+	t.MM().OriginalBytes(addr, p)
 	return nil
 }
 
@@ -51,11 +49,6 @@ func (t *Task) ReadMemory(addr mm.Addr, p []byte) int {
 		own := make([]byte, k)
 		if t.ask(func() error { return t.peek(addr, own) }) == nil {
 			n = copy(p, own)
-		}
-	}
-	if space := t.MM(); space != nil && n > 0 {
-		if v, ok := any(space).(visibility); ok {
-			v.OriginalBytes(addr, p[:n])
 		}
 	}
 	return n

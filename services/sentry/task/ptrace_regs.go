@@ -32,14 +32,6 @@ func userOrder(r *platform.Regs) [20]*uint64 {
 		nil, &r.RCX, &r.RDX, &r.RSI, &r.RDI, nil, nil, nil, nil, &r.RSP}
 }
 
-// visibility is what an address space offers that has rewritten code: the
-// addresses and bytes that its program knows of.
-type visibility interface {
-	OriginalBytes(addr mm.Addr, p []byte)
-	Visible(rip mm.Addr) mm.Addr
-	Actual(rip mm.Addr) mm.Addr
-}
-
 // UserRegs is a stopped tracee's registers: PTRACE_GETREGS.
 func (t *Task) UserRegs() ([]byte, error) {
 	p := make([]byte, UserRegsSize)
@@ -59,10 +51,7 @@ func (t *Task) UserRegs() ([]byte, error) {
 		}
 	}
 	le.PutUint64(p[userOrig:], orig)
-	rip := r.RIP
-	if v, ok := any(t.MM()).(visibility); ok {
-		rip = v.Visible(rip)
-	}
+	rip := t.MM().Visible(r.RIP)
 	le.PutUint64(p[userRIP:], rip)
 	le.PutUint64(p[userCS:], 0x33)
 	le.PutUint64(p[userFlags:], r.EFlags)
@@ -139,10 +128,7 @@ func (t *Task) SetUserRegs(p []byte) error {
 	}
 	r.EFlags = r.EFlags&^userEFlags | le.Uint64(p[userFlags:])&userEFlags
 	if changed(userRIP) {
-		r.RIP = rip
-		if v, ok := any(t.MM()).(visibility); ok {
-			r.RIP = v.Actual(rip)
-		}
+		r.RIP = t.MM().Actual(rip)
 	}
 	// A call that is to be made again is, unless its result or number changes.
 	if !t.reply.syscall || !isRestart(t.reply.err) || changed(userRAX) || changed(userOrig) || changed(userRIP) {
@@ -261,10 +247,7 @@ func (t *Task) SyscallInfo(tid int32) (p []byte, err error) {
 		p = make([]byte, 24, 88)
 		p[0] = s.op
 		le.PutUint32(p[4:], unix.AUDIT_ARCH_X86_64)
-		rip := r.RIP
-		if v, ok := any(o.MM()).(visibility); ok {
-			rip = v.Visible(rip)
-		}
+		rip := o.MM().Visible(r.RIP)
 		le.PutUint64(p[8:], rip)
 		le.PutUint64(p[16:], r.RSP)
 		switch s.op {

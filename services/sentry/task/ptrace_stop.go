@@ -104,6 +104,7 @@ func (t *Task) settleForTracer() bool {
 			return false
 		}
 	}
+	t.MM().StayOriginal(t.th)
 	return true
 }
 

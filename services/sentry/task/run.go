@@ -27,7 +27,7 @@ func (t *Task) run() {
 		}
 		switch ev.Kind {
 		case platform.Syscall:
-			if !t.th.Fast() {
+			if !t.th.Fast() && !t.Traced() {
 				t.MM().Trapped(t.th)
 			}
 			t.serve()
