@@ -80,6 +80,7 @@ const (
 	slotNRanges = 0x0c8 // u64: how many ranges were copied in
 	slotDone    = 0x0d0 // u64: number of the last answer whose host calls are done
 	slotKicked  = 0x0d8 // u32, stub: a kick came on the fast lane
+	slotSpins   = 0x0e4 // u32, stub: how long it spins
 	// slotFastFlags holds the guest's flags on the fast lane: the overflow flag
 	// in the first byte, what LAHF gives in the second.
 	slotFastFlags = 0x0dc

@@ -275,13 +275,20 @@ await:
 	// Spin, then yield the core, then sleep.
 	CMPL const_slotPatience(R13), $0
 	JNE  sleep
-	MOVL $const_stubSpins, CX
+	// Spinning is for a sentry on another core. It did not pay if the answer came
+	// only after this core was given away for some time.
+	MOVL const_slotSpins(R13), CX
+	CMPL CX, $const_stubSpins
+	JA   giveWay
+	TESTL CX, CX
+	JZ   giveWay
 spin:
 	CMPL const_slotAns(R13), BX
 	JEQ  answered
 	PAUSE
 	DECL CX
 	JNZ  spin
+giveWay:
 	// Yield for a bounded time: with others on this core, one yield can take
 	// milliseconds, and a sleeper is woken sooner than that.
 	RDTSC
@@ -292,7 +299,7 @@ yield:
 	MOVL $SYS_sched_yield, AX
 	SYSCALL
 	CMPL const_slotAns(R13), BX
-	JEQ  answered
+	JEQ  yielded
 	CMPL const_slotPatience(R13), $0
 	JNE  sleep
 	RDTSC
@@ -315,6 +322,17 @@ sleep:
 	MOVL $0, const_slotStubAsleep(R13)
 	CMPL const_slotAns(R13), BX
 	JNE  sleep
+	JMP  answered
+yielded:
+	RDTSC
+	SHLQ $32, DX
+	ORQ  DX, AX
+	SUBQ R15, AX
+	XORL CX, CX
+	MOVL $const_stubSpins, DX
+	CMPQ AX, $const_soonCycles
+	CMOVQCS DX, CX
+	MOVL CX, const_slotSpins(R13)
 answered:
 
 	// The answer's host calls. R15 is the next, BX what is left.

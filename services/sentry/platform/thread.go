@@ -17,9 +17,13 @@ import (
 const (
 	stubSpins       = 200
 	stubYieldCycles = 300_000
-	burst           = 32
-	spinBursts      = 8
-	yieldTime       = 100 * time.Microsecond
+	// soonCycles and soon are how long an answer may be in coming, after the first
+	// yield, for spinning to have been right.
+	soonCycles = 3000
+	soon       = time.Microsecond
+	burst      = 32
+	spinBursts = 8
+	yieldTime  = 100 * time.Microsecond
 )
 
 // UserSegments are the selectors of 64-bit user code: cs 0x33, ss 0x2b.
@@ -75,6 +79,7 @@ type Thread struct {
 	Regs Regs
 
 	last   uint32 // number of the request being served
+	spins  bool   // whether spinning for the next one pays
 	moved  bool   // Relocate: Return must set the registers too
 	fast   bool   // it came by the fast lane, and the thread has no ucontext
 	frame  uint64 // the host's ucontext, in the thread's private area
@@ -125,18 +130,25 @@ var maxSpinning = int32(max(1, runtime.NumCPU()-1))
 //
 //go:noinline
 func (th *Thread) spin() bool {
-	if spinning.Add(1) <= maxSpinning {
-		for range spinBursts {
-			if awaitChange(th.slot.word(slotReq), th.last, burst) {
-				spinning.Add(-1)
-				return true
+	if th.spins {
+		if spinning.Add(1) <= maxSpinning {
+			for range spinBursts {
+				if awaitChange(th.slot.word(slotReq), th.last, burst) {
+					spinning.Add(-1)
+					return true
+				}
 			}
 		}
+		spinning.Add(-1)
 	}
-	spinning.Add(-1)
-	for began := time.Now(); time.Since(began) < yieldTime; {
+	for began := time.Now(); ; {
+		past := time.Since(began)
 		if th.hasRequest() {
+			th.spins = past < soon
 			return true
+		}
+		if past > yieldTime {
+			break
 		}
 		if th.proc.gone.Load() || th.stillborn.Load() {
 			return false
