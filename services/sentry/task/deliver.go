@@ -48,6 +48,7 @@ func (t *Task) deliver() bool {
 	if !ok {
 		info, ok = g.pending.take(^t.mask)
 	}
+	g.stopDue = g.stopDue || ok // whatever a tracer makes of it
 	if !ok {
 		g.sigMu.Unlock()
 		return true

@@ -27,17 +27,14 @@ type Group struct {
 	pgid, sid int32
 	session   *Session
 	// exiting is set once the whole group is to end with exitStatus.
-	exiting    bool
-	exitStatus uint32 // as wait4(2) gives it
-	zombie     bool
-	execing    *Task // the task that waits for the others to go, in execve
-	// What wait4 can report besides an end: stop and continue.
-	stopReport, contReport bool
-	stopSignal             linux.Signal
-	exitSignal             linux.Signal // what the parent gets: SIGCHLD
-	subreaper              bool
-	didExec                bool
-	parentDeath            linux.Signal
+	exiting     bool
+	exitStatus  uint32 // as wait4(2) gives it
+	zombie      bool
+	execing     *Task        // the task that waits for the others to go, in execve
+	exitSignal  linux.Signal // what the parent gets: SIGCHLD
+	subreaper   bool
+	didExec     bool
+	parentDeath linux.Signal
 
 	// Signals: guarded by sigMu.
 	sigMu   sync.Mutex
@@ -46,6 +43,13 @@ type Group struct {
 	stopped bool
 	resumed chan struct{} // closed when stopped ends
 	sigWait wait.Queue    // told (wait.In) when a signal becomes pending
+	// What wait4 can report besides an end, changed together with stopped: what
+	// came last is what is told.
+	stopReport, contReport bool
+	stopSignal             linux.Signal
+	// stopDue is set when a signal is taken that may stop the process, and no
+	// longer true once SIGCONT has come after it.
+	stopDue bool
 
 	limits [numRlimits]atomicRlimit
 	timers groupTimers

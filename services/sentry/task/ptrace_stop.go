@@ -112,13 +112,13 @@ func (t *Task) settleForTracer() bool {
 func (t *Task) groupStopForTracer() bool {
 	g := t.group
 	g.sigMu.Lock()
-	stopped, instance := g.stopped, g.resumed
+	stopped, instance, sig := g.stopped, g.resumed, g.stopSignal
 	g.sigMu.Unlock()
 	if !stopped || !t.Traced() || t.trace.passed == instance {
 		return false
 	}
 	t.k.mu.RLock()
-	sig, seized := g.stopSignal, t.trace.seized
+	seized := t.trace.seized
 	t.k.mu.RUnlock()
 	s := traceStop{code: uint32(sig), group: true}
 	if seized {

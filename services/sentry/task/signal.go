@@ -85,7 +85,9 @@ func (g *Group) send(info linux.SigInfo, to *Task, outside bool, timer *posixTim
 	tasks := g.tasks
 	g.k.mu.RUnlock()
 	g.sigMu.Lock()
-	g.prepareLocked(sig, tasks)
+	if g.prepareLocked(sig, tasks) {
+		defer g.tellParent(linux.CLD_CONTINUED, int32(linux.SIGCONT))
+	}
 	kept := g.blockedByAllLocked(sig, to, tasks) || to != nil && to.Traced() || to == nil && anyTraced(tasks)
 	if !kept && (g.isIgnoredLocked(sig) || init && g.actions[sig].Handler == linux.SIG_DFL) {
 		g.sigMu.Unlock()
@@ -130,8 +132,8 @@ func (g *Group) blockedByAllLocked(sig linux.Signal, to *Task, tasks []*Task) bo
 }
 
 // prepareLocked is what a signal does when it is sent: stop signals and SIGCONT
-// take each other away, and SIGCONT wakes a stopped process.
-func (g *Group) prepareLocked(sig linux.Signal, tasks []*Task) {
+// take each other away, and SIGCONT wakes a stopped process: true if it has.
+func (g *Group) prepareLocked(sig linux.Signal, tasks []*Task) (continued bool) {
 	each := func(set linux.SigSet) {
 		g.pending.drop(set)
 		for _, t := range tasks {
@@ -143,17 +145,14 @@ func (g *Group) prepareLocked(sig linux.Signal, tasks []*Task) {
 		each(linux.SigSetOf(linux.SIGCONT))
 	case sig == linux.SIGCONT:
 		each(stopSignals)
-		if g.stopped {
-			g.stopped = false
-			close(g.resumed)
-			go g.reportContinued()
-		}
+		continued = g.continueLocked()
 		for _, t := range tasks {
 			if t.Traced() {
 				t.stir() // one that listens traps
 			}
 		}
 	}
+	return continued
 }
 
 // deliverable is the set of signals that t takes now.

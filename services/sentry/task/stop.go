@@ -5,38 +5,58 @@ import (
 	"bulkhead/services/sentry/wait"
 )
 
-// stop is job control's: every thread of the process waits until SIGCONT.
+// stop is job control's: every thread of the process waits until SIGCONT. A
+// SIGCONT that was sent after the signal was taken has taken it back.
 func (g *Group) stop(sig linux.Signal) {
 	g.sigMu.Lock()
-	if g.stopped {
+	if g.stopped || !g.stopDue {
 		g.sigMu.Unlock()
 		return
 	}
-	g.stopped = true
-	g.resumed = make(chan struct{})
+	g.stopped, g.resumed = true, make(chan struct{})
+	g.stopReport, g.contReport, g.stopSignal = true, false, sig
 	g.sigMu.Unlock()
 	for _, t := range g.Tasks() {
 		t.wake()
 	}
-	k := g.k
-	k.mu.Lock()
-	g.stopReport, g.contReport, g.stopSignal = true, false, sig
-	parent := g.parent
-	k.mu.Unlock()
-	g.tellParent(parent, linux.CLD_STOPPED, int32(sig))
+	g.tellParent(linux.CLD_STOPPED, int32(sig))
 }
 
-// reportContinued tells the parent that SIGCONT has been here.
-func (g *Group) reportContinued() {
-	k := g.k
-	k.mu.Lock()
+// continueLocked ends a stop: true if there was one, and the parent is to be told
+// without the lock. The report stands before any thread goes on, since the next
+// thing that it does may be to stop again.
+func (g *Group) continueLocked() bool {
+	g.stopDue = false
+	if !g.stopped {
+		return false
+	}
+	g.stopped = false
 	g.stopReport, g.contReport = false, true
-	parent := g.parent
-	k.mu.Unlock()
-	g.tellParent(parent, linux.CLD_CONTINUED, int32(linux.SIGCONT))
+	close(g.resumed)
+	return true
 }
 
-func (g *Group) tellParent(parent *Group, code, status int32) {
+// takeReport gives what wait4 has to tell of a stop or its end, and unless keep
+// is set forgets it. stop and cont say what is asked for.
+func (g *Group) takeReport(stop, cont, keep bool) (status uint32, code int32, ok bool) {
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	switch {
+	case stop && g.stopReport:
+		g.stopReport = keep
+		return uint32(g.stopSignal)<<8 | 0x7f, linux.CLD_STOPPED, true
+	case cont && g.contReport:
+		g.contReport = keep
+		return 0xffff, linux.CLD_CONTINUED, true
+	}
+	return 0, 0, false
+}
+
+// tellParent tells the parent that the process has stopped or goes on.
+func (g *Group) tellParent(code, status int32) {
+	g.k.mu.RLock()
+	parent := g.parent
+	g.k.mu.RUnlock()
 	if parent == nil {
 		return
 	}

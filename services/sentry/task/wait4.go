@@ -60,21 +60,19 @@ func (g *Group) findChild(o WaitOptions, self *Task) (w Waited, found, any bool)
 			continue
 		}
 		any = true
-		switch {
-		case c.zombie && o.Options&unix.WEXITED != 0 && !c.sparedLocked(g):
+		if c.zombie && o.Options&unix.WEXITED != 0 && !c.sparedLocked(g) {
 			dead = c
 			w = c.waited(c.exitStatus, linux.CLD_EXITED)
 			if c.exitStatus&0x7f != 0 {
 				w.Code = linux.CLD_KILLED
 			}
-		case c.stopReport && o.Options&unix.WSTOPPED != 0 && !c.tracedByLocked(g):
-			w = c.waited(uint32(c.stopSignal)<<8|0x7f, linux.CLD_STOPPED)
-			c.stopReport = o.Options&unix.WNOWAIT != 0
-		case c.contReport && o.Options&unix.WCONTINUED != 0:
-			w = c.waited(0xffff, linux.CLD_CONTINUED)
-			c.contReport = o.Options&unix.WNOWAIT != 0
-		default:
-			continue
+		} else {
+			stop := o.Options&unix.WSTOPPED != 0 && !c.tracedByLocked(g)
+			status, code, ok := c.takeReport(stop, o.Options&unix.WCONTINUED != 0, o.Options&unix.WNOWAIT != 0)
+			if !ok {
+				continue
+			}
+			w = c.waited(status, code)
 		}
 		found = true
 		break

@@ -68,10 +68,18 @@ static void children(void)
 	sigset_t s;
 	sigemptyset(&s);
 	sigaddset(&s, SIGCHLD);
+	/* A stop takes the report of the SIGCONT before it away, so the child waits
+	   until that was seen. */
+	int seen[2];
+	if (pipe(seen) != 0)
+		_exit(1);
 	pid_t p = fork();
 	if (p == 0) {
+		char c;
 		setpgid(0, 0); /* not orphaned, as its parent is elsewhere */
 		raise(SIGSTOP);
+		if (read(seen[0], &c, 1) != 1)
+			_exit(9);
 		raise(SIGTSTP);
 		_exit(3);
 	}
@@ -90,6 +98,8 @@ static void children(void)
 	kill(p, SIGCONT);
 	err("continued", waitid(P_PID, p, &si, WCONTINUED));
 	say("code %d status %d", si.si_code, si.si_status);
+	if (write(seen[1], "", 1) != 1)
+		_exit(1);
 	err("stopped again", waitid(P_PID, p, &si, WSTOPPED | WEXITED));
 	say("code %d status %d", si.si_code, si.si_status);
 	/* A stopped process takes nothing but SIGKILL and SIGCONT. */
@@ -112,6 +122,28 @@ static void children(void)
 	kill(p, SIGKILL);
 	waitpid(p, &ws, 0);
 	status("killed while stopped", ws);
+}
+
+/* Stopping again at once after SIGCONT: no stop goes unseen. */
+static void stops(void)
+{
+	pid_t p = fork();
+	if (p == 0)
+		for (;;)
+			raise(SIGSTOP);
+	int n = 0, ws;
+	for (; n < 300; n++) {
+		siginfo_t si;
+		if (waitid(P_PID, p, &si, WSTOPPED) != 0 || si.si_code != CLD_STOPPED)
+			break;
+		kill(p, SIGCONT);
+	}
+	say("stops %d", n);
+	kill(p, SIGKILL);
+	do
+		waitpid(p, &ws, 0);
+	while (!WIFSIGNALED(ws));
+	status("ended", ws);
 }
 
 static void overruns(void)
@@ -473,6 +505,7 @@ static void async_io(void)
 const struct row sigsend_rows[] = {
 	{"sigsend.defaults", defaults},
 	{"sigsend.children", children},
+	{"sigsend.stops", stops},
 	{"sigsend.overruns", overruns},
 	{"sigsend.queue", queue},
 	{"sigsend.many", many},
