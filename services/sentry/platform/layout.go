@@ -62,6 +62,7 @@ const (
 const (
 	slotReq         = 0x000 // u32, stub: number of the last request
 	slotStubAsleep  = 0x004 // u32, stub: sleeps in futex on slotAns
+	slotStubCore    = 0x008 // u32, stub: the core that it asked on
 	slotAns         = 0x040 // u32, sentry: number of the last answered request
 	slotSentrySleep = 0x044 // u32, sentry: ring the doorbell
 	slotPatience    = 0x048 // u32, sentry: 1 says that the answer will take long
@@ -70,6 +71,7 @@ const (
 	slotBirthTIDPtr = 0x050 // u64
 	slotBirthTID    = 0x058 // u64
 	slotBirthRIP    = 0x060 // u64, sentry: where the child of the answer's opClone begins
+	slotSentryCore  = 0x068 // u32, sentry: the core that it answered on
 
 	slotKind    = 0x080 // u64, one of the Kind constants
 	slotSigInfo = 0x088 // 32 bytes: the start of the host's siginfo
@@ -80,7 +82,6 @@ const (
 	slotNRanges = 0x0c8 // u64: how many ranges were copied in
 	slotDone    = 0x0d0 // u64: number of the last answer whose host calls are done
 	slotKicked  = 0x0d8 // u32, stub: a kick came on the fast lane
-	slotSpins   = 0x0e4 // u32, stub: how long it spins
 	// slotFastFlags holds the guest's flags on the fast lane: the overflow flag
 	// in the first byte, what LAHF gives in the second.
 	slotFastFlags = 0x0dc

@@ -257,6 +257,9 @@ specDone:
 publishRanges:
 	MOVQ R15, const_slotNRanges(R13)
 publish:
+	MOVL $0x7b, AX          // __CPUNODE_SEG: its limit is the core's number
+	BYTE $0x0f; BYTE $0x03; BYTE $0xc0 // LSL AX, AX
+	MOVL AX, const_slotStubCore(R13)
 	MOVL $1, AX
 	LOCK
 	XADDL AX, const_slotReq(R13)
@@ -275,13 +278,11 @@ await:
 	// Spin, then yield the core, then sleep.
 	CMPL const_slotPatience(R13), $0
 	JNE  sleep
-	// Spinning is for a sentry on another core. It did not pay if the answer came
-	// only after this core was given away for some time.
-	MOVL const_slotSpins(R13), CX
-	CMPL CX, $const_stubSpins
-	JA   giveWay
-	TESTL CX, CX
-	JZ   giveWay
+	// A sentry that was last on this core cannot answer while this one spins.
+	MOVL const_slotStubCore(R13), AX
+	CMPL AX, const_slotSentryCore(R13)
+	JEQ  giveWay
+	MOVL $const_stubSpins, CX
 spin:
 	CMPL const_slotAns(R13), BX
 	JEQ  answered
@@ -299,7 +300,7 @@ yield:
 	MOVL $SYS_sched_yield, AX
 	SYSCALL
 	CMPL const_slotAns(R13), BX
-	JEQ  yielded
+	JEQ  answered
 	CMPL const_slotPatience(R13), $0
 	JNE  sleep
 	RDTSC
@@ -322,17 +323,6 @@ sleep:
 	MOVL $0, const_slotStubAsleep(R13)
 	CMPL const_slotAns(R13), BX
 	JNE  sleep
-	JMP  answered
-yielded:
-	RDTSC
-	SHLQ $32, DX
-	ORQ  DX, AX
-	SUBQ R15, AX
-	XORL CX, CX
-	MOVL $const_stubSpins, DX
-	CMPQ AX, $const_soonCycles
-	CMOVQCS DX, CX
-	MOVL CX, const_slotSpins(R13)
 answered:
 
 	// The answer's host calls. R15 is the next, BX what is left.
@@ -849,6 +839,13 @@ noFast:
 TEXT ·stubAddress(SB), NOSPLIT, $0-8
 	LEAQ ·stub(SB), AX
 	MOVQ AX, ret+0(FP)
+	RET
+
+// func core() uint32
+TEXT ·core(SB), NOSPLIT, $0-4
+	MOVL $0x7b, AX
+	BYTE $0x0f; BYTE $0x03; BYTE $0xc0 // LSL AX, AX
+	MOVL AX, ret+0(FP)
 	RET
 
 // func awaitChange(word *uint32, old, n uint32) bool

@@ -17,13 +17,9 @@ import (
 const (
 	stubSpins       = 200
 	stubYieldCycles = 300_000
-	// soonCycles and soon are how long an answer may be in coming, after the first
-	// yield, for spinning to have been right.
-	soonCycles = 3000
-	soon       = time.Microsecond
-	burst      = 32
-	spinBursts = 8
-	yieldTime  = 100 * time.Microsecond
+	burst           = 32
+	spinBursts      = 8
+	yieldTime       = 100 * time.Microsecond
 )
 
 // UserSegments are the selectors of 64-bit user code: cs 0x33, ss 0x2b.
@@ -79,7 +75,6 @@ type Thread struct {
 	Regs Regs
 
 	last   uint32 // number of the request being served
-	spins  bool   // whether spinning for the next one pays
 	moved  bool   // Relocate: Return must set the registers too
 	fast   bool   // it came by the fast lane, and the thread has no ucontext
 	frame  uint64 // the host's ucontext, in the thread's private area
@@ -130,25 +125,19 @@ var maxSpinning = int32(max(1, runtime.NumCPU()-1))
 //
 //go:noinline
 func (th *Thread) spin() bool {
-	if th.spins {
-		if spinning.Add(1) <= maxSpinning {
-			for range spinBursts {
-				if awaitChange(th.slot.word(slotReq), th.last, burst) {
-					spinning.Add(-1)
-					return true
-				}
+	// A guest that was last on this core cannot ask while this one spins.
+	if spinning.Add(1) <= maxSpinning && core() != atomic.LoadUint32(th.slot.word(slotStubCore)) {
+		for range spinBursts {
+			if awaitChange(th.slot.word(slotReq), th.last, burst) {
+				spinning.Add(-1)
+				return true
 			}
 		}
-		spinning.Add(-1)
 	}
-	for began := time.Now(); ; {
-		past := time.Since(began)
+	spinning.Add(-1)
+	for began := time.Now(); time.Since(began) < yieldTime; {
 		if th.hasRequest() {
-			th.spins = past < soon
 			return true
-		}
-		if past > yieldTime {
-			break
 		}
 		if th.proc.gone.Load() || th.stillborn.Load() {
 			return false
@@ -342,6 +331,7 @@ func (th *Thread) publish(flags uint64) {
 	s.store(slotNOps, uint64(th.nops))
 	s.store(slotFlags, flags)
 	atomic.StoreUint32(s.word(slotPatience), 0)
+	atomic.StoreUint32(s.word(slotSentryCore), core())
 	atomic.StoreUint32(s.word(slotAns), th.last)
 	if atomic.LoadUint32(s.word(slotStubAsleep)) != 0 {
 		futexWake(s.word(slotAns))

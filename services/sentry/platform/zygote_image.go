@@ -15,6 +15,10 @@ import (
 func stub()
 func stubAddress() unsafe.Pointer
 
+// core is the number of the host's core that this runs on, as the kernel keeps it
+// for the vDSO's getcpu(2), with the node's number above bit 12.
+func core() uint32
+
 // awaitChange polls *word up to n times, with a PAUSE after each, until it is not
 // old any more, and says whether it is not. n bounds how long the goroutine
 // cannot be preempted.
