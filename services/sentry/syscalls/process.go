@@ -303,7 +303,8 @@ func get_robust_list(t *task.Task, tid int32, head, size mm.Addr) (uint64, error
 }
 
 // arch_prctl sets the base of FS or GS, which is the host thread's:
-// arch_prctl(2).
+// arch_prctl(2). A thread that has set no base of GS has the stub's there, which
+// reads as 0, and to set 0 gives it that again.
 func arch_prctl(t *task.Task, code uint64, addr mm.Addr) (uint64, error) {
 	const setGS, setFS, getFS, getGS = 0x1001, 0x1002, 0x1003, 0x1004
 	switch code {
@@ -317,6 +318,17 @@ func arch_prctl(t *task.Task, code uint64, addr mm.Addr) (uint64, error) {
 		}
 	default:
 		return 0, linux.EINVAL
+	}
+	switch {
+	case code == setGS && addr == 0 && t.Thread().FastEntry() != 0:
+		t.Thread().ResetGS()
+		return 0, nil
+	case code == getGS:
+		base, err := t.GSBase()
+		if err != nil {
+			return 0, err
+		}
+		return 0, t.CopyOut(addr, binary.LittleEndian.AppendUint64(nil, base))
 	}
 	t.Thread().HostCall(unix.SYS_ARCH_PRCTL, code, addr)
 	return 0, nil

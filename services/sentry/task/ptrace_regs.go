@@ -60,12 +60,9 @@ func (t *Task) UserRegs() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	gs, err := t.segmentBase(0x1004) // ARCH_GET_GS
+	gs, err := t.GSBase()
 	if err != nil {
 		return nil, err
-	}
-	if gs >= mm.GuestTop {
-		gs = 0 // the stub's own
 	}
 	le.PutUint64(p[userFS:], fs)
 	le.PutUint64(p[userGS:], gs)
@@ -91,6 +88,15 @@ func (t *Task) segmentBase(code uint64) (uint64, error) {
 		return 0, err
 	}
 	return binary.LittleEndian.Uint64(w), nil
+}
+
+// GSBase is the base of GS as the guest has set it; 0 if it is the stub's own.
+func (t *Task) GSBase() (uint64, error) {
+	base, err := t.segmentBase(0x1004) // ARCH_GET_GS
+	if base >= mm.GuestTop {
+		base = 0
+	}
+	return base, err
 }
 
 // carryOut has what was ordered of a stopped task done now.

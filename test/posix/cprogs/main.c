@@ -1,6 +1,6 @@
 #include "cprogs.h"
 
-static const struct row *const tables[] = {process_rows, signal_rows, memory_rows, thread_rows, sigframe_rows, sigsend_rows, calls_rows};
+static const struct row *const tables[] = {process_rows, signal_rows, memory_rows, thread_rows, sigframe_rows, sigsend_rows, calls_rows, sites_rows, text_rows};
 
 void say(const char *format, ...)
 {
@@ -56,6 +56,8 @@ int main(int argc, char **argv)
 {
 	if (argc >= 3 && strcmp(argv[1], "+exit") == 0)
 		return atoi(argv[2]);
+	if (argc >= 3 && strcmp(argv[1], "+ids") == 0)
+		return 10 * (getpid() != syscall(SYS_gettid)) + atoi(argv[2]);
 	if (argc != 2) {
 		fprintf(stderr, "usage: cprogs list | NAME\n");
 		return 2;
