@@ -211,3 +211,14 @@ func BenchmarkTrapLane(b *testing.B) {
 		th.Return(1)
 	}
 }
+
+// TestFastLane_allocatesNothing: a call that is answered at once costs the
+// garbage collector nothing.
+func TestFastLane_allocatesNothing(t *testing.T) {
+	m := fastMachine(t)
+	body := fastCall(m, unix.SYS_GETPGID)
+	th := guest(t, m, join(body, []byte{0xeb, byte(-len(body) - 2)}))
+	if n := testing.AllocsPerRun(2000, func() { th.Next(); th.Return(1) }); n != 0 {
+		t.Fatalf("%v allocations a call", n)
+	}
+}
