@@ -6,7 +6,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 LDFLAGS  := -s -w -X bulkhead/launcher/version.Version=$(VERSION)
 GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 
-.PHONY: help build proto proto-check lint fmt clean test test-verified test-race posture bench fuzz
+.PHONY: help build proto proto-check lint fmt clean test test-verified test-lanes test-race posture bench fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,6 +46,9 @@ test: build test-race ## unit tests, programs on the host and in the sandbox, sc
 
 test-verified: build ## the programs of test/posix and test/hostile once more, in strict mode
 	BULKHEAD_TEST_FULL=1 BULKHEAD_TEST_FLAGS=--mm=verified BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -count=1 -p 1 -timeout 20m ./test/posix ./test/hostile
+
+test-lanes: build ## the programs of test/posix once more, with no call site rewritten
+	BULKHEAD_TEST_FLAGS=--rewrite=off BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -count=1 -p 1 -timeout 15m ./test/posix
 
 test-race: ## unit tests under the race detector, where there is a C compiler
 	@if command -v gcc >/dev/null; then CGO_ENABLED=1 $(GO) test -race -short -timeout 5m $$($(RACE)); else echo "no gcc: tests run without the race detector"; fi

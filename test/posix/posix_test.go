@@ -47,6 +47,28 @@ func TestCPrograms(t *testing.T) {
 	compareAll(t, sandboxtest.CProgram(t, "test/posix/cprogs"))
 }
 
+// TestRewriteOff runs what is about call sites once more with none rewritten:
+// the trap lane alone must answer the same. All others are make test-lanes.
+func TestRewriteOff(t *testing.T) {
+	sandboxtest.Bin(t)
+	for _, path := range []string{sandboxtest.GoProgram(t, "./test/posix/progs"), sandboxtest.CProgram(t, "test/posix/cprogs")} {
+		list := sandboxtest.Command{Args: []string{path, "list"}}.Run()
+		for name := range strings.FieldsSeq(list.Output) {
+			if !aboutSites.MatchString(name) {
+				continue
+			}
+			t.Run(filepath.Base(path)+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				c := program{path, name}.on("/tmp")
+				check(t, name, "", c.Run(), c.InSandbox(t, "--rewrite=off").Run)
+			})
+		}
+	}
+}
+
+// aboutSites says which programs TestRewriteOff runs.
+var aboutSites = regexp.MustCompile(`^(sites\.|text\.(private|hole)$|process\.(vfork|pids|exec-thread)$)`)
+
 // program is one of a program of many.
 type program struct{ path, name string }
 
