@@ -106,6 +106,16 @@ func (s *Space) Settle(th *platform.Thread) {
 	s.mu.Unlock()
 }
 
+// Settled says that all that th was ordered has been made: nobody need wait for
+// the rest of its answer, which may take as long as a tracer likes.
+func (s *Space) Settled(th *platform.Thread) {
+	s.mu.Lock()
+	if s.busy == th {
+		s.busy = nil
+	}
+	s.mu.Unlock()
+}
+
 // Regions gives what is mapped, in order.
 func (s *Space) Regions() []Region {
 	s.mu.Lock()

@@ -344,12 +344,12 @@ func (t *Task) KillTracee(tid int32) error {
 
 // SetTraceOptions is PTRACE_SETOPTIONS.
 func (t *Task) SetTraceOptions(tid int32, options uint64) error {
-	if options&^uint64(traceOptions) != 0 {
-		return linux.EINVAL
-	}
 	o, _, err := t.tracee(tid, false)
 	if err != nil {
 		return err
+	}
+	if options&^uint64(traceOptions) != 0 {
+		return linux.EINVAL
 	}
 	t.k.mu.Lock()
 	o.trace.options = uint32(options)

@@ -105,6 +105,7 @@ func (t *Task) settleForTracer() bool {
 		}
 	}
 	t.MM().StayOriginal(t.th)
+	t.MM().Settled(t.th)
 	return true
 }
 
@@ -266,10 +267,19 @@ func (t *Task) leaveTraced(nr uint64) {
 		t.trace.changed = false
 		t.trace.dirtyRegs(t)
 	}
-	if t.trace.mode == traceSyscall {
+	switch t.trace.mode {
+	case traceSyscall:
 		t.callStop(syscallExit)
+	case traceStep:
+		// The processor's own trap would come one instruction later.
+		info := linux.SigInfo{Signo: int32(linux.SIGTRAP), Code: trapBreak}
+		info.SetAddr(t.MM().Visible(t.th.Regs.RIP))
+		t.Force(info)
 	}
 }
+
+// trapBreak is TRAP_BRKPT: what Linux says of a step over a system call.
+const trapBreak = 1
 
 // vforkForTracer tells of a vfork's child, before its parent waits for it, and
 // that it has let go, after.
