@@ -21,10 +21,10 @@ static int opened(const char *path)
 	return fd;
 }
 
-static void op_getppid(long n)
+static void op_getpgid(long n)
 {
 	while (n--)
-		getppid();
+		getpgid(0);
 }
 
 static void op_getpid(long n)
@@ -125,7 +125,7 @@ static void op_epoll(long n)
 }
 
 const struct op calls[] = {
-	{"getppid", op_getppid, 0},
+	{"getpgid", op_getpgid, 0},
 	{"getpid by syscall(2)", op_getpid, 0},
 	{"clock_gettime", op_clock, 0},
 	{"read 1 B of /dev/zero", op_zero, 0},
