@@ -137,12 +137,20 @@ func (f *File) writeStream(ctx Context, p []byte) (int, error) {
 	}
 	_, send := f.timeouts()
 	err = wait.Until(ctx, f.Queue(), wait.Writable, send, func() (bool, error) {
-		n, err := f.writer.WriteStream(ctx, p[total:])
-		total += n
-		if err == linux.EAGAIN {
-			return false, nil
+		for {
+			n, err := f.writer.WriteStream(ctx, p[total:])
+			total += n
+			switch {
+			case err == linux.EAGAIN:
+				return false, nil
+			case err != nil || total == len(p) || f.records:
+				return true, err
+			case n == 0:
+				return false, nil
+			}
+			// A file that took some has not been asked to tell of room: only
+			// EAGAIN promises that.
 		}
-		return err != nil || total == len(p) || f.records, err
 	})
 	if total > 0 {
 		err = nil

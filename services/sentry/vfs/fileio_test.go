@@ -154,3 +154,32 @@ func TestRead_positions(t *testing.T) {
 		t.Errorf("read %d bytes", total)
 	}
 }
+
+// doler takes one byte of a write, and tells nobody of room for the next.
+type doler struct{ tube }
+
+func (d *doler) WriteStream(_ vfs.Context, b []byte) (int, error) {
+	return d.tube.WriteStream(nil, b[:min(1, len(b))])
+}
+func (d *doler) Queue() *wait.Queue { return &wait.Queue{} }
+
+// Only EAGAIN is a promise to tell of room: what took some of a write is offered
+// the rest before anybody sleeps.
+func TestStream_partialWriteIsOfferedTheRest(t *testing.T) {
+	ctx := vfstest.Root()
+	f := vfs.NewAnonFile(&doler{}, "doler:[1]", linux.O_RDWR)
+	defer f.DecRef(ctx)
+	done := make(chan int, 1)
+	go func() {
+		n, _ := f.Write(ctx, []byte("four"))
+		done <- n
+	}()
+	select {
+	case n := <-done:
+		if n != 4 {
+			t.Errorf("wrote %d bytes", n)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the writer sleeps, and nobody will wake it")
+	}
+}
