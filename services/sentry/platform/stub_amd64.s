@@ -549,6 +549,13 @@ ready:
 	MOVQ $(const_table+const_tableMarks), AX
 	CMPQ const_markFast(AX), $0
 	JEQ  readyNow           // the processor or the host cannot
+	BYTE $0xf3; BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xc8 // RDGSBASE AX
+	TESTQ AX, AX
+	JZ   readyGS
+	SHRQ $32, AX
+	CMPQ AX, $(const_base>>32)
+	JNE  readyNow           // the guest's own, which its child has too
+readyGS:
 	BYTE $0xf3; BYTE $0x49; BYTE $0x0f; BYTE $0xae; BYTE $0xdd // WRGSBASE R13
 readyNow:
 	MOVL $SYS_gettid, AX

@@ -432,6 +432,13 @@ static uint64_t gs_word(void)
 	return v;
 }
 
+static void *gs_thread(void *arg)
+{
+	(void)arg;
+	hot();
+	return (void *)gs_word();
+}
+
 static void gs(void)
 {
 	static uint64_t own[2] = {41, 43};
@@ -446,6 +453,20 @@ static void gs(void)
 	say("own %lu", gs_word());
 	syscall(SYS_arch_prctl, 0x1004, &base);
 	say("read back %d", base == (unsigned long)own);
+	pid_t p = fork();
+	if (p == 0) {
+		pid = syscall(SYS_getpid);
+		hot();
+		_exit(gs_word());
+	}
+	int ws;
+	waitpid(p, &ws, 0);
+	status("a child has it", ws);
+	pthread_t t;
+	void *word;
+	pthread_create(&t, 0, gs_thread, 0);
+	pthread_join(t, &word);
+	say("a thread has it %ld", (long)word);
 	if (getauxval(AT_HWCAP2) & 2) {
 		__asm__ volatile("wrgsbase %0" ::"r"(own + 1));
 		hot();
