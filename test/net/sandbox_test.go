@@ -12,6 +12,9 @@ import (
 	"bulkhead/test/sandboxtest"
 )
 
+// long has the transfers move as much as shows a slow leak or a rare stall.
+var long = os.Getenv("BULKHEAD_TEST_FULL") != ""
+
 func needs(t *testing.T, programs ...string) {
 	t.Helper()
 	for _, p := range programs {
@@ -84,8 +87,12 @@ func (w *wire) transfer(prog, inside, outside string, n int) {
 func TestTransfer(t *testing.T) {
 	w := newWire(t)
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
-	w.transfer(prog, insideV4, outsideV4, 100_000_000)
-	w.transfer(prog, insideV6, outsideV6, 100_000_000)
+	size := 20_000_000
+	if long {
+		size *= 5
+	}
+	w.transfer(prog, insideV4, outsideV4, size)
+	w.transfer(prog, insideV6, outsideV6, size)
 }
 
 // What a bad link does to frames, and how much is moved in spite of it.
@@ -103,7 +110,7 @@ func TestBadLink(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newBadWire(t, c.faults)
 			size := c.size
-			if testing.Short() {
+			if !long {
 				size /= 10
 			}
 			w.transfer(prog, insideV4, outsideV4, size)

@@ -271,6 +271,7 @@ func (m *Machine) NewSpace() (*Thread, error) {
 		if !th.proc.gone.Load() {
 			return th, nil
 		}
+		th.drop()
 	default:
 	}
 	return m.forkZygote()

@@ -228,7 +228,10 @@ func (t *Task) aloneInGroup() error {
 // finds it. The answer that carries it out is not given yet.
 func (t *Task) enter(p *program) error {
 	g := t.group
-	if t.th.SharesMemory() {
+	// A program with more power than its caller gets a process that the caller
+	// cannot have left a thread in, by a jump into the stub.
+	gains := p.secure || p.creds.Permitted&^t.Creds().Permitted != 0
+	if gains || t.th.SharesMemory() {
 		th, err := t.k.Machine.NewSpace()
 		if err != nil {
 			return err

@@ -133,6 +133,9 @@ func (h *half) roomLocked(n int) (int, error) {
 		h.blocked = true
 		return 0, linux.EAGAIN
 	}
+	if room < n {
+		h.blocked = true // a part counts as a full buffer for epoll(7)'s edges, as in Linux
+	}
 	return max(room, 0), nil
 }
 

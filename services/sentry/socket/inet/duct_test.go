@@ -160,3 +160,24 @@ func TestDuct_infoAndQueues(t *testing.T) {
 		}
 	}
 }
+
+// A write that is taken in part is followed by the edge of room, as after EAGAIN.
+func TestDuct_edgeAfterPart(t *testing.T) {
+	client, srv := pair(t, direct(t))
+	edges := 0
+	e := wait.Entry{Mask: wait.Out, Wake: func(ev wait.Events) {
+		if ev&wait.Out != 0 {
+			edges++
+		}
+	}}
+	client.Queue().Register(&e)
+	defer client.Queue().Unregister(&e)
+	big := make([]byte, 1<<20)
+	n, err := client.SendMsg(ctx, &socket.Msg{Data: [][]byte{big}})
+	if err != nil || n == 0 || n == len(big) {
+		t.Fatalf("sent %d: %v; wanted a part", n, err)
+	}
+	if _, err := srv.RecvMsg(ctx, &socket.Msg{Data: [][]byte{big}}); err != nil || edges != 1 {
+		t.Errorf("received: %v; %d edges", err, edges)
+	}
+}
