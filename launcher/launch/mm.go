@@ -20,12 +20,7 @@ func (m *MM) String() string { return string(*m) }
 
 // Set takes a flag's value.
 func (m *MM) Set(s string) error {
-	switch MM(s) {
-	case MMNative, MMVerified:
-		*m = MM(s)
-		return nil
-	}
-	return fmt.Errorf("%s: want %s or %s", s, MMNative, MMVerified)
+	return choose(m, s, string(MMNative), string(MMVerified))
 }
 
 // Type is what usage calls the value.

@@ -1,7 +1,5 @@
 package launch
 
-import "fmt"
-
 // Rewrite says whether the guest's system-call sites are rewritten: a flag's
 // value.
 type Rewrite string
@@ -18,12 +16,7 @@ func (r *Rewrite) String() string { return string(*r) }
 
 // Set takes a flag's value.
 func (r *Rewrite) Set(s string) error {
-	switch Rewrite(s) {
-	case RewriteOn, RewriteOff:
-		*r = Rewrite(s)
-		return nil
-	}
-	return fmt.Errorf("%s: want %s or %s", s, RewriteOn, RewriteOff)
+	return choose(r, s, string(RewriteOn), string(RewriteOff))
 }
 
 // Type is what usage calls the value.

@@ -32,21 +32,6 @@ func insertBlock(blocks []block, b block, limit int) (out []block, joined block,
 	return append(blocks[:i+1], blocks[j:]...), b, true
 }
 
-// trimBlocks drops what lies before seq.
-func trimBlocks(blocks []block, seq Seq) []block {
-	i := 0
-	for i < len(blocks) && blocks[i].end.Leq(seq) {
-		i++
-	}
-	if i > 0 {
-		blocks = append(blocks[:0], blocks[i:]...)
-	}
-	if len(blocks) > 0 && blocks[0].start.Less(seq) {
-		blocks[0].start = seq
-	}
-	return blocks
-}
-
 // sackBlocks fills o with what we have out of order, the latest first: RFC 2018,
 // section 4.
 func (c *Conn) sackBlocks(o *wire.TCPOptions) {

@@ -55,7 +55,6 @@ type ackSample struct {
 	limited   bool // the window was not used up
 	dsack     bool
 	ece       bool
-	round     bool // a round trip has passed since the last such sample
 
 	// The rate sample's: when the piece sent last was sent, what was delivered then.
 	priorDelivered uint64

@@ -155,13 +155,6 @@ func (fs *FS) call(q *pb.Request) (resp *pb.Response, fds []int, err error) {
 	return resp, fds, nil
 }
 
-// callNoFD is call of what does not donate.
-func (fs *FS) callNoFD(q *pb.Request) (*pb.Response, error) {
-	resp, fds, err := fs.call(q)
-	closeAll(fds)
-	return resp, err
-}
-
 // forgetBatch is the most handles that ride on one request.
 const forgetBatch = 1024
 

@@ -127,10 +127,11 @@ func (s *Space) rewrite(th *platform.Thread, at Addr) (again, ok bool) {
 		return false, false
 	}
 	site.Trampoline = rewrite.TrampolineAt(page, n)
+	// The place is taken even if this fails: the jump may have been written.
+	s.rewrites.pages[page] = n + 1
 	if !s.write(th, page, site) {
 		return false, false
 	}
-	s.rewrites.pages[page] = n + 1
 	s.rewrites.sites[at] = site
 	s.tellMoves(th)
 	return false, true
@@ -272,13 +273,13 @@ func (s *Space) unrewrite(th *platform.Thread, start, end Addr, gone bool) error
 	}
 	evicted := map[Addr]bool{}
 	for page := range w.pages {
-		if page < end && start < page+PageSize {
+		if overlaps(page, PageSize, start, end) {
 			evicted[page] = true
 		}
 	}
 	for at, site := range w.sites {
 		window := site.Window()
-		touched := window < end && start < window+rewrite.JumpLen
+		touched := overlaps(window, rewrite.JumpLen, start, end)
 		lost := evicted[PageDown(site.Trampoline)]
 		if !touched && !lost {
 			continue
@@ -308,7 +309,7 @@ func (s *Space) unrewriteForProtect(th *platform.Thread, start, end Addr, prot u
 	if prot&unix.PROT_WRITE == 0 {
 		// A page of trampolines is a hole in the guest's eyes.
 		for page := range s.rewrites.pages {
-			if page < end && start < page+PageSize {
+			if overlaps(page, PageSize, start, end) {
 				return s.unrewrite(th, page, page+PageSize, true)
 			}
 		}
@@ -316,6 +317,9 @@ func (s *Space) unrewriteForProtect(th *platform.Thread, start, end Addr, prot u
 	}
 	return s.unrewrite(th, start, end, false)
 }
+
+// overlaps says whether the n bytes at at have any in [start, end).
+func overlaps(at Addr, n uint64, start, end Addr) bool { return at < end && start < at+n }
 
 // taken says whether the guest has anything mapped in [start, end).
 func (s *Space) taken(start, end Addr) bool {
@@ -338,12 +342,12 @@ func (s *Space) rewritten(start, end Addr) bool {
 		return false
 	}
 	for page := range s.rewrites.pages {
-		if page < end && start < page+PageSize {
+		if overlaps(page, PageSize, start, end) {
 			return true
 		}
 	}
 	for _, site := range s.rewrites.sites {
-		if w := site.Window(); w < end && start < w+rewrite.JumpLen {
+		if overlaps(site.Window(), rewrite.JumpLen, start, end) {
 			return true
 		}
 	}

@@ -20,8 +20,6 @@ type Regs struct {
 	Err, TrapNo, OldMask, CR2            uint64
 }
 
-const regsSize = int(unsafe.Sizeof(Regs{}))
-
 // slot is the memory that a guest thread and the sentry share. The guest can
 // write to any of it at any time: a field is loaded once, into a local, and the
 // local is checked.

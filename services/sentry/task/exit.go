@@ -75,7 +75,7 @@ func (t *Task) died() {
 func (t *Task) exit() {
 	k, g := t.k, t.group
 	t.runRobustList()
-	t.usage.stop(t)
+	t.noteUsage()
 	t.release()
 	k.mu.Lock()
 	g.tasks = without(g.tasks, t)

@@ -53,8 +53,7 @@ type Kernel struct {
 	hostname   string
 	domainname string
 
-	syscalls atomic.Uint64
-	forks    atomic.Uint64
+	forks atomic.Uint64
 }
 
 // NewKernel gives a kernel without tasks.

@@ -12,8 +12,6 @@ var (
 	stopSignals = linux.SigSetOf(linux.SIGSTOP, linux.SIGTSTP, linux.SIGTTIN, linux.SIGTTOU)
 	ignored     = linux.SigSetOf(linux.SIGCHLD, linux.SIGURG, linux.SIGWINCH)
 	unblockable = linux.SigSetOf(linux.SIGKILL, linux.SIGSTOP)
-	dumpers     = linux.SigSetOf(linux.SIGQUIT, linux.SIGILL, linux.SIGTRAP, linux.SIGABRT, linux.SIGBUS,
-		linux.SIGFPE, linux.SIGSEGV, linux.SIGXCPU, linux.SIGXFSZ, linux.SIGSYS)
 )
 
 // UserSignal is the siginfo of kill(2) by t.
@@ -153,14 +151,6 @@ func (g *Group) prepareLocked(sig linux.Signal, tasks []*Task) (continued bool) 
 		}
 	}
 	return continued
-}
-
-// deliverable is the set of signals that t takes now.
-func (t *Task) deliverable() linux.SigSet {
-	g := t.group
-	g.sigMu.Lock()
-	defer g.sigMu.Unlock()
-	return (t.pending.set | g.pending.set) &^ t.mask
 }
 
 // wantsInterrupt says whether a sleep must end: there is a signal to deliver, or

@@ -52,16 +52,13 @@ type Task struct {
 
 	restart       func() (uint64, error) // for restart_syscall
 	vfork         chan struct{}          // closed when a vfork child lets go of the memory
-	vforkOf       *Task
-	robust        uint64           // set_robust_list
-	newborn       *platform.Thread // the child of answer newbornTicket
+	robust        uint64                 // set_robust_list
+	newborn       *platform.Thread       // the child of answer newbornTicket
 	newbornTicket uint64
 	exited        chan struct{}
 	killed        atomic.Bool
 	exitCode      uint32
 	ioprio        atomic.Int32 // ioprio_set(2)
-	cpuStart      time.Time
-	usage         usageClock
 }
 
 // sleepSpin is how long a sleep looks for its end before it is one.

@@ -6,14 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usageClock keeps what a task has used before it ended.
-type usageClock struct{ total Usage }
-
 // processClock is the id of the CPU-time clock of host process pid:
 // clock_getcpuclockid(3). It counts the guest's code and the host's work for it.
 func processClock(pid int) int32 { return int32(^pid<<3 | 2) }
 
-func (t *Task) cpuTime() time.Duration {
+// CPUTime is what the thread has used: the process's, as long as the host tells
+// no more.
+func (t *Task) CPUTime() time.Duration {
 	var ts unix.Timespec
 	th := t.host.Load()
 	if th == nil {
@@ -25,10 +24,10 @@ func (t *Task) cpuTime() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// stop notes the process's time when its last task ends.
-func (c *usageClock) stop(t *Task) {
+// noteUsage keeps the process's time when its last task ends.
+func (t *Task) noteUsage() {
 	g := t.group
-	used := Usage{User: t.cpuTime()}
+	used := Usage{User: t.CPUTime()}
 	g.k.mu.Lock()
 	if len(g.tasks) == 1 {
 		g.exitUsage = used
@@ -47,11 +46,7 @@ func (g *Group) Usage() (self, children Usage) {
 	}
 	g.k.mu.RUnlock()
 	if t != nil {
-		self = Usage{User: t.cpuTime()}
+		self = Usage{User: t.CPUTime()}
 	}
 	return self, children
 }
-
-// CPUTime is what the thread has used: the process's, as long as the host tells
-// no more.
-func (t *Task) CPUTime() time.Duration { return t.cpuTime() }

@@ -56,11 +56,11 @@ func newDuct(a, b *Stream) *duct {
 
 // limit is how many bytes h.in may hold.
 func (h *half) limit() int {
-	receive, send := h.owner.conf.buffers()
+	receive, _ := h.owner.conf.buffers()
 	if receive == 0 {
 		receive = untunedDirectReceive
 	}
-	_, send = h.peer.owner.conf.buffers()
+	_, send := h.peer.owner.conf.buffers()
 	if send == 0 {
 		send = untunedDirectSend
 	}
