@@ -9,8 +9,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -18,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Root is the top directory of the repository.
@@ -44,6 +48,7 @@ var built struct {
 // Main runs the tests, then what else is to be done at the end, and takes away
 // what Bin built: func TestMain calls it.
 func Main(m *testing.M, after ...func()) {
+	plain()
 	code := m.Run()
 	for _, f := range after {
 		f()
@@ -53,6 +58,17 @@ func Main(m *testing.M, after ...func()) {
 		os.RemoveAll(built.dir)
 	}
 	os.Exit(code)
+}
+
+// plain takes away what the tests' own parent may have left to its children, and
+// what programs would print: open descriptors and ignored signals.
+func plain() {
+	unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGTERM, syscall.SIGCHLD, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s) // a child gets the default for what is caught
+		}
+	}
 }
 
 // Bin is the directory of Bulkhead's programs. It skips a test that is not run
@@ -170,8 +186,9 @@ func (c Command) Run() Result {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
 	cmd.Env, cmd.Dir = c.Env, c.Dir
-	// A group of its own, so that what it started ends with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A session of its own, so that what it started ends with it, and so that it
+	// has one even where the tests' is outside of their PID namespace.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	cmd.Stdin = strings.NewReader(c.Stdin)

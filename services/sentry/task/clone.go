@@ -9,6 +9,7 @@ import (
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/platform"
 	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
 )
 
 // CloneArgs is what clone(2) and clone3(2) ask for.
@@ -246,12 +247,16 @@ func (t *Task) orderClone(a *CloneArgs, c *Task) error {
 }
 
 // neverWas takes a child that the host did not make out of the tree: nobody has
-// heard of it.
+// heard of it, but the threads of its process may have ended meanwhile, and left
+// the process's end to it.
 func (t *Task) neverWas() {
-	t.k.forget(t)
+	last := t.k.forget(t)
 	t.release()
 	t.letGo()
 	close(t.exited)
+	if last {
+		t.k.bury(t.group)
+	}
 }
 
 // begin is the first moment of a child that reports: its goroutine.
@@ -356,18 +361,32 @@ func exitContext(t *Task) vfs.Context {
 	return e
 }
 
-// forget takes a child that never ran out of the tree.
-func (k *Kernel) forget(c *Task) {
+// forget takes a child that never ran out of the tree. It says whether that was
+// the last thread of a process whose others have ended.
+func (k *Kernel) forget(c *Task) (last bool) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	delete(k.tasks, c.tid)
-	g := c.group
+	g, parent := c.group, (*Group)(nil)
 	g.tasks = without(g.tasks, c)
 	if g.pid == c.tid {
 		delete(k.groups, g.pid)
 		k.leaveLocked(g)
-		g.parent.children = without(g.parent.children, g)
+		if parent = g.parent; parent != nil {
+			parent.children = without(parent.children, g)
+		}
+	} else if len(g.tasks) == 0 {
+		last = true
+		g.exiting = true
 	}
+	execing := g.execing
+	k.mu.Unlock()
+	if parent != nil {
+		parent.childQueue.Notify(wait.In) // it may have no child left to wait for
+	}
+	if execing != nil && !last {
+		execing.stir()
+	}
+	return last
 }
 
 // without gives list without v, in a slice of its own.
