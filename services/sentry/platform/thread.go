@@ -90,6 +90,7 @@ type Thread struct {
 	running   atomic.Bool // in the guest, or on the way there or from there
 	seenMoves *map[uint64]uint64
 
+	due     bool // see awaitDue
 	asleep  atomic.Bool
 	wake    chan struct{}
 	dropped atomic.Bool
@@ -168,7 +169,13 @@ func (th *Thread) await() bool {
 	th.asleep.Store(true)
 	defer th.asleep.Store(false)
 	defer atomic.StoreUint32(th.slot.word(slotSentrySleep), 0)
-	for {
+	var tick <-chan time.Time
+	if th.due {
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	for seconds := 0; ; {
 		atomic.StoreUint32(th.slot.word(slotSentrySleep), 1)
 		if th.hasRequest() {
 			return true
@@ -180,8 +187,31 @@ func (th *Thread) await() bool {
 		case <-th.wake:
 		case <-th.proc.dead:
 			return false
+		case <-tick: // of which a sandbox that stood still has seen but one
+			if seconds++; seconds == callPatience {
+				th.proc.Kill()
+			}
 		}
 	}
+}
+
+// callPatience is how many seconds the stub may take for host calls whose
+// outcome the sentry waits for, perhaps with locks held: a guest that writes over
+// its slot can have it lose the order, or its answer.
+const callPatience = 10
+
+// awaitDue is await, where the guest's own code is no part of what is waited for.
+func (th *Thread) awaitDue() bool {
+	th.due = true
+	defer func() { th.due = false }()
+	return th.await()
+}
+
+// NextDue is Next after an answer that ends with Sync. It gives Died if the host
+// calls take longer than they ever should: the process is ended then.
+func (th *Thread) NextDue() Event {
+	th.awaitDue()
+	return th.Next()
 }
 
 // Next waits for the thread to stop and says why. The sentry must answer every
@@ -262,7 +292,7 @@ func (th *Thread) Upgrade() (failed Event, ok bool) {
 		return Event{}, true
 	}
 	th.publish(ansUpgrade)
-	if !th.await() {
+	if !th.awaitDue() {
 		return Event{Kind: Died}, false
 	}
 	regs := th.Regs
@@ -288,7 +318,7 @@ func (th *Thread) Do() (done int, ok bool) {
 		return 0, false
 	}
 	th.publish(0)
-	if !th.await() {
+	if !th.awaitDue() {
 		return 0, false
 	}
 	ev := th.Next()

@@ -290,7 +290,7 @@ func (t *Task) begin(regs platform.Regs, setTID uint64) {
 func (t *Task) awaitVfork(tid int32, let <-chan struct{}) (uint64, error) {
 	t.th.Sync()
 	t.th.Return(0)
-	ev := t.th.Next()
+	ev := t.th.NextDue()
 	t.state.Store(inKernel)
 	switch {
 	case ev.Kind == platform.Died:

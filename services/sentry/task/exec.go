@@ -302,7 +302,7 @@ func (t *Task) settle() error {
 	t.th.Sync()
 	regs := t.th.Regs
 	t.th.Return(0)
-	ev := t.th.Next()
+	ev := t.th.NextDue()
 	t.th.Regs = regs
 	if ev.Kind == platform.CallFailed && ev.Err == linux.EINVAL {
 		return nil

@@ -63,7 +63,7 @@ func (t *Task) carryOutEarly() bool {
 	end := t.th.Orders()
 	t.th.Sync()
 	t.th.Return(0)
-	ev := t.th.Next()
+	ev := t.th.NextDue()
 	if ev.Kind == platform.CallFailed && ev.Op == end {
 		t.orders, t.frames = t.orders[:0], t.frames[:0]
 		return true

@@ -104,7 +104,7 @@ func (t *Task) carryOut() error {
 	end := t.th.Orders()
 	t.th.Sync()
 	t.th.Return(0)
-	switch ev := t.th.Next(); {
+	switch ev := t.th.NextDue(); {
 	case ev.Kind != platform.CallFailed:
 		t.k.kill(t.group, uint32(linux.SIGKILL))
 		return linux.ESRCH
