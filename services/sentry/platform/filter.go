@@ -85,6 +85,8 @@ var stubCalls = []rule{
 	{unix.SYS_MSYNC, "msync", "guest msync of a shared file mapping", retAllow, []check{below(0, 1)}},
 	{unix.SYS_MINCORE, "mincore", "guest mincore", retAllow, []check{below(0, 1), below(2, -1)}},
 	{unix.SYS_MEMBARRIER, "membarrier", "guest membarrier: of its own process only (PRIVATE_EXPEDITED to REGISTER_..._SYNC_CORE)", retAllow, []check{{argMask, 0, 0x78, 0}, {argEquals, 1, 0, 0}}},
+	{unix.SYS_CLOCK_GETTIME, "clock_gettime", "CLOCK_THREAD_CPUTIME_ID: only the thread itself may ask the host", retAllow, []check{{argEquals, 0, unix.CLOCK_THREAD_CPUTIME_ID, 0}, below(1, -1)}},
+	{unix.SYS_GETRUSAGE, "getrusage", "RUSAGE_THREAD, for the same reason", retAllow, []check{{argEquals, 0, unix.RUSAGE_THREAD, 0}, below(1, -1)}},
 	{unix.SYS_ARCH_PRCTL, "arch_prctl", "thread-local storage: ARCH_SET_GS to ARCH_GET_GS", retAllow, []check{{argAtLeast, 0, 0x1001, 0}, {argMask, 0, 0x1007, 0}}},
 	{unix.SYS_SET_TID_ADDRESS, "set_tid_address", "the host wakes pthread_join", retAllow, nil},
 	{unix.SYS_CLONE, "clone", "fork and threads, with these flags only", retAllow, []check{{argMask, 0, cloneMask, 0}}},

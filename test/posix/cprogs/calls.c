@@ -130,6 +130,40 @@ static void processor(void)
 	err("bad address", syscall(SYS_getcpu, 8, 0, 0));
 }
 
+static long thread_time(void)
+{
+	struct timespec t = {0, 0};
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void *burn(void *arg)
+{
+	struct rusage u;
+	while (thread_time() < 120)
+		;
+	getrusage(RUSAGE_THREAD, &u);
+	say("a busy thread: getrusage %d", (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000 + (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1000 >= 100);
+	return arg;
+}
+
+static void thread_clock(void)
+{
+	struct rusage u;
+	pthread_t p;
+	pthread_create(&p, 0, burn, 0);
+	pthread_join(p, 0);
+	say("the one that waits: clock %d", thread_time() < 60);
+	getrusage(RUSAGE_THREAD, &u);
+	say("getrusage %d", u.ru_utime.tv_sec == 0 && u.ru_utime.tv_usec < 60000);
+	getrusage(RUSAGE_SELF, &u);
+	say("of the process %d", u.ru_utime.tv_sec > 0 || u.ru_utime.tv_usec + u.ru_stime.tv_usec >= 100000);
+	err("no address", syscall(SYS_clock_gettime, CLOCK_THREAD_CPUTIME_ID, 8));
+	err("no address", syscall(SYS_clock_gettime, CLOCK_THREAD_CPUTIME_ID, -4096L));
+	err("no address", syscall(SYS_getrusage, RUSAGE_THREAD, 8));
+}
+
 const struct row calls_rows[] = {
+	{"calls.thread-clock", thread_clock},
 	{"calls.membarrier", barriers}, {"calls.kcmp", compare}, {"calls.ioprio", ioprio}, {"calls.getcpu", processor}, {0, 0},
 };

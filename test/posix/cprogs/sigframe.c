@@ -418,7 +418,61 @@ static void fault_and_signal(void)
 	say("handlers %d", count);
 }
 
+static volatile char *lowest;
+
+static void overflowed(int sig, siginfo_t *si, void *uc)
+{
+	char here;
+	(void)uc;
+	say("signal %d code %d, near where the stack ended: %d, on the alternate one: %d", sig, si->si_code,
+	    labs((char *)si->si_addr - (char *)lowest) < 65536, inside(&here));
+	siglongjmp(env, 1);
+}
+
+__attribute__((noinline)) static int deeper(int n)
+{
+	volatile char frame[4096];
+	frame[0] = n;
+	lowest = frame;
+	return n < 0 ? 0 : deeper(n + 1) + frame[0];
+}
+
+static void *overflow_twice(void *arg)
+{
+	stack_t ss = {.ss_sp = alternate, .ss_size = sizeof alternate};
+	err("stack", sigaltstack(&ss, 0));
+	on(SIGSEGV, overflowed, SA_ONSTACK);
+	for (volatile int i = 0; i < 2; i++)
+		if (sigsetjmp(env, 1) == 0)
+			deeper(0);
+	sigaltstack(0, &ss);
+	say("left again: %d", ss.ss_flags);
+	return arg;
+}
+
+/* A stack runs into its guard page, or into its limit: what a language's
+ * run-time makes an exception of. */
+static void overflow(void)
+{
+	pthread_t p;
+	pthread_create(&p, 0, overflow_twice, 0);
+	pthread_join(p, 0);
+	struct rlimit r = {1 << 20, 1 << 20};
+	setrlimit(RLIMIT_STACK, &r);
+	overflow_twice(0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		on(SIGSEGV, overflowed, 0); // with no room for the frame
+		sigaltstack(&(stack_t){.ss_flags = SS_DISABLE}, 0);
+		deeper(0);
+	}
+	int ws;
+	waitpid(pid, &ws, 0);
+	status("no stack for the handler", ws);
+}
+
 const struct row sigframe_rows[] = {
+	{"sigframe.overflow", overflow},
 	{"sigframe.stacks", stacks},
 	{"sigframe.state", state},
 	{"sigframe.odd", odd_states},
