@@ -73,6 +73,7 @@ type made struct {
 	sandbox *spawn.Sandbox
 	cgroup  *cgroup.Cgroup
 	keeper  *os.Process
+	guard   *guard
 }
 
 // make starts the services for the container id. On an error nothing is left.
@@ -97,11 +98,17 @@ func (c *creation) make(ctx context.Context, id string) (*made, error) {
 		return nil, fmt.Errorf("bundle %s: %w", bundle, err)
 	}
 	c.warn(converted.Warnings)
-	dir, err := state.Create(c.root, id)
+	token := state.NewToken()
+	guard, err := startGuard(c.root, id, token)
 	if err != nil {
 		return nil, err
 	}
-	m := &made{id: id, spec: converted.Spec, dir: dir, state: newState(id, bundle, spec, converted)}
+	dir, err := state.Create(c.root, id, token)
+	if err != nil {
+		guard.dismiss()
+		return nil, err
+	}
+	m := &made{id: id, spec: converted.Spec, dir: dir, state: newState(id, bundle, spec, converted), guard: guard}
 	if m.cgroup, err = cgroup.Make(spec.Linux); err != nil {
 		m.undo()
 		return nil, err
@@ -114,8 +121,8 @@ func (c *creation) make(ctx context.Context, id string) (*made, error) {
 		m.undo()
 		return nil, err
 	}
-	// Written down at once: should we be killed, delete gives it back.
-	if m.state.Taken = options.Network.Taken; m.state.Taken != nil {
+	// Written down at once: should we be killed, the guard, or delete, gives it back.
+	if m.state.Taken = options.Network.Taken; m.state.Taken != nil || len(m.state.Cgroup) > 0 {
 		if err := dir.Save(m.state); err != nil {
 			m.undo()
 			return nil, err
@@ -144,6 +151,7 @@ func (m *made) undo() {
 	m.state.Taken.GiveBack()
 	cgroup.Remove(m.state.Cgroup)
 	m.dir.Remove()
+	m.guard.dismiss()
 }
 
 // load makes the container, with our standard streams, or with a terminal whose
@@ -185,8 +193,10 @@ func (m *made) leave(pidFile string) error {
 	}
 	if err != nil {
 		m.undo()
+		return err
 	}
-	return err
+	m.guard.dismiss()
+	return nil
 }
 
 func (m *made) save() error {

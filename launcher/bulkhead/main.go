@@ -15,6 +15,7 @@ import (
 
 	"bulkhead/launcher/jail"
 	"bulkhead/launcher/launch"
+	"bulkhead/launcher/state"
 	"bulkhead/launcher/version"
 )
 
@@ -29,6 +30,13 @@ type global struct {
 }
 
 func main() {
+	if len(os.Args) == 5 && os.Args[1] == guardCommand {
+		if err := runGuard(os.Args[2], os.Args[3], state.Token(os.Args[4])); err != nil {
+			fmt.Fprintf(os.Stderr, "bulkhead: clean up after %s: %v\n", os.Args[3], err)
+			os.Exit(1)
+		}
+		return
+	}
 	// What our own caller left open is no business of the services.
 	if err := jail.CloseOnExecFrom(3); err != nil {
 		fmt.Fprintln(os.Stderr, "bulkhead:", err)

@@ -7,6 +7,7 @@
 package state
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,25 +73,71 @@ const (
 	lockName  = "lock"
 )
 
+// Token is who makes a container's directory. It is in the lock's file, and names
+// the directory before and after it has the container's name.
+type Token string
+
+// NewToken gives one that nobody else has.
+func NewToken() Token { return Token(rand.Text()) }
+
+// nameless is the path of t's directory while it has no container's name, which
+// is one that no container can have.
+func (t Token) nameless(root string) string { return filepath.Join(root, ","+string(t)) }
+
 // Create makes and locks a container's directory below root. ErrExist.
-func Create(root, id string) (*Dir, error) {
+func Create(root, id string, t Token) (*Dir, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(root, 0o711); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	path := filepath.Join(root, id)
-	if err := os.Mkdir(path, 0o700); errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%s: %w", id, ErrExist)
-	} else if err != nil {
+	path := t.nameless(root)
+	if err := os.Mkdir(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
 	d, err := open(path, unix.LOCK_EX)
 	if err != nil {
 		os.RemoveAll(path)
+		return nil, err
 	}
-	return d, err
+	if _, err = d.lock.WriteAt([]byte(t), 0); err == nil {
+		d.Path = filepath.Join(root, id)
+		err = unix.Renameat2(unix.AT_FDCWD, path, unix.AT_FDCWD, d.Path, unix.RENAME_NOREPLACE)
+	}
+	if err != nil {
+		os.RemoveAll(path)
+		d.Close()
+		if err == unix.EEXIST {
+			return nil, fmt.Errorf("%s: %w", id, ErrExist)
+		}
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	return d, nil
+}
+
+// OpenMade is Open, without sharing, of the directory that t's Create made; what
+// such a Create left that died is removed. ErrNotExist.
+func OpenMade(root, id string, t Token) (*Dir, error) {
+	if err := os.RemoveAll(t.nameless(root)); err != nil {
+		return nil, fmt.Errorf("remove state directory: %w", err)
+	}
+	d, err := Open(root, id, false)
+	if err != nil {
+		return nil, err
+	}
+	if d.token() != t {
+		d.Close()
+		return nil, fmt.Errorf("%s: %w", id, ErrNotExist) // another of that name
+	}
+	return d, nil
+}
+
+// token is who made the directory.
+func (d *Dir) token() Token {
+	text := make([]byte, len(NewToken()))
+	n, _ := d.lock.ReadAt(text, 0)
+	return Token(text[:n])
 }
 
 // Open locks a container's directory; shared locks stand beside each other.
@@ -131,9 +178,14 @@ func open(path string, how int) (*Dir, error) {
 		return nil, fmt.Errorf("lock state directory: %w", err)
 	}
 	// Whoever held the lock before may have removed the directory.
-	if _, err := os.Stat(filepath.Join(path, lockName)); err != nil {
+	there, err := os.Stat(filepath.Join(path, lockName))
+	if err != nil {
 		d.Close()
 		return nil, err
+	}
+	if mine, err := d.lock.Stat(); err != nil || !os.SameFile(mine, there) {
+		d.Close()
+		return nil, fmt.Errorf("lock state directory: %w", fs.ErrNotExist)
 	}
 	return d, nil
 }
@@ -177,12 +229,22 @@ func (d *Dir) Save(s *State) error {
 	return WriteFile(filepath.Join(d.Path, stateName), text, 0o600)
 }
 
-// Remove removes the directory and unlocks.
+// Remove removes the directory and unlocks. After an error, which a service that
+// is still ending can cause, it may be tried again.
 func (d *Dir) Remove() error {
-	defer d.Close()
+	root, t := filepath.Dir(d.Path), d.token()
+	if _, err := os.Stat(t.nameless(root)); t == "" || err == nil && d.Path != t.nameless(root) {
+		t = NewToken()
+	}
+	// All at once, as others see it; and what is left of it if we are killed is
+	// the maker's, not a container's.
+	if err := os.Rename(d.Path, t.nameless(root)); err == nil {
+		d.Path = t.nameless(root)
+	}
 	if err := os.RemoveAll(d.Path); err != nil {
 		return fmt.Errorf("remove state directory: %w", err)
 	}
+	d.Close()
 	return nil
 }
 

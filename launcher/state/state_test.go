@@ -16,7 +16,8 @@ func TestDir_lives(t *testing.T) {
 	if _, err := Open(root, "box", true); !errors.Is(err, ErrNotExist) {
 		t.Errorf("opened what is not there: %v", err)
 	}
-	d, err := Create(root, "box")
+	token := NewToken()
+	d, err := Create(root, "box", token)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,12 +28,31 @@ func TestDir_lives(t *testing.T) {
 	if err := d.Save(want); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Create(root, "box"); !errors.Is(err, ErrExist) {
+	if _, err := Create(root, "box", NewToken()); !errors.Is(err, ErrExist) {
 		t.Errorf("made it twice: %v", err)
 	}
 	got, err := d.Load()
 	if err != nil || got.Keeper != want.Keeper || got.Services["sentry"] != want.Services["sentry"] {
 		t.Errorf("read %v, %v", got, err)
+	}
+	d.Unlock()
+	if d, err := OpenMade(root, "box", token); err != nil {
+		t.Error(err)
+	} else {
+		d.Close()
+	}
+	if _, err := OpenMade(root, "box", NewToken()); !errors.Is(err, ErrNotExist) {
+		t.Errorf("took another's for its own: %v", err)
+	}
+	if d, err = Open(root, "box", false); err != nil {
+		t.Fatal(err)
+	}
+	half := NewToken()
+	if err := os.Mkdir(half.nameless(root), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenMade(root, "other", half); !errors.Is(err, ErrNotExist) {
+		t.Errorf("opened what had no name: %v", err)
 	}
 	opened := make(chan error)
 	go func() { // waits for the lock, and then finds that the directory has gone

@@ -51,17 +51,19 @@ func TestScripts(t *testing.T) {
 }
 
 var commands = map[string]func(*testscript.TestScript, bool, []string){
-	"exits":    exits,
-	"detached": detached,
-	"waitline": waitline,
-	"kill9":    kill9,
-	"signal":   signal,
-	"alive":    alive,
-	"gone":     gone,
-	"bundle":   bundle,
-	"edit":     edit,
-	"reaper":   reaper,
-	"pidgone":  pidgone,
+	"exits":       exits,
+	"detached":    detached,
+	"waitline":    waitline,
+	"kill9":       kill9,
+	"signal":      signal,
+	"alive":       alive,
+	"gone":        gone,
+	"emptied":     emptied,
+	"killparent9": killparent9,
+	"bundle":      bundle,
+	"edit":        edit,
+	"reaper":      reaper,
+	"pidgone":     pidgone,
 }
 
 // condition: [has:PROGRAM] holds where the program is installed.

@@ -50,9 +50,9 @@ func waitline(ts *testscript.TestScript, neg bool, args []string) {
 		if strings.Contains(string(b), args[1]) {
 			return ""
 		}
-		return string(b)
+		return "holds:\n" + string(b)
 	}); e != "" {
-		ts.Fatalf("%s does not hold %q but:\n%s", args[0], args[1], e)
+		ts.Fatalf("%s does not hold %q but %s", args[0], args[1], e)
 	}
 }
 
@@ -139,6 +139,39 @@ func kill9(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: kill9 PROGRAM")
 	}
 	send(ts, unix.SIGKILL, args[0])
+}
+
+// killparent9 PIDFILE sends SIGKILL to the parent of the process in a pid-file.
+func killparent9(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: killparent9 PIDFILE")
+	}
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	ts.Check(err)
+	parent, err := strconv.Atoi(stat(pid, 4))
+	ts.Check(err)
+	if running(ts.Value(traceKey{}).(*trace).bin)[parent] == "" {
+		ts.Fatalf("process %d, parent of %d, is none of ours", parent, pid)
+	}
+	ts.Check(syscall.Kill(parent, unix.SIGKILL))
+}
+
+// emptied DIR waits until a directory holds nothing.
+func emptied(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: emptied DIR")
+	}
+	if e := until(func() string {
+		names, err := os.ReadDir(ts.MkAbs(args[0]))
+		if err != nil || len(names) > 0 {
+			return fmt.Sprint(names, err)
+		}
+		return ""
+	}); e != "" {
+		ts.Fatalf("%s holds %s", args[0], e)
+	}
 }
 
 // signal SIG PROGRAM sends a signal, TERM for one, to the script's processes that
