@@ -38,8 +38,15 @@ func TestScripts(t *testing.T) {
 	if err != nil || len(scripts) == 0 {
 		t.Fatal("no scripts", err)
 	}
+	// Of its own, short for the sockets in it: the package would leave one a script.
+	work, err := os.MkdirTemp("", "bulkhead-cli")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(work) })
 	for _, s := range scripts {
 		testscript.Run(t, testscript.Params{
+			WorkdirRoot:         work,
 			Files:               []string{s},
 			Deadline:            time.Now().Add(scriptTime),
 			Setup:               func(e *testscript.Env) error { return setup(e, bin) },
