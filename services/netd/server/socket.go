@@ -25,6 +25,7 @@ type socket struct {
 	raw  *stack.Raw
 
 	receiveLimit, sendLimit int
+	untold                  int  // either limit, if the user sets none
 	broken                  bool // the sentry spoilt an index
 	seen                    int  // bytes of the ring up at the last look
 
@@ -47,6 +48,9 @@ func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
 	k, err := s.newSocket(id, v6)
 	if err != nil {
 		return nil, err
+	}
+	if o.Type != linux.SOCK_STREAM {
+		k.untold = datagramLimit
 	}
 	stackOpts, cfg := k.apply(o.Options)
 	switch {
@@ -76,7 +80,7 @@ func (s *server) newSocket(id uint32, v6 bool) (*socket, error) {
 		s.log.Error("socket memory", "error", err)
 		return nil, linux.ENOBUFS
 	}
-	k := &socket{s: s, id: id, entry: e, rings: e.rings, v6: v6, receiveLimit: RingSize, sendLimit: RingSize}
+	k := &socket{s: s, id: id, entry: e, rings: e.rings, v6: v6, untold: RingSize, receiveLimit: RingSize, sendLimit: RingSize}
 	k.down, k.up = e.rings.Service()
 	return k, nil
 }
@@ -87,7 +91,7 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 		o = &netdv1.Options{}
 	}
 	k.options = o
-	k.receiveLimit, k.sendLimit = limit(o.ReceiveBuffer), limit(o.SendBuffer)
+	k.receiveLimit, k.sendLimit = limit(o.ReceiveBuffer, k.untold), limit(o.SendBuffer, k.untold)
 	k.lingers = o.Linger
 	seconds := func(n uint32) tcp.Time { return tcp.Time(min(n, 32767)) * tcp.Second }
 	return stack.Options{
@@ -100,10 +104,10 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 		}
 }
 
-// limit is how much of a ring a buffer size lets be used.
-func limit(n uint32) int {
+// limit is how much of a ring a buffer size lets be used; untold is without one.
+func limit(n uint32, untold int) int {
 	if n == 0 {
-		return RingSize
+		return untold
 	}
 	return int(min(max(n, 2048), RingSize))
 }
