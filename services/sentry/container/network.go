@@ -4,6 +4,8 @@ import (
 	"os"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/procfs"
+	"bulkhead/services/sentry/socket"
 	"bulkhead/services/sentry/socket/inet"
 	"bulkhead/services/sentry/socket/netlink"
 	"bulkhead/services/sentry/syscalls"
@@ -20,6 +22,6 @@ func (s *Sandbox) network(netd *os.File) error {
 		return err
 	}
 	n.Register(syscalls.Families)
-	syscalls.Families[linux.AF_NETLINK] = netlink.Family{Source: n}
+	syscalls.Families[linux.AF_NETLINK] = netlink.Family{Source: n, Sockets: func() []socket.Socket { return procfs.Sockets(procfs.NewKernel(s.kernel)) }}
 	return nil
 }

@@ -27,9 +27,19 @@ const (
 
 // sockets gives every socket of a domain and type (0: any) once.
 func (fs *FS) sockets(ctx vfs.Context, domain, typ int) (list []socket.Socket) {
+	for _, s := range Sockets(fs.kernel) {
+		if s.Domain() == domain && (typ == 0 || s.Type() == typ) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// Sockets gives every socket that a process of k has a descriptor of, once.
+func Sockets(k Kernel) (list []socket.Socket) {
 	seen := make(map[socket.Socket]bool)
-	for _, pid := range fs.kernel.PIDs() {
-		p := fs.kernel.Process(pid)
+	for _, pid := range k.PIDs() {
+		p := k.Process(pid)
 		if p == nil {
 			continue
 		}
@@ -40,7 +50,7 @@ func (fs *FS) sockets(ctx vfs.Context, domain, typ int) (list []socket.Socket) {
 			}
 			for _, e := range fds.All() {
 				s, err := socket.Of(e.File)
-				if err == nil && !seen[s] && s.Domain() == domain && (typ == 0 || s.Type() == typ) {
+				if err == nil && !seen[s] {
 					seen[s] = true
 					list = append(list, s)
 				}
@@ -114,7 +124,16 @@ func internetLine(b *bytes.Buffer, ctx vfs.Context, s socket.Socket, n int, v6 b
 	local, remote := endOf(name, v6), endOf(peer, v6)
 	stream := s.Type() == linux.SOCK_STREAM
 	state, tail := tcpClose, ""
+	report, reports := s.(socket.Reporter)
+	var r socket.Report
+	if reports {
+		r = report.Report()
+	}
 	switch {
+	case stream && reports && r.State == tcpClose:
+		return false
+	case stream && reports && r.State != tcpListen:
+		state, tail = r.State, " 20 4 30 10 -1"
 	case connected:
 		state, tail = tcpEstablished, " 20 4 30 10 -1"
 	case stream && listening(ctx, s):
@@ -135,7 +154,10 @@ func internetLine(b *bytes.Buffer, ctx vfs.Context, s socket.Socket, n int, v6 b
 	if !stream {
 		refs = 2
 	}
-	fmt.Fprintf(b, "%v %v %02X %08X:%08X 00:%08X %08X %5d %8d %d %d %016x%s", local, remote, state, 0, 0, 0, 0,
+	if state == tcpListen {
+		r.Send = 0 // only sock_diag(7) shows the backlog
+	}
+	fmt.Fprintf(b, "%v %v %02X %08X:%08X 00:%08X %08X %5d %8d %d %d %016x%s", local, remote, state, r.Send, r.Receive, 0, 0,
 		a.UID, 0, a.Ino, refs, 0, tail)
 	if pad := width - (b.Len() - start); pad > 0 && !v6 {
 		b.WriteString(strings.Repeat(" ", pad))

@@ -20,6 +20,7 @@ var lastIno atomic.Uint64
 type Base struct {
 	domain, typ, protocol int
 	ino                   uint64
+	uid, gid              uint32
 	queue                 wait.Queue
 
 	timeouts struct {
@@ -50,8 +51,7 @@ func (b *Base) Name() string { return fmt.Sprintf("socket:[%d]", b.ino) }
 
 // FileAttr is what fstat(2) tells.
 func (b *Base) FileAttr(ctx vfs.Context) (vfs.Attr, error) {
-	c := ctx.Creds()
-	return vfs.Attr{Dev: sockfs, Ino: b.ino, Mode: linux.S_IFSOCK | 0o777, Nlink: 1, UID: c.FSUID, GID: c.FSGID, Blksize: 4096}, nil
+	return vfs.Attr{Dev: sockfs, Ino: b.ino, Mode: linux.S_IFSOCK | 0o777, Nlink: 1, UID: b.uid, GID: b.gid, Blksize: 4096}, nil
 }
 
 // sockfs is the device number of sockets' inodes.

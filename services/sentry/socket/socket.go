@@ -115,7 +115,13 @@ func (t Families) Socket(ctx vfs.Context, domain, typ, protocol int) (Socket, er
 	if !ok {
 		return nil, linux.EAFNOSUPPORT
 	}
-	return f.Socket(ctx, typ, protocol)
+	s, err := f.Socket(ctx, typ, protocol)
+	if err != nil {
+		return nil, err
+	}
+	c := ctx.Creds()
+	own(c.FSUID, c.FSGID, s)
+	return s, nil
 }
 
 // Pair makes two sockets that are each other's peers.
@@ -128,7 +134,13 @@ func (t Families) Pair(ctx vfs.Context, domain, typ, protocol int) (a, b Socket,
 	if !ok {
 		return nil, nil, linux.EOPNOTSUPP
 	}
-	return p.Pair(ctx, typ, protocol)
+	if a, b, err = p.Pair(ctx, typ, protocol); err != nil {
+		return nil, nil, err
+	}
+	c := ctx.Creds()
+	own(c.FSUID, c.FSGID, a)
+	own(c.FSUID, c.FSGID, b)
+	return a, b, nil
 }
 
 // Of gives the socket behind f, or ENOTSOCK.
@@ -148,6 +160,10 @@ func Accept(ctx vfs.Context, s Socket, nonblock bool) (Socket, []byte, error) {
 		peer, addr, err = s.Accept(ctx)
 		return err
 	})
+	if err == nil {
+		c := ctx.Creds()
+		own(c.FSUID, c.FSGID, peer)
+	}
 	return peer, addr, err
 }
 

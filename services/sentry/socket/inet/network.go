@@ -94,7 +94,10 @@ func (n *Network) Register(t socket.Families) {
 }
 
 // Close ends the connection to netd, as its death would.
-func (n *Network) Close() { n.client.Close() }
+func (n *Network) Close() {
+	n.dead.Store(true) // before netd, which then closes all sockets, is seen to do so
+	n.client.Close()
+}
 
 // mourn resets everything when netd is gone.
 func (n *Network) mourn() {

@@ -1,8 +1,9 @@
 // Package netlink has the sockets of AF_NETLINK: the route family's questions
 // about interfaces and addresses, which getifaddrs(3), if_nameindex(3) and `ip
 // addr` ask, and its orders to change addresses, routes, neighbours and what can
-// be set of a link. netd answers and obeys. Nobody is told of changes:
-// netlink(7), rtnetlink(7).
+// be set of a link; and ss(8)'s questions about the sandbox's sockets. netd
+// answers the former and obeys, the sentry the latter. Nobody is told of changes:
+// netlink(7), rtnetlink(7), sock_diag(7).
 package netlink
 
 import (
@@ -20,6 +21,7 @@ import (
 // Protocols of netlink(7).
 const (
 	protoRoute  = 0
+	protoDiag   = 4
 	protoUevent = 15
 )
 
@@ -29,17 +31,22 @@ type Source interface {
 }
 
 // Family makes the sockets.
-type Family struct{ Source Source }
+type Family struct {
+	Source Source
+	// Sockets lists those that processes of the sandbox have, for sock_diag(7).
+	Sockets func() []socket.Socket
+}
 
-// Socket makes a route socket, or one of kernel events that never has any.
+// Socket makes a route socket, one of sock_diag(7), or one of kernel events that
+// never has any.
 func (f Family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error) {
 	if typ != linux.SOCK_RAW && typ != linux.SOCK_DGRAM {
 		return nil, linux.ESOCKTNOSUPPORT
 	}
-	if protocol != protoRoute && protocol != protoUevent {
+	if protocol != protoRoute && protocol != protoDiag && protocol != protoUevent {
 		return nil, linux.EPROTONOSUPPORT
 	}
-	s := &Socket{source: f.Source}
+	s := &Socket{source: f.Source, sockets: f.Sockets}
 	s.Init(linux.AF_NETLINK, typ, protocol)
 	return s, nil
 }
@@ -47,7 +54,8 @@ func (f Family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error
 // Socket is one netlink socket.
 type Socket struct {
 	socket.Base
-	source Source
+	source  Source
+	sockets func() []socket.Socket
 
 	mu struct {
 		sync.Mutex
@@ -218,7 +226,12 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if !ctx.Creds().Has(linux.CAP_NET_ADMIN) {
 		source = reader{source}
 	}
-	answers := answer(source, port, b)
+	var answers [][]byte
+	if s.Protocol() == protoDiag {
+		answers = diagnose(ctx, s.sockets, port, b)
+	} else {
+		answers = answer(source, port, b)
+	}
 	s.mu.Lock()
 	for _, a := range answers {
 		if len(s.mu.answers) < maxAnswers {
