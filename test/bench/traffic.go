@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Rows of real servers on the near end of a wire, and their clients on the far
@@ -40,19 +41,26 @@ func iperf(name string, t target, flags ...string) row {
 }
 
 // iperf measures the bandwidth between the wire's ends; started is called when
-// the server waits.
+// the server waits. To iperf3 whoever looked whether it waits was a client that
+// broke off, and it may not be ready for the next: that one tries again.
 func (b *run) iperf(e environment, flags []string, started func()) (float64, error) {
 	w, end, err := b.serve(e, "iperf3", "-s", "-p", port)
 	if err != nil {
 		return 0, err
 	}
 	defer end()
-	started()
-	out, err := w.client(append([]string{"iperf3", "-c", nearAddress, "-p", port, "-t", seconds(), "-J"}, flags...)...)
-	if err != nil {
-		return 0, err
+	for try := 1; ; try++ {
+		started()
+		var out []byte
+		if out, err = w.client(append([]string{"iperf3", "-c", nearAddress, "-p", port, "-t", seconds(), "-J"}, flags...)...); err != nil {
+			return 0, err
+		}
+		v, err := iperfBandwidth(out)
+		if err == nil || try == 5 {
+			return v, err
+		}
+		time.Sleep(200 * time.Millisecond)
 	}
-	return iperfBandwidth(out)
 }
 
 // iperfBandwidth is what was received, in Gbit/s, by iperf3's JSON.
