@@ -22,6 +22,7 @@ func (s *Sandbox) network(netd *os.File) error {
 		return err
 	}
 	n.Register(syscalls.Families)
+	s.netTables = n.Tables()
 	syscalls.Families[linux.AF_NETLINK] = netlink.Family{Source: n, Sockets: func() []socket.Socket { return procfs.Sockets(procfs.NewKernel(s.kernel)) }}
 	return nil
 }

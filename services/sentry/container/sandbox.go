@@ -34,8 +34,10 @@ type Sandbox struct {
 	kernel *task.Kernel
 	jobs   jobs
 	host   procfs.Host
-	gofer  *channel.Client
-	pts    *devpts.FS
+	// netTables are the files of /proc/net that netd knows.
+	netTables map[string]func(vfs.Context) ([]byte, error)
+	gofer     *channel.Client
+	pts       *devpts.FS
 
 	mu         sync.Mutex
 	containers map[string]*Container

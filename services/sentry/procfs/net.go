@@ -36,8 +36,10 @@ var netTexts = map[string]string{
 // netDir is /proc/PID/net, which is one for all. given files take the place of
 // those here.
 func (fs *FS) netDir(given map[string]func(ctx vfs.Context) ([]byte, error)) *pseudo.Dir {
-	live := map[string]func(ctx vfs.Context) ([]byte, error){"unix": fs.unixSockets}
-	for _, name := range []string{"tcp", "tcp6", "udp", "udp6"} {
+	live := map[string]func(ctx vfs.Context) ([]byte, error){
+		"unix": fs.unixSockets, "sockstat": fs.sockstat(false), "sockstat6": fs.sockstat(true),
+	}
+	for _, name := range []string{"tcp", "tcp6", "udp", "udp6", "raw", "raw6"} {
 		live[name] = fs.internet(name)
 	}
 	gomaps.Copy(live, given)

@@ -26,7 +26,7 @@ const (
 )
 
 // sockets gives every socket of a domain and type (0: any) once.
-func (fs *FS) sockets(ctx vfs.Context, domain, typ int) (list []socket.Socket) {
+func (fs *FS) sockets(domain, typ int) (list []socket.Socket) {
 	for _, s := range Sockets(fs.kernel) {
 		if s.Domain() == domain && (typ == 0 || s.Type() == typ) {
 			list = append(list, s)
@@ -90,20 +90,23 @@ func endOf(sa []byte, v6 bool) end {
 
 func (e end) String() string { return fmt.Sprintf("%s:%04X", e.address, e.port) }
 
-// internet gives the generator of one of tcp, tcp6, udp and udp6.
+// internet gives the generator of one of tcp, tcp6, udp, udp6, raw and raw6.
 func (fs *FS) internet(name string) func(vfs.Context) ([]byte, error) {
 	v6 := strings.HasSuffix(name, "6")
 	domain, typ := linux.AF_INET, linux.SOCK_STREAM
 	if v6 {
 		domain = linux.AF_INET6
 	}
-	if strings.HasPrefix(name, "udp") {
+	switch {
+	case strings.HasPrefix(name, "udp"):
 		typ = linux.SOCK_DGRAM
+	case strings.HasPrefix(name, "raw"):
+		typ = linux.SOCK_RAW
 	}
 	return func(ctx vfs.Context) ([]byte, error) {
 		b := bytes.NewBufferString(netTexts[name])
 		n := 0
-		for _, s := range fs.sockets(ctx, domain, typ) {
+		for _, s := range fs.sockets(domain, typ) {
 			if internetLine(b, ctx, s, n, v6) {
 				n++
 			}
@@ -122,7 +125,10 @@ func internetLine(b *bytes.Buffer, ctx vfs.Context, s socket.Socket, n int, v6 b
 	peer, err := s.PeerName(ctx)
 	connected := err == nil
 	local, remote := endOf(name, v6), endOf(peer, v6)
-	stream := s.Type() == linux.SOCK_STREAM
+	stream, raw := s.Type() == linux.SOCK_STREAM, s.Type() == linux.SOCK_RAW
+	if raw {
+		local.port = uint16(s.Protocol())
+	}
 	state, tail := tcpClose, ""
 	report, reports := s.(socket.Reporter)
 	var r socket.Report
@@ -144,9 +150,13 @@ func internetLine(b *bytes.Buffer, ctx vfs.Context, s socket.Socket, n int, v6 b
 	a, _ := s.FileAttr(ctx)
 	start := b.Len()
 	width := 149
-	if stream {
+	switch {
+	case stream:
 		fmt.Fprintf(b, "%4d: ", n)
-	} else {
+	case raw:
+		fmt.Fprintf(b, "%4d: ", n)
+		tail, width = " 0", 0
+	default:
 		fmt.Fprintf(b, "%5d: ", n)
 		tail, width = " 0", 127
 	}
@@ -166,10 +176,46 @@ func internetLine(b *bytes.Buffer, ctx vfs.Context, s socket.Socket, n int, v6 b
 	return true
 }
 
+// sockstat is /proc/net/sockstat: how many sockets there are. Their memory is not
+// known.
+func (fs *FS) sockstat(v6 bool) func(vfs.Context) ([]byte, error) {
+	return func(ctx vfs.Context) ([]byte, error) {
+		domain := linux.AF_INET
+		if v6 {
+			domain = linux.AF_INET6
+		}
+		all := Sockets(fs.kernel)
+		tcp, udp, raw, streams := 0, 0, 0, 0
+		for _, s := range all {
+			if s.Type() == linux.SOCK_STREAM && (s.Domain() == linux.AF_INET || s.Domain() == linux.AF_INET6) {
+				streams++
+			}
+			if s.Domain() != domain {
+				continue
+			}
+			switch r, ok := s.(socket.Reporter); {
+			case s.Type() == linux.SOCK_RAW:
+				raw++
+			case s.Type() == linux.SOCK_STREAM && ok && r.Report().State != tcpClose:
+				tcp++
+			case s.Type() == linux.SOCK_DGRAM && s.Protocol() == linux.IPPROTO_UDP:
+				if name, err := s.SockName(ctx); err == nil && endOf(name, v6).port != 0 {
+					udp++
+				}
+			}
+		}
+		if v6 {
+			return fmt.Appendf(nil, "TCP6: inuse %d\nUDP6: inuse %d\nUDPLITE6: inuse 0\nRAW6: inuse %d\nFRAG6: inuse 0 memory 0\n", tcp, udp, raw), nil
+		}
+		return fmt.Appendf(nil, "sockets: used %d\nTCP: inuse %d orphan 0 tw 0 alloc %d mem 0\nUDP: inuse %d mem 0\nUDPLITE: inuse 0\nRAW: inuse %d\nFRAG: inuse 0 memory 0\n",
+			len(all), tcp, streams, udp, raw), nil
+	}
+}
+
 // unixSockets is /proc/net/unix: unix(7).
 func (fs *FS) unixSockets(ctx vfs.Context) ([]byte, error) {
 	b := bytes.NewBufferString(netTexts["unix"])
-	for _, s := range fs.sockets(ctx, linux.AF_UNIX, 0) {
+	for _, s := range fs.sockets(linux.AF_UNIX, 0) {
 		flags, state := 0, unixUnconnected
 		if listening(ctx, s) {
 			flags = 1 << 16
