@@ -8,6 +8,7 @@ import (
 	"bulkhead/services/sentry/socket"
 	"bulkhead/services/sentry/socket/inet"
 	"bulkhead/services/sentry/socket/netlink"
+	"bulkhead/services/sentry/socket/unix"
 	"bulkhead/services/sentry/syscalls"
 )
 
@@ -23,6 +24,9 @@ func (s *Sandbox) network(netd *os.File) error {
 	}
 	n.Register(syscalls.Families)
 	s.netTables = n.Tables()
+	if f, ok := syscalls.Families[linux.AF_UNIX].(*unix.Family); ok {
+		f.Devices = n.DeviceIoctl
+	}
 	syscalls.Families[linux.AF_NETLINK] = netlink.Family{Source: n, Sockets: func() []socket.Socket { return procfs.Sockets(procfs.NewKernel(s.kernel)) }}
 	return nil
 }

@@ -17,11 +17,15 @@ const (
 	siocGIFConf   = 0x8912
 	siocGIFFlags  = 0x8913
 	siocGIFAddr   = 0x8915
+	siocGIFDest   = 0x8917
+	siocGIFBroad  = 0x8919
 	siocGIFMask   = 0x891b
+	siocGIFMetric = 0x891d
 	siocGIFMTU    = 0x8921
 	siocGIFHWAddr = 0x8927
 	siocGIFIndex  = 0x8933
 	siocGIFTxQLen = 0x8942
+	siocGIFMap    = 0x8970
 
 	sizeOfIfreq = 40
 )
@@ -67,12 +71,23 @@ func putInt(ctx vfs.Context, arg uint64, v int) error {
 	return ctx.CopyOut(arg, binary.LittleEndian.AppendUint32(nil, uint32(v)))
 }
 
-// deviceIoctl answers the requests about interfaces: netdevice(7).
+// DeviceIoctl answers the requests about interfaces that a socket of any family
+// takes: netdevice(7). ENOTTY for any other, which those about IPv4 addresses are.
+func (n *Network) DeviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
+	switch cmd {
+	case siocGIFAddr, siocGIFDest, siocGIFBroad, siocGIFMask:
+		return 0, linux.ENOTTY
+	}
+	return n.deviceIoctl(ctx, cmd, arg)
+}
+
+// deviceIoctl answers the requests about interfaces and their IPv4 addresses.
 func (n *Network) deviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
 	switch cmd {
 	case siocGIFConf:
 		return 0, n.interfaceList(ctx, arg)
-	case siocGIFName, siocGIFFlags, siocGIFAddr, siocGIFMask, siocGIFMTU, siocGIFHWAddr, siocGIFIndex, siocGIFTxQLen:
+	case siocGIFName, siocGIFFlags, siocGIFAddr, siocGIFDest, siocGIFBroad, siocGIFMask, siocGIFMetric, siocGIFMTU, siocGIFHWAddr,
+		siocGIFIndex, siocGIFTxQLen, siocGIFMap:
 	default:
 		return 0, linux.ENOTTY
 	}
@@ -121,13 +136,14 @@ func describe(v []byte, cmd uint32, i *netdv1.Interface) error {
 		}
 		binary.LittleEndian.PutUint16(v, typ)
 		copy(v[2:8], i.Mac)
-	case siocGIFAddr, siocGIFMask:
+	case siocGIFAddr, siocGIFDest, siocGIFBroad, siocGIFMask:
 		return describeAddress(v, cmd, i)
 	}
 	return nil
 }
 
-// describeAddress gives the interface's first IPv4 address, or its mask.
+// describeAddress gives the interface's first IPv4 address, its mask, or where it
+// broadcasts, which is nowhere for the loopback and for two hosts or fewer.
 func describeAddress(v []byte, cmd uint32, i *netdv1.Interface) error {
 	for _, p := range i.Addresses {
 		if len(p.Address) != 4 || p.Bits > 32 {
@@ -135,8 +151,17 @@ func describeAddress(v []byte, cmd uint32, i *netdv1.Interface) error {
 		}
 		binary.LittleEndian.PutUint16(v, linux.AF_INET)
 		copy(v[4:8], p.Address)
-		if cmd == siocGIFMask {
-			binary.BigEndian.PutUint32(v[4:], ^uint32(0)<<(32-p.Bits))
+		mask := ^uint32(0) << (32 - p.Bits)
+		switch cmd {
+		case siocGIFMask:
+			binary.BigEndian.PutUint32(v[4:], mask)
+		case siocGIFBroad:
+			const broadcasts = 2 // IFF_BROADCAST
+			if i.Flags&broadcasts == 0 || p.Bits > 30 {
+				mask = ^uint32(0)
+				clear(v[4:8])
+			}
+			binary.BigEndian.PutUint32(v[4:], binary.BigEndian.Uint32(v[4:])|^mask)
 		}
 		return nil
 	}

@@ -245,9 +245,17 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	return n, nil
 }
 
-// Ioctl knows FIONREAD alone.
+// devices is a Source that answers ioctls about interfaces: netdevice(7).
+type devices interface {
+	DeviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error)
+}
+
+// Ioctl knows FIONREAD, and what every socket does of interfaces.
 func (s *Socket) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
 	if cmd != linux.FIONREAD {
+		if d, ok := s.source.(devices); ok {
+			return d.DeviceIoctl(ctx, cmd, arg)
+		}
 		return 0, linux.ENOTTY
 	}
 	s.mu.Lock()

@@ -14,6 +14,10 @@ type Family struct {
 	// Places says where the caller's paths start, and its umask.
 	Places func(ctx vfs.Context) (root, cwd vfs.Path, umask uint32)
 
+	// Devices answers ioctls about interfaces, which is every socket's business;
+	// nil where there are none. It is set at start-up.
+	Devices func(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error)
+
 	mu       sync.Mutex
 	abstract map[abstractName]*Socket
 	nodes    map[vfs.Node]*Socket

@@ -129,6 +129,9 @@ func (s *Socket) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 			peer.mu.Unlock()
 		}
 	default:
+		if s.family.Devices != nil {
+			return s.family.Devices(ctx, cmd, arg)
+		}
 		return 0, linux.ENOTTY
 	}
 	var b [4]byte
