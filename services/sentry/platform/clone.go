@@ -170,7 +170,9 @@ func (th *Thread) Ticket() uint64 { return uint64(th.last) }
 // Done says whether the host calls of the answer named by ticket have been made,
 // or never will be. A guest that lies about it confuses only itself.
 func (th *Thread) Done(ticket uint64) bool {
-	th.space.mu.Lock()
+	if !th.hold() {
+		return true
+	}
 	defer th.space.mu.Unlock()
-	return th.dropped.Load() || th.proc.gone.Load() || int32(uint32(th.slot.load(slotDone))-uint32(ticket)) >= 0
+	return th.proc.gone.Load() || int32(uint32(th.slot.load(slotDone))-uint32(ticket)) >= 0
 }

@@ -135,6 +135,46 @@ func TestBirth_stillbornChildHasDied(t *testing.T) {
 }
 
 // A child whose parent is killed before the host has made it does not wait.
+// Who serves a thread, or looks at it from outside, need not know that it has
+// died: its slot stays mapped until Exit, and others' looks after that find none.
+func TestDied_theSlotStaysUntilExit(t *testing.T) {
+	m := machine(t)
+	for range 20 {
+		th := guest(t, m, join(call(39), call(39)))
+		expect(t, th, Syscall)
+		th.proc.Kill()
+		<-th.proc.dead
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for n := uint32(0); ; n++ {
+				th.SetSelf(SelfPPID, n)
+				th.Kick()
+				th.Done(th.Ticket())
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		}()
+		for range 3 {
+			th.Return(0)
+			expect(t, th, Died)
+			th.Patience()
+			th.CopyOut(dataAt, []byte("nobody reads this"))
+		}
+		th.Exit(true)
+		if th.space.slots != nil {
+			t.Fatal("the address space's shared memory is still mapped")
+		}
+		th.Exit(true) // as nothing
+		time.Sleep(time.Millisecond)
+		close(stop)
+		<-stopped
+	}
+}
+
 func TestBirth_unbornWhenTheParentDies(t *testing.T) {
 	m := machine(t)
 	th := guest(t, m, join(call(unix.SYS_FORK), call(39)))

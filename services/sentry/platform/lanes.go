@@ -59,16 +59,14 @@ func encodeLanes(p []byte) {
 }
 
 // SetSelf sets what the stub answers itself for the thread: never stale, if the
-// sentry sets it before it tells anybody of the change. Any goroutine may call it.
+// sentry sets it before it tells anybody of the change. Any goroutine may call it,
+// at any time.
 func (th *Thread) SetSelf(w Self, v uint32) {
-	atomic.StoreUint64(th.slot.long(slotSelf+8*int(w)), 1<<63|uint64(v))
-}
-
-// ClearSelf lets the sentry answer all calls again.
-func (th *Thread) ClearSelf() {
-	for w := range int(selfWords) {
-		atomic.StoreUint64(th.slot.long(slotSelf+8*w), 0)
+	if !th.hold() {
+		return
 	}
+	atomic.StoreUint64(th.slot.long(slotSelf+8*int(w)), 1<<63|uint64(v))
+	th.space.mu.Unlock()
 }
 
 // hwcapFSGSBase is HWCAP2_FSGSBASE: user code may read and write the GS base.

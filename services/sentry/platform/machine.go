@@ -314,6 +314,7 @@ func (m *Machine) forkZygote() (*Thread, error) {
 		return nil, errDead
 	}
 	if err := child.WaitReady(); err != nil {
+		child.Abandon()
 		return nil, err
 	}
 	return child, nil

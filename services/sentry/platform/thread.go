@@ -215,10 +215,11 @@ func (th *Thread) NextDue() Event {
 }
 
 // Next waits for the thread to stop and says why. The sentry must answer every
-// event but Died with exactly one of Return, Resume and Exit.
+// event with exactly one of Return, Resume and Exit; after Died, only Exit has a
+// meaning, and Next gives Died again.
 func (th *Thread) Next() Event {
 	if !th.await() {
-		th.drop()
+		th.running.Store(false)
 		return Event{Kind: Died}
 	}
 	s := th.slot
@@ -392,10 +393,13 @@ func (th *Thread) Resume() {
 }
 
 // Exit ends the host thread, or with group its host process, and lets go of the
-// slot. No further call of the thread is allowed.
+// slot, which may be unmapped then. Every thread must come to it, those that have
+// died too, and its goroutine must not call it for anything afterwards.
 func (th *Thread) Exit(group bool) {
-	if th.dropped.Load() {
-		return // the process is gone already
+	if th.proc.gone.Load() || th.stillborn.Load() {
+		th.running.Store(false)
+		th.drop()
+		return
 	}
 	nr := uint32(unix.SYS_EXIT)
 	if group {
@@ -405,6 +409,17 @@ func (th *Thread) Exit(group bool) {
 	th.publish(0)
 	th.running.Store(false)
 	th.drop()
+}
+
+// hold keeps the slot where it is, for a goroutine that is not the thread's own,
+// until space.mu is unlocked. False, and nothing is held, once it is let go of.
+func (th *Thread) hold() bool {
+	th.space.mu.Lock()
+	if th.dropped.Load() {
+		th.space.mu.Unlock()
+		return false
+	}
+	return true
 }
 
 // drop lets go of the slot.
@@ -429,11 +444,10 @@ func (th *Thread) Kick() {
 // kickNewborn makes a thread that has not come to the guest yet stop before it
 // does, and gives its number if it may have come there.
 func (th *Thread) kickNewborn() int {
-	th.space.mu.Lock()
-	defer th.space.mu.Unlock()
-	if th.dropped.Load() {
+	if !th.hold() {
 		return 0
 	}
+	defer th.space.mu.Unlock()
 	atomic.StoreUint32(th.slot.word(slotBirthKick), 1)
 	if tid := th.tid.Load(); tid != 0 {
 		return int(tid)

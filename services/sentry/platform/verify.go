@@ -147,7 +147,7 @@ func (v *verifier) claim(th *Thread, tid int32) bool {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if old := v.threads[uint32(tid)]; old != nil && old != th && !old.dropped.Load() && !old.proc.gone.Load() {
+	if old := v.threads[uint32(tid)]; old != nil && old != th && !old.dropped.Load() && !old.stillborn.Load() && !old.proc.gone.Load() {
 		return false
 	}
 	v.threads[uint32(tid)] = th

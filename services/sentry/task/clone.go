@@ -251,6 +251,7 @@ func (t *Task) orderClone(a *CloneArgs, c *Task) error {
 // the process's end to it.
 func (t *Task) neverWas() {
 	last := t.k.forget(t)
+	t.th.Exit(false)
 	t.release()
 	t.letGo()
 	close(t.exited)
