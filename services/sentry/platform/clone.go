@@ -102,6 +102,7 @@ func (th *Thread) clone(child *Thread, flags uint64, b Birth) (*Thread, error) {
 	if child.direct = !b.Report && th.verifier == nil; child.direct {
 		how = opDirect
 	}
+	th.birthRIP = th.Regs.RIP
 	th.slot.store(slotBirthTIDPtr, b.SetTID)
 	th.slot.store(slotBirthTID, uint64(uint32(b.TID)))
 	if !th.op(opClone, 0, how, flags, uint64(child.index), uint64(child.birth), b.ClearTID, b.TLS, b.Stack) {

@@ -66,6 +66,32 @@ func TestBirth_theFirstEventIsTheGuests(t *testing.T) {
 	}
 }
 
+// A signal that interrupts the call has the parent go on in its handler; the child
+// begins behind the call.
+func TestBirth_theChildBeginsWhereTheCallWasMade(t *testing.T) {
+	m := machine(t)
+	for name, how := range births {
+		t.Run(name, func(t *testing.T) {
+			th := guest(t, m, join(call(how.nr), call(39), call(40)))
+			expect(t, th, Syscall)
+			child := direct(t, th, how.make, Birth{Stack: dataAt + 0x2000})
+			th.Regs.RIP += 7 // to getppid
+			th.Resume()
+			expect(t, child, Syscall)
+			if r := &child.Regs; r.RAX != 39 || r.RIP != codeAt+14 {
+				t.Errorf("the child stopped with %+v", r)
+			}
+			expect(t, th, Syscall)
+			if r := &th.Regs; r.RAX != 40 || r.RIP != codeAt+21 {
+				t.Errorf("the parent stopped with %+v", r)
+			}
+			child.Exit(child.proc != th.proc)
+			th.Exit(true)
+			<-th.proc.dead
+		})
+	}
+}
+
 // A kick that comes before the host has made the thread stops it all the same,
 // with the registers that it starts with or some later ones.
 func TestBirth_anEarlyKickIsSeen(t *testing.T) {

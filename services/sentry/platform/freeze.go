@@ -110,7 +110,7 @@ func (th *Thread) seeMoves() {
 }
 
 // move applies the moves made since the thread stopped, and says whether that
-// changed its registers.
+// changed its registers. A child that the answer orders begins after them too.
 func (th *Thread) move() bool {
 	if th.space == nil {
 		return false
@@ -118,6 +118,9 @@ func (th *Thread) move() bool {
 	moves := th.space.freezer.moves.Load()
 	if moves == th.seenMoves || th.fast || moves == nil {
 		return false
+	}
+	if to, ok := (*moves)[th.birthRIP]; ok {
+		th.birthRIP = to
 	}
 	to, ok := (*moves)[th.Regs.RIP]
 	if ok {

@@ -76,6 +76,9 @@ type Thread struct {
 
 	last   uint32 // number of the request being served
 	moved  bool   // Relocate: Return must set the registers too
+	// birthRIP is where the child that the answer orders begins: where the call
+	// was made, though a signal may have the thread itself go on elsewhere.
+	birthRIP uint64
 	fast   bool   // it came by the fast lane, and the thread has no ucontext
 	frame  uint64 // the host's ucontext, in the thread's private area
 	ranges [maxRanges]copied
@@ -354,7 +357,7 @@ func (th *Thread) publish(flags uint64) {
 	if flags == ansRegs {
 		s.setRegs(&th.Regs)
 	}
-	s.store(slotBirthRIP, th.Regs.RIP) // after all moves; only an opClone reads it
+	s.store(slotBirthRIP, th.birthRIP) // after all moves; only an opClone reads it
 	ordered := 0
 	if v := th.verifier; v != nil {
 		ordered = v.release(th)

@@ -21,6 +21,37 @@ static void fork_exit(void)
 	err("bad option", waitpid(-1, &ws, 0x1000));
 }
 
+static volatile pid_t caught_by;
+
+static void note_catcher(int sig)
+{
+	(void)sig;
+	caught_by = getpid();
+}
+
+/* A signal that comes while the call is being served is the parent's alone. */
+static void fork_signals(void)
+{
+	struct sigaction a = {.sa_handler = note_catcher, .sa_flags = SA_RESTART};
+	sigaction(SIGALRM, &a, 0);
+	sigaction(SIGCHLD, &a, 0);
+	struct itimerval often = {{0, 300}, {0, 300}};
+	setitimer(ITIMER_REAL, &often, 0);
+	int made = 0, well = 0, ws;
+	for (int round = 0; round < 60; round++) {
+		pid_t p[5];
+		for (int i = 0; i < 5; i++)
+			if ((p[i] = fork()) == 0)
+				_exit(caught_by == getpid() ? 99 : i);
+		for (int i = 0; i < 5; i++) {
+			made += p[i] > 0;
+			well += waitpid(p[i], &ws, 0) == p[i] && WIFEXITED(ws) && WEXITSTATUS(ws) == i;
+		}
+	}
+	setitimer(ITIMER_REAL, &(struct itimerval){0}, 0);
+	say("made %d, exited as they should %d", made, well);
+}
+
 static void fork_memory(void)
 {
 	int shared_fd[2];
@@ -431,6 +462,7 @@ static void pids(void)
 const struct row process_rows[] = {
 	{"process.fork-exit", fork_exit},
 	{"process.fork-memory", fork_memory},
+	{"process.fork-signals", fork_signals},
 	{"process.fork-offsets", fork_offsets},
 	{"process.vfork", vfork_exec},
 	{"process.wait", wait_variants},
