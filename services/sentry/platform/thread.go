@@ -74,15 +74,15 @@ type Thread struct {
 	// Resume gives them to the guest.
 	Regs Regs
 
-	last   uint32 // number of the request being served
-	moved  bool   // Relocate: Return must set the registers too
+	last  uint32 // number of the request being served
+	moved bool   // Relocate: Return must set the registers too
 	// birthRIP is where the child that the answer orders begins: where the call
 	// was made, though a signal may have the thread itself go on elsewhere.
 	birthRIP uint64
-	fast   bool   // it came by the fast lane, and the thread has no ucontext
-	frame  uint64 // the host's ucontext, in the thread's private area
-	ranges [maxRanges]copied
-	nrange int
+	fast     bool   // it came by the fast lane, and the thread has no ucontext
+	frame    uint64 // the host's ucontext, in the thread's private area
+	ranges   [maxRanges]copied
+	nrange   int
 
 	nops     int
 	verifier *verifier // strict mode, or nil: verify.go
