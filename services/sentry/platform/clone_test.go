@@ -170,6 +170,11 @@ func TestDied_theSlotStaysUntilExit(t *testing.T) {
 		expect(t, th, Syscall)
 		th.proc.Kill()
 		<-th.proc.dead
+		for released := false; !released; pauseFor() { // so that Exit is what unmaps
+			th.space.mu.Lock()
+			released = th.space.procs == 0
+			th.space.mu.Unlock()
+		}
 		stop, stopped := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(stopped)
