@@ -3,6 +3,7 @@ package procfs
 import (
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/pseudo"
+	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 )
 
@@ -25,6 +26,20 @@ func entryOf(n vfs.Node) *entry {
 		return nil
 	}
 	return r.entry
+}
+
+// GroupOf gives the process that a directory /proc/PID is about, or nil for any other
+// node: pidfd_send_signal(2) takes a descriptor of one. It may have ended since.
+func GroupOf(n vfs.Node) *task.Group {
+	e := entryOf(n)
+	if e == nil || !e.whole {
+		return nil
+	}
+	p, ok := e.process.(guestProcess)
+	if !ok {
+		return nil
+	}
+	return p.Group
 }
 
 func (fs *FS) processDir(p Process) *pseudo.Dir {

@@ -3,6 +3,7 @@ package syscalls
 import (
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/procfs"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 	"bulkhead/services/sentry/wait"
@@ -64,11 +65,29 @@ func pidfd_open(t *task.Task, pid int32, flags linux.OpenFlags) (uint64, error) 
 	return uint64(fd), err
 }
 
+// signalledGroup is pidfdGroup, for the one call that takes a descriptor of a
+// directory /proc/PID too: pidfd_send_signal(2).
+func signalledGroup(t *task.Task, fd linux.FD) (*task.Group, error) {
+	g, err := pidfdGroup(t, fd)
+	if err == nil {
+		return g, nil
+	}
+	f, ferr := t.File(fd)
+	if ferr != nil {
+		return nil, err
+	}
+	defer f.DecRef(t)
+	if g = procfs.GroupOf(f.Path().Node()); g == nil {
+		return nil, err
+	}
+	return g, nil
+}
+
 func pidfd_send_signal(t *task.Task, fd linux.FD, sig linux.Signal, info mm.Addr, flags uint32) (uint64, error) {
 	if flags != 0 {
 		return 0, linux.EINVAL
 	}
-	g, err := pidfdGroup(t, fd)
+	g, err := signalledGroup(t, fd)
 	if err != nil {
 		return 0, err
 	}

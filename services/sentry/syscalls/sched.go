@@ -30,36 +30,67 @@ func taskOf(t *task.Task, tid int32) (*task.Task, error) {
 
 func sched_yield(t *task.Task) (uint64, error) { return 0, nil }
 
-func sched_getaffinity(t *task.Task, tid int32, size uint64, addr mm.Addr) (uint64, error) {
-	n := uint64(runtime.NumCPU())
-	if _, err := taskOf(t, tid); err != nil {
-		return 0, err
+// affinityOf is taskOf for the two calls that know no negative number.
+func affinityOf(t *task.Task, tid int32) (*task.Task, error) {
+	if tid < 0 {
+		return nil, linux.ESRCH
 	}
-	if size*8 < n || size%8 != 0 {
+	return taskOf(t, tid)
+}
+
+// everyCPU is the mask of all processors, in whole words of 64.
+func everyCPU() []byte {
+	n := runtime.NumCPU()
+	mask := make([]byte, (n+63)/64*8)
+	for i := range n {
+		mask[i/8] |= 1 << (i % 8)
+	}
+	return mask
+}
+
+func sched_getaffinity(t *task.Task, tid int32, size uint64, addr mm.Addr) (uint64, error) {
+	mask := everyCPU()
+	if size*8 < uint64(runtime.NumCPU()) || size%8 != 0 {
 		return 0, linux.EINVAL
 	}
-	bytes := (n + 63) / 64 * 8
-	buf := make([]byte, bytes)
-	for i := range n {
-		buf[i/8] |= 1 << (i % 8)
+	o, err := affinityOf(t, tid)
+	if err != nil {
+		return 0, err
 	}
-	return bytes, t.CopyOutLater(addr, buf)
+	if own := o.Affinity(); own != nil {
+		mask = own
+	}
+	mask = mask[:min(size, uint64(len(mask)))]
+	return uint64(len(mask)), t.CopyOutLater(addr, mask)
 }
 
 func sched_setaffinity(t *task.Task, tid int32, size uint64, addr mm.Addr) (uint64, error) {
-	if _, err := taskOf(t, tid); err != nil {
+	mask := everyCPU()
+	asked := make([]byte, len(mask))
+	if err := t.CopyIn(addr, asked[:min(size, uint64(len(asked)))]); err != nil {
 		return 0, err
 	}
-	buf := make([]byte, min(size, 128))
-	if err := t.CopyIn(addr, buf); err != nil {
+	o, err := affinityOf(t, tid)
+	if err != nil {
 		return 0, err
 	}
-	for i := range runtime.NumCPU() {
-		if i/8 < len(buf) && buf[i/8]>>(i%8)&1 != 0 {
-			return 0, nil
-		}
+	me, it := t.Creds(), o.Creds()
+	if it == nil {
+		return 0, linux.ESRCH
 	}
-	return 0, linux.EINVAL
+	if me.EUID != it.UID && me.EUID != it.EUID && !me.Has(linux.CAP_SYS_NICE) {
+		return 0, linux.EPERM
+	}
+	some := byte(0)
+	for i := range mask {
+		mask[i] &= asked[i]
+		some |= mask[i]
+	}
+	if some == 0 {
+		return 0, linux.EINVAL
+	}
+	o.SetAffinity(mask)
+	return 0, nil
 }
 
 func sched_getscheduler(t *task.Task, tid int32) (uint64, error) {

@@ -130,6 +130,7 @@ func (t *Task) newChild(a *CloneArgs) (*Task, error) {
 	c.creds.Store(t.creds.Load())
 	c.name.Store(t.name.Load())
 	c.ioprio.Store(t.ioprio.Load())
+	c.affinity.Store(t.affinity.Load())
 	if a.Flags&unix.CLONE_FS != 0 {
 		c.fs.Store(t.fs.Load())
 	} else {

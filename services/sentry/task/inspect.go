@@ -83,3 +83,17 @@ func (t *Task) IOPriority() int32 { return t.ioprio.Load() }
 
 // SetIOPriority sets it.
 func (t *Task) SetIOPriority(p int32) { t.ioprio.Store(p) }
+
+// Affinity is the mask that SetAffinity was given, processor 0 in bit 0 of the first
+// byte, or nil for every processor: sched_getaffinity(2). It is remembered, and the
+// host goes on to schedule as it sees fit.
+func (t *Task) Affinity() []byte {
+	if p := t.affinity.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// SetAffinity remembers the processors that the thread asked for, which nobody may
+// change afterwards.
+func (t *Task) SetAffinity(mask []byte) { t.affinity.Store(&mask) }

@@ -59,6 +59,7 @@ type Task struct {
 	killed        atomic.Bool
 	exitCode      uint32
 	ioprio        atomic.Int32 // ioprio_set(2)
+	affinity      atomic.Pointer[[]byte]
 }
 
 // sleepSpin is how long a sleep looks for its end before it is one.

@@ -170,6 +170,19 @@ func miscSched(t *T) {
 	t.Err("setaffinity", unix.SchedSetaffinity(0, &set))
 	var none unix.CPUSet
 	t.Err("empty", unix.SchedSetaffinity(0, &none))
+	one := none
+	for i := 0; one.Count() == 0; i++ {
+		if set.IsSet(i) {
+			one.Set(i)
+		}
+	}
+	t.Err("one", unix.SchedSetaffinity(0, &one))
+	var got unix.CPUSet
+	t.Err("ask again", unix.SchedGetaffinity(0, &got))
+	t.Say("the same %v", got == one)
+	t.Err("all again", unix.SchedSetaffinity(0, &set))
+	t.Err("negative", unix.SchedGetaffinity(-1, &got))
+	t.Err("negative", unix.SchedSetaffinity(-1, &one))
 	_, _, e := unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	t.Err("yield", errnoErr(e))
 	r, _, e := unix.Syscall(unix.SYS_SCHED_GETSCHEDULER, 0, 0, 0)
