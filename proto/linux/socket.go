@@ -153,30 +153,40 @@ const (
 
 // Options of level IPPROTO_IP: ip(7).
 const (
-	IP_TOS                  = 1
-	IP_TTL                  = 2
-	IP_HDRINCL              = 3
-	IP_OPTIONS              = 4
-	IP_RECVOPTS             = 6
-	IP_RETOPTS              = 7
-	IP_PKTINFO              = 8
-	IP_MTU_DISCOVER         = 10
-	IP_RECVERR              = 11
-	IP_RECVTTL              = 12
-	IP_RECVTOS              = 13
-	IP_MTU                  = 14
-	IP_FREEBIND             = 15
-	IP_TRANSPARENT          = 19
-	IP_RECVORIGDSTADDR      = 20
-	IP_MINTTL               = 21
-	IP_BIND_ADDRESS_NO_PORT = 24
-	IP_MULTICAST_IF         = 32
-	IP_MULTICAST_TTL        = 33
-	IP_MULTICAST_LOOP       = 34
-	IP_ADD_MEMBERSHIP       = 35
-	IP_DROP_MEMBERSHIP      = 36
-	IP_MULTICAST_ALL        = 49
-	IP_LOCAL_PORT_RANGE     = 51
+	IP_TOS                    = 1
+	IP_TTL                    = 2
+	IP_HDRINCL                = 3
+	IP_OPTIONS                = 4
+	IP_RECVOPTS               = 6
+	IP_RETOPTS                = 7
+	IP_PKTINFO                = 8
+	IP_MTU_DISCOVER           = 10
+	IP_RECVERR                = 11
+	IP_RECVTTL                = 12
+	IP_RECVTOS                = 13
+	IP_MTU                    = 14
+	IP_FREEBIND               = 15
+	IP_TRANSPARENT            = 19
+	IP_RECVORIGDSTADDR        = 20
+	IP_MINTTL                 = 21
+	IP_BIND_ADDRESS_NO_PORT   = 24
+	IP_MULTICAST_IF           = 32
+	IP_MULTICAST_TTL          = 33
+	IP_MULTICAST_LOOP         = 34
+	IP_ADD_MEMBERSHIP         = 35
+	IP_DROP_MEMBERSHIP        = 36
+	IP_UNBLOCK_SOURCE         = 37
+	IP_BLOCK_SOURCE           = 38
+	IP_ADD_SOURCE_MEMBERSHIP  = 39
+	IP_DROP_SOURCE_MEMBERSHIP = 40
+	MCAST_JOIN_GROUP          = 42 // of level IPPROTO_IPV6 too, as are the next five
+	MCAST_BLOCK_SOURCE        = 43
+	MCAST_UNBLOCK_SOURCE      = 44
+	MCAST_LEAVE_GROUP         = 45
+	MCAST_JOIN_SOURCE_GROUP   = 46
+	MCAST_LEAVE_SOURCE_GROUP  = 47
+	IP_MULTICAST_ALL          = 49
+	IP_LOCAL_PORT_RANGE       = 51
 )
 
 // Options of level IPPROTO_IPV6: ipv6(7).
@@ -229,6 +239,19 @@ const (
 	UDP_CORK    = 1
 	UDP_SEGMENT = 103
 	UDP_GRO     = 104
+)
+
+// Options of level IPPROTO_UDPLITE: RFC 3828, udplite(7).
+const (
+	UDPLITE_SEND_CSCOV = 10
+	UDPLITE_RECV_CSCOV = 11
+)
+
+// Options of raw sockets: ICMP_FILTER of level SOL_RAW, ICMP6_FILTER of level
+// IPPROTO_ICMPV6.
+const (
+	ICMP_FILTER  = 1
+	ICMP6_FILTER = 1
 )
 
 // SOMAXCONN is the largest backlog: /proc/sys/net/core/somaxconn.

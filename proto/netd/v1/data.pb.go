@@ -92,6 +92,66 @@ func (SocketState) EnumDescriptor() ([]byte, []int) {
 	return file_netd_v1_data_proto_rawDescGZIP(), []int{0}
 }
 
+// MembershipAction is what a Membership asks for.
+type MembershipAction int32
+
+const (
+	MembershipAction_MEMBERSHIP_ACTION_UNSPECIFIED MembershipAction = 0
+	// IP_ADD_MEMBERSHIP or, with a source, IP_ADD_SOURCE_MEMBERSHIP.
+	MembershipAction_MEMBERSHIP_ACTION_JOIN MembershipAction = 1
+	// IP_DROP_MEMBERSHIP or IP_DROP_SOURCE_MEMBERSHIP.
+	MembershipAction_MEMBERSHIP_ACTION_LEAVE MembershipAction = 2
+	// IP_BLOCK_SOURCE.
+	MembershipAction_MEMBERSHIP_ACTION_BLOCK MembershipAction = 3
+	// IP_UNBLOCK_SOURCE.
+	MembershipAction_MEMBERSHIP_ACTION_UNBLOCK MembershipAction = 4
+)
+
+// Enum value maps for MembershipAction.
+var (
+	MembershipAction_name = map[int32]string{
+		0: "MEMBERSHIP_ACTION_UNSPECIFIED",
+		1: "MEMBERSHIP_ACTION_JOIN",
+		2: "MEMBERSHIP_ACTION_LEAVE",
+		3: "MEMBERSHIP_ACTION_BLOCK",
+		4: "MEMBERSHIP_ACTION_UNBLOCK",
+	}
+	MembershipAction_value = map[string]int32{
+		"MEMBERSHIP_ACTION_UNSPECIFIED": 0,
+		"MEMBERSHIP_ACTION_JOIN":        1,
+		"MEMBERSHIP_ACTION_LEAVE":       2,
+		"MEMBERSHIP_ACTION_BLOCK":       3,
+		"MEMBERSHIP_ACTION_UNBLOCK":     4,
+	}
+)
+
+func (x MembershipAction) Enum() *MembershipAction {
+	p := new(MembershipAction)
+	*p = x
+	return p
+}
+
+func (x MembershipAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MembershipAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_netd_v1_data_proto_enumTypes[1].Descriptor()
+}
+
+func (MembershipAction) Type() protoreflect.EnumType {
+	return &file_netd_v1_data_proto_enumTypes[1]
+}
+
+func (x MembershipAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MembershipAction.Descriptor instead.
+func (MembershipAction) EnumDescriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{1}
+}
+
 // Request asks for one thing about one socket. In a frame with id 0 it is a
 // notice, and has no answer.
 type Request struct {
@@ -114,6 +174,7 @@ type Request struct {
 	//	*Request_Routes
 	//	*Request_Change
 	//	*Request_Filter
+	//	*Request_Membership
 	Op            isRequest_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -287,6 +348,15 @@ func (x *Request) GetFilter() *Filter {
 	return nil
 }
 
+func (x *Request) GetMembership() *Membership {
+	if x != nil {
+		if x, ok := x.Op.(*Request_Membership); ok {
+			return x.Membership
+		}
+	}
+	return nil
+}
+
 type isRequest_Op interface {
 	isRequest_Op()
 }
@@ -344,6 +414,11 @@ type Request_Filter struct {
 	Filter *Filter `protobuf:"bytes,15,opt,name=filter,proto3,oneof"`
 }
 
+type Request_Membership struct {
+	// Of a raw or datagram socket.
+	Membership *Membership `protobuf:"bytes,16,opt,name=membership,proto3,oneof"`
+}
+
 func (*Request_Hello) isRequest_Op() {}
 
 func (*Request_Bind) isRequest_Op() {}
@@ -369,6 +444,8 @@ func (*Request_Routes) isRequest_Op() {}
 func (*Request_Change) isRequest_Op() {}
 
 func (*Request_Filter) isRequest_Op() {}
+
+func (*Request_Membership) isRequest_Op() {}
 
 // Response answers a Request.
 type Response struct {
@@ -615,8 +692,8 @@ type Open struct {
 	Family uint32 `protobuf:"varint,1,opt,name=family,proto3" json:"family,omitempty"`
 	// SOCK_STREAM (1), SOCK_DGRAM (2) or SOCK_RAW (3).
 	Type uint32 `protobuf:"varint,2,opt,name=type,proto3" json:"type,omitempty"`
-	// IPPROTO_TCP (6), IPPROTO_UDP (17), IPPROTO_ICMP (1) or IPPROTO_ICMPV6 (58);
-	// any of a raw socket, which the sentry makes for CAP_NET_RAW alone. Its
+	// IPPROTO_TCP (6), IPPROTO_UDP (17), IPPROTO_UDPLITE (136), IPPROTO_ICMP
+	// (1) or IPPROTO_ICMPV6 (58); any of a raw socket, which the sentry makes for CAP_NET_RAW alone. Its
 	// datagrams are without a port, and what is received by IPv4 begins with the
 	// packet's header.
 	Protocol      uint32   `protobuf:"varint,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
@@ -783,7 +860,32 @@ type Options struct {
 	// TCP_LINGER2 in seconds; 0 is the default.
 	Linger2 uint32 `protobuf:"varint,22,opt,name=linger2,proto3" json:"linger2,omitempty"`
 	// TCP_SYNCNT; 0 is the default.
-	SynCount      uint32 `protobuf:"varint,23,opt,name=syn_count,json=synCount,proto3" json:"syn_count,omitempty"`
+	SynCount uint32 `protobuf:"varint,23,opt,name=syn_count,json=synCount,proto3" json:"syn_count,omitempty"`
+	// SO_BINDTODEVICE: an interface's index, 0 for none.
+	Device uint32 `protobuf:"varint,24,opt,name=device,proto3" json:"device,omitempty"`
+	// IP_MULTICAST_IF: an interface's index, 0 for what the route says.
+	MulticastDevice uint32 `protobuf:"varint,25,opt,name=multicast_device,json=multicastDevice,proto3" json:"multicast_device,omitempty"`
+	// IP_MULTICAST_TTL; 0 is the default.
+	MulticastHops uint32 `protobuf:"varint,26,opt,name=multicast_hops,json=multicastHops,proto3" json:"multicast_hops,omitempty"`
+	// IP_MULTICAST_LOOP is off.
+	NoMulticastLoop bool `protobuf:"varint,27,opt,name=no_multicast_loop,json=noMulticastLoop,proto3" json:"no_multicast_loop,omitempty"`
+	// IP_MULTICAST_ALL is off.
+	JoinedOnly bool `protobuf:"varint,28,opt,name=joined_only,json=joinedOnly,proto3" json:"joined_only,omitempty"`
+	// IP_MTU_DISCOVER: IP_PMTUDISC_DONT, and IP_PMTUDISC_DO or IP_PMTUDISC_PROBE.
+	NoDiscover    bool `protobuf:"varint,29,opt,name=no_discover,json=noDiscover,proto3" json:"no_discover,omitempty"`
+	NeverFragment bool `protobuf:"varint,30,opt,name=never_fragment,json=neverFragment,proto3" json:"never_fragment,omitempty"`
+	// UDP_GRO.
+	Segments bool `protobuf:"varint,31,opt,name=segments,proto3" json:"segments,omitempty"`
+	// UDPLITE_SEND_CSCOV in bytes; 0 is all.
+	SendCoverage uint32 `protobuf:"varint,32,opt,name=send_coverage,json=sendCoverage,proto3" json:"send_coverage,omitempty"`
+	// UDPLITE_RECV_CSCOV was set: what is covered less is dropped; 0 is all.
+	CheckCoverage   bool   `protobuf:"varint,33,opt,name=check_coverage,json=checkCoverage,proto3" json:"check_coverage,omitempty"`
+	ReceiveCoverage uint32 `protobuf:"varint,34,opt,name=receive_coverage,json=receiveCoverage,proto3" json:"receive_coverage,omitempty"`
+	// IP_HDRINCL.
+	HeaderIncluded bool `protobuf:"varint,35,opt,name=header_included,json=headerIncluded,proto3" json:"header_included,omitempty"`
+	// ICMP_FILTER, ICMP6_FILTER: a bit of each type that is not wanted, type 0 in
+	// the lowest of the first word; none, or eight words.
+	BlockedTypes  []uint32 `protobuf:"varint,36,rep,packed,name=blocked_types,json=blockedTypes,proto3" json:"blocked_types,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -977,6 +1079,97 @@ func (x *Options) GetSynCount() uint32 {
 		return x.SynCount
 	}
 	return 0
+}
+
+func (x *Options) GetDevice() uint32 {
+	if x != nil {
+		return x.Device
+	}
+	return 0
+}
+
+func (x *Options) GetMulticastDevice() uint32 {
+	if x != nil {
+		return x.MulticastDevice
+	}
+	return 0
+}
+
+func (x *Options) GetMulticastHops() uint32 {
+	if x != nil {
+		return x.MulticastHops
+	}
+	return 0
+}
+
+func (x *Options) GetNoMulticastLoop() bool {
+	if x != nil {
+		return x.NoMulticastLoop
+	}
+	return false
+}
+
+func (x *Options) GetJoinedOnly() bool {
+	if x != nil {
+		return x.JoinedOnly
+	}
+	return false
+}
+
+func (x *Options) GetNoDiscover() bool {
+	if x != nil {
+		return x.NoDiscover
+	}
+	return false
+}
+
+func (x *Options) GetNeverFragment() bool {
+	if x != nil {
+		return x.NeverFragment
+	}
+	return false
+}
+
+func (x *Options) GetSegments() bool {
+	if x != nil {
+		return x.Segments
+	}
+	return false
+}
+
+func (x *Options) GetSendCoverage() uint32 {
+	if x != nil {
+		return x.SendCoverage
+	}
+	return 0
+}
+
+func (x *Options) GetCheckCoverage() bool {
+	if x != nil {
+		return x.CheckCoverage
+	}
+	return false
+}
+
+func (x *Options) GetReceiveCoverage() uint32 {
+	if x != nil {
+		return x.ReceiveCoverage
+	}
+	return 0
+}
+
+func (x *Options) GetHeaderIncluded() bool {
+	if x != nil {
+		return x.HeaderIncluded
+	}
+	return false
+}
+
+func (x *Options) GetBlockedTypes() []uint32 {
+	if x != nil {
+		return x.BlockedTypes
+	}
+	return nil
 }
 
 // Bind gives the socket a local address; port 0 lets netd choose one.
@@ -2088,6 +2281,87 @@ func (x *Filter) GetProgram() []byte {
 	return nil
 }
 
+// Membership joins a multicast group or leaves it: ip(7).
+type Membership struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Action MembershipAction       `protobuf:"varint,1,opt,name=action,proto3,enum=netd.v1.MembershipAction" json:"action,omitempty"`
+	// 4 or 16 bytes, as are those below.
+	Group []byte `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	// The interface: by index, or if that is 0 by an address of it, or if that is
+	// empty or unspecified by the route to the group.
+	Index   uint32 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	Address []byte `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
+	// Empty for all sources.
+	Source        []byte `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Membership) Reset() {
+	*x = Membership{}
+	mi := &file_netd_v1_data_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Membership) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Membership) ProtoMessage() {}
+
+func (x *Membership) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Membership.ProtoReflect.Descriptor instead.
+func (*Membership) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Membership) GetAction() MembershipAction {
+	if x != nil {
+		return x.Action
+	}
+	return MembershipAction_MEMBERSHIP_ACTION_UNSPECIFIED
+}
+
+func (x *Membership) GetGroup() []byte {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *Membership) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Membership) GetAddress() []byte {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *Membership) GetSource() []byte {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
 // Interface is one of netd's interfaces.
 type Interface struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2109,7 +2383,7 @@ type Interface struct {
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2121,7 +2395,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2134,7 +2408,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Interface) GetIndex() uint32 {
@@ -2199,7 +2473,7 @@ type Rings struct {
 
 func (x *Rings) Reset() {
 	*x = Rings{}
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2485,7 @@ func (x *Rings) String() string {
 func (*Rings) ProtoMessage() {}
 
 func (x *Rings) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2498,7 @@ func (x *Rings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rings.ProtoReflect.Descriptor instead.
 func (*Rings) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Rings) GetId() uint32 {
@@ -2256,7 +2530,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2268,7 +2542,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2281,7 +2555,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Accepted) GetListener() uint32 {
@@ -2329,7 +2603,7 @@ type Forgotten struct {
 
 func (x *Forgotten) Reset() {
 	*x = Forgotten{}
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2341,7 +2615,7 @@ func (x *Forgotten) String() string {
 func (*Forgotten) ProtoMessage() {}
 
 func (x *Forgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2354,7 +2628,7 @@ func (x *Forgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
 func (*Forgotten) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Forgotten) GetRings() uint32 {
@@ -2368,7 +2642,7 @@ var File_netd_v1_data_proto protoreflect.FileDescriptor
 
 const file_netd_v1_data_proto_rawDesc = "" +
 	"\n" +
-	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\x88\x05\n" +
+	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\xbf\x05\n" +
 	"\aRequest\x12\x16\n" +
 	"\x06socket\x18\x01 \x01(\rR\x06socket\x12!\n" +
 	"\x04open\x18\x02 \x01(\v2\r.netd.v1.OpenR\x04open\x12&\n" +
@@ -2387,7 +2661,10 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"interfaces\x12,\n" +
 	"\x06routes\x18\r \x01(\v2\x12.netd.v1.RouteDumpH\x00R\x06routes\x12)\n" +
 	"\x06change\x18\x0e \x01(\v2\x0f.netd.v1.ChangeH\x00R\x06change\x12)\n" +
-	"\x06filter\x18\x0f \x01(\v2\x0f.netd.v1.FilterH\x00R\x06filterB\x04\n" +
+	"\x06filter\x18\x0f \x01(\v2\x0f.netd.v1.FilterH\x00R\x06filter\x125\n" +
+	"\n" +
+	"membership\x18\x10 \x01(\v2\x13.netd.v1.MembershipH\x00R\n" +
+	"membershipB\x04\n" +
 	"\x02op\"\x8f\x03\n" +
 	"\bResponse\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\rR\x05error\x12&\n" +
@@ -2416,7 +2693,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
-	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xcd\x05\n" +
+	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xad\t\n" +
 	"\aOptions\x12#\n" +
 	"\rreuse_address\x18\x01 \x01(\bR\freuseAddress\x12\x1d\n" +
 	"\n" +
@@ -2446,7 +2723,22 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x03uid\x18\x14 \x01(\rR\x03uid\x12\x1b\n" +
 	"\tfree_bind\x18\x15 \x01(\bR\bfreeBind\x12\x18\n" +
 	"\alinger2\x18\x16 \x01(\rR\alinger2\x12\x1b\n" +
-	"\tsyn_count\x18\x17 \x01(\rR\bsynCount\"2\n" +
+	"\tsyn_count\x18\x17 \x01(\rR\bsynCount\x12\x16\n" +
+	"\x06device\x18\x18 \x01(\rR\x06device\x12)\n" +
+	"\x10multicast_device\x18\x19 \x01(\rR\x0fmulticastDevice\x12%\n" +
+	"\x0emulticast_hops\x18\x1a \x01(\rR\rmulticastHops\x12*\n" +
+	"\x11no_multicast_loop\x18\x1b \x01(\bR\x0fnoMulticastLoop\x12\x1f\n" +
+	"\vjoined_only\x18\x1c \x01(\bR\n" +
+	"joinedOnly\x12\x1f\n" +
+	"\vno_discover\x18\x1d \x01(\bR\n" +
+	"noDiscover\x12%\n" +
+	"\x0enever_fragment\x18\x1e \x01(\bR\rneverFragment\x12\x1a\n" +
+	"\bsegments\x18\x1f \x01(\bR\bsegments\x12#\n" +
+	"\rsend_coverage\x18  \x01(\rR\fsendCoverage\x12%\n" +
+	"\x0echeck_coverage\x18! \x01(\bR\rcheckCoverage\x12)\n" +
+	"\x10receive_coverage\x18\" \x01(\rR\x0freceiveCoverage\x12'\n" +
+	"\x0fheader_included\x18# \x01(\bR\x0eheaderIncluded\x12#\n" +
+	"\rblocked_types\x18$ \x03(\rR\fblockedTypes\"2\n" +
 	"\x04Bind\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"5\n" +
 	"\aConnect\x12*\n" +
@@ -2528,7 +2820,14 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x06remove\x18\x02 \x01(\bR\x06remove\x12\x18\n" +
 	"\areplace\x18\x03 \x01(\bR\areplace\"\"\n" +
 	"\x06Filter\x12\x18\n" +
-	"\aprogram\x18\x01 \x01(\fR\aprogram\"\xba\x01\n" +
+	"\aprogram\x18\x01 \x01(\fR\aprogram\"\x9d\x01\n" +
+	"\n" +
+	"Membership\x121\n" +
+	"\x06action\x18\x01 \x01(\x0e2\x19.netd.v1.MembershipActionR\x06action\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\fR\x05group\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\rR\x05index\x12\x18\n" +
+	"\aaddress\x18\x04 \x01(\fR\aaddress\x12\x16\n" +
+	"\x06source\x18\x05 \x01(\fR\x06source\"\xba\x01\n" +
 	"\tInterface\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2556,7 +2855,13 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x18SOCKET_STATE_PEER_CLOSED\x10\b\x12\x1c\n" +
 	"\x18SOCKET_STATE_SEND_CLOSED\x10\x10\x12\x17\n" +
 	"\x13SOCKET_STATE_CLOSED\x10 \x12\x18\n" +
-	"\x14SOCKET_STATE_DRAINED\x10@B\x1fZ\x1dbulkhead/proto/netd/v1;netdv1b\x06proto3"
+	"\x14SOCKET_STATE_DRAINED\x10@*\xaa\x01\n" +
+	"\x10MembershipAction\x12!\n" +
+	"\x1dMEMBERSHIP_ACTION_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16MEMBERSHIP_ACTION_JOIN\x10\x01\x12\x1b\n" +
+	"\x17MEMBERSHIP_ACTION_LEAVE\x10\x02\x12\x1b\n" +
+	"\x17MEMBERSHIP_ACTION_BLOCK\x10\x03\x12\x1d\n" +
+	"\x19MEMBERSHIP_ACTION_UNBLOCK\x10\x04B\x1fZ\x1dbulkhead/proto/netd/v1;netdv1b\x06proto3"
 
 var (
 	file_netd_v1_data_proto_rawDescOnce sync.Once
@@ -2570,84 +2875,88 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 	return file_netd_v1_data_proto_rawDescData
 }
 
-var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_netd_v1_data_proto_goTypes = []any{
 	(SocketState)(0),       // 0: netd.v1.SocketState
-	(*Request)(nil),        // 1: netd.v1.Request
-	(*Response)(nil),       // 2: netd.v1.Response
-	(*Notice)(nil),         // 3: netd.v1.Notice
-	(*Hello)(nil),          // 4: netd.v1.Hello
-	(*Open)(nil),           // 5: netd.v1.Open
-	(*Address)(nil),        // 6: netd.v1.Address
-	(*Options)(nil),        // 7: netd.v1.Options
-	(*Bind)(nil),           // 8: netd.v1.Bind
-	(*Connect)(nil),        // 9: netd.v1.Connect
-	(*Listen)(nil),         // 10: netd.v1.Listen
-	(*Shutdown)(nil),       // 11: netd.v1.Shutdown
-	(*Close)(nil),          // 12: netd.v1.Close
-	(*Info)(nil),           // 13: netd.v1.Info
-	(*InfoResult)(nil),     // 14: netd.v1.InfoResult
-	(*RouteQuery)(nil),     // 15: netd.v1.RouteQuery
-	(*InterfaceQuery)(nil), // 16: netd.v1.InterfaceQuery
-	(*RouteDump)(nil),      // 17: netd.v1.RouteDump
-	(*RouteEntry)(nil),     // 18: netd.v1.RouteEntry
-	(*NeighbourEntry)(nil), // 19: netd.v1.NeighbourEntry
-	(*Change)(nil),         // 20: netd.v1.Change
-	(*LinkChange)(nil),     // 21: netd.v1.LinkChange
-	(*AddressChange)(nil),  // 22: netd.v1.AddressChange
-	(*RouteChange)(nil),    // 23: netd.v1.RouteChange
-	(*Filter)(nil),         // 24: netd.v1.Filter
-	(*Interface)(nil),      // 25: netd.v1.Interface
-	(*Rings)(nil),          // 26: netd.v1.Rings
-	(*Accepted)(nil),       // 27: netd.v1.Accepted
-	(*Forgotten)(nil),      // 28: netd.v1.Forgotten
-	(*Prefix)(nil),         // 29: netd.v1.Prefix
+	(MembershipAction)(0),  // 1: netd.v1.MembershipAction
+	(*Request)(nil),        // 2: netd.v1.Request
+	(*Response)(nil),       // 3: netd.v1.Response
+	(*Notice)(nil),         // 4: netd.v1.Notice
+	(*Hello)(nil),          // 5: netd.v1.Hello
+	(*Open)(nil),           // 6: netd.v1.Open
+	(*Address)(nil),        // 7: netd.v1.Address
+	(*Options)(nil),        // 8: netd.v1.Options
+	(*Bind)(nil),           // 9: netd.v1.Bind
+	(*Connect)(nil),        // 10: netd.v1.Connect
+	(*Listen)(nil),         // 11: netd.v1.Listen
+	(*Shutdown)(nil),       // 12: netd.v1.Shutdown
+	(*Close)(nil),          // 13: netd.v1.Close
+	(*Info)(nil),           // 14: netd.v1.Info
+	(*InfoResult)(nil),     // 15: netd.v1.InfoResult
+	(*RouteQuery)(nil),     // 16: netd.v1.RouteQuery
+	(*InterfaceQuery)(nil), // 17: netd.v1.InterfaceQuery
+	(*RouteDump)(nil),      // 18: netd.v1.RouteDump
+	(*RouteEntry)(nil),     // 19: netd.v1.RouteEntry
+	(*NeighbourEntry)(nil), // 20: netd.v1.NeighbourEntry
+	(*Change)(nil),         // 21: netd.v1.Change
+	(*LinkChange)(nil),     // 22: netd.v1.LinkChange
+	(*AddressChange)(nil),  // 23: netd.v1.AddressChange
+	(*RouteChange)(nil),    // 24: netd.v1.RouteChange
+	(*Filter)(nil),         // 25: netd.v1.Filter
+	(*Membership)(nil),     // 26: netd.v1.Membership
+	(*Interface)(nil),      // 27: netd.v1.Interface
+	(*Rings)(nil),          // 28: netd.v1.Rings
+	(*Accepted)(nil),       // 29: netd.v1.Accepted
+	(*Forgotten)(nil),      // 30: netd.v1.Forgotten
+	(*Prefix)(nil),         // 31: netd.v1.Prefix
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
-	5,  // 0: netd.v1.Request.open:type_name -> netd.v1.Open
-	4,  // 1: netd.v1.Request.hello:type_name -> netd.v1.Hello
-	8,  // 2: netd.v1.Request.bind:type_name -> netd.v1.Bind
-	9,  // 3: netd.v1.Request.connect:type_name -> netd.v1.Connect
-	10, // 4: netd.v1.Request.listen:type_name -> netd.v1.Listen
-	11, // 5: netd.v1.Request.shutdown:type_name -> netd.v1.Shutdown
-	12, // 6: netd.v1.Request.close:type_name -> netd.v1.Close
-	7,  // 7: netd.v1.Request.options:type_name -> netd.v1.Options
-	13, // 8: netd.v1.Request.info:type_name -> netd.v1.Info
-	15, // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
-	16, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
-	17, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
-	20, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
-	24, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
-	6,  // 14: netd.v1.Response.local:type_name -> netd.v1.Address
-	6,  // 15: netd.v1.Response.remote:type_name -> netd.v1.Address
-	26, // 16: netd.v1.Response.rings:type_name -> netd.v1.Rings
-	14, // 17: netd.v1.Response.info:type_name -> netd.v1.InfoResult
-	25, // 18: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
-	18, // 19: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
-	19, // 20: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
-	27, // 21: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	28, // 22: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
-	7,  // 23: netd.v1.Open.options:type_name -> netd.v1.Options
-	6,  // 24: netd.v1.Bind.address:type_name -> netd.v1.Address
-	6,  // 25: netd.v1.Connect.address:type_name -> netd.v1.Address
-	6,  // 26: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	29, // 27: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
-	21, // 28: netd.v1.Change.link:type_name -> netd.v1.LinkChange
-	22, // 29: netd.v1.Change.address:type_name -> netd.v1.AddressChange
-	23, // 30: netd.v1.Change.route:type_name -> netd.v1.RouteChange
-	19, // 31: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
-	29, // 32: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
-	18, // 33: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
-	29, // 34: netd.v1.Interface.addresses:type_name -> netd.v1.Prefix
-	6,  // 35: netd.v1.Accepted.local:type_name -> netd.v1.Address
-	6,  // 36: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	26, // 37: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	6,  // 0: netd.v1.Request.open:type_name -> netd.v1.Open
+	5,  // 1: netd.v1.Request.hello:type_name -> netd.v1.Hello
+	9,  // 2: netd.v1.Request.bind:type_name -> netd.v1.Bind
+	10, // 3: netd.v1.Request.connect:type_name -> netd.v1.Connect
+	11, // 4: netd.v1.Request.listen:type_name -> netd.v1.Listen
+	12, // 5: netd.v1.Request.shutdown:type_name -> netd.v1.Shutdown
+	13, // 6: netd.v1.Request.close:type_name -> netd.v1.Close
+	8,  // 7: netd.v1.Request.options:type_name -> netd.v1.Options
+	14, // 8: netd.v1.Request.info:type_name -> netd.v1.Info
+	16, // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
+	17, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
+	18, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
+	21, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
+	25, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
+	26, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
+	7,  // 15: netd.v1.Response.local:type_name -> netd.v1.Address
+	7,  // 16: netd.v1.Response.remote:type_name -> netd.v1.Address
+	28, // 17: netd.v1.Response.rings:type_name -> netd.v1.Rings
+	15, // 18: netd.v1.Response.info:type_name -> netd.v1.InfoResult
+	27, // 19: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
+	19, // 20: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
+	20, // 21: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
+	29, // 22: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
+	30, // 23: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	8,  // 24: netd.v1.Open.options:type_name -> netd.v1.Options
+	7,  // 25: netd.v1.Bind.address:type_name -> netd.v1.Address
+	7,  // 26: netd.v1.Connect.address:type_name -> netd.v1.Address
+	7,  // 27: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
+	31, // 28: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
+	22, // 29: netd.v1.Change.link:type_name -> netd.v1.LinkChange
+	23, // 30: netd.v1.Change.address:type_name -> netd.v1.AddressChange
+	24, // 31: netd.v1.Change.route:type_name -> netd.v1.RouteChange
+	20, // 32: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
+	31, // 33: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
+	19, // 34: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
+	1,  // 35: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
+	31, // 36: netd.v1.Interface.addresses:type_name -> netd.v1.Prefix
+	7,  // 37: netd.v1.Accepted.local:type_name -> netd.v1.Address
+	7,  // 38: netd.v1.Accepted.remote:type_name -> netd.v1.Address
+	28, // 39: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_data_proto_init() }
@@ -2670,6 +2979,7 @@ func file_netd_v1_data_proto_init() {
 		(*Request_Routes)(nil),
 		(*Request_Change)(nil),
 		(*Request_Filter)(nil),
+		(*Request_Membership)(nil),
 	}
 	file_netd_v1_data_proto_msgTypes[2].OneofWrappers = []any{
 		(*Notice_Accepted)(nil),
@@ -2687,8 +2997,8 @@ func file_netd_v1_data_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   28,
+			NumEnums:      2,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -156,7 +156,7 @@ func ParseQuoted(v6 bool, b []byte) (q Quoted, ok bool) {
 	}
 	var sport, dport uint16
 	switch q.Proto {
-	case wire.ProtoTCP, wire.ProtoUDP:
+	case wire.ProtoTCP, wire.ProtoUDP, wire.ProtoUDPLite:
 		sport, dport = uint16(b[0])<<8|uint16(b[1]), uint16(b[2])<<8|uint16(b[3])
 	case wire.ProtoICMP, wire.ProtoICMPv6:
 		sport = uint16(b[4])<<8 | uint16(b[5])

@@ -36,6 +36,7 @@ func (k *socket) Deliver(m stack.Meta, head, body []byte) {
 	copy(h[24:], to[:])
 	binary.LittleEndian.PutUint32(h[40:], uint32(m.Interface))
 	h[44] = m.Class
+	binary.LittleEndian.PutUint16(h[46:], m.Segment)
 	copy(k.down.Slice(gramHeader, len(head)), head)
 	copy(k.down.Slice(gramHeader+len(head), len(body)), body)
 	k.down.Publish(gramHeader + padded(n))
@@ -65,7 +66,7 @@ func (k *socket) pump() {
 			return
 		}
 		to, from := readAddrs(&h, k.v6)
-		if err := k.send(to, from, h[7], h[44], k.up.Slice(gramHeader, size)); err != nil && k.raw != nil {
+		if err := k.send(to, from, &h, k.up.Slice(gramHeader, size)); err != nil && k.raw != nil {
 			if e, ok := err.(linux.Errno); ok {
 				k.Failed(e) // send(2) has succeeded by then: the next call tells
 			}
@@ -110,11 +111,50 @@ func (k *socket) route(q *netdv1.RouteQuery) ([]byte, error) {
 }
 
 // send sends one datagram of whatever kind the socket is.
-func (k *socket) send(to netip.AddrPort, from netip.Addr, hops, class uint8, payload []byte) error {
+func (k *socket) send(to netip.AddrPort, from netip.Addr, h *[gramHeader]byte, payload []byte) error {
+	hops, class := h[7], h[44]
 	if k.raw != nil {
 		return k.raw.SendLocked(to.Addr(), from, hops, class, payload)
 	}
-	return k.gram.SendLocked(to, from, hops, class, payload)
+	return k.gram.SendSegmentsLocked(to, from, hops, class, payload, int(binary.LittleEndian.Uint16(h[46:])))
+}
+
+// membership joins a group or leaves it: EINVAL, and the errors of the stack.
+func (k *socket) membership(m *netdv1.Membership) error {
+	var s interface {
+		JoinLocked(group netip.Addr, index int, addr, source netip.Addr) error
+		LeaveLocked(group netip.Addr, index int, addr, source netip.Addr) error
+		BlockLocked(group netip.Addr, index int, source netip.Addr, on bool) error
+	}
+	switch {
+	case k.gram != nil:
+		s = k.gram
+	case k.raw != nil:
+		s = k.raw
+	default:
+		return linux.EPROTO // ip(7): of a stream there is none
+	}
+	group, ok := netip.AddrFromSlice(m.Group)
+	if !ok || m.Index > 1<<31-1 {
+		return linux.EINVAL
+	}
+	addr, _ := netip.AddrFromSlice(m.Address)
+	source, given := netip.AddrFromSlice(m.Source)
+	if given && source.Is4() != group.Is4() || !given && len(m.Source) > 0 {
+		return linux.EINVAL
+	}
+	switch m.Action {
+	case netdv1.MembershipAction_MEMBERSHIP_ACTION_JOIN:
+		return s.JoinLocked(group, int(m.Index), addr, source)
+	case netdv1.MembershipAction_MEMBERSHIP_ACTION_LEAVE:
+		return s.LeaveLocked(group, int(m.Index), addr, source)
+	case netdv1.MembershipAction_MEMBERSHIP_ACTION_BLOCK, netdv1.MembershipAction_MEMBERSHIP_ACTION_UNBLOCK:
+		if !given {
+			return linux.EINVAL
+		}
+		return s.BlockLocked(group, int(m.Index), source, m.Action == netdv1.MembershipAction_MEMBERSHIP_ACTION_BLOCK)
+	}
+	return linux.EINVAL
 }
 
 // filter sets SO_ATTACH_FILTER's program: EINVAL.

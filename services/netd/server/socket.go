@@ -56,11 +56,12 @@ func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
 	switch {
 	case o.Type == linux.SOCK_STREAM && o.Protocol == linux.IPPROTO_TCP:
 		k.tcp = s.stack.NewTCP(v6, stackOpts, cfg, k, (*sendQueue)(k), (*receiveQueue)(k))
-	case o.Type == linux.SOCK_DGRAM && (o.Protocol == linux.IPPROTO_UDP || o.Protocol == linux.IPPROTO_ICMP && !v6 || o.Protocol == linux.IPPROTO_ICMPV6 && v6):
+	case o.Type == linux.SOCK_DGRAM && (o.Protocol == linux.IPPROTO_UDP || o.Protocol == linux.IPPROTO_UDPLITE || o.Protocol == linux.IPPROTO_ICMP && !v6 || o.Protocol == linux.IPPROTO_ICMPV6 && v6):
 		k.gram = s.stack.NewDatagram(uint8(o.Protocol), v6, stackOpts, k)
 		k.rings.Head.WantUp.Store(1)
 	case o.Type == linux.SOCK_RAW && o.Protocol > 0 && o.Protocol < 256:
 		k.raw = s.stack.NewRaw(uint8(o.Protocol), v6, stackOpts, k)
+		k.applyRaw()
 		k.rings.Head.WantUp.Store(1)
 	default:
 		s.pool.give(k.entry, 0)
@@ -97,11 +98,27 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 	return stack.Options{
 			ReuseAddr: o.ReuseAddress, ReusePort: o.ReusePort, V6Only: o.V6Only, FreeBind: o.FreeBind, Broadcast: o.Broadcast,
 			ReceiveErrors: o.ReceiveErrors, UID: o.Uid, HopLimit: uint8(min(o.HopLimit, 255)), TrafficClass: uint8(o.TrafficClass),
+			Device: index(o.Device), MulticastDevice: index(o.MulticastDevice), MulticastHops: uint8(min(o.MulticastHops, 255)),
+			NoMulticastLoop: o.NoMulticastLoop, JoinedOnly: o.JoinedOnly, NoDiscover: o.NoDiscover, NeverFragment: o.NeverFragment,
+			Segments: o.Segments, SendCoverage: int(min(o.SendCoverage, 65535)), CheckCoverage: o.CheckCoverage, ReceiveCoverage: int(min(o.ReceiveCoverage, 65535)),
 		}, tcp.Config{
 			MSS: int(min(o.MaxSegment, 65535)), ReceiveBuffer: RingSize, ReceiveLimit: k.receiveLimit, NoDelay: o.NoDelay, Cork: o.Cork,
 			KeepAlive: o.KeepAlive, KeepIdle: seconds(o.KeepIdle), KeepInterval: seconds(o.KeepInterval), KeepCount: int(min(o.KeepCount, 127)),
 			UserTimeout: tcp.Time(o.UserTimeout) * tcp.Millisecond, SynRetries: int(min(o.SynCount, 127)), Linger2: seconds(o.Linger2),
 		}
+}
+
+// index is an interface's, which an int may hold.
+func index(n uint32) int { return int(min(n, 1<<31-1)) }
+
+// applyRaw translates the options of raw sockets alone.
+func (k *socket) applyRaw() {
+	o, r := k.options, k.raw
+	r.HeaderIncluded = !k.v6 && (o.HeaderIncluded || r.OnlySends())
+	r.Blocked = [8]uint32{}
+	if len(o.BlockedTypes) == len(r.Blocked) {
+		copy(r.Blocked[:], o.BlockedTypes)
+	}
 }
 
 // limit is how much of a ring a buffer size lets be used; untold is without one.
@@ -150,9 +167,12 @@ func (k *socket) do(req *netdv1.Request) error {
 			k.tcp.SetOptionsLocked(o, cfg)
 		case k.raw != nil:
 			k.raw.SetOptionsLocked(o)
+			k.applyRaw()
 		default:
 			k.gram.SetOptionsLocked(o)
 		}
+	case *netdv1.Request_Membership:
+		return k.membership(op.Membership)
 	case *netdv1.Request_Filter:
 		return k.filter(op.Filter)
 	case *netdv1.Request_Info, *netdv1.Request_Route, nil:

@@ -27,6 +27,9 @@ type Options struct {
 	NoMulticastLoop      bool  // IP_MULTICAST_LOOP is off
 	MulticastHops        uint8 // IP_MULTICAST_TTL; 0: 1
 	MulticastDevice      int   // IP_MULTICAST_IF
+	SendCoverage         int   // UDPLITE_SEND_CSCOV; 0: all
+	CheckCoverage        bool  // UDPLITE_RECV_CSCOV was set
+	ReceiveCoverage      int   // to what; 0: all
 	HopLimit             uint8 // 0: the default
 	TrafficClass         uint8
 }

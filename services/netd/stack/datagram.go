@@ -34,7 +34,7 @@ type Meta struct {
 	Segment uint16
 }
 
-// Datagram is a UDP or ping socket's end in the stack. The methods ending in
+// Datagram is a UDP, UDP-Lite or ping socket's end in the stack. The methods ending in
 // Locked are called within Do.
 type Datagram struct {
 	s      *Stack
@@ -49,7 +49,7 @@ type Datagram struct {
 	groups []membership
 }
 
-// NewDatagram makes a socket of UDP, ICMP or ICMPv6.
+// NewDatagram makes a socket of UDP, UDP-Lite, ICMP or ICMPv6.
 func (s *Stack) NewDatagram(proto uint8, v6 bool, opts Options, owner DatagramOwner) *Datagram {
 	return &Datagram{s: s, proto: proto, owner: owner, place: place{v6: v6, opts: opts}}
 }
@@ -173,13 +173,13 @@ func (d *Datagram) SendSegmentsLocked(to netip.AddrPort, from netip.Addr, hops, 
 		f.hops = max(first(hops, o.MulticastHops), 1)
 		f.lonely = o.NoMulticastLoop
 	}
-	if d.proto != wire.ProtoUDP {
+	if !d.ported() {
 		return d.ping(&path, f, payload)
 	}
-	if size <= 0 || size >= len(payload) {
+	if size <= 0 || d.proto != wire.ProtoUDP || size >= len(payload) {
 		return d.emit(&path, f, dst.Port(), payload, 0)
 	}
-	if head := ipSize(src) + wire.UDPSize; head+size > path.MTU || len(payload) > 64*size || head+len(payload) > 65535 {
+	if head := ipSize(src) + wire.UDPSize; head+size > path.MTU || len(payload) > MaxSegments*size || head+len(payload) > 65535 {
 		return linux.EINVAL // udp(7)
 	}
 	if !path.Out.Loopback {
@@ -191,6 +191,12 @@ func (d *Datagram) SendSegmentsLocked(to netip.AddrPort, from netip.Addr, hops, 
 	return err
 }
 
+// MaxSegments is how many datagrams one call may send: UDP_MAX_SEGMENTS.
+const MaxSegments = 128
+
+// ported says whether the protocol has ports of its own.
+func (d *Datagram) ported() bool { return d.proto == wire.ProtoUDP || d.proto == wire.ProtoUDPLite }
+
 // emit makes the packet of a datagram, or of several of size bytes.
 func (d *Datagram) emit(path *route.Path, f flow, port uint16, payload []byte, size int) error {
 	s := d.s
@@ -201,8 +207,16 @@ func (d *Datagram) emit(path *route.Path, f flow, port uint16, payload []byte, s
 	p := s.packet()
 	p.Trusted = path.Out.Loopback
 	h := p.Make(n + wire.UDPSize)
-	udp.Put(h[n:], netip.AddrPortFrom(f.src, d.place.local.Port()), netip.AddrPortFrom(f.dst, port), payload, true)
+	from, to := netip.AddrPortFrom(f.src, d.place.local.Port()), netip.AddrPortFrom(f.dst, port)
 	p.Payload = payload
+	if d.proto == wire.ProtoUDPLite {
+		udp.PutLite(h[n:], from, to, payload, d.place.opts.SendCoverage, p.Trusted)
+		if !p.Trusted {
+			p.Own(payload)
+		}
+		return d.launch(p, path, f)
+	}
+	udp.Put(h[n:], from, to, payload, true)
 	if !p.Trusted {
 		p.Own(payload)
 		askSum(p, f.src, f.dst, wire.ProtoUDP, n, 6)
@@ -317,7 +331,7 @@ func (d *Datagram) score(src netip.AddrPort, dst netip.Addr) int {
 	if d.place.auto && d.remote.IsValid() && dst.IsMulticast() {
 		r.Local = netip.Addr{}
 	}
-	if d.proto != wire.ProtoUDP && r.Remote.IsValid() {
+	if !d.ported() && r.Remote.IsValid() {
 		r.Remote = netip.AddrPortFrom(r.Remote.Addr(), src.Port())
 	}
 	return r.Score(src, dst)
@@ -339,14 +353,29 @@ func (s *Stack) spread(src netip.AddrPort, dst netip.Addr) uint32 {
 	return h
 }
 
-// inputUDP delivers a datagram, or says that nobody wants it.
-func (s *Stack) inputUDP(a *arrival) {
+// udpHeader checks the header of a datagram of UDP or UDP-Lite and its checksum;
+// coverage is how many bytes that is over, from the header's first.
+func udpHeader(a *arrival) (h wire.UDP, body []byte, coverage int, ok bool) {
+	if a.proto == wire.ProtoUDPLite {
+		h, coverage, err := wire.ParseUDPLite(a.head, a.size())
+		if err != nil {
+			return nil, nil, 0, false
+		}
+		body := a.after(wire.UDPSize, a.size()-wire.UDPSize)
+		return h, body, coverage, a.trusted || udp.ValidLite(h, a.src, a.dst, body, coverage)
+	}
 	h, err := wire.ParseUDP(a.head, a.size())
 	if err != nil {
-		return
+		return nil, nil, 0, false
 	}
-	body := a.after(wire.UDPSize, h.PayloadLen())
-	if !a.trusted && !udp.Valid(h, a.src, a.dst, body) {
+	body = a.after(wire.UDPSize, h.PayloadLen())
+	return h, body, wire.UDPSize + len(body), a.trusted || udp.Valid(h, a.src, a.dst, body)
+}
+
+// inputUDP delivers a datagram of UDP or UDP-Lite, or says that nobody wants it.
+func (s *Stack) inputUDP(a *arrival) {
+	h, body, coverage, ok := udpHeader(a)
+	if !ok {
 		return
 	}
 	src := netip.AddrPortFrom(a.src, h.SrcPort())
@@ -354,9 +383,12 @@ func (s *Stack) inputUDP(a *arrival) {
 		s.toAll(a, h.DstPort(), src, body)
 		return
 	}
-	d := s.receiver(wire.ProtoUDP, h.DstPort(), src, a.dst, a.in.Index)
+	d := s.receiver(a.proto, h.DstPort(), src, a.dst, a.in.Index)
 	if d == nil {
 		s.reject(a, icmp.PortUnreachable)
+		return
+	}
+	if o := &d.place.opts; o.CheckCoverage && coverage < wire.UDPSize+len(body) && (o.ReceiveCoverage == 0 || coverage < o.ReceiveCoverage) {
 		return
 	}
 	if size := int(a.segment); size > 0 && len(body) > size && !d.place.opts.Segments {

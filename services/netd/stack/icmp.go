@@ -144,7 +144,7 @@ func (s *Stack) inputError(q icmp.Quoted, problem icmp.Problem, f failure) {
 		}
 	}
 	switch q.Proto {
-	case wire.ProtoUDP, wire.ProtoICMP, wire.ProtoICMPv6:
+	case wire.ProtoUDP, wire.ProtoUDPLite, wire.ProtoICMP, wire.ProtoICMPv6:
 		if d := s.receiver(q.Proto, q.Src.Port(), q.Dst, q.Src.Addr(), 0); d != nil {
 			if problem == icmp.TooBig {
 				s.tooBig(q.Dst.Addr(), f.mtu)

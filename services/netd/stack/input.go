@@ -163,7 +163,7 @@ func (s *Stack) arrives(a *arrival, p *link.Packet) bool {
 	if a.dst.IsMulticast() {
 		a.toMany = true
 		a.in.stats.Multicast++
-		return a.in.Loopback || a.in.listens(a.dst)
+		return a.in.listens(a.dst)
 	}
 	if _, local := s.table.Local(a.dst); local {
 		a.toMany = a.in.Loopback && a.in.Broadcast(a.dst)
@@ -223,7 +223,7 @@ func (s *Stack) deliver(a *arrival) {
 		if !a.toMany {
 			s.inputTCP(a)
 		}
-	case wire.ProtoUDP:
+	case wire.ProtoUDP, wire.ProtoUDPLite:
 		s.inputUDP(a)
 	case wire.ProtoICMP, wire.ProtoICMPv6:
 		if (a.proto == wire.ProtoICMPv6) == a.v6 {

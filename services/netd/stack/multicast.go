@@ -69,7 +69,7 @@ func (s *Stack) interfaceFor(group netip.Addr, index int, addr netip.Addr) *ifac
 	if p, v := s.table.Find(route.Query{Dst: group}); v == route.Found {
 		return s.iface(p.Out.Index)
 	}
-	return s.ifaces[0]
+	return nil
 }
 
 // join adds a membership, with all sources or (source valid) with one:
@@ -212,6 +212,11 @@ func (r *Raw) JoinLocked(group netip.Addr, index int, addr, source netip.Addr) e
 	return r.s.join(&r.groups, group, index, addr, source)
 }
 
+// BlockLocked is Datagram's.
+func (r *Raw) BlockLocked(group netip.Addr, index int, source netip.Addr, on bool) error {
+	return r.s.block(r.groups, group, index, source, on)
+}
+
 // LeaveLocked is Datagram's.
 func (r *Raw) LeaveLocked(group netip.Addr, index int, addr, source netip.Addr) error {
 	return r.s.leaveGroup(&r.groups, group, index, addr, source)
@@ -234,7 +239,7 @@ func (d *Datagram) admits(a *arrival) bool {
 // toAll delivers a datagram to every socket that takes it: what a broadcast or
 // multicast address means.
 func (s *Stack) toAll(a *arrival, port uint16, src netip.AddrPort, body []byte) {
-	for _, d := range slices.Clone(s.grams[portKey{wire.ProtoUDP, port}]) {
+	for _, d := range slices.Clone(s.grams[portKey{a.proto, port}]) {
 		if dev := d.place.opts.Device; dev != 0 && dev != a.in.Index {
 			continue
 		}

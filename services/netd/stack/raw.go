@@ -48,6 +48,9 @@ func (s *Stack) NewRaw(proto uint8, v6 bool, opts Options, owner DatagramOwner) 
 
 const protoRaw = 255
 
+// OnlySends says whether it is of IPPROTO_RAW, whose packets have their header.
+func (r *Raw) OnlySends() bool { return r.proto == protoRaw }
+
 // SetOptionsLocked changes the options.
 func (r *Raw) SetOptionsLocked(o Options) { r.opts = o }
 

@@ -1,4 +1,4 @@
-// Package udp is the User Datagram Protocol (RFC 768) without sockets: headers
+// Package udp is the User Datagram Protocol (RFC 768) and UDP-Lite (RFC 3828) without sockets: headers
 // with their checksums, and which of several receivers a datagram is for. It is
 // pure: no clock, no I/O.
 package udp
@@ -34,6 +34,35 @@ func Valid(h wire.UDP, src, dst netip.Addr, payload []byte) bool {
 	}
 	sum := wire.PseudoSum(src, dst, wire.ProtoUDP, wire.UDPSize+len(payload))
 	return wire.Fold(wire.Sum(wire.Sum(sum, h), payload)) == 0
+}
+
+// PutLite writes the header of a datagram of UDP-Lite (RFC 3828) to b, with a
+// checksum over coverage bytes from the header's first (0: all) unless trusted.
+func PutLite(b []byte, src, dst netip.AddrPort, payload []byte, coverage int, trusted bool) {
+	if coverage >= wire.UDPSize+len(payload) {
+		coverage = 0
+	}
+	h := wire.UDPHeader{SrcPort: src.Port(), DstPort: dst.Port()}
+	h.PutLite(b, coverage)
+	if !trusted {
+		if coverage == 0 {
+			coverage = wire.UDPSize + len(payload)
+		}
+		u := wire.UDP(b[:wire.UDPSize])
+		u.PutChecksum(liteSum(u, src.Addr(), dst.Addr(), payload, coverage))
+	}
+}
+
+// ValidLite checks the checksum of a datagram of UDP-Lite, which always has one.
+func ValidLite(h wire.UDP, src, dst netip.Addr, payload []byte, coverage int) bool {
+	return h.Checksum() != 0 && liteSum(h, src, dst, payload, coverage) == 0
+}
+
+// liteSum is over a part of the datagram, and the pseudo header has the length of
+// all of it: RFC 3828, section 3.1.
+func liteSum(h wire.UDP, src, dst netip.Addr, payload []byte, coverage int) uint16 {
+	sum := wire.PseudoSum(src, dst, wire.ProtoUDPLite, wire.UDPSize+len(payload))
+	return wire.Fold(wire.Sum(wire.Sum(sum, h), payload[:min(max(coverage-wire.UDPSize, 0), len(payload))]))
 }
 
 // Receiver is what a socket says of the datagrams that it wants.

@@ -45,3 +45,32 @@ func TestScore(t *testing.T) {
 		}
 	}
 }
+
+// A change of what is covered is found out, and one of the rest is not.
+func TestLite(t *testing.T) {
+	src, dst := netip.MustParseAddrPort("[2001:db8::1]:1000"), netip.MustParseAddrPort("[2001:db8::2]:2000")
+	for _, c := range []struct{ coverage, covered int }{{0, 28}, {8, 8}, {13, 13}, {28, 28}, {500, 28}} {
+		payload := []byte("a payload of 20 byte")
+		b := make([]byte, wire.UDPSize)
+		PutLite(b, src, dst, payload, c.coverage, false)
+		h, covered, err := wire.ParseUDPLite(b, 28)
+		if err != nil || covered != c.covered || h.SrcPort() != 1000 || h.DstPort() != 2000 {
+			t.Fatalf("coverage %d: %v, %d covered", c.coverage, err, covered)
+		}
+		if !ValidLite(h, src.Addr(), dst.Addr(), payload, covered) {
+			t.Errorf("coverage %d: not valid", c.coverage)
+		}
+		for i := range payload {
+			payload[i] ^= 0x40
+			if got, want := ValidLite(h, src.Addr(), dst.Addr(), payload, covered), i+wire.UDPSize >= covered; got != want {
+				t.Errorf("coverage %d: valid %v with byte %d changed", c.coverage, got, i)
+			}
+			payload[i] ^= 0x40
+		}
+	}
+	for _, b := range [][]byte{{0, 1, 0, 2, 0, 7, 0, 0}, {0, 1, 0, 2, 0, 29, 0, 0}, {0, 1, 0, 2, 0, 0, 0}} {
+		if _, _, err := wire.ParseUDPLite(b, 28); err == nil {
+			t.Errorf("%x is taken", b)
+		}
+	}
+}

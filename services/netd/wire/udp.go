@@ -19,6 +19,23 @@ func ParseUDP(b []byte, size int) (UDP, error) {
 	return h, nil
 }
 
+// ParseUDPLite is ParseUDP of UDP-Lite (RFC 3828), whose datagram is as long as
+// the packet says; coverage is how many of its bytes, from the header's first, the
+// checksum is over.
+func ParseUDPLite(b []byte, size int) (h UDP, coverage int, err error) {
+	if len(b) < UDPSize || size < UDPSize {
+		return nil, 0, ErrShort
+	}
+	h = UDP(b[:UDPSize:UDPSize])
+	switch coverage = int(be.Uint16(h[4:])); {
+	case coverage == 0:
+		coverage = size
+	case coverage < UDPSize || coverage > size:
+		return nil, 0, ErrLength
+	}
+	return h, coverage, nil
+}
+
 func (h UDP) SrcPort() uint16 { return be.Uint16(h) }
 func (h UDP) DstPort() uint16 { return be.Uint16(h[2:]) }
 
@@ -48,4 +65,11 @@ func (h *UDPHeader) Put(b []byte) {
 	be.PutUint16(b[2:], h.DstPort)
 	be.PutUint16(b[4:], uint16(UDPSize+h.PayloadLen))
 	be.PutUint16(b[6:], 0)
+}
+
+// PutLite is Put of UDP-Lite: coverage is in bytes from the header's first, 0 for
+// the whole datagram.
+func (h *UDPHeader) PutLite(b []byte, coverage int) {
+	h.Put(b)
+	be.PutUint16(b[4:], uint16(coverage))
 }

@@ -36,6 +36,7 @@ const (
 	ProtoFragment = 44
 	ProtoICMPv6   = 58
 	ProtoNone     = 59
+	ProtoUDPLite  = 136
 	ProtoDestOpts = 60
 )
 

@@ -195,6 +195,9 @@ func FuzzParse(f *testing.F) {
 				t.Fatal("extensions", proto, k)
 			}
 		}
+		if _, coverage, err := ParseUDPLite(b, n); err == nil && (coverage < UDPSize || coverage > n) {
+			t.Fatal("udplite coverage", coverage)
+		}
 		if h, err := ParseTCP(b, n); err == nil {
 			o := h.Options()
 			if o.SACKBlocks > 4 || o.WindowScale > 14 || len(h) > MaxTCPSize {

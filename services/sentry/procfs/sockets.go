@@ -185,7 +185,7 @@ func (fs *FS) sockstat(v6 bool) func(vfs.Context) ([]byte, error) {
 			domain = linux.AF_INET6
 		}
 		all := Sockets(fs.kernel)
-		tcp, udp, raw, streams := 0, 0, 0, 0
+		tcp, udp, lite, raw, streams := 0, 0, 0, 0, 0
 		for _, s := range all {
 			if s.Type() == linux.SOCK_STREAM && (s.Domain() == linux.AF_INET || s.Domain() == linux.AF_INET6) {
 				streams++
@@ -198,17 +198,22 @@ func (fs *FS) sockstat(v6 bool) func(vfs.Context) ([]byte, error) {
 				raw++
 			case s.Type() == linux.SOCK_STREAM && ok && r.Report().State != tcpClose:
 				tcp++
-			case s.Type() == linux.SOCK_DGRAM && s.Protocol() == linux.IPPROTO_UDP:
-				if name, err := s.SockName(ctx); err == nil && endOf(name, v6).port != 0 {
+			case s.Type() == linux.SOCK_DGRAM && (s.Protocol() == linux.IPPROTO_UDP || s.Protocol() == linux.IPPROTO_UDPLITE):
+				if name, err := s.SockName(ctx); err != nil || endOf(name, v6).port == 0 {
+					continue
+				}
+				if s.Protocol() == linux.IPPROTO_UDPLITE {
+					lite++
+				} else {
 					udp++
 				}
 			}
 		}
 		if v6 {
-			return fmt.Appendf(nil, "TCP6: inuse %d\nUDP6: inuse %d\nUDPLITE6: inuse 0\nRAW6: inuse %d\nFRAG6: inuse 0 memory 0\n", tcp, udp, raw), nil
+			return fmt.Appendf(nil, "TCP6: inuse %d\nUDP6: inuse %d\nUDPLITE6: inuse %d\nRAW6: inuse %d\nFRAG6: inuse 0 memory 0\n", tcp, udp, lite, raw), nil
 		}
-		return fmt.Appendf(nil, "sockets: used %d\nTCP: inuse %d orphan 0 tw 0 alloc %d mem 0\nUDP: inuse %d mem 0\nUDPLITE: inuse 0\nRAW: inuse %d\nFRAG: inuse 0 memory 0\n",
-			len(all), tcp, streams, udp, raw), nil
+		return fmt.Appendf(nil, "sockets: used %d\nTCP: inuse %d orphan 0 tw 0 alloc %d mem 0\nUDP: inuse %d mem 0\nUDPLITE: inuse %d\nRAW: inuse %d\nFRAG: inuse 0 memory 0\n",
+			len(all), tcp, streams, udp, lite, raw), nil
 	}
 }
 

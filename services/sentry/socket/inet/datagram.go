@@ -30,6 +30,9 @@ type gram struct {
 	hops  uint8
 	class uint8
 	index uint32
+	// segment, if not 0, says that these are several datagrams of so many bytes
+	// each but the last: UDP_GRO.
+	segment uint16
 }
 
 // ReadStream is read(2).
@@ -54,7 +57,7 @@ func (d *Dgram) next(e *end) (gram, error) {
 	}
 	var h [gramHeader]byte
 	copy(h[:], e.down.Slice(0, gramHeader))
-	g := gram{size: int(binary.LittleEndian.Uint32(h[:])), hops: h[7], class: h[44], index: binary.LittleEndian.Uint32(h[40:])}
+	g := gram{size: int(binary.LittleEndian.Uint32(h[:])), hops: h[7], class: h[44], index: binary.LittleEndian.Uint32(h[40:]), segment: binary.LittleEndian.Uint16(h[46:])}
 	if g.size > 65535 || gramHeader+padded(g.size) > n {
 		e.down.Consume(n) // nonsense: all of it goes
 		return gram{}, linux.EIO
@@ -165,6 +168,9 @@ func (d *Dgram) control(g gram, at time.Time) []linux.Cmsg {
 	if stamp || nano {
 		out = append(out, timestamp(at, nano))
 	}
+	if g.segment != 0 {
+		out = append(out, linux.Cmsg{Level: linux.IPPROTO_UDP, Type: linux.UDP_GRO, Data: socket.Int(int(g.segment))})
+	}
 	if !info && !hops && !class {
 		return out
 	}
@@ -219,8 +225,12 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if size > maxUDP4 && !d.v6 || size > maxUDP6 && d.v6 {
 		return 0, linux.EMSGSIZE
 	}
-	if !d.raw() && !d.udp() && size < 8 {
+	if d.ping() && size < 8 {
 		return 0, linux.EINVAL
+	}
+	segment, err := d.segment(m, size)
+	if err != nil {
+		return 0, err
 	}
 	to, e, err := d.target(ctx, m.Addr)
 	if err != nil {
@@ -235,10 +245,11 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		}
 		return 0, err
 	}
-	if d.sendWithin(m, to, size) {
+	if d.sendWithin(m, to, size, segment) {
 		return size, nil
 	}
 	h := d.header(m, to, size)
+	binary.LittleEndian.PutUint16(h[46:], uint16(segment))
 	d.sending.Lock()
 	defer d.sending.Unlock()
 	need := gramHeader + padded(size)
@@ -255,6 +266,35 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		d.n.ring(e.head, e.id)
 	}
 	return size, nil
+}
+
+// maxSegments is how many datagrams one call may send: UDP_MAX_SEGMENTS.
+const maxSegments = 128
+
+// segment is of how many bytes each datagram is that the message's size bytes
+// make, by UDP_SEGMENT, and 0 when they make one: EINVAL.
+func (d *Dgram) segment(m *socket.Msg, size int) (int, error) {
+	if !d.udp() {
+		return 0, nil
+	}
+	d.conf.mu.Lock()
+	n := d.conf.segment
+	d.conf.mu.Unlock()
+	for _, c := range m.Control.Other {
+		if c.Level == linux.IPPROTO_UDP && c.Type == linux.UDP_SEGMENT {
+			if len(c.Data) != 2 {
+				return 0, linux.EINVAL
+			}
+			n = int(binary.LittleEndian.Uint16(c.Data))
+		}
+	}
+	if n == 0 || size <= n {
+		return 0, nil
+	}
+	if size > maxSegments*n {
+		return 0, linux.EINVAL
+	}
+	return n, nil
 }
 
 // target settles where a datagram goes, which netd is asked about only when that
@@ -280,7 +320,7 @@ func (d *Dgram) target(ctx vfs.Context, sa []byte) (netip.AddrPort, *end, error)
 	if err != nil {
 		return a, nil, err
 	}
-	if a.Port() == 0 && d.udp() {
+	if a.Port() == 0 && !d.raw() && !d.ping() {
 		return a, nil, linux.EINVAL
 	}
 	if d.mu.routed != a || d.end.Load() == nil || d.n.dead.Load() {

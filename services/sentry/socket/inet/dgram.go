@@ -13,7 +13,7 @@ import (
 	"bulkhead/services/sentry/wait"
 )
 
-// Dgram is a UDP, ping or raw socket.
+// Dgram is a UDP, UDP-Lite, ping or raw socket.
 type Dgram struct {
 	socket.Base
 	n  *Network
@@ -53,6 +53,11 @@ func newDgram(n *Network, v6 bool, typ, protocol int) *Dgram {
 
 // raw says whether it is a raw socket: raw(7).
 func (d *Dgram) raw() bool { return d.Type() == linux.SOCK_RAW }
+
+// ping says whether it is a ping socket: icmp(7).
+func (d *Dgram) ping() bool {
+	return !d.raw() && d.Protocol() != linux.IPPROTO_UDP && d.Protocol() != linux.IPPROTO_UDPLITE
+}
 
 // udp says whether it is a UDP socket.
 func (d *Dgram) udp() bool { return d.Protocol() == linux.IPPROTO_UDP && !d.raw() }
@@ -273,7 +278,7 @@ func (d *Dgram) died() { d.Queue().Notify(gone) }
 
 // SockOpt gives an option's value.
 func (d *Dgram) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
-	if err := applies(d.v6, d.Protocol(), level, true); err != nil {
+	if err := applies(d.v6, d.raw(), d.Protocol(), level, true); err != nil {
 		return nil, err
 	}
 	if level == linux.SOL_SOCKET {
@@ -293,12 +298,15 @@ func (d *Dgram) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
 			return v, nil
 		}
 	}
+	if d.raw() && isTypeFilter(level, name) {
+		return d.conf.typeFilter(level), nil
+	}
 	return d.conf.get(level, name)
 }
 
 // SetSockOpt sets an option.
 func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error {
-	if err := applies(d.v6, d.Protocol(), level, false); err != nil {
+	if err := applies(d.v6, d.raw(), d.Protocol(), level, false); err != nil {
 		return err
 	}
 	if level == linux.SOL_SOCKET {
@@ -309,10 +317,33 @@ func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error
 			return d.attach(ctx, name, value)
 		}
 	}
-	told, err := d.conf.set(ctx, level, name, value)
-	if e := d.end.Load(); err == nil && told && e != nil {
-		d.n.post(&netdv1.Request{Socket: e.id, Op: &netdv1.Request_Options{Options: d.conf.message()}})
+	m, err := membership(level, name, value)
+	if m != nil || err != nil {
+		if err != nil {
+			return err
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		_, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Membership{Membership: m}})
+		return err
 	}
+	told, err := d.n.setDevice(ctx, &d.conf, true, level, name, value)
+	switch {
+	case err != errNoDevice:
+	case d.raw() && isTypeFilter(level, name):
+		told, err = true, d.conf.setTypeFilter(level, value)
+	case level == linux.IPPROTO_IP && name == linux.IP_HDRINCL && (!d.raw() || d.v6):
+		return linux.ENOPROTOOPT
+	default:
+		told, err = d.conf.set(ctx, level, name, value)
+	}
+	if err != nil || !told || d.end.Load() == nil {
+		return err
+	}
+	// It is waited for: what is sent or arrives from here on is under it.
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, err = d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Options{Options: d.conf.message()}})
 	return err
 }
 

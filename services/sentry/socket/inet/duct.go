@@ -127,7 +127,7 @@ func (h *half) roomLocked(n int) (int, error) {
 	}
 	room := h.peer.limit() - h.peer.in.size
 	if h.peer.released {
-		room = n
+		room = h.peer.limit() // the reset comes back before more is taken
 	}
 	if room <= 0 && n > 0 {
 		h.blocked = true

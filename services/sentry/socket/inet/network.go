@@ -1,4 +1,4 @@
-// Package inet has the sockets of AF_INET and AF_INET6: TCP, UDP and ping
+// Package inet has the sockets of AF_INET and AF_INET6: TCP, UDP, UDP-Lite and ping
 // sockets, whose stack is another process, netd.
 //
 // Control is a request over a socketpair; bytes go through rings in memory that
@@ -344,6 +344,8 @@ func (f family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error
 		switch protocol {
 		case 0, linux.IPPROTO_UDP:
 			return newDgram(f.n, f.v6, linux.SOCK_DGRAM, linux.IPPROTO_UDP), nil
+		case linux.IPPROTO_UDPLITE:
+			return newDgram(f.n, f.v6, linux.SOCK_DGRAM, linux.IPPROTO_UDPLITE), nil
 		case icmp:
 			return newDgram(f.n, f.v6, linux.SOCK_DGRAM, icmp), nil
 		}

@@ -2,6 +2,7 @@ package inet
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"strings"
 
 	"bulkhead/proto/linux"
@@ -63,6 +64,27 @@ func sent(field func(*settings) *uint32, low, high, unset int) option {
 	}
 }
 
+// reported is o, of which netd has to know.
+func reported(o option) option {
+	o.told = true
+	return o
+}
+
+// coverage is an option of UDP-Lite: 0 is all, else the header at least is covered.
+func coverage(field func(*settings) *uint32, set func(*settings)) option {
+	return option{
+		get: func(c *settings) int { return int(*field(c)) },
+		set: func(c *settings, v int) error {
+			if v != 0 {
+				v = min(max(v, 8), 65535)
+			}
+			*field(c) = uint32(v)
+			set(c)
+			return nil
+		}, told: true,
+	}
+}
+
 func boolInt(v bool) int {
 	if v {
 		return 1
@@ -103,9 +125,10 @@ var class = option{
 }
 
 var (
-	discover       = number(func(c *settings) *int { return &c.discover }, 0, 5)
-	multicastHops  = number(func(c *settings) *int { return &c.multicastHops }, -1, 255)
-	multicastLoop  = flag(func(c *settings) *bool { return &c.multicastLoop }, false)
+	discover       = reported(number(func(c *settings) *int { return &c.discover }, 0, 5))
+	multicastHops  = reported(number(func(c *settings) *int { return &c.multicastHops }, -1, 255))
+	multicastLoop  = flag(func(c *settings) *bool { return &c.multicastLoop }, true)
+	multicastAll   = flag(func(c *settings) *bool { return &c.multicastAll }, true)
 	receiveErrors  = flag(func(c *settings) *bool { return &c.o.ReceiveErrors }, true)
 	receivePktInfo = flag(func(c *settings) *bool { return &c.receivePacketInfo }, false)
 	receiveHops    = flag(func(c *settings) *bool { return &c.receiveHops }, false)
@@ -134,6 +157,8 @@ var options = map[optionKey]option{
 	{linux.IPPROTO_IP, linux.IP_MTU_DISCOVER}:         discover,
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_TTL}:        multicastHops,
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_LOOP}:       multicastLoop,
+	{linux.IPPROTO_IP, linux.IP_MULTICAST_ALL}:        multicastAll,
+	{linux.IPPROTO_IP, linux.IP_HDRINCL}:              flag(func(c *settings) *bool { return &c.o.HeaderIncluded }, true),
 	{linux.IPPROTO_IP, linux.IP_RECVERR}:              receiveErrors,
 	{linux.IPPROTO_IP, linux.IP_PKTINFO}:              receivePktInfo,
 	{linux.IPPROTO_IP, linux.IP_RECVTTL}:              receiveHops,
@@ -147,10 +172,18 @@ var options = map[optionKey]option{
 	{linux.IPPROTO_IPV6, linux.IPV6_MTU_DISCOVER}:   discover,
 	{linux.IPPROTO_IPV6, linux.IPV6_MULTICAST_HOPS}: multicastHops,
 	{linux.IPPROTO_IPV6, linux.IPV6_MULTICAST_LOOP}: multicastLoop,
+	{linux.IPPROTO_IPV6, linux.IPV6_MULTICAST_ALL}:  multicastAll,
 	{linux.IPPROTO_IPV6, linux.IPV6_RECVERR}:        receiveErrors,
 	{linux.IPPROTO_IPV6, linux.IPV6_RECVPKTINFO}:    receivePktInfo,
 	{linux.IPPROTO_IPV6, linux.IPV6_RECVHOPLIMIT}:   receiveHops,
 	{linux.IPPROTO_IPV6, linux.IPV6_RECVTCLASS}:     receiveClass,
+
+	{linux.IPPROTO_UDP, linux.UDP_SEGMENT}: number(func(c *settings) *int { return &c.segment }, 0, 65535),
+	{linux.IPPROTO_UDP, linux.UDP_GRO}:     flag(func(c *settings) *bool { return &c.o.Segments }, true),
+
+	{linux.IPPROTO_UDPLITE, linux.UDPLITE_SEND_CSCOV}: coverage(func(c *settings) *uint32 { return &c.o.SendCoverage }, func(*settings) {}),
+	{linux.IPPROTO_UDPLITE, linux.UDPLITE_RECV_CSCOV}: coverage(func(c *settings) *uint32 { return &c.o.ReceiveCoverage },
+		func(c *settings) { c.o.CheckCoverage = true }),
 
 	{linux.IPPROTO_TCP, linux.TCP_NODELAY}:       flag(func(c *settings) *bool { return &c.o.NoDelay }, true),
 	{linux.IPPROTO_TCP, linux.TCP_CORK}:          flag(func(c *settings) *bool { return &c.o.Cork }, true),
@@ -198,7 +231,7 @@ func buffer(receive bool) option {
 }
 
 // applies says whether a socket of that kind has options of the level.
-func applies(v6 bool, protocol, level int, reading bool) error {
+func applies(v6, raw bool, protocol, level int, reading bool) error {
 	switch level {
 	case linux.SOL_SOCKET, linux.IPPROTO_IP:
 		return nil
@@ -210,8 +243,20 @@ func applies(v6 bool, protocol, level int, reading bool) error {
 			return linux.EOPNOTSUPP
 		}
 		return linux.ENOPROTOOPT
+	case linux.SOL_RAW:
+		if raw {
+			return nil
+		}
 	case protocol:
 		return nil
+	case linux.IPPROTO_UDP:
+		if protocol == linux.IPPROTO_UDPLITE {
+			return nil
+		}
+	case linux.IPPROTO_UDPLITE:
+		if protocol == linux.IPPROTO_UDP && reading {
+			return nil
+		}
 	}
 	return linux.ENOPROTOOPT
 }
@@ -236,6 +281,16 @@ func (c *settings) get(level, name int) ([]byte, error) {
 			return []byte{}, nil
 		}
 		return append([]byte(c.device), 0), nil
+	case optionKey{linux.SOL_SOCKET, linux.SO_BINDTOIFINDEX}:
+		return socket.Int(int(c.o.Device)), nil
+	case optionKey{linux.IPPROTO_IP, linux.IP_MULTICAST_IF}:
+		a := netip.IPv4Unspecified()
+		if c.multicastAddr.Is4() {
+			a = c.multicastAddr
+		}
+		return a.AsSlice(), nil
+	case optionKey{linux.IPPROTO_IPV6, linux.IPV6_MULTICAST_IF}:
+		return socket.Int(int(c.o.MulticastDevice)), nil
 	case optionKey{linux.SOL_SOCKET, linux.SO_SNDLOWAT}:
 		return socket.Int(1), nil
 	case optionKey{linux.SOL_SOCKET, linux.SO_DONTROUTE}, optionKey{linux.SOL_SOCKET, linux.SO_NO_CHECK},
@@ -292,19 +347,6 @@ func (c *settings) set(ctx vfs.Context, level, name int, v []byte) (told bool, e
 		optionKey{linux.SOL_SOCKET, linux.SO_BUSY_POLL}, optionKey{linux.SOL_SOCKET, linux.SO_ZEROCOPY},
 		optionKey{linux.SOL_SOCKET, linux.SO_BSDCOMPAT}:
 		return false, nil
-	case optionKey{linux.SOL_SOCKET, linux.SO_BINDTODEVICE}:
-		name, _, _ := strings.Cut(string(v), "\x00")
-		if name != "" && name != "lo" {
-			return false, linux.ENODEV
-		}
-		c.device = name
-		return false, nil
-	case optionKey{linux.IPPROTO_IP, linux.IP_ADD_MEMBERSHIP}, optionKey{linux.IPPROTO_IPV6, linux.IPV6_ADD_MEMBERSHIP}:
-		return false, linux.ENODEV // the loopback carries no groups, as on Linux
-	case optionKey{linux.IPPROTO_IP, linux.IP_DROP_MEMBERSHIP}, optionKey{linux.IPPROTO_IPV6, linux.IPV6_DROP_MEMBERSHIP}:
-		return false, linux.EADDRNOTAVAIL
-	case optionKey{linux.IPPROTO_IP, linux.IP_MULTICAST_IF}, optionKey{linux.IPPROTO_IPV6, linux.IPV6_MULTICAST_IF}:
-		return false, nil
 	case optionKey{linux.SOL_SOCKET, linux.SO_ACCEPTCONN}, optionKey{linux.SOL_SOCKET, linux.SO_ERROR}:
 		return false, linux.ENOPROTOOPT
 	}
@@ -313,7 +355,7 @@ func (c *settings) set(ctx vfs.Context, level, name int, v []byte) (told bool, e
 
 // SockOpt gives an option's value.
 func (s *Stream) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
-	if err := applies(s.v6, linux.IPPROTO_TCP, level, true); err != nil {
+	if err := applies(s.v6, false, linux.IPPROTO_TCP, level, true); err != nil {
 		return nil, err
 	}
 	if level == linux.SOL_SOCKET {
@@ -348,7 +390,7 @@ func errorOption(err error) []byte {
 
 // SetSockOpt sets an option.
 func (s *Stream) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error {
-	if err := applies(s.v6, linux.IPPROTO_TCP, level, false); err != nil {
+	if err := applies(s.v6, false, linux.IPPROTO_TCP, level, false); err != nil {
 		return err
 	}
 	if level == linux.SOL_SOCKET {
@@ -364,7 +406,16 @@ func (s *Stream) SetSockOpt(ctx vfs.Context, level, name int, value []byte) erro
 			return linux.EINVAL
 		}
 	}
-	told, err := s.conf.set(ctx, level, name, value)
+	if m, err := membership(level, name, value); m != nil || err != nil {
+		return linux.EPROTO // ip(7): datagrams alone have groups
+	}
+	if level == linux.IPPROTO_IP && name == linux.IP_HDRINCL {
+		return linux.ENOPROTOOPT
+	}
+	told, err := s.n.setDevice(ctx, &s.conf, false, level, name, value)
+	if err == errNoDevice {
+		told, err = s.conf.set(ctx, level, name, value)
+	}
 	if e := s.end.Load(); err == nil && told && e != nil {
 		s.n.post(&netdv1.Request{Socket: e.id, Op: &netdv1.Request_Options{Options: s.conf.message()}})
 	}

@@ -140,7 +140,8 @@ func (r *registry) receiver(from, to netip.AddrPort) *Dgram {
 
 // sendWithin delivers a datagram to a socket of this sentry: false if it is for
 // none, and netd has to see to it. to is not valid for the peer.
-func (d *Dgram) sendWithin(m *socket.Msg, to netip.AddrPort, size int) bool {
+// segment is UDP_SEGMENT's, 0 for one datagram.
+func (d *Dgram) sendWithin(m *socket.Msg, to netip.AddrPort, size, segment int) bool {
 	if !d.udp() || len(m.Control.Other) > 0 {
 		return false
 	}
@@ -162,18 +163,31 @@ func (d *Dgram) sendWithin(m *socket.Msg, to netip.AddrPort, size int) bool {
 	if r == nil {
 		return false
 	}
-	p := &parcel{data: make([]byte, size), at: time.Now()}
-	at := 0
+	data := make([]byte, size)
+	at, now := 0, time.Now()
 	for _, b := range m.Data {
-		at += copy(p.data[at:], b)
+		at += copy(data[at:], b)
 	}
 	hops, class := d.conf.header()
-	p.gram = gram{size: size, from: source, to: to.Addr(), hops: hops, class: class, index: 1}
 	limit, _ := r.conf.buffers()
 	if limit == 0 {
 		limit = untunedGrams
 	}
-	if r.mail.put(p, limit) {
+	g := gram{from: source, to: to.Addr(), hops: hops, class: class, index: 1}
+	if segment > 0 && r.conf.takesSegments() {
+		g.segment, segment = uint16(segment), 0
+	}
+	arrived := false
+	for first := true; first || len(data) > 0; first = false {
+		piece := data
+		if segment > 0 {
+			piece = data[:min(segment, len(data))]
+		}
+		data = data[len(piece):]
+		g.size = len(piece)
+		arrived = r.mail.put(&parcel{gram: g, data: piece, at: now}, limit) || arrived
+	}
+	if arrived {
 		r.Queue().Notify(wait.In)
 	}
 	return true

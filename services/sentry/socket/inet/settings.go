@@ -1,6 +1,7 @@
 package inet
 
 import (
+	"net/netip"
 	"sync"
 
 	"bulkhead/proto/linux"
@@ -44,11 +45,15 @@ type settings struct {
 	notsentLowat      int
 	fastOpen          int
 	noPortOnBind      bool
-	device            string // SO_BINDTODEVICE
+	device            string     // SO_BINDTODEVICE
+	multicastAddr     netip.Addr // of IP_MULTICAST_IF, if it was given so
+	multicastAll      bool
+	segment           int // UDP_SEGMENT in bytes
 }
 
 func (c *settings) init() {
 	c.lowat, c.discover, c.multicastHops, c.multicastLoop, c.congestion = 1, 1, 1, true, "reno"
+	c.multicastAll = true
 }
 
 // copy takes what a listening socket's connections inherit.
@@ -68,6 +73,9 @@ func cloneOptions(o *netdv1.Options) *netdv1.Options {
 		ReceiveBuffer: o.ReceiveBuffer, SendBuffer: o.SendBuffer, Linger: o.Linger, LingerSeconds: o.LingerSeconds,
 		HopLimit: o.HopLimit, TrafficClass: o.TrafficClass, MaxSegment: o.MaxSegment, Broadcast: o.Broadcast,
 		ReceiveErrors: o.ReceiveErrors, Uid: o.Uid, FreeBind: o.FreeBind, Linger2: o.Linger2, SynCount: o.SynCount,
+		Device: o.Device, MulticastDevice: o.MulticastDevice, Segments: o.Segments,
+		SendCoverage: o.SendCoverage, CheckCoverage: o.CheckCoverage, ReceiveCoverage: o.ReceiveCoverage,
+		HeaderIncluded: o.HeaderIncluded, BlockedTypes: o.BlockedTypes,
 	}
 }
 
@@ -81,7 +89,11 @@ func (c *settings) setUID(uid uint32) {
 func (c *settings) message() *netdv1.Options {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return cloneOptions(&c.o)
+	o := cloneOptions(&c.o)
+	o.MulticastHops = uint32(max(c.multicastHops, 0))
+	o.NoMulticastLoop, o.JoinedOnly = !c.multicastLoop, !c.multicastAll
+	o.NoDiscover, o.NeverFragment = c.discover == 0, c.discover == 2 || c.discover == 3
+	return o
 }
 
 // resets says whether close(2) resets: SO_LINGER with no time.
@@ -131,6 +143,13 @@ func (c *settings) header() (hops, class uint8) {
 		return 64, uint8(c.o.TrafficClass)
 	}
 	return uint8(c.o.HopLimit), uint8(c.o.TrafficClass)
+}
+
+// takesSegments is UDP_GRO.
+func (c *settings) takesSegments() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.o.Segments
 }
 
 // inline is SO_OOBINLINE.

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	program("inet.udplite4", func(t *T) { inetUDPLite(t, unix.AF_INET) })
+	program("inet.udplite6", func(t *T) { inetUDPLite(t, unix.AF_INET6) })
+	program("inet.segments", inetSegments)
+	program("inet.multicast", inetMulticast)
+	program("inet.device", inetDevice)
+}
+
+// shortWait bounds how long fd waits for what should not come.
+func (t *T) shortWait(fd int) {
+	tv := unix.NsecToTimeval(int64(100 * time.Millisecond))
+	t.Must("timeout", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv))
+}
+
+func inetUDPLite(t *T, family int) {
+	open := func() int {
+		fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.IPPROTO_UDPLITE)
+		t.Must("socket", err)
+		return fd
+	}
+	a, b := open(), open()
+	t.Must("bind", unix.Bind(a, loopback(family, 0)))
+	p := sockPort(a)
+	v, err := unix.GetsockoptInt(a, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	t.N("protocol", v, err)
+	// UDP's ports are others.
+	u, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	t.Must("socket", err)
+	t.Err("the port for udp", unix.Bind(u, loopback(family, p)))
+	t.Err("connect", unix.Connect(b, loopback(family, p)))
+	msg := bytes.Repeat([]byte("lite"), 300)
+	n, err := unix.Write(b, msg)
+	t.N("write", n, err)
+	got := make([]byte, 4096)
+	n, from, err := unix.Recvfrom(a, got, 0)
+	t.N("read", n, err)
+	t.Say("whole %v, from b %v", bytes.Equal(got[:max(n, 0)], msg), port(from) == sockPort(b))
+
+	const level, send, receive = unix.IPPROTO_UDPLITE, 10, 11
+	for _, c := range []int{0, 1, 8, 20, 100000, -1} {
+		t.Err("set coverage", unix.SetsockoptInt(b, level, send, c))
+		v, err := unix.GetsockoptInt(b, level, send)
+		t.N("coverage", v, err)
+	}
+	t.Err("cover 20", unix.SetsockoptInt(b, level, send, 20))
+	t.Err("want 16", unix.SetsockoptInt(a, level, receive, 16))
+	n, err = unix.Write(b, msg)
+	t.N("write", n, err)
+	n, _, err = unix.Recvfrom(a, got, 0)
+	t.N("read", n, err)
+	t.Err("want 40", unix.SetsockoptInt(a, level, receive, 40))
+	t.shortWait(a)
+	n, err = unix.Write(b, msg)
+	t.N("write", n, err)
+	_, _, err = unix.Recvfrom(a, got, 0)
+	t.Err("not covered enough", err)
+	n, err = unix.Write(b, msg[:10]) // all of it is covered
+	t.N("write", n, err)
+	n, _, err = unix.Recvfrom(a, got, 0)
+	t.N("read", n, err)
+	unix.Close(a)
+	n, err = unix.Write(b, msg)
+	t.N("to nobody", n, err)
+	time.Sleep(20 * time.Millisecond)
+	_, err = unix.Write(b, msg)
+	t.Err("again", err)
+	_, err = unix.GetsockoptInt(u, level, send)
+	t.Err("coverage of udp", err)
+}
+
+func inetSegments(t *T) {
+	const segment, gro = unix.UDP_SEGMENT, unix.UDP_GRO
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		a, b := t.socket(family, unix.SOCK_DGRAM), t.socket(family, unix.SOCK_DGRAM)
+		t.Must("bind", unix.Bind(a, loopback(family, 0)))
+		t.Must("connect", unix.Connect(b, loopback(family, sockPort(a))))
+		t.shortWait(a)
+		t.Err("segment", unix.SetsockoptInt(b, unix.IPPROTO_UDP, segment, 1000))
+		v, err := unix.GetsockoptInt(b, unix.IPPROTO_UDP, segment)
+		t.N("segment", v, err)
+		t.Err("too large", unix.SetsockoptInt(b, unix.IPPROTO_UDP, segment, 70000))
+		msg := bytes.Repeat([]byte("0123456789"), 350)
+		n, err := unix.Write(b, msg)
+		t.N("write", n, err)
+		got := make([]byte, 65536)
+		for range 4 {
+			n, _, err = unix.Recvfrom(a, got, 0)
+			t.N("datagram", n, err)
+		}
+		_, _, err = unix.Recvfrom(a, got, 0)
+		t.Err("no more", err)
+		// A control message overrules the option.
+		t.Err("off", unix.SetsockoptInt(b, unix.IPPROTO_UDP, segment, 0))
+		oob := make([]byte, unix.CmsgSpace(2))
+		binary.LittleEndian.PutUint64(oob, uint64(unix.CmsgLen(2)))
+		binary.LittleEndian.PutUint32(oob[8:], unix.IPPROTO_UDP)
+		binary.LittleEndian.PutUint32(oob[12:], segment)
+		binary.LittleEndian.PutUint16(oob[16:], 1200)
+		n, err = unix.SendmsgN(b, msg, oob, nil, 0)
+		t.N("sendmsg", n, err)
+		for range 3 {
+			n, _, err = unix.Recvfrom(a, got, 0)
+			t.N("datagram", n, err)
+		}
+		binary.LittleEndian.PutUint16(oob[16:], 4)
+		_, err = unix.SendmsgN(b, msg, oob, nil, 0)
+		t.Err("too many", err)
+		// The receiver may take them at once.
+		t.Err("gro", unix.SetsockoptInt(a, unix.IPPROTO_UDP, gro, 1))
+		t.Err("segment", unix.SetsockoptInt(b, unix.IPPROTO_UDP, segment, 1000))
+		n, err = unix.Write(b, msg)
+		t.N("write", n, err)
+		in := make([]byte, 64)
+		n, oobn, _, _, err := unix.Recvmsg(a, got, in, 0)
+		t.N("all", n, err)
+		msgs, err := unix.ParseSocketControlMessage(in[:oobn])
+		t.Must("control", err)
+		for _, m := range msgs {
+			t.Say("level %d type %d value %d", m.Header.Level, m.Header.Type, binary.LittleEndian.Uint32(m.Data))
+		}
+	}
+}
+
+func inetMulticast(t *T) {
+	group := [4]byte{239, 77, 1, 2}
+	lo := [4]byte{127, 0, 0, 1}
+	a, b := t.socket(unix.AF_INET, unix.SOCK_DGRAM), t.socket(unix.AF_INET, unix.SOCK_DGRAM)
+	t.Must("bind", unix.Bind(a, &unix.SockaddrInet4{}))
+	t.shortWait(a)
+	mreq := &unix.IPMreq{Multiaddr: group, Interface: lo}
+	t.Err("leave what was not joined", unix.SetsockoptIPMreq(a, unix.IPPROTO_IP, unix.IP_DROP_MEMBERSHIP, mreq))
+	t.Err("join", unix.SetsockoptIPMreq(a, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, mreq))
+	t.Err("join again", unix.SetsockoptIPMreq(a, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, mreq))
+	t.Err("join what is none", unix.SetsockoptIPMreq(a, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreq{Multiaddr: [4]byte{10, 1, 1, 1}, Interface: lo}))
+	t.Err("join nowhere", unix.SetsockoptIPMreq(a, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreq{Multiaddr: group, Interface: [4]byte{192, 0, 2, 77}}))
+	t.Err("short", unix.SetsockoptInt(a, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, 1))
+	s := t.socket(unix.AF_INET, unix.SOCK_STREAM)
+	t.Err("a stream", unix.SetsockoptIPMreq(s, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, mreq))
+
+	t.Err("interface", unix.SetsockoptInet4Addr(b, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, lo))
+	addr, err := unix.GetsockoptInet4Addr(b, unix.IPPROTO_IP, unix.IP_MULTICAST_IF)
+	t.Say("interface %v %v", addr, err)
+	t.Err("no such interface", unix.SetsockoptInet4Addr(b, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, [4]byte{192, 0, 2, 77}))
+	to := &unix.SockaddrInet4{Port: sockPort(a), Addr: group}
+	t.Err("send", unix.Sendto(b, []byte("hello, group"), 0, to))
+	got := make([]byte, 100)
+	n, _, err := unix.Recvfrom(a, got, 0)
+	t.N("receive", n, err)
+	t.Say("%q", got[:max(n, 0)])
+	t.Err("leave", unix.SetsockoptIPMreq(a, unix.IPPROTO_IP, unix.IP_DROP_MEMBERSHIP, mreq))
+	t.Err("send", unix.Sendto(b, []byte("nobody?"), 0, to))
+	_, _, err = unix.Recvfrom(a, got, 0)
+	t.Err("left", err)
+
+	src := append(append(group[:], lo[:]...), lo[:]...)
+	t.Err("join a source", unix.SetsockoptString(a, unix.IPPROTO_IP, unix.IP_ADD_SOURCE_MEMBERSHIP, string(src)))
+	t.Err("send", unix.Sendto(b, []byte("from the source"), 0, to))
+	n, _, err = unix.Recvfrom(a, got, 0)
+	t.N("receive", n, err)
+	t.Err("leave the source", unix.SetsockoptString(a, unix.IPPROTO_IP, unix.IP_DROP_SOURCE_MEMBERSHIP, string(src)))
+
+	v, err := unix.GetsockoptInt(b, unix.IPPROTO_IP, unix.IP_MULTICAST_ALL)
+	t.N("all", v, err)
+	six, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	t.Must("socket", err)
+	t.Err("interface 1", unix.SetsockoptInt(six, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, 1))
+	v, err = unix.GetsockoptInt(six, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF)
+	t.N("interface", v, err)
+	t.Err("interface 99", unix.SetsockoptInt(six, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, 9999))
+	t.Must("bind", unix.Bind(six, &unix.SockaddrInet6{}))
+	t.shortWait(six)
+	mreq6 := &unix.IPv6Mreq{Multiaddr: [16]byte{0xff, 0x11, 15: 0x77}, Interface: 1}
+	t.Err("join", unix.SetsockoptIPv6Mreq(six, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, mreq6))
+	t.Err("leave", unix.SetsockoptIPv6Mreq(six, unix.IPPROTO_IPV6, unix.IPV6_LEAVE_GROUP, mreq6))
+}
+
+func inetDevice(t *T) {
+	for _, typ := range []int{unix.SOCK_DGRAM, unix.SOCK_STREAM} {
+		fd := t.socket(unix.AF_INET, typ)
+		t.Err("none", unix.BindToDevice(fd, "nothing0"))
+		t.Err("lo", unix.BindToDevice(fd, "lo"))
+		name, err := unix.GetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
+		t.Say("device %q %v", name, err)
+		v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
+		t.N("index", v, err)
+		t.Err("away", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, 0))
+		t.Err("index 9999", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, 9999))
+		t.Err("header included", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_HDRINCL, 1))
+	}
+}
