@@ -101,6 +101,7 @@ const (
 	SO_SNDLOWAT              = 19
 	SO_RCVTIMEO              = 20
 	SO_SNDTIMEO              = 21
+	SO_BPF_EXTENSIONS        = 48
 	SO_BINDTODEVICE          = 25
 	SO_ATTACH_FILTER         = 26
 	SO_DETACH_FILTER         = 27
@@ -252,6 +253,37 @@ const (
 const (
 	ICMP_FILTER  = 1
 	ICMP6_FILTER = 1
+)
+
+// Options of level SOL_PACKET: packet(7), linux/if_packet.h.
+const (
+	PACKET_ADD_MEMBERSHIP  = 1
+	PACKET_DROP_MEMBERSHIP = 2
+	PACKET_RX_RING         = 5
+	PACKET_STATISTICS      = 6
+	PACKET_AUXDATA         = 8
+	PACKET_ORIGDEV         = 9
+	PACKET_VERSION         = 10
+	PACKET_HDRLEN          = 11
+	PACKET_RESERVE         = 12
+	PACKET_TIMESTAMP       = 17
+	PACKET_IGNORE_OUTGOING = 23
+)
+
+// Versions of a packet socket's mapped ring.
+const (
+	TPACKET_V1 = 0
+	TPACKET_V2 = 1
+)
+
+// Status of a frame in a packet socket's ring.
+const (
+	TP_STATUS_KERNEL       = 0
+	TP_STATUS_USER         = 1 << 0
+	TP_STATUS_COPY         = 1 << 1
+	TP_STATUS_LOSING       = 1 << 2
+	TP_STATUS_CSUMNOTREADY = 1 << 3
+	TP_STATUS_CSUM_VALID   = 1 << 7
 )
 
 // SOMAXCONN is the largest backlog: /proc/sys/net/core/somaxconn.

@@ -688,7 +688,7 @@ func (*Hello) Descriptor() ([]byte, []int) {
 // Open says what socket to make.
 type Open struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// AF_INET (2) or AF_INET6 (10).
+	// AF_INET (2), AF_INET6 (10) or AF_PACKET (17), whose protocol is Ethernet's.
 	Family uint32 `protobuf:"varint,1,opt,name=family,proto3" json:"family,omitempty"`
 	// SOCK_STREAM (1), SOCK_DGRAM (2) or SOCK_RAW (3).
 	Type uint32 `protobuf:"varint,2,opt,name=type,proto3" json:"type,omitempty"`
@@ -885,9 +885,11 @@ type Options struct {
 	HeaderIncluded bool `protobuf:"varint,35,opt,name=header_included,json=headerIncluded,proto3" json:"header_included,omitempty"`
 	// ICMP_FILTER, ICMP6_FILTER: a bit of each type that is not wanted, type 0 in
 	// the lowest of the first word; none, or eight words.
-	BlockedTypes  []uint32 `protobuf:"varint,36,rep,packed,name=blocked_types,json=blockedTypes,proto3" json:"blocked_types,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	BlockedTypes []uint32 `protobuf:"varint,36,rep,packed,name=blocked_types,json=blockedTypes,proto3" json:"blocked_types,omitempty"`
+	// PACKET_IGNORE_OUTGOING.
+	IgnoreOutgoing bool `protobuf:"varint,37,opt,name=ignore_outgoing,json=ignoreOutgoing,proto3" json:"ignore_outgoing,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Options) Reset() {
@@ -1172,7 +1174,16 @@ func (x *Options) GetBlockedTypes() []uint32 {
 	return nil
 }
 
-// Bind gives the socket a local address; port 0 lets netd choose one.
+func (x *Options) GetIgnoreOutgoing() bool {
+	if x != nil {
+		return x.IgnoreOutgoing
+	}
+	return false
+}
+
+// Bind gives the socket a local address; port 0 lets netd choose one. A packet
+// socket's is an interface in scope, 0 for all, and a protocol in port, 0 for the one
+// it has.
 type Bind struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       *Address               `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -1469,7 +1480,11 @@ type InfoResult struct {
 	SegmentsOut        uint32                 `protobuf:"varint,15,opt,name=segments_out,json=segmentsOut,proto3" json:"segments_out,omitempty"`
 	SegmentsIn         uint32                 `protobuf:"varint,16,opt,name=segments_in,json=segmentsIn,proto3" json:"segments_in,omitempty"`
 	// Unsent and unacknowledged bytes (SIOCOUTQ).
-	SendQueue     uint32 `protobuf:"varint,17,opt,name=send_queue,json=sendQueue,proto3" json:"send_queue,omitempty"`
+	SendQueue uint32 `protobuf:"varint,17,opt,name=send_queue,json=sendQueue,proto3" json:"send_queue,omitempty"`
+	// Of a packet socket, which says nothing else: what it was given and what found
+	// no room, since it was made.
+	Frames        uint64 `protobuf:"varint,18,opt,name=frames,proto3" json:"frames,omitempty"`
+	FramesLost    uint64 `protobuf:"varint,19,opt,name=frames_lost,json=framesLost,proto3" json:"frames_lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1619,6 +1634,20 @@ func (x *InfoResult) GetSegmentsIn() uint32 {
 func (x *InfoResult) GetSendQueue() uint32 {
 	if x != nil {
 		return x.SendQueue
+	}
+	return 0
+}
+
+func (x *InfoResult) GetFrames() uint64 {
+	if x != nil {
+		return x.Frames
+	}
+	return 0
+}
+
+func (x *InfoResult) GetFramesLost() uint64 {
+	if x != nil {
+		return x.FramesLost
 	}
 	return 0
 }
@@ -2693,7 +2722,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
-	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xad\t\n" +
+	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xd6\t\n" +
 	"\aOptions\x12#\n" +
 	"\rreuse_address\x18\x01 \x01(\bR\freuseAddress\x12\x1d\n" +
 	"\n" +
@@ -2738,7 +2767,8 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x0echeck_coverage\x18! \x01(\bR\rcheckCoverage\x12)\n" +
 	"\x10receive_coverage\x18\" \x01(\rR\x0freceiveCoverage\x12'\n" +
 	"\x0fheader_included\x18# \x01(\bR\x0eheaderIncluded\x12#\n" +
-	"\rblocked_types\x18$ \x03(\rR\fblockedTypes\"2\n" +
+	"\rblocked_types\x18$ \x03(\rR\fblockedTypes\x12'\n" +
+	"\x0fignore_outgoing\x18% \x01(\bR\x0eignoreOutgoing\"2\n" +
 	"\x04Bind\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"5\n" +
 	"\aConnect\x12*\n" +
@@ -2750,7 +2780,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x05write\x18\x02 \x01(\bR\x05write\"\x1d\n" +
 	"\x05Close\x12\x14\n" +
 	"\x05abort\x18\x01 \x01(\bR\x05abort\"\x06\n" +
-	"\x04Info\"\xbf\x04\n" +
+	"\x04Info\"\xf8\x04\n" +
 	"\n" +
 	"InfoResult\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\rR\x05state\x12\x10\n" +
@@ -2774,7 +2804,10 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\vsegments_in\x18\x10 \x01(\rR\n" +
 	"segmentsIn\x12\x1d\n" +
 	"\n" +
-	"send_queue\x18\x11 \x01(\rR\tsendQueue\"8\n" +
+	"send_queue\x18\x11 \x01(\rR\tsendQueue\x12\x16\n" +
+	"\x06frames\x18\x12 \x01(\x04R\x06frames\x12\x1f\n" +
+	"\vframes_lost\x18\x13 \x01(\x04R\n" +
+	"framesLost\"8\n" +
 	"\n" +
 	"RouteQuery\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"\x10\n" +

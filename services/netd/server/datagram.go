@@ -65,6 +65,12 @@ func (k *socket) pump() {
 			k.Failed(linux.EIO)
 			return
 		}
+		if k.pack != nil {
+			k.sendFrame(&h, k.up.Slice(gramHeader, size))
+			k.up.Consume(gramHeader + padded(size))
+			k.tellSpace()
+			continue
+		}
 		to, from := readAddrs(&h, k.v6)
 		if err := k.send(to, from, &h, k.up.Slice(gramHeader, size)); err != nil && k.raw != nil {
 			if e, ok := err.(linux.Errno); ok {
@@ -168,6 +174,8 @@ func (k *socket) filter(f *netdv1.Filter) error {
 		return k.gram.SetFilterLocked(p)
 	case k.raw != nil:
 		return k.raw.SetFilterLocked(p)
+	case k.pack != nil:
+		return k.pack.SetFilterLocked(p)
 	}
 	return nil // of a stream nothing is filtered: see data.proto
 }

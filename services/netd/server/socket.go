@@ -20,9 +20,11 @@ type socket struct {
 	down  *channel.Producer
 	up    *channel.Consumer
 
-	tcp  *stack.TCP
-	gram *stack.Datagram
-	raw  *stack.Raw
+	tcp   *stack.TCP
+	gram  *stack.Datagram
+	raw   *stack.Raw
+	pack  *stack.Packet
+	tally tally // of a packet socket
 
 	receiveLimit, sendLimit int
 	untold                  int  // either limit, if the user sets none
@@ -41,8 +43,8 @@ func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
 	if id == 0 || id&accepted != 0 {
 		return nil, linux.EINVAL
 	}
-	v6 := o.Family == linux.AF_INET6
-	if !v6 && o.Family != linux.AF_INET {
+	v6, packet := o.Family == linux.AF_INET6, o.Family == linux.AF_PACKET
+	if !v6 && !packet && o.Family != linux.AF_INET {
 		return nil, linux.EAFNOSUPPORT
 	}
 	k, err := s.newSocket(id, v6)
@@ -54,6 +56,12 @@ func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
 	}
 	stackOpts, cfg := k.apply(o.Options)
 	switch {
+	case packet && (o.Type == linux.SOCK_RAW || o.Type == linux.SOCK_DGRAM) && o.Protocol <= 0xffff:
+		k.pack = s.stack.NewPacket(o.Type == linux.SOCK_DGRAM, uint16(o.Protocol), k)
+		k.rings.Head.WantUp.Store(1)
+	case packet:
+		s.pool.give(k.entry, 0)
+		return nil, linux.ESOCKTNOSUPPORT
 	case o.Type == linux.SOCK_STREAM && o.Protocol == linux.IPPROTO_TCP:
 		k.tcp = s.stack.NewTCP(v6, stackOpts, cfg, k, (*sendQueue)(k), (*receiveQueue)(k))
 	case o.Type == linux.SOCK_DGRAM && (o.Protocol == linux.IPPROTO_UDP || o.Protocol == linux.IPPROTO_UDPLITE || o.Protocol == linux.IPPROTO_ICMP && !v6 || o.Protocol == linux.IPPROTO_ICMPV6 && v6):
@@ -133,6 +141,9 @@ func limit(n uint32, untold int) int {
 func (k *socket) do(req *netdv1.Request) error {
 	switch op := req.Op.(type) {
 	case *netdv1.Request_Bind:
+		if k.pack != nil {
+			return k.bindPacket(op.Bind.Address)
+		}
 		a, err := parseAddress(op.Bind.Address)
 		if err != nil || !a.IsValid() {
 			return linux.EINVAL
@@ -168,6 +179,8 @@ func (k *socket) do(req *netdv1.Request) error {
 		case k.raw != nil:
 			k.raw.SetOptionsLocked(o)
 			k.applyRaw()
+		case k.pack != nil:
+			k.pack.IgnoreOutgoing = op.Options.GetIgnoreOutgoing()
 		default:
 			k.gram.SetOptionsLocked(o)
 		}
@@ -183,6 +196,9 @@ func (k *socket) do(req *netdv1.Request) error {
 }
 
 func (k *socket) connect(c *netdv1.Connect) error {
+	if k.pack != nil {
+		return linux.EOPNOTSUPP
+	}
 	a, err := parseAddress(c.Address)
 	if err != nil {
 		return err
@@ -203,9 +219,12 @@ func (k *socket) close(abort bool) {
 	delete(k.s.sockets, k.id)
 	if k.tcp == nil {
 		k.kick() // what it wrote last still goes out
-		if k.raw != nil {
+		switch {
+		case k.raw != nil:
 			k.raw.CloseLocked()
-		} else {
+		case k.pack != nil:
+			k.pack.CloseLocked()
+		default:
 			k.gram.CloseLocked()
 		}
 		k.s.stack.Later(k.Released)
@@ -223,6 +242,9 @@ func (k *socket) addresses() (local, remote netip.AddrPort) {
 	}
 	if k.raw != nil {
 		return netip.AddrPortFrom(k.raw.LocalLocked(), 0), netip.AddrPortFrom(k.raw.RemoteLocked(), 0)
+	}
+	if k.pack != nil {
+		return local, remote
 	}
 	return k.gram.LocalLocked(), k.gram.RemoteLocked()
 }
@@ -285,6 +307,9 @@ func (k *socket) Released() {
 }
 
 func (k *socket) info() *netdv1.InfoResult {
+	if k.pack != nil {
+		return &netdv1.InfoResult{Frames: k.tally.frames, FramesLost: k.tally.lost}
+	}
 	if k.tcp == nil {
 		return nil
 	}

@@ -61,6 +61,12 @@ type Socket interface {
 	Timeouts() (recv, send time.Duration)
 }
 
+// Asker is a Socket with options whose answer depends on the value that getsockopt(2)
+// is given. known is false for any other.
+type Asker interface {
+	Ask(ctx vfs.Context, level, name int, value []byte) (answer []byte, known bool, err error)
+}
+
 // Msg is one message to send or room for one to receive.
 type Msg struct {
 	// Data are the pieces of the message; they may be memory that the guest can

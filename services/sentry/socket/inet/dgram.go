@@ -377,22 +377,28 @@ func (d *Dgram) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
 // attach is SO_ATTACH_FILTER, whose value is a struct sock_fprog, and
 // SO_DETACH_FILTER: socket(7).
 func (d *Dgram) attach(ctx vfs.Context, name int, value []byte) error {
-	var program []byte
-	if name == linux.SO_ATTACH_FILTER {
-		if len(value) < 16 {
-			return linux.EINVAL
-		}
-		n := int(binary.LittleEndian.Uint16(value))
-		if n == 0 || n > 4096 {
-			return linux.EINVAL
-		}
-		program = make([]byte, 8*n)
-		if err := ctx.CopyIn(binary.LittleEndian.Uint64(value[8:]), program); err != nil {
-			return err
-		}
+	program, err := filterProgram(ctx, name, value)
+	if err != nil {
+		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Filter{Filter: &netdv1.Filter{Program: program}}})
+	_, err = d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Filter{Filter: &netdv1.Filter{Program: program}}})
 	return err
+}
+
+// filterProgram reads the program of SO_ATTACH_FILTER, none for SO_DETACH_FILTER.
+func filterProgram(ctx vfs.Context, name int, value []byte) ([]byte, error) {
+	if name != linux.SO_ATTACH_FILTER {
+		return nil, nil
+	}
+	if len(value) < 16 {
+		return nil, linux.EINVAL
+	}
+	n := int(binary.LittleEndian.Uint16(value))
+	if n == 0 || n > 4096 {
+		return nil, linux.EINVAL
+	}
+	program := make([]byte, 8*n)
+	return program, ctx.CopyIn(binary.LittleEndian.Uint64(value[8:]), program)
 }

@@ -91,6 +91,7 @@ func New(data *os.File) (*Network, error) {
 func (n *Network) Register(t socket.Families) {
 	t[linux.AF_INET] = family{n, false}
 	t[linux.AF_INET6] = family{n, true}
+	t[linux.AF_PACKET] = packetFamily{n}
 }
 
 // Close ends the connection to netd, as its death would.

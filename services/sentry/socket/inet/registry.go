@@ -15,7 +15,8 @@ import (
 // gives ports away: whatever is bound or listens is so there too. Only the ports
 // of connections within the sentry (see duct) are the registry's own.
 type registry struct {
-	off atomic.Bool // everything goes through netd
+	off      atomic.Bool  // everything goes through netd
+	watchers atomic.Int64 // packet sockets, which see only what does
 
 	mu        sync.Mutex
 	listeners map[uint16][]*Stream
@@ -232,7 +233,7 @@ func (n *Network) destination(v6, only bool, bound netip.Addr, to netip.AddrPort
 		}
 	}
 	switch {
-	case n.registry.off.Load() || n.dead.Load() || a.IsMulticast() || a.IsLinkLocalUnicast() || device != "" && device != "lo":
+	case n.registry.off.Load() || n.registry.watchers.Load() > 0 || n.dead.Load() || a.IsMulticast() || a.IsLinkLocalUnicast() || device != "" && device != "lo":
 		return to, a, false
 	case bound.IsValid() && bound.Is4() != a.Is4(), !n.lives(a):
 		return to, a, false

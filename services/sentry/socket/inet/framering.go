@@ -1,0 +1,198 @@
+package inet
+
+import (
+	"encoding/binary"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/vfs"
+)
+
+// frameRing is the ring of frames that a packet socket shares with the guest, laid
+// out as TPACKET_V2: Documentation/networking/packet_mmap.rst. The memory is the
+// guest's to write: nothing that is read from it is used but a frame's status, which
+// says at worst that a frame of the guest's own is free.
+type frameRing struct {
+	fd       int
+	block    int // bytes of a block
+	frame    int // bytes of a frame
+	perBlock int
+	frames   int
+	next     int // the frame that is filled next
+	reserve  int
+	cooked   bool
+	buf      []byte // a frame being made
+}
+
+// Bounds of a ring.
+const (
+	maxRing    = 64 << 20 // bytes
+	maxReserve = 1 << 16
+)
+
+// sizeofFrameHeader is the size of struct tpacket2_hdr in bytes, and frameAlign is
+// TPACKET_ALIGNMENT.
+const (
+	sizeofFrameHeader = 32
+	frameAlign        = 16
+)
+
+// newFrameRing makes the ring that a struct tpacket_req asks for: EINVAL, ENOMEM.
+func newFrameRing(v []byte, reserve int, cooked bool) (*frameRing, error) {
+	word := func(i int) int { return int(binary.LittleEndian.Uint32(v[4*i:])) }
+	r := &frameRing{block: word(0), frame: word(2), frames: word(3), reserve: reserve, cooked: cooked}
+	blocks := word(1)
+	_, head := r.places()
+	switch {
+	case r.block <= 0 || r.block%4096 != 0 || r.block > maxRing:
+		return nil, linux.EINVAL
+	case r.frame < head || r.frame%frameAlign != 0 || r.frame > r.block:
+		return nil, linux.EINVAL
+	case blocks <= 0:
+		return nil, linux.EINVAL
+	case blocks > maxRing/r.block:
+		return nil, linux.ENOMEM
+	}
+	if r.perBlock = r.block / r.frame; r.frames != r.perBlock*blocks {
+		return nil, linux.EINVAL
+	}
+	fd, err := unix.MemfdCreate("packets", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, linux.ENOMEM
+	}
+	if err := unix.Ftruncate(fd, int64(r.block)*int64(blocks)); err != nil {
+		unix.Close(fd)
+		return nil, linux.ENOMEM
+	}
+	r.fd = fd
+	return r, nil
+}
+
+func (r *frameRing) close() {
+	if r != nil {
+		unix.Close(r.fd)
+	}
+}
+
+// places is where in a frame the link header and the packet begin.
+func (r *frameRing) places() (mac, network int) {
+	align := func(n int) int { return (n + frameAlign - 1) &^ (frameAlign - 1) }
+	head := sizeofFrameHeader + sizeofSockaddrLL
+	if r.cooked {
+		network = align(head) + 16 + r.reserve
+		return network, network
+	}
+	network = align(head+16) + r.reserve
+	return network - etherHeader, network
+}
+
+// at is where frame i begins.
+func (r *frameRing) at(i int) int64 {
+	return int64(i/r.perBlock)*int64(r.block) + int64(i%r.perBlock)*int64(r.frame)
+}
+
+// status is frame i's, and a ring that cannot be read has no free frame.
+func (r *frameRing) status(i int) uint32 {
+	var b [4]byte
+	if n, err := unix.Pread(r.fd, b[:], r.at(i)); err != nil || n != len(b) {
+		return linux.TP_STATUS_USER
+	}
+	return binary.LittleEndian.Uint32(b[:])
+}
+
+// filled says whether the frame that was filled last is still the guest's to read.
+func (r *frameRing) filled() bool {
+	return r != nil && r.status((r.next+r.frames-1)%r.frames) != linux.TP_STATUS_KERNEL
+}
+
+// free says whether there is a frame to fill.
+func (r *frameRing) free() bool { return r.status(r.next) == linux.TP_STATUS_KERNEL }
+
+// put fills the next frame; data gives f's bytes.
+func (r *frameRing) put(f *frame, data func(at, n int) []byte, now time.Time) error {
+	mac, network := r.places()
+	n := min(f.size, r.frame-mac)
+	if cap(r.buf) < r.frame {
+		r.buf = make([]byte, r.frame)
+	}
+	b := r.buf[:mac+max(n, 0)]
+	clear(b[:mac])
+	le := binary.LittleEndian
+	le.PutUint32(b[4:], uint32(f.length))
+	le.PutUint32(b[8:], uint32(n))
+	le.PutUint16(b[12:], uint16(mac))
+	le.PutUint16(b[14:], uint16(network))
+	le.PutUint32(b[16:], uint32(now.Unix()))
+	le.PutUint32(b[20:], uint32(now.Nanosecond()))
+	copy(b[sizeofFrameHeader:], f.address())
+	copy(b[mac:], data(0, n))
+	at := r.at(r.next)
+	// The status comes last: it gives the frame away.
+	if _, err := unix.Pwrite(r.fd, b[4:], at+4); err != nil {
+		return err
+	}
+	if _, err := unix.Pwrite(r.fd, le.AppendUint32(nil, f.status()), at); err != nil {
+		return err
+	}
+	r.next = (r.next + 1) % r.frames
+	return nil
+}
+
+// setRing is PACKET_RX_RING of a struct tpacket_req, which of no blocks takes the
+// ring away: EINVAL, ENOMEM, EBUSY.
+func (p *Packet) setRing(v []byte) error {
+	if len(v) < 16 {
+		return linux.EINVAL
+	}
+	p.mu.Lock()
+	version, reserve := p.options.version, p.options.reserve
+	p.mu.Unlock()
+	p.receiving.Lock()
+	defer p.receiving.Unlock()
+	if binary.LittleEndian.Uint32(v[4:]) == 0 {
+		if binary.LittleEndian.Uint32(v[12:]) != 0 {
+			return linux.EINVAL
+		}
+		p.ring.close()
+		p.ring = nil
+		return nil
+	}
+	switch {
+	case p.ring != nil:
+		return linux.EBUSY
+	case version != linux.TPACKET_V2:
+		return linux.EINVAL // the other layouts are not there
+	}
+	r, err := newFrameRing(v, reserve, p.Type() == linux.SOCK_DGRAM)
+	if err != nil {
+		return err
+	}
+	p.ring = r
+	return nil
+}
+
+// MapFD is mmap(2) of the ring: EINVAL without one.
+func (p *Packet) MapFD(vfs.Context, bool, bool) (int, int64, error) {
+	p.receiving.Lock()
+	defer p.receiving.Unlock()
+	if p.ring == nil {
+		return 0, 0, linux.EINVAL
+	}
+	return p.ring.fd, 0, nil
+}
+
+// drainLocked moves what has come to the mapped ring, as long as there is room.
+func (p *Packet) drainLocked(e *end) {
+	for p.ring != nil && p.ring.free() {
+		f, err := p.next(e)
+		if err != nil {
+			return
+		}
+		if p.ring.put(&f, func(at, n int) []byte { return e.down.Slice(gramHeader+at, n) }, time.Now()) != nil {
+			return
+		}
+		e.down.Consume(gramHeader + padded(f.size))
+	}
+}
