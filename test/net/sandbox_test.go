@@ -41,6 +41,84 @@ func TestPing(t *testing.T) {
 	}
 }
 
+// TestRoute finds the way over a router, by UDP and by raw ICMP, and learns from the
+// error queue who said that there is one.
+func TestRoute(t *testing.T) {
+	needs(t, "busybox", "python3")
+	w := bare(t)
+	far := bare(t)
+	w.ip("link", "add", "eth0", "netns", w.inside, "type", "veth", "peer", "name", "eth0", "netns", w.outside)
+	w.ip("link", "add", "eth1", "netns", w.outside, "type", "veth", "peer", "name", "eth0", "netns", far.outside)
+	w.address()
+	w.ip("-n", w.outside, "address", "add", "10.98.1.2/24", "dev", "eth1")
+	w.ip("-n", w.outside, "link", "set", "eth1", "up")
+	w.ip("-n", far.outside, "address", "add", "10.98.1.3/24", "dev", "eth0")
+	w.ip("-n", far.outside, "link", "set", "eth0", "up")
+	w.ip("-n", far.outside, "route", "add", "default", "via", "10.98.1.2")
+	w.ip("-n", w.inside, "route", "add", "default", "via", outsideV4)
+	w.run(w.peer("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"))
+	for _, how := range [][]string{{}, {"-I"}} {
+		args := append([]string{"busybox", "traceroute", "-n", "-q", "1", "-w", "3"}, how...)
+		out := w.run(w.sandbox(nil, append(args, "10.98.1.3")...))
+		if !strings.Contains(out, " 1  "+outsideV4+" ") || !strings.Contains(out, " 2  10.98.1.3 ") {
+			t.Errorf("traceroute %v:\n%s", how, out)
+		}
+	}
+	out := w.run(w.sandbox(nil, "python3", "-c", `
+import select, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, 11, 1)
+s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+s.sendto(b"probe", ("10.98.1.3", 33434))
+p = select.poll()
+p.register(s, 0)
+p.poll(5000)
+data, control, flags, to = s.recvmsg(100, 200, socket.MSG_ERRQUEUE)
+level, kind, value = control[0]
+print(data, level, kind, value[:8].hex(), socket.inet_ntoa(value[20:24]), to)
+`))
+	if want := "b'probe' 0 11 71000000020b0000 " + outsideV4 + " ('10.98.1.3', 33434)"; strings.TrimSpace(out) != want {
+		t.Errorf("error queue: %s, want %s", out, want)
+	}
+}
+
+// TestTcpdump watches from inside, on an interface and on the loopback, and finds
+// nothing to complain of.
+func TestTcpdump(t *testing.T) {
+	needs(t, "tcpdump", "ping", "python3", "bash")
+	w := newWire(t)
+	const exchange = `import socket
+l = socket.create_server(("127.0.0.1", 7777)); c = socket.create_connection(("127.0.0.1", 7777)); s, _ = l.accept()
+c.sendall(b"x" * 100000); c.close()
+n = 0
+while True:
+    b = s.recv(65536)
+    if not b: break
+    n += len(b)
+u = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); u.sendto(b"nobody", ("::1", 7777))
+print(n, "bytes")`
+	out := w.run(w.sandbox(nil, "bash", "-c", `
+tcpdump -i eth0 -nvv -c 4 icmp > /tmp/eth0 & eth=$!; tcpdump -i lo -nvv -U -w /tmp/lo 'port 7777 or icmp6' & lo=$!
+sleep 1
+ping -c 2 -i 0.2 `+outsideV4+`
+python3 -c '`+exchange+`'
+wait $eth; sleep 0.5; kill -INT $lo; wait $lo
+cat /tmp/eth0; tcpdump -nvvr /tmp/lo`))
+	for _, want := range []string{"echo request", "echo reply", "100000 bytes", "Flags [S.]", "Flags [F.]", "UDP", "destination unreachable, unreachable port", "0 packets dropped by kernel"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("there is no %q", want)
+		}
+	}
+	for _, bad := range []string{"incorrect", "bad ", "malformed", "truncated", "invalid"} {
+		if strings.Contains(out, bad) {
+			t.Errorf("there is a packet that is %s", bad)
+		}
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+}
+
 func TestHTTP(t *testing.T) {
 	needs(t, "python3", "curl")
 	dir := sandboxtest.VisibleDir(t)

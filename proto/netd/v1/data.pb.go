@@ -571,6 +571,7 @@ type Notice struct {
 	//
 	//	*Notice_Accepted
 	//	*Notice_Forgotten
+	//	*Notice_Error
 	Event         isNotice_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -631,6 +632,15 @@ func (x *Notice) GetForgotten() *Forgotten {
 	return nil
 }
 
+func (x *Notice) GetError() *SocketError {
+	if x != nil {
+		if x, ok := x.Event.(*Notice_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
 type isNotice_Event interface {
 	isNotice_Event()
 }
@@ -643,9 +653,130 @@ type Notice_Forgotten struct {
 	Forgotten *Forgotten `protobuf:"bytes,2,opt,name=forgotten,proto3,oneof"`
 }
 
+type Notice_Error struct {
+	Error *SocketError `protobuf:"bytes,3,opt,name=error,proto3,oneof"`
+}
+
 func (*Notice_Accepted) isNotice_Event() {}
 
 func (*Notice_Forgotten) isNotice_Event() {}
+
+func (*Notice_Error) isNotice_Event() {}
+
+// SocketError is an entry of the error queue of a datagram or raw socket that has
+// Options.receive_errors: struct sock_extended_err of ip(7).
+type SocketError struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Socket uint32                 `protobuf:"varint,1,opt,name=socket,proto3" json:"socket,omitempty"`
+	// Of errno(3).
+	Error uint32 `protobuf:"varint,2,opt,name=error,proto3" json:"error,omitempty"`
+	// It was found here; else an ICMP message told, of this type and code.
+	Local bool   `protobuf:"varint,3,opt,name=local,proto3" json:"local,omitempty"`
+	Type  uint32 `protobuf:"varint,4,opt,name=type,proto3" json:"type,omitempty"`
+	Code  uint32 `protobuf:"varint,5,opt,name=code,proto3" json:"code,omitempty"`
+	// The path's, of EMSGSIZE.
+	Mtu uint32 `protobuf:"varint,6,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	// Who told, 4 or 16 bytes.
+	Offender []byte `protobuf:"bytes,7,opt,name=offender,proto3" json:"offender,omitempty"`
+	// Where the packet was going, and the start of what it carried.
+	Destination   *Address `protobuf:"bytes,8,opt,name=destination,proto3" json:"destination,omitempty"`
+	Payload       []byte   `protobuf:"bytes,9,opt,name=payload,proto3" json:"payload,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SocketError) Reset() {
+	*x = SocketError{}
+	mi := &file_netd_v1_data_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SocketError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SocketError) ProtoMessage() {}
+
+func (x *SocketError) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SocketError.ProtoReflect.Descriptor instead.
+func (*SocketError) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SocketError) GetSocket() uint32 {
+	if x != nil {
+		return x.Socket
+	}
+	return 0
+}
+
+func (x *SocketError) GetError() uint32 {
+	if x != nil {
+		return x.Error
+	}
+	return 0
+}
+
+func (x *SocketError) GetLocal() bool {
+	if x != nil {
+		return x.Local
+	}
+	return false
+}
+
+func (x *SocketError) GetType() uint32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *SocketError) GetCode() uint32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *SocketError) GetMtu() uint32 {
+	if x != nil {
+		return x.Mtu
+	}
+	return 0
+}
+
+func (x *SocketError) GetOffender() []byte {
+	if x != nil {
+		return x.Offender
+	}
+	return nil
+}
+
+func (x *SocketError) GetDestination() *Address {
+	if x != nil {
+		return x.Destination
+	}
+	return nil
+}
+
+func (x *SocketError) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
 
 // Hello is the first request, once for a connection. Its answer's descriptors
 // are the bell's memory and the two eventfds.
@@ -657,7 +788,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_netd_v1_data_proto_msgTypes[3]
+	mi := &file_netd_v1_data_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +800,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[3]
+	mi := &file_netd_v1_data_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +813,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{3}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{4}
 }
 
 // Open says what socket to make.
@@ -704,7 +835,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_netd_v1_data_proto_msgTypes[4]
+	mi := &file_netd_v1_data_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +847,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[4]
+	mi := &file_netd_v1_data_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +860,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{4}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Open) GetFamily() uint32 {
@@ -775,7 +906,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_netd_v1_data_proto_msgTypes[5]
+	mi := &file_netd_v1_data_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +918,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[5]
+	mi := &file_netd_v1_data_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +931,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{5}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Address) GetIp() []byte {
@@ -894,7 +1025,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_netd_v1_data_proto_msgTypes[6]
+	mi := &file_netd_v1_data_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -906,7 +1037,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[6]
+	mi := &file_netd_v1_data_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -919,7 +1050,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{6}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Options) GetReuseAddress() bool {
@@ -1193,7 +1324,7 @@ type Bind struct {
 
 func (x *Bind) Reset() {
 	*x = Bind{}
-	mi := &file_netd_v1_data_proto_msgTypes[7]
+	mi := &file_netd_v1_data_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1205,7 +1336,7 @@ func (x *Bind) String() string {
 func (*Bind) ProtoMessage() {}
 
 func (x *Bind) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[7]
+	mi := &file_netd_v1_data_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1218,7 +1349,7 @@ func (x *Bind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bind.ProtoReflect.Descriptor instead.
 func (*Bind) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{7}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Bind) GetAddress() *Address {
@@ -1239,7 +1370,7 @@ type Connect struct {
 
 func (x *Connect) Reset() {
 	*x = Connect{}
-	mi := &file_netd_v1_data_proto_msgTypes[8]
+	mi := &file_netd_v1_data_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1251,7 +1382,7 @@ func (x *Connect) String() string {
 func (*Connect) ProtoMessage() {}
 
 func (x *Connect) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[8]
+	mi := &file_netd_v1_data_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1264,7 +1395,7 @@ func (x *Connect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connect.ProtoReflect.Descriptor instead.
 func (*Connect) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{8}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Connect) GetAddress() *Address {
@@ -1285,7 +1416,7 @@ type Listen struct {
 
 func (x *Listen) Reset() {
 	*x = Listen{}
-	mi := &file_netd_v1_data_proto_msgTypes[9]
+	mi := &file_netd_v1_data_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1428,7 @@ func (x *Listen) String() string {
 func (*Listen) ProtoMessage() {}
 
 func (x *Listen) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[9]
+	mi := &file_netd_v1_data_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1441,7 @@ func (x *Listen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listen.ProtoReflect.Descriptor instead.
 func (*Listen) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{9}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Listen) GetBacklog() uint32 {
@@ -1331,7 +1462,7 @@ type Shutdown struct {
 
 func (x *Shutdown) Reset() {
 	*x = Shutdown{}
-	mi := &file_netd_v1_data_proto_msgTypes[10]
+	mi := &file_netd_v1_data_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1474,7 @@ func (x *Shutdown) String() string {
 func (*Shutdown) ProtoMessage() {}
 
 func (x *Shutdown) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[10]
+	mi := &file_netd_v1_data_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1487,7 @@ func (x *Shutdown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shutdown.ProtoReflect.Descriptor instead.
 func (*Shutdown) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{10}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Shutdown) GetRead() bool {
@@ -1387,7 +1518,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_netd_v1_data_proto_msgTypes[11]
+	mi := &file_netd_v1_data_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1530,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[11]
+	mi := &file_netd_v1_data_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1543,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{11}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Close) GetAbort() bool {
@@ -1431,7 +1562,7 @@ type Info struct {
 
 func (x *Info) Reset() {
 	*x = Info{}
-	mi := &file_netd_v1_data_proto_msgTypes[12]
+	mi := &file_netd_v1_data_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1574,7 @@ func (x *Info) String() string {
 func (*Info) ProtoMessage() {}
 
 func (x *Info) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[12]
+	mi := &file_netd_v1_data_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1587,7 @@ func (x *Info) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Info.ProtoReflect.Descriptor instead.
 func (*Info) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{12}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{13}
 }
 
 // InfoResult are some of struct tcp_info's numbers; times in microseconds,
@@ -1491,7 +1622,7 @@ type InfoResult struct {
 
 func (x *InfoResult) Reset() {
 	*x = InfoResult{}
-	mi := &file_netd_v1_data_proto_msgTypes[13]
+	mi := &file_netd_v1_data_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1503,7 +1634,7 @@ func (x *InfoResult) String() string {
 func (*InfoResult) ProtoMessage() {}
 
 func (x *InfoResult) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[13]
+	mi := &file_netd_v1_data_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1516,7 +1647,7 @@ func (x *InfoResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoResult.ProtoReflect.Descriptor instead.
 func (*InfoResult) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{13}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *InfoResult) GetState() uint32 {
@@ -1663,7 +1794,7 @@ type RouteQuery struct {
 
 func (x *RouteQuery) Reset() {
 	*x = RouteQuery{}
-	mi := &file_netd_v1_data_proto_msgTypes[14]
+	mi := &file_netd_v1_data_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1675,7 +1806,7 @@ func (x *RouteQuery) String() string {
 func (*RouteQuery) ProtoMessage() {}
 
 func (x *RouteQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[14]
+	mi := &file_netd_v1_data_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1688,7 +1819,7 @@ func (x *RouteQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteQuery.ProtoReflect.Descriptor instead.
 func (*RouteQuery) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{14}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RouteQuery) GetAddress() *Address {
@@ -1707,7 +1838,7 @@ type InterfaceQuery struct {
 
 func (x *InterfaceQuery) Reset() {
 	*x = InterfaceQuery{}
-	mi := &file_netd_v1_data_proto_msgTypes[15]
+	mi := &file_netd_v1_data_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1719,7 +1850,7 @@ func (x *InterfaceQuery) String() string {
 func (*InterfaceQuery) ProtoMessage() {}
 
 func (x *InterfaceQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[15]
+	mi := &file_netd_v1_data_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1732,7 +1863,7 @@ func (x *InterfaceQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterfaceQuery.ProtoReflect.Descriptor instead.
 func (*InterfaceQuery) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{15}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{16}
 }
 
 // RouteDump asks for the routes that a table holds, and for the neighbours.
@@ -1744,7 +1875,7 @@ type RouteDump struct {
 
 func (x *RouteDump) Reset() {
 	*x = RouteDump{}
-	mi := &file_netd_v1_data_proto_msgTypes[16]
+	mi := &file_netd_v1_data_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1756,7 +1887,7 @@ func (x *RouteDump) String() string {
 func (*RouteDump) ProtoMessage() {}
 
 func (x *RouteDump) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[16]
+	mi := &file_netd_v1_data_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1769,7 +1900,7 @@ func (x *RouteDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteDump.ProtoReflect.Descriptor instead.
 func (*RouteDump) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{16}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{17}
 }
 
 // RouteEntry is struct rtmsg with its attributes: rtnetlink(7). In what the
@@ -1796,7 +1927,7 @@ type RouteEntry struct {
 
 func (x *RouteEntry) Reset() {
 	*x = RouteEntry{}
-	mi := &file_netd_v1_data_proto_msgTypes[17]
+	mi := &file_netd_v1_data_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1808,7 +1939,7 @@ func (x *RouteEntry) String() string {
 func (*RouteEntry) ProtoMessage() {}
 
 func (x *RouteEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[17]
+	mi := &file_netd_v1_data_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1821,7 +1952,7 @@ func (x *RouteEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteEntry.ProtoReflect.Descriptor instead.
 func (*RouteEntry) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{17}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RouteEntry) GetDestination() *Prefix {
@@ -1909,7 +2040,7 @@ type NeighbourEntry struct {
 
 func (x *NeighbourEntry) Reset() {
 	*x = NeighbourEntry{}
-	mi := &file_netd_v1_data_proto_msgTypes[18]
+	mi := &file_netd_v1_data_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1921,7 +2052,7 @@ func (x *NeighbourEntry) String() string {
 func (*NeighbourEntry) ProtoMessage() {}
 
 func (x *NeighbourEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[18]
+	mi := &file_netd_v1_data_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1934,7 +2065,7 @@ func (x *NeighbourEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighbourEntry.ProtoReflect.Descriptor instead.
 func (*NeighbourEntry) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{18}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NeighbourEntry) GetInterface() uint32 {
@@ -1982,7 +2113,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_netd_v1_data_proto_msgTypes[19]
+	mi := &file_netd_v1_data_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2125,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[19]
+	mi := &file_netd_v1_data_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2138,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{19}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Change) GetWhat() isChange_What {
@@ -2093,7 +2224,7 @@ type LinkChange struct {
 
 func (x *LinkChange) Reset() {
 	*x = LinkChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[20]
+	mi := &file_netd_v1_data_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2105,7 +2236,7 @@ func (x *LinkChange) String() string {
 func (*LinkChange) ProtoMessage() {}
 
 func (x *LinkChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[20]
+	mi := &file_netd_v1_data_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2118,7 +2249,7 @@ func (x *LinkChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkChange.ProtoReflect.Descriptor instead.
 func (*LinkChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{20}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LinkChange) GetIndex() uint32 {
@@ -2154,7 +2285,7 @@ type AddressChange struct {
 
 func (x *AddressChange) Reset() {
 	*x = AddressChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[21]
+	mi := &file_netd_v1_data_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2166,7 +2297,7 @@ func (x *AddressChange) String() string {
 func (*AddressChange) ProtoMessage() {}
 
 func (x *AddressChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[21]
+	mi := &file_netd_v1_data_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2179,7 +2310,7 @@ func (x *AddressChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressChange.ProtoReflect.Descriptor instead.
 func (*AddressChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{21}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AddressChange) GetIndex() uint32 {
@@ -2215,7 +2346,7 @@ type RouteChange struct {
 
 func (x *RouteChange) Reset() {
 	*x = RouteChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[22]
+	mi := &file_netd_v1_data_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2227,7 +2358,7 @@ func (x *RouteChange) String() string {
 func (*RouteChange) ProtoMessage() {}
 
 func (x *RouteChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[22]
+	mi := &file_netd_v1_data_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2240,7 +2371,7 @@ func (x *RouteChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteChange.ProtoReflect.Descriptor instead.
 func (*RouteChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{22}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RouteChange) GetRoute() *RouteEntry {
@@ -2275,7 +2406,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_netd_v1_data_proto_msgTypes[23]
+	mi := &file_netd_v1_data_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2287,7 +2418,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[23]
+	mi := &file_netd_v1_data_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2300,7 +2431,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{23}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Filter) GetProgram() []byte {
@@ -2328,7 +2459,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2340,7 +2471,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2353,7 +2484,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Membership) GetAction() MembershipAction {
@@ -2412,7 +2543,7 @@ type Interface struct {
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2555,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2568,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Interface) GetIndex() uint32 {
@@ -2502,7 +2633,7 @@ type Rings struct {
 
 func (x *Rings) Reset() {
 	*x = Rings{}
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2514,7 +2645,7 @@ func (x *Rings) String() string {
 func (*Rings) ProtoMessage() {}
 
 func (x *Rings) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2527,7 +2658,7 @@ func (x *Rings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rings.ProtoReflect.Descriptor instead.
 func (*Rings) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Rings) GetId() uint32 {
@@ -2559,7 +2690,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2571,7 +2702,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2584,7 +2715,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Accepted) GetListener() uint32 {
@@ -2632,7 +2763,7 @@ type Forgotten struct {
 
 func (x *Forgotten) Reset() {
 	*x = Forgotten{}
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2644,7 +2775,7 @@ func (x *Forgotten) String() string {
 func (*Forgotten) ProtoMessage() {}
 
 func (x *Forgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2657,7 +2788,7 @@ func (x *Forgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
 func (*Forgotten) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Forgotten) GetRings() uint32 {
@@ -2708,11 +2839,22 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\n" +
 	"neighbours\x18\b \x03(\v2\x17.netd.v1.NeighbourEntryR\n" +
 	"neighbours\x122\n" +
-	"\x15loopback_through_netd\x18\t \x01(\bR\x13loopbackThroughNetd\"v\n" +
+	"\x15loopback_through_netd\x18\t \x01(\bR\x13loopbackThroughNetd\"\xa4\x01\n" +
 	"\x06Notice\x12/\n" +
 	"\baccepted\x18\x01 \x01(\v2\x11.netd.v1.AcceptedH\x00R\baccepted\x122\n" +
-	"\tforgotten\x18\x02 \x01(\v2\x12.netd.v1.ForgottenH\x00R\tforgottenB\a\n" +
-	"\x05event\"\a\n" +
+	"\tforgotten\x18\x02 \x01(\v2\x12.netd.v1.ForgottenH\x00R\tforgotten\x12,\n" +
+	"\x05error\x18\x03 \x01(\v2\x14.netd.v1.SocketErrorH\x00R\x05errorB\a\n" +
+	"\x05event\"\xf5\x01\n" +
+	"\vSocketError\x12\x16\n" +
+	"\x06socket\x18\x01 \x01(\rR\x06socket\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\rR\x05error\x12\x14\n" +
+	"\x05local\x18\x03 \x01(\bR\x05local\x12\x12\n" +
+	"\x04type\x18\x04 \x01(\rR\x04type\x12\x12\n" +
+	"\x04code\x18\x05 \x01(\rR\x04code\x12\x10\n" +
+	"\x03mtu\x18\x06 \x01(\rR\x03mtu\x12\x1a\n" +
+	"\boffender\x18\a \x01(\fR\boffender\x122\n" +
+	"\vdestination\x18\b \x01(\v2\x10.netd.v1.AddressR\vdestination\x12\x18\n" +
+	"\apayload\x18\t \x01(\fR\apayload\"\a\n" +
 	"\x05Hello\"z\n" +
 	"\x04Open\x12\x16\n" +
 	"\x06family\x18\x01 \x01(\rR\x06family\x12\x12\n" +
@@ -2909,87 +3051,90 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_netd_v1_data_proto_goTypes = []any{
 	(SocketState)(0),       // 0: netd.v1.SocketState
 	(MembershipAction)(0),  // 1: netd.v1.MembershipAction
 	(*Request)(nil),        // 2: netd.v1.Request
 	(*Response)(nil),       // 3: netd.v1.Response
 	(*Notice)(nil),         // 4: netd.v1.Notice
-	(*Hello)(nil),          // 5: netd.v1.Hello
-	(*Open)(nil),           // 6: netd.v1.Open
-	(*Address)(nil),        // 7: netd.v1.Address
-	(*Options)(nil),        // 8: netd.v1.Options
-	(*Bind)(nil),           // 9: netd.v1.Bind
-	(*Connect)(nil),        // 10: netd.v1.Connect
-	(*Listen)(nil),         // 11: netd.v1.Listen
-	(*Shutdown)(nil),       // 12: netd.v1.Shutdown
-	(*Close)(nil),          // 13: netd.v1.Close
-	(*Info)(nil),           // 14: netd.v1.Info
-	(*InfoResult)(nil),     // 15: netd.v1.InfoResult
-	(*RouteQuery)(nil),     // 16: netd.v1.RouteQuery
-	(*InterfaceQuery)(nil), // 17: netd.v1.InterfaceQuery
-	(*RouteDump)(nil),      // 18: netd.v1.RouteDump
-	(*RouteEntry)(nil),     // 19: netd.v1.RouteEntry
-	(*NeighbourEntry)(nil), // 20: netd.v1.NeighbourEntry
-	(*Change)(nil),         // 21: netd.v1.Change
-	(*LinkChange)(nil),     // 22: netd.v1.LinkChange
-	(*AddressChange)(nil),  // 23: netd.v1.AddressChange
-	(*RouteChange)(nil),    // 24: netd.v1.RouteChange
-	(*Filter)(nil),         // 25: netd.v1.Filter
-	(*Membership)(nil),     // 26: netd.v1.Membership
-	(*Interface)(nil),      // 27: netd.v1.Interface
-	(*Rings)(nil),          // 28: netd.v1.Rings
-	(*Accepted)(nil),       // 29: netd.v1.Accepted
-	(*Forgotten)(nil),      // 30: netd.v1.Forgotten
-	(*Prefix)(nil),         // 31: netd.v1.Prefix
+	(*SocketError)(nil),    // 5: netd.v1.SocketError
+	(*Hello)(nil),          // 6: netd.v1.Hello
+	(*Open)(nil),           // 7: netd.v1.Open
+	(*Address)(nil),        // 8: netd.v1.Address
+	(*Options)(nil),        // 9: netd.v1.Options
+	(*Bind)(nil),           // 10: netd.v1.Bind
+	(*Connect)(nil),        // 11: netd.v1.Connect
+	(*Listen)(nil),         // 12: netd.v1.Listen
+	(*Shutdown)(nil),       // 13: netd.v1.Shutdown
+	(*Close)(nil),          // 14: netd.v1.Close
+	(*Info)(nil),           // 15: netd.v1.Info
+	(*InfoResult)(nil),     // 16: netd.v1.InfoResult
+	(*RouteQuery)(nil),     // 17: netd.v1.RouteQuery
+	(*InterfaceQuery)(nil), // 18: netd.v1.InterfaceQuery
+	(*RouteDump)(nil),      // 19: netd.v1.RouteDump
+	(*RouteEntry)(nil),     // 20: netd.v1.RouteEntry
+	(*NeighbourEntry)(nil), // 21: netd.v1.NeighbourEntry
+	(*Change)(nil),         // 22: netd.v1.Change
+	(*LinkChange)(nil),     // 23: netd.v1.LinkChange
+	(*AddressChange)(nil),  // 24: netd.v1.AddressChange
+	(*RouteChange)(nil),    // 25: netd.v1.RouteChange
+	(*Filter)(nil),         // 26: netd.v1.Filter
+	(*Membership)(nil),     // 27: netd.v1.Membership
+	(*Interface)(nil),      // 28: netd.v1.Interface
+	(*Rings)(nil),          // 29: netd.v1.Rings
+	(*Accepted)(nil),       // 30: netd.v1.Accepted
+	(*Forgotten)(nil),      // 31: netd.v1.Forgotten
+	(*Prefix)(nil),         // 32: netd.v1.Prefix
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
-	6,  // 0: netd.v1.Request.open:type_name -> netd.v1.Open
-	5,  // 1: netd.v1.Request.hello:type_name -> netd.v1.Hello
-	9,  // 2: netd.v1.Request.bind:type_name -> netd.v1.Bind
-	10, // 3: netd.v1.Request.connect:type_name -> netd.v1.Connect
-	11, // 4: netd.v1.Request.listen:type_name -> netd.v1.Listen
-	12, // 5: netd.v1.Request.shutdown:type_name -> netd.v1.Shutdown
-	13, // 6: netd.v1.Request.close:type_name -> netd.v1.Close
-	8,  // 7: netd.v1.Request.options:type_name -> netd.v1.Options
-	14, // 8: netd.v1.Request.info:type_name -> netd.v1.Info
-	16, // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
-	17, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
-	18, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
-	21, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
-	25, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
-	26, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
-	7,  // 15: netd.v1.Response.local:type_name -> netd.v1.Address
-	7,  // 16: netd.v1.Response.remote:type_name -> netd.v1.Address
-	28, // 17: netd.v1.Response.rings:type_name -> netd.v1.Rings
-	15, // 18: netd.v1.Response.info:type_name -> netd.v1.InfoResult
-	27, // 19: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
-	19, // 20: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
-	20, // 21: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
-	29, // 22: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	30, // 23: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
-	8,  // 24: netd.v1.Open.options:type_name -> netd.v1.Options
-	7,  // 25: netd.v1.Bind.address:type_name -> netd.v1.Address
-	7,  // 26: netd.v1.Connect.address:type_name -> netd.v1.Address
-	7,  // 27: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	31, // 28: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
-	22, // 29: netd.v1.Change.link:type_name -> netd.v1.LinkChange
-	23, // 30: netd.v1.Change.address:type_name -> netd.v1.AddressChange
-	24, // 31: netd.v1.Change.route:type_name -> netd.v1.RouteChange
-	20, // 32: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
-	31, // 33: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
-	19, // 34: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
-	1,  // 35: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
-	31, // 36: netd.v1.Interface.addresses:type_name -> netd.v1.Prefix
-	7,  // 37: netd.v1.Accepted.local:type_name -> netd.v1.Address
-	7,  // 38: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	28, // 39: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
-	40, // [40:40] is the sub-list for method output_type
-	40, // [40:40] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	7,  // 0: netd.v1.Request.open:type_name -> netd.v1.Open
+	6,  // 1: netd.v1.Request.hello:type_name -> netd.v1.Hello
+	10, // 2: netd.v1.Request.bind:type_name -> netd.v1.Bind
+	11, // 3: netd.v1.Request.connect:type_name -> netd.v1.Connect
+	12, // 4: netd.v1.Request.listen:type_name -> netd.v1.Listen
+	13, // 5: netd.v1.Request.shutdown:type_name -> netd.v1.Shutdown
+	14, // 6: netd.v1.Request.close:type_name -> netd.v1.Close
+	9,  // 7: netd.v1.Request.options:type_name -> netd.v1.Options
+	15, // 8: netd.v1.Request.info:type_name -> netd.v1.Info
+	17, // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
+	18, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
+	19, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
+	22, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
+	26, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
+	27, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
+	8,  // 15: netd.v1.Response.local:type_name -> netd.v1.Address
+	8,  // 16: netd.v1.Response.remote:type_name -> netd.v1.Address
+	29, // 17: netd.v1.Response.rings:type_name -> netd.v1.Rings
+	16, // 18: netd.v1.Response.info:type_name -> netd.v1.InfoResult
+	28, // 19: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
+	20, // 20: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
+	21, // 21: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
+	30, // 22: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
+	31, // 23: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	5,  // 24: netd.v1.Notice.error:type_name -> netd.v1.SocketError
+	8,  // 25: netd.v1.SocketError.destination:type_name -> netd.v1.Address
+	9,  // 26: netd.v1.Open.options:type_name -> netd.v1.Options
+	8,  // 27: netd.v1.Bind.address:type_name -> netd.v1.Address
+	8,  // 28: netd.v1.Connect.address:type_name -> netd.v1.Address
+	8,  // 29: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
+	32, // 30: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
+	23, // 31: netd.v1.Change.link:type_name -> netd.v1.LinkChange
+	24, // 32: netd.v1.Change.address:type_name -> netd.v1.AddressChange
+	25, // 33: netd.v1.Change.route:type_name -> netd.v1.RouteChange
+	21, // 34: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
+	32, // 35: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
+	20, // 36: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
+	1,  // 37: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
+	32, // 38: netd.v1.Interface.addresses:type_name -> netd.v1.Prefix
+	8,  // 39: netd.v1.Accepted.local:type_name -> netd.v1.Address
+	8,  // 40: netd.v1.Accepted.remote:type_name -> netd.v1.Address
+	29, // 41: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_data_proto_init() }
@@ -3017,21 +3162,22 @@ func file_netd_v1_data_proto_init() {
 	file_netd_v1_data_proto_msgTypes[2].OneofWrappers = []any{
 		(*Notice_Accepted)(nil),
 		(*Notice_Forgotten)(nil),
+		(*Notice_Error)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[19].OneofWrappers = []any{
+	file_netd_v1_data_proto_msgTypes[20].OneofWrappers = []any{
 		(*Change_Link)(nil),
 		(*Change_Address)(nil),
 		(*Change_Route)(nil),
 		(*Change_Neighbour)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[20].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -128,6 +128,7 @@ type Quoted struct {
 	Proto    uint8
 	Src, Dst netip.AddrPort // ports where the protocol has them; an echo's id in both
 	Seq      uint32         // of TCP
+	Payload  []byte         // from the transport header on, as far as it is there
 }
 
 // ParseQuoted reads the packet that an error message carries, of which only the
@@ -154,6 +155,7 @@ func ParseQuoted(v6 bool, b []byte) (q Quoted, ok bool) {
 	if len(b) < 8 {
 		return q, false
 	}
+	q.Payload = b
 	var sport, dport uint16
 	switch q.Proto {
 	case wire.ProtoTCP, wire.ProtoUDP, wire.ProtoUDPLite:

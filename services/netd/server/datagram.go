@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 
@@ -72,7 +73,7 @@ func (k *socket) pump() {
 			continue
 		}
 		to, from := readAddrs(&h, k.v6)
-		if err := k.send(to, from, &h, k.up.Slice(gramHeader, size)); err != nil && k.raw != nil {
+		if err := k.send(to, from, &h, k.up.Slice(gramHeader, size)); err != nil && (k.raw != nil || err == linux.EMSGSIZE) {
 			if e, ok := err.(linux.Errno); ok {
 				k.Failed(e) // send(2) has succeeded by then: the next call tells
 			}
@@ -80,6 +81,22 @@ func (k *socket) pump() {
 		k.up.Consume(gramHeader + padded(size))
 		k.tellSpace()
 	}
+}
+
+// maxQuote is how much of a packet an error's report carries, in bytes.
+const maxQuote = 1280
+
+// Report sets the socket's error and, if it has an error queue, tells the sentry of
+// the rest.
+func (k *socket) Report(r stack.ErrorReport) {
+	k.Failed(r.Errno)
+	if !k.options.GetReceiveErrors() {
+		return
+	}
+	k.s.queue(&netdv1.Notice{Event: &netdv1.Notice_Error{Error: &netdv1.SocketError{
+		Socket: k.id, Error: uint32(r.Errno), Local: r.Local, Type: uint32(r.Type), Code: uint32(r.Code), Mtu: uint32(max(r.MTU, 0)),
+		Offender: r.Offender.AsSlice(), Destination: address(r.Dst), Payload: bytes.Clone(r.Payload[:min(len(r.Payload), maxQuote)]),
+	}}}, nil)
 }
 
 // readAddrs reads where to and where from; what is not there is not valid.

@@ -409,12 +409,12 @@ func (d *Datagram) deliver(a *arrival, from netip.AddrPort, head, body []byte) {
 }
 
 // unreachable takes an ICMP error: udp(7), the ERRORS section.
-func (d *Datagram) unreachable(dst netip.AddrPort, p icmp.Problem, f failure) {
+func (d *Datagram) unreachable(dst netip.AddrPort, p icmp.Problem, f failure, payload []byte) {
 	if !d.remote.IsValid() && !d.place.opts.ReceiveErrors {
 		return
 	}
 	if err, hard := errnoOf(p); hard || d.place.opts.ReceiveErrors {
-		report(d.owner, err, dst, f, nil)
+		report(d.owner, err, dst, f, payload)
 	}
 }
 

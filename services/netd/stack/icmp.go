@@ -139,7 +139,7 @@ func (s *Stack) inputError(q icmp.Quoted, problem icmp.Problem, f failure) {
 	default:
 		for _, r := range s.raws {
 			if r.proto == q.Proto && r.v6 == q.Src.Addr().Is6() && (!r.local.IsValid() || r.local == q.Src.Addr()) && (!r.remote.IsValid() || r.remote == q.Dst.Addr()) {
-				r.unreachable(q.Dst, problem, f)
+				r.unreachable(q.Dst, problem, f, q.Payload)
 			}
 		}
 	}
@@ -149,7 +149,11 @@ func (s *Stack) inputError(q icmp.Quoted, problem icmp.Problem, f failure) {
 			if problem == icmp.TooBig {
 				s.tooBig(q.Dst.Addr(), f.mtu)
 			}
-			d.unreachable(q.Dst, problem, f)
+			payload := q.Payload
+			if d.ported() {
+				payload = payload[wire.UDPSize:]
+			}
+			d.unreachable(q.Dst, problem, f, payload)
 		}
 	}
 }

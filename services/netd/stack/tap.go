@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
 
@@ -154,6 +155,8 @@ func (s *Stack) tap(i *iface, p *link.Packet, out bool) {
 			frame = make([]byte, wire.EthernetSize+len(p.Header))
 			(&wire.EthernetHeader{Type: m.Protocol}).Put(frame)
 			copy(frame[wire.EthernetSize:], p.Header)
+			m.SumDue = p.Trusted && !sumUp(frame[wire.EthernetSize:], p.Payload)
+			packet = frame[wire.EthernetSize:]
 		}
 	}
 	if out {
@@ -168,6 +171,41 @@ func (s *Stack) tap(i *iface, p *link.Packet, out bool) {
 		}
 		k.see(m, frame, packet, p.Payload)
 	}
+}
+
+// sumUp writes the transport checksum of a packet that has none because it never
+// left the stack: false if it is of a protocol that has none of its own.
+func sumUp(h, payload []byte) bool {
+	src, dst, proto, n := netip.Addr{}, netip.Addr{}, uint8(0), 0
+	if h4, err := wire.ParseIPv4(h, len(h)+len(payload)); err == nil {
+		if h4.MoreFragments() || h4.FragmentOffset() > 0 {
+			return false
+		}
+		src, dst, proto, n = h4.Src(), h4.Dst(), h4.Protocol(), len(h4)
+	} else if h6, err := wire.ParseIPv6(h, len(h)+len(payload)); err == nil {
+		src, dst, proto, n = h6.Src(), h6.Dst(), h6.NextHeader(), wire.IPv6Size
+	}
+	at := 0
+	switch {
+	case proto == wire.ProtoTCP && len(h) >= n+20:
+		at = 16
+	case (proto == wire.ProtoUDP || proto == wire.ProtoUDPLite) && len(h) >= n+wire.UDPSize:
+		at = 6
+	default:
+		return proto == wire.ProtoICMP || proto == wire.ProtoICMPv6
+	}
+	t := h[n:]
+	t[at], t[at+1] = 0, 0
+	covered := payload
+	if cov := int(binary.BigEndian.Uint16(t[4:])); proto == wire.ProtoUDPLite && cov >= wire.UDPSize {
+		covered = payload[:min(len(payload), cov-wire.UDPSize)]
+	}
+	sum := wire.Fold(wire.Sum(wire.Sum(wire.PseudoSum(src, dst, proto, len(t)+len(payload)), t), covered))
+	if sum == 0 && proto != wire.ProtoTCP {
+		sum = 0xffff
+	}
+	binary.BigEndian.PutUint16(t[at:], sum)
+	return true
 }
 
 func (k *Packet) see(m PacketMeta, frame, packet, body []byte) {

@@ -198,3 +198,50 @@ func inetDevice(t *T) {
 		t.Err("header included", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_HDRINCL, 1))
 	}
 }
+
+func init() {
+	program("inet.errqueue4", func(t *T) { inetErrQueue(t, unix.AF_INET) })
+	program("inet.errqueue6", func(t *T) { inetErrQueue(t, unix.AF_INET6) })
+}
+
+// inetErrQueue sends to a port that nobody has, and reads what came of it.
+func inetErrQueue(t *T, family int) {
+	level, name := unix.IPPROTO_IP, unix.IP_RECVERR
+	if family == unix.AF_INET6 {
+		level, name = unix.IPPROTO_IPV6, unix.IPV6_RECVERR
+	}
+	for _, connected := range []bool{false, true} {
+		a := t.socket(family, unix.SOCK_DGRAM)
+		t.Must("bind", unix.Bind(a, loopback(family, 0)))
+		to := loopback(family, sockPort(a))
+		unix.Close(a)
+		b := t.socket(family, unix.SOCK_DGRAM)
+		t.Err("errors", unix.SetsockoptInt(b, level, name, 1))
+		_, _, _, _, err := unix.Recvmsg(b, nil, nil, unix.MSG_ERRQUEUE)
+		t.Err("none yet", err)
+		if connected {
+			t.Must("connect", unix.Connect(b, to))
+			_, err = unix.Write(b, []byte("anybody?"))
+		} else {
+			err = unix.Sendto(b, []byte("anybody?"), 0, to)
+		}
+		t.Err("send", err)
+		fds := []unix.PollFd{{Fd: int32(b), Events: unix.POLLIN}}
+		n, err := poll(fds, 2000)
+		t.N("poll", n, err)
+		t.Say("events %#x", fds[0].Revents)
+		buf, oob := make([]byte, 100), make([]byte, 200)
+		n, oobn, flags, from, err := unix.Recvmsg(b, buf, oob, unix.MSG_ERRQUEUE)
+		t.N("read", n, err)
+		t.Say("%q, flags %#x, to there %v", buf[:max(n, 0)], flags, port(from) == port(to))
+		msgs, err := unix.ParseSocketControlMessage(oob[:oobn])
+		t.Must("control", err)
+		for _, m := range msgs {
+			t.Say("level %d type %d: %x", m.Header.Level, m.Header.Type, m.Data)
+		}
+		_, _, _, _, err = unix.Recvmsg(b, buf, oob, unix.MSG_ERRQUEUE)
+		t.Err("no more", err)
+		v, err := unix.GetsockoptInt(b, unix.SOL_SOCKET, unix.SO_ERROR)
+		t.N("SO_ERROR", v, err)
+	}
+}

@@ -72,15 +72,14 @@ func (d *Dgram) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if m.Flags&linux.MSG_OOB != 0 {
 		return 0, linux.EOPNOTSUPP
 	}
+	if m.Flags&linux.MSG_ERRQUEUE != 0 {
+		return d.receiveReport(m)
+	}
 	e := d.end.Load()
-	if e == nil || m.Flags&linux.MSG_ERRQUEUE != 0 {
-		if e == nil {
-			// Nothing can arrive before it has a port: wait for that.
-			if e = d.appear(ctx); e == nil {
-				return 0, linux.ENETDOWN
-			}
-		} else {
-			return 0, linux.EAGAIN
+	if e == nil {
+		// Nothing can arrive before it has a port: wait for that.
+		if e = d.appear(ctx); e == nil {
+			return 0, linux.ENETDOWN
 		}
 	}
 	d.receiving.Lock()

@@ -32,9 +32,10 @@ type Dgram struct {
 		local, remote netip.AddrPort
 		routed        netip.AddrPort // the destination that netd knows a way to
 	}
-	conf settings
-	mail mailbox // from sockets of this sentry
-	spot spot
+	conf    settings
+	mail    mailbox // from sockets of this sentry
+	spot    spot
+	reports reports // MSG_ERRQUEUE
 
 	sending   sync.Mutex // guards end.up
 	receiving sync.Mutex // guards end.down
@@ -227,7 +228,7 @@ func (d *Dgram) Poll() wait.Events {
 
 func (d *Dgram) ready(e *end) wait.Events {
 	var ev wait.Events
-	if d.errors.pending(d.n, e) {
+	if d.errors.pending(d.n, e) || d.reports.waiting() {
 		ev |= wait.Err
 	}
 	d.receiving.Lock()

@@ -26,6 +26,7 @@ const (
 	siocGIFIndex  = 0x8933
 	siocGIFTxQLen = 0x8942
 	siocGIFMap    = 0x8970
+	siocEthtool   = 0x8946
 
 	sizeOfIfreq = 40
 )
@@ -87,7 +88,7 @@ func (n *Network) deviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, 
 	case siocGIFConf:
 		return 0, n.interfaceList(ctx, arg)
 	case siocGIFName, siocGIFFlags, siocGIFAddr, siocGIFDest, siocGIFBroad, siocGIFMask, siocGIFMetric, siocGIFMTU, siocGIFHWAddr,
-		siocGIFIndex, siocGIFTxQLen, siocGIFMap:
+		siocGIFIndex, siocGIFTxQLen, siocGIFMap, siocEthtool:
 	default:
 		return 0, linux.ENOTTY
 	}
@@ -107,6 +108,9 @@ func (n *Network) deviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, 
 			return 0, ctx.CopyOut(arg, req[:])
 		}
 		if cmd != siocGIFName && name == i.Name {
+			if cmd == siocEthtool {
+				return 0, linux.EOPNOTSUPP // no driver is behind it
+			}
 			if err := describe(req[16:], cmd, i); err != nil {
 				return 0, err
 			}

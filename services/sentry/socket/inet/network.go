@@ -283,6 +283,13 @@ func (n *Network) notice(f *channel.Frame) {
 		n.accepted(e.Accepted, fds)
 	case *netdv1.Notice_Forgotten:
 		n.forget(e.Forgotten.Rings)
+	case *netdv1.Notice_Error:
+		n.mu.Lock()
+		d, _ := n.sockets[e.Error.Socket].(*Dgram)
+		n.mu.Unlock()
+		if d != nil {
+			d.report(e.Error)
+		}
 	}
 }
 

@@ -163,6 +163,8 @@ var options = map[optionKey]option{
 	{linux.IPPROTO_IP, linux.IP_PKTINFO}:              receivePktInfo,
 	{linux.IPPROTO_IP, linux.IP_RECVTTL}:              receiveHops,
 	{linux.IPPROTO_IP, linux.IP_RECVTOS}:              receiveClass,
+	{linux.IPPROTO_IP, linux.IP_RECVOPTS}:             flag(func(c *settings) *bool { return &c.receiveOptions }, false),
+	{linux.IPPROTO_IP, linux.IP_RETOPTS}:              flag(func(c *settings) *bool { return &c.returnOptions }, false),
 	{linux.IPPROTO_IP, linux.IP_FREEBIND}:             freeBind,
 	{linux.IPPROTO_IP, linux.IP_BIND_ADDRESS_NO_PORT}: flag(func(c *settings) *bool { return &c.noPortOnBind }, false),
 

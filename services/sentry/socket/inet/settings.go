@@ -34,6 +34,8 @@ type settings struct {
 
 	receivePacketInfo bool
 	receiveHops       bool
+	receiveOptions    bool // remembered: a packet with options is received without them
+	returnOptions     bool // likewise
 	receiveClass      bool
 	discover          int // IP_MTU_DISCOVER
 	multicastHops     int

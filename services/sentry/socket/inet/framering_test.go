@@ -1,0 +1,87 @@
+package inet
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+)
+
+func request(words ...uint32) []byte {
+	var b []byte
+	for _, w := range words {
+		b = binary.LittleEndian.AppendUint32(b, w)
+	}
+	return b
+}
+
+// A frame is the guest's from its status on, and one that it has not given back is
+// not written over.
+func TestFrameRing(t *testing.T) {
+	r, err := newFrameRing(request(4096, 2, 2048, 4), 4, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	data := func(at, n int) []byte { return []byte("0123456789abcdef")[at : at+n] }
+	for i := range 4 {
+		if !r.free() || i > 0 != r.filled() {
+			t.Fatalf("frame %d: free %v, filled %v", i, r.free(), r.filled())
+		}
+		if err := r.put(&frame{size: 16, length: 60, protocol: 0x800, index: 2}, data, time.Unix(5, 6)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.free() {
+		t.Error("a full ring has room")
+	}
+	b := make([]byte, 2048)
+	unix.Pread(r.fd, b, 2048)
+	word := func(at int) uint32 { return binary.LittleEndian.Uint32(b[at:]) }
+	mac, network := int(binary.LittleEndian.Uint16(b[12:])), int(binary.LittleEndian.Uint16(b[14:]))
+	if word(0) != linux.TP_STATUS_USER || word(4) != 60 || word(8) != 16 || word(16) != 5 || word(20) != 6 || mac != 70 || network != 84 {
+		t.Errorf("header %x, mac %d, network %d", b[:32], mac, network)
+	}
+	if got := string(b[mac : mac+16]); got != "0123456789abcdef" {
+		t.Errorf("%q", got)
+	}
+	unix.Pwrite(r.fd, make([]byte, 4), 0)
+	if !r.free() {
+		t.Error("a frame that was given back is not free")
+	}
+}
+
+// No request makes a ring whose frames reach beyond it.
+func FuzzFrameRing(f *testing.F) {
+	f.Add(request(4096, 2, 2048, 4), 4, false, 100)
+	f.Add(request(1<<22, 16, 1<<16, 1024), 0, true, 1<<17)
+	f.Add(request(4096, 1<<31, 16, 1<<31), 1<<16, false, 0)
+	f.Fuzz(func(t *testing.T, v []byte, reserve int, cooked bool, size int) {
+		if len(v) < 16 || reserve < 0 || reserve > maxReserve || size < 0 || size > 1<<17 {
+			return
+		}
+		r, err := newFrameRing(v, reserve, cooked)
+		if err != nil {
+			return
+		}
+		defer r.close()
+		var st unix.Stat_t
+		if err := unix.Fstat(r.fd, &st); err != nil || st.Size > maxRing {
+			t.Fatal(err, st.Size)
+		}
+		if at := r.at(r.frames - 1); at+int64(r.frame) > st.Size {
+			t.Fatalf("the last of %d frames is at %d of %d", r.frames, at, st.Size)
+		}
+		r.next = r.frames - 1
+		if err := r.put(&frame{size: size, length: size}, func(at, n int) []byte { return make([]byte, n) }, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		unix.Fstat(r.fd, &st)
+		if want := int64(r.block) * int64(r.frames/r.perBlock); st.Size != want {
+			t.Fatalf("%d bytes became %d", want, st.Size)
+		}
+	})
+}
