@@ -65,8 +65,9 @@ there; 126 if it cannot be executed; 125 if the sandbox could not be made.`,
 	r.options.Rewrite = launch.RewriteOn
 	f.Var(&r.options.Rewrite, "rewrite", "system-call sites of the guest that are used often: `SWITCH` on (rewritten, so that a call raises no signal) or off")
 	f.BoolVar(&r.options.Strace, "strace", false, "log each system call of the guest, to standard error or to --debug-log")
-	f.Var(network.Rules{Verb: "allow", List: &r.options.Egress}, "egress-allow", "let this leave, and nothing that no rule allows: [tcp:|udp:|icmp:]ADDRESS|PREFIX|*[:PORT[-PORT]]; the first rule that fits counts")
+	f.Var(network.Rules{Verb: "allow", List: &r.options.Egress}, "egress-allow", "let this leave, and nothing that no rule allows: [tcp:|udp:|icmp:]ADDRESS|PREFIX|NAME|*.NAME|*[:PORT[-PORT]]; the first rule that fits counts")
 	f.Var(network.Rules{Verb: "deny", List: &r.options.Egress}, "egress-deny", "let this not leave; written as for --egress-allow")
+	f.Var(network.Rules{Verb: "resolver", List: &r.options.Egress}, "egress-resolver", "the address of a DNS server that says what the names in the rules stand for, and is asked for no others (default: those of /etc/resolv.conf)")
 	f.StringVar(&r.options.Capture, "pcap", "", "write what passes the sandbox's interfaces to `FILE`, as pcapng")
 	f.StringVar(&r.options.LogDir, "debug-log", "", "write one log a process into `DIR`")
 	return c

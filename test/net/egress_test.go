@@ -1,6 +1,7 @@
 package net_test
 
 import (
+	"strings"
 	"testing"
 
 	"bulkhead/test/sandboxtest"
@@ -21,7 +22,45 @@ func TestEgress(t *testing.T) {
 	s := w.start(w.sandbox([]string{"--egress-deny", "*"}, prog, "receive", insideV4+":7000"), "ready")
 	w.run(w.peer(prog, "send", insideV4+":7000", "1000000"))
 	s.end()
-	if r := (sandboxtest.Command{Args: w.sandbox([]string{"--egress-deny", "nonsense"}, "true")}).Run(); r.Code != 125 {
+	if r := (sandboxtest.Command{Args: w.sandbox([]string{"--egress-deny", "non/sense"}, "true")}).Run(); r.Code != 125 {
 		t.Errorf("a wrong rule: status %d\n%s", r.Code, r.Output)
+	}
+}
+
+// A rule by name lets what the resolver says of it be reached, and the resolver be
+// asked for it alone; who may not leave is told so at once.
+func TestEgressNames(t *testing.T) {
+	needs(t, "bash")
+	w := newWire(t)
+	const second = "10.98.0.3"
+	w.ip("-n", w.outside, "address", "add", second+"/24", "dev", "eth0")
+	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
+	dns := w.start(w.peer(prog, "names", outsideV4+":53", "good.example="+outsideV4, "bad.example="+second), "ready")
+	w.start(w.peer(prog, "receive", outsideV4+":8000"), "ready")
+	w.start(w.peer(prog, "receive", second+":8000"), "ready")
+	r := sandboxtest.Command{Args: w.sandbox([]string{"--egress-allow", "tcp:*.example:8000", "--egress-deny", "bad.example", "--egress-allow", "tcp:good.example", "--egress-resolver", outsideV4},
+		"bash", "-c", strings.ReplaceAll(`
+P dial `+outsideV4+`:8000
+P lookup `+outsideV4+`:53 good.example
+P dial `+outsideV4+`:8000
+P lookup `+outsideV4+`:53 secret.elsewhere
+P dial `+second+`:8000
+P dial `+outsideV4+`:53
+true`, "P ", prog+" "))}.Run()
+	lines := strings.Split(strings.TrimSpace(r.Output), "\n")
+	want := []string{"at once: dial tcp 10.98.0.2:8000: connect: no route to host", outsideV4, "connected", "secret.elsewhere", "at once: dial tcp 10.98.0.3:8000: connect: no route to host", "at once: dial tcp 10.98.0.2:53: connect"}
+	if len(lines) != len(want) {
+		t.Fatalf("%s", r.Output)
+	}
+	for i, l := range lines {
+		if !strings.Contains(l, want[i]) {
+			t.Errorf("%q, want %q", l, want[i])
+		}
+	}
+	if out := dns.output(); !strings.Contains(out, "good.example") || strings.Contains(out, "secret") {
+		t.Errorf("the resolver was %s", out)
+	}
+	if r := (sandboxtest.Command{Args: w.sandbox([]string{"--egress-allow", "good..example", "--egress-resolver", outsideV4}, "true")}).Run(); r.Code != 125 {
+		t.Errorf("a wrong name: status %d\n%s", r.Code, r.Output)
 	}
 }

@@ -109,6 +109,7 @@ type server struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
 	ended chan struct{}
+	said  chan string // all that it printed, once it has ended
 }
 
 // start runs a command line in the background and waits for it to print ready.
@@ -129,7 +130,7 @@ func (w *wire) start(line []string, ready string) *server {
 		w.t.Fatal(err)
 	}
 	in.Close()
-	s := &server{cmd: cmd, stdin: stdin, ended: make(chan struct{})}
+	s := &server{cmd: cmd, stdin: stdin, ended: make(chan struct{}), said: make(chan string, 1)}
 	go func() { cmd.Wait(); close(s.ended) }()
 	w.t.Cleanup(s.end)
 	found := make(chan string, 1)
@@ -143,6 +144,7 @@ func (w *wire) start(line []string, ready string) *server {
 				found <- ""
 			}
 		}
+		s.said <- said
 		if !done {
 			found <- said
 		}
@@ -156,6 +158,12 @@ func (w *wire) start(line []string, ready string) *server {
 		w.t.Fatalf("%s: is not ready after a minute", strings.Join(line, " "))
 	}
 	return s
+}
+
+// output ends it and gives what it printed.
+func (s *server) output() string {
+	s.end()
+	return <-s.said
 }
 
 // end ends it, kindly first.

@@ -2,7 +2,8 @@
 // device, where nothing that the guest asks of the stack goes past it.
 //
 // What answers somebody outside who spoke first may leave in any case. A packet
-// that cannot be read may not.
+// that cannot be read may not. Who sent what may not leave is told so by ICMP, or by
+// DNS where it was a question, and the log has each flow once.
 package egress
 
 import (
@@ -25,10 +26,14 @@ const (
 
 // Guard puts p before d. Each refusal is logged, once for a flow.
 func Guard(d link.Device, p policy.Policy, log *slog.Logger) link.Device {
-	if len(p) == 0 {
+	if len(p.Rules) == 0 {
 		return d
 	}
-	return &guard{Device: d, policy: p, log: log, peers: map[key]struct{}{}, logged: map[policy.Flow]struct{}{}}
+	g := &guard{Device: d, policy: p, log: log, peers: map[key]struct{}{}, logged: map[flow]struct{}{}, answers: make(chan []byte, maxAnswers), done: make(chan struct{})}
+	if p.Named() {
+		g.names = newNames(p)
+	}
+	return g
 }
 
 type guard struct {
@@ -36,10 +41,23 @@ type guard struct {
 	policy policy.Policy
 	log    *slog.Logger
 	out    []*link.Packet // of one Send, which its caller serialises
-	logged map[policy.Flow]struct{}
+	logged map[flow]struct{}
+	names  *names // nil without rules by name
+
+	answers chan []byte // frames for the guest
+	done    chan struct{}
+	ended   sync.WaitGroup
 
 	mu    sync.Mutex // guards peers
 	peers map[key]struct{}
+}
+
+// flow is what is logged once.
+type flow struct {
+	protocol uint8
+	to       netip.Addr
+	port     uint16
+	name     string
 }
 
 // key names a flow by its outer and inner ends.
@@ -65,6 +83,8 @@ func (g *guard) Send(batch []*link.Packet) {
 
 // Start notes who speaks first.
 func (g *guard) Start(sink link.Sink) error {
+	g.ended.Add(1)
+	go g.answer(sink)
 	return g.Device.Start(func(batch []*link.Packet) {
 		for _, p := range batch {
 			g.note(p)
@@ -83,7 +103,16 @@ func (g *guard) allows(p *link.Packet) bool {
 		return false
 	}
 	f := policy.Flow{Protocol: h.protocol, To: h.dst, Port: h.dstPort}
+	if g.names != nil {
+		f.Names = g.names.of(h.dst)
+		if g.names.asked(&h) {
+			return g.question(p, &h, f)
+		}
+	}
 	if g.policy.Allows(f) {
+		if len(f.Names) > 0 {
+			g.know(&h, h.dst, h.dstPort, h.srcPort) // it goes on when the answer is too old
+		}
 		return true
 	}
 	g.mu.Lock()
@@ -92,23 +121,64 @@ func (g *guard) allows(p *link.Packet) bool {
 	if answer {
 		return true
 	}
-	if _, done := g.logged[f]; !done && len(g.logged) < maxLogged {
-		g.logged[f] = struct{}{}
-		g.log.Warn("egress refused", "protocol", f.Protocol, "to", f.To, "port", f.Port)
+	g.refused(flow{protocol: f.Protocol, to: f.To, port: f.Port})
+	g.prohibit(&h)
+	return false
+}
+
+// question lets a question to a resolver pass if it is for a name that the rules
+// allow, or the resolver is allowed everything; else it answers that it is refused.
+func (g *guard) question(p *link.Packet, h *head, f policy.Flow) bool {
+	q, ok := parseQuestion(h, p.Offload.GSO != link.GSONone)
+	if ok {
+		g.names.expect(h, q)
+		if g.policy.Resolves(q.name) {
+			return true
+		}
+	}
+	if g.policy.Allows(f) {
+		return true
+	}
+	g.refused(flow{protocol: f.Protocol, to: f.To, port: f.Port, name: q.name})
+	if ok {
+		g.refuse(h, q)
+	} else {
+		g.prohibit(h)
 	}
 	return false
 }
 
-func (g *guard) note(p *link.Packet) {
-	h, kind := g.read(p)
-	if kind != packet || h.protocol == policy.TCP && !h.opens || h.protocol != policy.TCP && h.protocol != policy.UDP && !h.opens {
+// refused logs a flow that may not leave, once.
+func (g *guard) refused(f flow) {
+	if _, done := g.logged[f]; done || len(g.logged) >= maxLogged {
 		return
 	}
+	g.logged[f] = struct{}{}
+	if f.name != "" {
+		g.log.Warn("egress refused", "name", f.name, "resolver", f.to)
+		return
+	}
+	g.log.Warn("egress refused", "protocol", f.protocol, "to", f.to, "port", f.port)
+}
+
+// know takes note of a flow whose packets may leave from now on.
+func (g *guard) know(h *head, outer netip.Addr, port, inPort uint16) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.peers) < maxPeers {
-		g.peers[key{h.protocol, h.src, h.srcPort, h.dstPort}] = struct{}{}
+		g.peers[key{h.protocol, outer, port, inPort}] = struct{}{}
 	}
+}
+
+func (g *guard) note(p *link.Packet) {
+	h, kind := g.read(p)
+	if g.names != nil && kind == packet && g.names.learn(&h) {
+		return
+	}
+	if kind != packet || h.protocol == policy.TCP && !h.opens || h.protocol != policy.TCP && h.protocol != policy.UDP && !h.opens {
+		return
+	}
+	g.know(&h, h.src, h.srcPort, h.dstPort)
 }
 
 // head is what of a packet counts.
@@ -117,6 +187,9 @@ type head struct {
 	src, dst         netip.Addr
 	srcPort, dstPort uint16
 	opens            bool // TCP: SYN alone; ICMP: asks for an answer
+
+	ip         []byte // from the IP header on, as far as it is in one piece
+	body, rest []byte // what follows the IP headers, in two pieces
 }
 
 // What read has read.
@@ -144,7 +217,7 @@ func (g *guard) read(p *link.Packet) (h head, kind int) {
 	if len(b) == 0 {
 		return h, unreadable
 	}
-	size, later := len(b)+len(p.Payload), false
+	size, later, whole := len(b)+len(p.Payload), false, b
 	switch b[0] >> 4 {
 	case 4:
 		ip, err := wire.ParseIPv4(b, size)
@@ -168,6 +241,7 @@ func (g *guard) read(p *link.Packet) (h head, kind int) {
 	default:
 		return h, unreadable
 	}
+	h.ip = whole
 	if later {
 		return h, packet // its first piece, which has the ports, decides
 	}
@@ -177,8 +251,9 @@ func (g *guard) read(p *link.Packet) (h head, kind int) {
 // transport reads what follows the IP header; rest is read where b ends there.
 func (h head) transport(b, rest []byte) (head, int) {
 	if len(b) == 0 {
-		b = rest
+		b, rest = rest, nil
 	}
+	h.body, h.rest = b, rest
 	switch h.protocol {
 	case wire.ProtoTCP:
 		if len(b) < 14 {

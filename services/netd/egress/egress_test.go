@@ -4,6 +4,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"testing"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 
 	"bulkhead/services/netd/link"
 	"bulkhead/services/netd/policy"
@@ -48,6 +51,122 @@ func TestAnswersMayLeave(t *testing.T) {
 	if d.sent != 2 {
 		t.Errorf("%d packets left, the answer and one more may", d.sent)
 	}
+}
+
+// message is a DNS message in a datagram; known are the addresses that an answer
+// gives to the name, by way of an alias.
+func message(src, dst string, srcPort, dstPort uint16, id uint16, name string, answer bool, known ...string) *link.Packet {
+	q := dnsmessage.Question{Name: dnsmessage.MustNewName(name + "."), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}
+	m := dnsmessage.Message{Header: dnsmessage.Header{ID: id, Response: answer}, Questions: []dnsmessage.Question{q}}
+	alias := dnsmessage.MustNewName("alias.of.it.")
+	for _, a := range known {
+		m.Answers = append(m.Answers, dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: alias, Class: dnsmessage.ClassINET, TTL: 5}, Body: &dnsmessage.AResource{A: netip.MustParseAddr(a).As4()}})
+	}
+	if answer {
+		m.Answers = append(m.Answers, dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: 5}, Body: &dnsmessage.CNAMEResource{CNAME: alias}})
+	}
+	b, err := m.Pack()
+	if err != nil {
+		panic(err)
+	}
+	h := wire.IPv4Header{PayloadLen: 8 + len(b), TTL: 64, Protocol: wire.ProtoUDP, Src: netip.MustParseAddr(src), Dst: netip.MustParseAddr(dst)}
+	head := make([]byte, wire.IPv4Size+8)
+	h.Put(head)
+	(&wire.UDPHeader{SrcPort: srcPort, DstPort: dstPort, PayloadLen: len(b)}).Put(head[wire.IPv4Size:])
+	return &link.Packet{Header: head, Payload: b}
+}
+
+// An address may be reached once a resolver has said, asked by the guest, that an
+// allowed name stands for it, and for as long as that counts.
+func TestNames(t *testing.T) {
+	d, g := guarded("allow udp:good.example:9", "resolver 10.0.0.9")
+	now := time.Unix(1e9, 0)
+	g.names.now = func() time.Time { return now }
+	left := func(want int, what string, p *link.Packet) {
+		t.Helper()
+		d.sent = 0
+		g.Send([]*link.Packet{p})
+		if d.sent != want {
+			t.Errorf("%s: %d left, want %d", what, d.sent, want)
+		}
+	}
+	const guest, resolver, there = "10.0.0.1", "10.0.0.9", "10.0.7.7"
+	left(0, "before the name is known", udp(guest, there, 7, 9))
+	g.note(message(resolver, guest, 53, 1000, 5, "good.example", true, there))
+	left(0, "an answer without a question", udp(guest, there, 7, 9))
+	left(0, "a question for another name", message(guest, resolver, 1000, 53, 5, "evil.example", false))
+	left(1, "the question", message(guest, resolver, 1000, 53, 5, "GOOD.example", false))
+	left(0, "a question to somebody else", message(guest, "10.0.0.8", 1000, 53, 5, "good.example", false))
+	g.note(message("10.0.0.8", guest, 53, 1000, 5, "good.example", true, "10.0.6.6"))
+	g.note(message(resolver, guest, 53, 1000, 6, "good.example", true, "10.0.6.6"))
+	left(0, "an answer of somebody else, or to another question", udp(guest, "10.0.6.6", 7, 9))
+	g.note(message(resolver, guest, 53, 1000, 5, "good.example", true, there))
+	left(1, "afterwards", udp(guest, there, 7, 9))
+	left(0, "another port", udp(guest, there, 7, 10))
+	now = now.Add(time.Hour)
+	left(1, "the same flow later", udp(guest, there, 7, 9))
+	left(0, "a new one, later", udp(guest, there, 8, 9))
+	if g.policy.Rules[0].Name != "good.example" {
+		t.Error(g.policy)
+	}
+}
+
+// What may not leave is answered.
+func TestRefusals(t *testing.T) {
+	_, g := guarded("allow tcp:good.example", "resolver 10.0.0.9")
+	g.Send([]*link.Packet{udp("10.0.0.1", "10.0.7.7", 7, 9), message("10.0.0.1", "10.0.0.9", 1000, 53, 5, "evil.example", false)})
+	b := <-g.answers
+	h, err := wire.ParseIPv4(b, len(b))
+	if err != nil || h.Src() != netip.MustParseAddr("10.0.7.7") || h.Dst() != netip.MustParseAddr("10.0.0.1") || b[20] != wire.ICMPUnreachable || b[21] != 13 {
+		t.Errorf("%v: %x", err, b)
+	}
+	b = <-g.answers
+	var m dnsmessage.Message
+	if err := m.Unpack(b[28:]); err != nil || m.ID != 5 || m.RCode != dnsmessage.RCodeRefused || !m.Response {
+		t.Errorf("%v: %+v", err, m)
+	}
+	u := wire.UDP(b[20:28])
+	if sum := wire.PseudoSum(netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("10.0.0.1"), wire.ProtoUDP, len(b)-20); wire.Fold(wire.Sum(sum, b[20:])) != 0 || u.DstPort() != 1000 {
+		t.Error("the datagram is wrong")
+	}
+}
+
+// Whatever a resolver says, reading it ends, and only what was asked for is learnt.
+func FuzzNames(f *testing.F) {
+	a := message("10.0.0.9", "10.0.0.1", 53, 1000, 5, "good.example", true, "10.0.7.7")
+	f.Add(a.Payload, false)
+	f.Add(message("10.0.0.1", "10.0.0.9", 1000, 53, 5, "good.example", false).Payload, true)
+	f.Fuzz(func(t *testing.T, b []byte, out bool) {
+		if len(b) > 60000 {
+			return
+		}
+		_, g := guarded("allow tcp:good.example", "resolver 10.0.0.9")
+		g.Send([]*link.Packet{message("10.0.0.1", "10.0.0.9", 1000, 53, 5, "good.example", false)})
+		src, dst, sp, dp := "10.0.0.9", "10.0.0.1", uint16(53), uint16(1000)
+		if out {
+			src, dst, sp, dp = dst, src, dp, sp
+		}
+		h := wire.IPv4Header{PayloadLen: 8 + len(b), TTL: 64, Protocol: wire.ProtoUDP, Src: netip.MustParseAddr(src), Dst: netip.MustParseAddr(dst)}
+		head := make([]byte, wire.IPv4Size+8)
+		h.Put(head)
+		(&wire.UDPHeader{SrcPort: sp, DstPort: dp, PayloadLen: len(b)}).Put(head[wire.IPv4Size:])
+		p := &link.Packet{Header: head, Payload: b}
+		if out {
+			g.Send([]*link.Packet{p})
+			if len(g.names.addresses) > 0 {
+				t.Error("learnt from the guest")
+			}
+			return
+		}
+		g.note(p)
+		for _, of := range g.names.addresses {
+			for name := range of {
+				if name != "good.example" {
+					t.Errorf("learnt %q", name)
+				}
+			}
+		}
+	})
 }
 
 // Whatever the bytes, reading them ends, and what cannot be read stays.

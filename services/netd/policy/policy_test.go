@@ -33,14 +33,40 @@ func TestAllows(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if got := p.Allows(Flow{c.proto, netip.MustParseAddr(c.to), c.port}); got != c.want {
+		if got := p.Allows(Flow{Protocol: c.proto, To: netip.MustParseAddr(c.to), Port: c.port}); got != c.want {
 			t.Errorf("%q: %d to %s:%d: %v", c.rules, c.proto, c.to, c.port, got)
 		}
 	}
 }
 
+func TestNames(t *testing.T) {
+	p, err := Parse([]string{"deny bad.example.com", "allow tcp:*.Example.com:443", "allow redis", "resolver 10.0.0.2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"bad.example.com": false, "a.example.com": true, "a.b.example.com": true, "example.com": false,
+		"xexample.com": false, "redis": true, "redis.evil": false} {
+		if p.Resolves(name) != want {
+			t.Errorf("%s: %v", name, !want)
+		}
+		f := Flow{Protocol: TCP, To: netip.MustParseAddr("1.2.3.4"), Port: 443, Names: []string{"other", name}}
+		if p.Allows(f) != want {
+			t.Errorf("to %s: %v", name, !want)
+		}
+	}
+	if p.Allows(Flow{Protocol: TCP, To: netip.MustParseAddr("1.2.3.4"), Port: 80, Names: []string{"a.example.com"}}) {
+		t.Error("another port passed")
+	}
+	if _, err := Parse([]string{"allow example.com"}); err == nil {
+		t.Error("names without a resolver are taken")
+	}
+	if p, _ := Parse([]string{"deny evil.com", "resolver 10.0.0.2"}); !p.Resolves("good.com") || p.Resolves("evil.com") {
+		t.Error("a deny rule by name denies others or not its own")
+	}
+}
+
 func TestWrongRules(t *testing.T) {
-	for _, line := range []string{"", "allow", "permit *", "allow host", "allow 10.0.0.0/33", "deny tcp:*:0", "deny *:9-3", "deny *:70000", "deny icmp:*:1", "allow [::1", "allow [::1]x", "deny fe80::1%eth0"} {
+	for _, line := range []string{"", "allow", "permit *", "allow 1.2.3", "allow a..b", "allow -a", "allow a b", "resolver x", "allow [a]", "allow *.", "allow 10.0.0.0/33", "deny tcp:*:0", "deny *:9-3", "deny *:70000", "deny icmp:*:1", "allow [::1", "allow [::1]x", "deny fe80::1%eth0"} {
 		if p, err := Parse([]string{line}); err == nil {
 			t.Errorf("%q is taken as %+v", line, p)
 		}
@@ -51,7 +77,8 @@ func FuzzParse(f *testing.F) {
 	f.Add("allow tcp:[fd00::/8]:1-2")
 	f.Fuzz(func(t *testing.T, line string) {
 		if p, err := Parse([]string{line}); err == nil {
-			p.Allows(Flow{TCP, netip.IPv6Unspecified(), 1})
+			p.Allows(Flow{Protocol: TCP, To: netip.IPv6Unspecified(), Port: 1})
+			p.Resolves(line)
 		}
 	})
 }

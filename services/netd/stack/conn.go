@@ -553,7 +553,7 @@ func (e *TCP) unreachable(p icmp.Problem) {
 	if e.conn.State() != tcp.SynSent {
 		return
 	}
-	if err, hard := errnoOf(p); hard || p == icmp.HostUnreachable || p == icmp.NetUnreachable {
+	if err, hard := errnoOf(p, e.remote.Addr().Is6()); hard || p == icmp.HostUnreachable || p == icmp.NetUnreachable {
 		e.err = err
 		e.conn.Fail(tcp.Unreachable)
 		e.settle()

@@ -413,14 +413,14 @@ func (d *Datagram) unreachable(dst netip.AddrPort, p icmp.Problem, f failure, pa
 	if !d.remote.IsValid() && !d.place.opts.ReceiveErrors {
 		return
 	}
-	if err, hard := errnoOf(p); hard || d.place.opts.ReceiveErrors {
+	if err, hard := errnoOf(p, dst.Addr().Is6()); hard || d.place.opts.ReceiveErrors {
 		report(d.owner, err, dst, f, payload)
 	}
 }
 
 // errnoOf is the error number of an ICMP error, and whether it counts without
 // IP_RECVERR.
-func errnoOf(p icmp.Problem) (err linux.Errno, hard bool) {
+func errnoOf(p icmp.Problem, v6 bool) (err linux.Errno, hard bool) {
 	switch p {
 	case icmp.PortUnreachable:
 		return linux.ECONNREFUSED, true
@@ -429,6 +429,9 @@ func errnoOf(p icmp.Problem) (err linux.Errno, hard bool) {
 	case icmp.NetUnreachable:
 		return linux.ENETUNREACH, false
 	case icmp.Prohibited:
+		if !v6 {
+			return linux.EHOSTUNREACH, true
+		}
 		return linux.EACCES, true
 	case icmp.TooBig:
 		return linux.EMSGSIZE, false

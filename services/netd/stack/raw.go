@@ -241,7 +241,7 @@ func (r *Raw) deliver(a *arrival) {
 
 // unreachable takes an ICMP error.
 func (r *Raw) unreachable(dst netip.AddrPort, p icmp.Problem, f failure, payload []byte) {
-	if err, hard := errnoOf(p); r.opts.ReceiveErrors || r.remote.IsValid() && hard {
+	if err, hard := errnoOf(p, r.v6); r.opts.ReceiveErrors || r.remote.IsValid() && hard {
 		report(r.owner, err, dst, f, payload)
 	}
 }

@@ -4,17 +4,25 @@
 //	netprog receive ADDRESS          take one connection, answer with its bytes' hash
 //	netprog send ADDRESS BYTES       send so many bytes, compare the hash
 //	netprog serve                    print "ready", live until standard input ends
+//	netprog names ADDRESS NAME=IP..  a DNS server that knows these names
+//	netprog lookup RESOLVER NAME     ask it, print the addresses
+//	netprog dial ADDRESS             print "connected", or the error and how it came
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 func main() {
@@ -34,6 +42,12 @@ func run(args []string) error {
 			return err
 		}
 		return send(args[1], n)
+	case len(args) > 2 && args[0] == "names":
+		return names(args[1], args[2:])
+	case len(args) == 3 && args[0] == "lookup":
+		return lookup(args[1], args[2])
+	case len(args) == 2 && args[0] == "dial":
+		return dial(args[1])
 	case len(args) == 1 && args[0] == "serve":
 		fmt.Println("ready")
 		_, err := io.Copy(io.Discard, os.Stdin)
@@ -84,4 +98,74 @@ func send(address string, n int64) error {
 	}
 	fmt.Println("intact")
 	return nil
+}
+
+// names answers questions for the addresses of what it was told, by way of another
+// name, and says NXDOMAIN of everything else.
+func names(address string, known []string) error {
+	c, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	b := make([]byte, 1500)
+	for {
+		n, from, err := c.ReadFrom(b)
+		if err != nil {
+			return err
+		}
+		var q dnsmessage.Message
+		if q.Unpack(b[:n]) != nil || len(q.Questions) != 1 {
+			continue
+		}
+		name := q.Questions[0].Name
+		fmt.Println("asked for", name)
+		a := dnsmessage.Message{Header: dnsmessage.Header{ID: q.ID, Response: true, RecursionAvailable: true, RCode: dnsmessage.RCodeNameError}, Questions: q.Questions}
+		for _, k := range known {
+			host, ip, _ := strings.Cut(k, "=")
+			if host+"." != name.String() {
+				continue
+			}
+			a.RCode = dnsmessage.RCodeSuccess
+			if q.Questions[0].Type == dnsmessage.TypeA {
+				alias := dnsmessage.MustNewName("alias." + name.String())
+				a.Answers = []dnsmessage.Resource{
+					{Header: dnsmessage.ResourceHeader{Name: name, Class: dnsmessage.ClassINET, TTL: 5}, Body: &dnsmessage.CNAMEResource{CNAME: alias}},
+					{Header: dnsmessage.ResourceHeader{Name: alias, Class: dnsmessage.ClassINET, TTL: 5}, Body: &dnsmessage.AResource{A: netip.MustParseAddr(ip).As4()}},
+				}
+			}
+		}
+		out, err := a.Pack()
+		if err != nil {
+			return err
+		}
+		if _, err := c.WriteTo(out, from); err != nil {
+			return err
+		}
+	}
+}
+
+func lookup(resolver, name string) error {
+	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", resolver)
+	}}
+	list, err := r.LookupHost(context.Background(), name+".")
+	if err != nil {
+		return err
+	}
+	fmt.Println(strings.Join(list, " "))
+	return nil
+}
+
+func dial(address string) error {
+	begun := time.Now()
+	c, err := net.DialTimeout("tcp", address, 5*time.Second)
+	if err == nil {
+		fmt.Println("connected")
+		return c.Close()
+	}
+	if time.Since(begun) < 4*time.Second {
+		return fmt.Errorf("at once: %w", err)
+	}
+	return err
 }
