@@ -29,7 +29,7 @@ func Open(mode Mode, namespace string) (*Outside, error) {
 	case TAP:
 		o, err = OpenTAP(mode.Name)
 	case User:
-		err = errors.New("is not supported yet")
+		o, err = OpenUser()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--network %s: %w", mode, err)

@@ -59,7 +59,7 @@ there; 126 if it cannot be executed; 125 if the sandbox could not be made.`,
 	f.StringVarP(&r.user, "user", "u", "", "run as this user: `USER[:GROUP]`, names or numbers")
 	f.StringVarP(&r.tty, "tty", "t", "auto", "give the guest a terminal: `auto`, yes or no")
 	f.Lookup("tty").NoOptDefVal = "yes"
-	f.StringVar(&r.network, "network", "none", "the guest's network: `none` (its own loopback only), sandbox (the interfaces of the network namespace that this command runs in) or tap:NAME")
+	f.StringVar(&r.network, "network", "none", "the guest's network: `none` (its own loopback only), sandbox (the interfaces of the network namespace that this command runs in), user (outbound by passt) or tap:NAME")
 	r.options.MM = launch.MMNative
 	f.Var(&r.options.MM, "mm", "memory calls of guests: `MODE` native, or verified, in which the sentry checks each (slower)")
 	r.options.Rewrite = launch.RewriteOn

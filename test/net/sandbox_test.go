@@ -1,9 +1,12 @@
 package net_test
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -117,6 +120,56 @@ cat /tmp/eth0; tcpdump -nvvr /tmp/lo`))
 	if t.Failed() {
 		t.Log(out)
 	}
+}
+
+// TestUser goes out by passt, which nothing is left of afterwards.
+func TestUser(t *testing.T) {
+	needs(t, "passt", "python3", "curl", "bash")
+	w := newWire(t)
+	w.ip("-n", w.inside, "route", "add", "default", "via", outsideV4)
+	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
+	dir := t.TempDir()
+	large := make([]byte, 20<<20)
+	rand.Read(large)
+	if err := os.WriteFile(filepath.Join(dir, "large"), large, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.start(w.peer("python3", "-u", "-m", "http.server", "8000", "--bind", outsideV4, "--directory", dir), "Serving")
+	w.start(w.peer(prog, "names", outsideV4+":53", "good.example="+outsideV4), "ready")
+	w.start(append([]string{"ip", "netns", "exec", w.inside}, prog, "receive", "127.0.0.1:7001"), "ready")
+	line := []string{"ip", "netns", "exec", w.inside, filepath.Join(sandboxtest.Bin(t), "sandbox-launch"), "run", "--network", "user"}
+	line = append(append(line, sandboxtest.Flags()...), "--", "bash", "-c", strings.Join([]string{
+		"ip -br address show dev eth0", prog + " lookup " + outsideV4 + ":53 good.example",
+		"curl -s http://" + outsideV4 + ":8000/large | sha256sum", "! " + prog + " dial 10.0.2.2:7001"}, " && "))
+	out := w.run(line)
+	for _, want := range []string{"10.0.2.15/24", "\n" + outsideV4 + "\n", fmt.Sprintf("%x", sha256.Sum256(large))} {
+		if !strings.Contains(out, want) {
+			t.Errorf("there is no %q in:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "connected") {
+		t.Errorf("the machine's loopback is within reach:\n%s", out)
+	}
+	left := ""
+	for range 50 {
+		list, _ := exec.Command("ip", "netns", "pids", w.inside).Output()
+		if left = ""; !strings.Contains(commands(list), "passt") {
+			return
+		}
+		left = commands(list)
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("still there: %s", left)
+}
+
+// commands are the names of processes.
+func commands(pids []byte) string {
+	var names []string
+	for _, pid := range strings.Fields(string(pids)) {
+		name, _ := os.ReadFile("/proc/" + pid + "/comm")
+		names = append(names, strings.TrimSpace(string(name)))
+	}
+	return strings.Join(names, " ")
 }
 
 func TestHTTP(t *testing.T) {
