@@ -93,40 +93,195 @@ func sched_setaffinity(t *task.Task, tid int32, size uint64, addr mm.Addr) (uint
 	return 0, nil
 }
 
+// resetOnFork is SCHED_RESET_ON_FORK, which may stand beside a policy.
+const resetOnFork = 0x40000000
+
+// scheduled is taskOf for the calls that ask for or change scheduling: EINVAL for a
+// negative number.
+func scheduled(t *task.Task, tid int32) (*task.Task, error) {
+	if tid < 0 {
+		return nil, linux.EINVAL
+	}
+	return taskOf(t, tid)
+}
+
 func sched_getscheduler(t *task.Task, tid int32) (uint64, error) {
-	_, err := taskOf(t, tid)
-	return 0, err // SCHED_OTHER
+	o, err := scheduled(t, tid)
+	if err != nil {
+		return 0, err
+	}
+	s := o.Scheduling()
+	policy := uint64(s.Policy)
+	if s.ResetOnFork {
+		policy |= resetOnFork
+	}
+	return policy, nil
 }
 
 func sched_setscheduler(t *task.Task, tid, policy int32, param mm.Addr) (uint64, error) {
+	if policy < 0 || param == 0 {
+		return 0, linux.EINVAL
+	}
+	return setScheduler(t, tid, uint32(policy), param)
+}
+
+func sched_setparam(t *task.Task, tid int32, param mm.Addr) (uint64, error) {
+	if param == 0 {
+		return 0, linux.EINVAL
+	}
+	o, err := scheduled(t, tid)
+	if err != nil {
+		return 0, err
+	}
+	s := o.Scheduling()
+	policy := s.Policy
+	if s.ResetOnFork {
+		policy |= resetOnFork
+	}
+	return setScheduler(t, tid, policy, param)
+}
+
+func setScheduler(t *task.Task, tid int32, policy uint32, param mm.Addr) (uint64, error) {
 	var buf [4]byte
 	if err := t.CopyIn(param, buf[:]); err != nil {
 		return 0, err
 	}
-	if _, err := taskOf(t, tid); err != nil {
+	o, err := scheduled(t, tid)
+	if err != nil {
 		return 0, err
 	}
-	switch policy &^ 0x40000000 { // SCHED_RESET_ON_FORK
-	case unix.SCHED_NORMAL, unix.SCHED_BATCH, unix.SCHED_IDLE:
-		if binary.LittleEndian.Uint32(buf[:]) != 0 {
-			return 0, linux.EINVAL
+	return 0, schedule(t, o, task.Scheduling{Policy: policy &^ resetOnFork, Priority: binary.LittleEndian.Uint32(buf[:]), ResetOnFork: policy&resetOnFork != 0})
+}
+
+// schedule checks and remembers what o is to be scheduled by: EINVAL, EPERM. What
+// needs a budget of its own (SCHED_DEADLINE) nobody gets.
+func schedule(t, o *task.Task, s task.Scheduling) error {
+	rt := s.Policy == unix.SCHED_FIFO || s.Policy == unix.SCHED_RR
+	switch s.Policy {
+	case unix.SCHED_FIFO, unix.SCHED_RR, unix.SCHED_NORMAL, unix.SCHED_BATCH, unix.SCHED_IDLE:
+		if rt != (s.Priority > 0) || s.Priority > 99 {
+			return linux.EINVAL
 		}
-		return 0, nil
-	case unix.SCHED_FIFO, unix.SCHED_RR, unix.SCHED_DEADLINE:
-		return 0, linux.EPERM
+	case unix.SCHED_DEADLINE:
+		return linux.EPERM
+	default:
+		return linux.EINVAL
 	}
-	return 0, linux.EINVAL
+	if me, it := t.Creds(), o.Creds(); !me.Has(linux.CAP_SYS_NICE) {
+		old := o.Scheduling()
+		if rt || it == nil || me.EUID != it.UID && me.EUID != it.EUID || old.ResetOnFork && !s.ResetOnFork {
+			return linux.EPERM
+		}
+	}
+	o.SetScheduling(s)
+	return nil
 }
 
 func sched_getparam(t *task.Task, tid int32, param mm.Addr) (uint64, error) {
-	if _, err := taskOf(t, tid); err != nil {
+	if param == 0 {
+		return 0, linux.EINVAL
+	}
+	o, err := scheduled(t, tid)
+	if err != nil {
 		return 0, err
 	}
-	return 0, t.CopyOutLater(param, make([]byte, 4))
+	return 0, t.CopyOutLater(param, binary.LittleEndian.AppendUint32(nil, o.Scheduling().Priority))
 }
 
-func sched_setparam(t *task.Task, tid int32, param mm.Addr) (uint64, error) {
-	return sched_setscheduler(t, tid, unix.SCHED_NORMAL, param)
+// Sizes of struct sched_attr in bytes: the first one's, and today's.
+const (
+	schedAttrLeast = 48
+	schedAttrSize  = 56
+)
+
+// sched_getattr tells what sched_setattr was told, and the nice value.
+func sched_getattr(t *task.Task, tid int32, attr mm.Addr, size, flags uint32) (uint64, error) {
+	if attr == 0 || size < schedAttrLeast || size > 4096 || flags != 0 {
+		return 0, linux.EINVAL
+	}
+	o, err := scheduled(t, tid)
+	if err != nil {
+		return 0, err
+	}
+	s, le := o.Scheduling(), binary.LittleEndian
+	b := make([]byte, schedAttrSize)
+	size = min(size, schedAttrSize)
+	le.PutUint32(b, size)
+	le.PutUint32(b[4:], s.Policy)
+	if s.ResetOnFork {
+		le.PutUint64(b[8:], 1)
+	}
+	if s.Priority == 0 {
+		le.PutUint32(b[16:], uint32(o.Group().Nice()))
+	}
+	le.PutUint32(b[20:], s.Priority)
+	le.PutUint32(b[52:], 1024) // sched_util_max
+	return 0, t.CopyOutLater(attr, b[:size])
+}
+
+// sched_setattr sets the policy, its priority and the nice value. E2BIG for fields
+// that are not known and not zero.
+func sched_setattr(t *task.Task, tid int32, attr mm.Addr, flags uint32) (uint64, error) {
+	if attr == 0 || flags != 0 {
+		return 0, linux.EINVAL
+	}
+	var head [4]byte
+	if err := t.CopyIn(attr, head[:]); err != nil {
+		return 0, err
+	}
+	le := binary.LittleEndian
+	size := le.Uint32(head[:])
+	if size == 0 {
+		size = schedAttrLeast
+	}
+	if size < schedAttrLeast || size > 4096 {
+		return 0, tooBig(t, attr)
+	}
+	b := make([]byte, max(size, schedAttrSize))
+	if err := t.CopyIn(attr, b[:size]); err != nil {
+		return 0, err
+	}
+	for _, c := range b[schedAttrSize:] {
+		if c != 0 {
+			return 0, tooBig(t, attr)
+		}
+	}
+	o, err := scheduled(t, tid)
+	if err != nil {
+		return 0, err
+	}
+	const reset, keepPolicy, keepParams, known = 1, 8, 0x10, 0x7f
+	how, s := le.Uint64(b[8:]), task.Scheduling{Policy: le.Uint32(b[4:]), Priority: le.Uint32(b[20:])}
+	if how&^known != 0 {
+		return 0, linux.EINVAL
+	}
+	s.ResetOnFork = how&reset != 0
+	nice := int32(le.Uint32(b[16:]))
+	if how&keepPolicy != 0 {
+		s.Policy = o.Scheduling().Policy
+	}
+	if how&keepParams != 0 {
+		s.Priority, nice = o.Scheduling().Priority, o.Group().Nice()
+	}
+	if err := schedule(t, o, s); err != nil {
+		return 0, err
+	}
+	if s.Policy == unix.SCHED_NORMAL || s.Policy == unix.SCHED_BATCH {
+		nice = min(max(nice, -20), 19)
+		if nice < o.Group().Nice() && !t.Creds().Has(linux.CAP_SYS_NICE) {
+			return 0, linux.EPERM
+		}
+		o.Group().SetNice(nice)
+	}
+	return 0, nil
+}
+
+// tooBig is E2BIG, after the size that would do was told.
+func tooBig(t *task.Task, attr mm.Addr) error {
+	if err := t.CopyOut(attr, binary.LittleEndian.AppendUint32(nil, schedAttrSize)); err != nil {
+		return err
+	}
+	return linux.E2BIG
 }
 
 func sched_get_priority_max(t *task.Task, policy int32) (uint64, error) {

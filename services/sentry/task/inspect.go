@@ -97,3 +97,40 @@ func (t *Task) Affinity() []byte {
 // SetAffinity remembers the processors that the thread asked for, which nobody may
 // change afterwards.
 func (t *Task) SetAffinity(mask []byte) { t.affinity.Store(&mask) }
+
+// Scheduling is what sched_setattr(2) asked for. It is remembered, and the host goes
+// on to schedule as it sees fit.
+type Scheduling struct {
+	Policy      uint32 // SCHED_NORMAL and its kin
+	Priority    uint32 // 1 to 99 of SCHED_FIFO and SCHED_RR, else 0
+	ResetOnFork bool
+}
+
+// Scheduling is what SetScheduling was given.
+func (t *Task) Scheduling() Scheduling {
+	if s := t.scheduling.Load(); s != nil {
+		return *s
+	}
+	return Scheduling{}
+}
+
+// SetScheduling remembers it.
+func (t *Task) SetScheduling(s Scheduling) {
+	if s == (Scheduling{}) {
+		t.scheduling.Store(nil)
+		return
+	}
+	t.scheduling.Store(&s)
+}
+
+// inherited is what a child has of it: sched(7), "Resetting the scheduling policy for
+// child processes".
+func (s Scheduling) inherited() Scheduling {
+	if s.ResetOnFork {
+		if s.Priority == 0 {
+			return Scheduling{Policy: s.Policy}
+		}
+		return Scheduling{}
+	}
+	return s
+}

@@ -60,6 +60,7 @@ type Task struct {
 	exitCode      uint32
 	ioprio        atomic.Int32 // ioprio_set(2)
 	affinity      atomic.Pointer[[]byte]
+	scheduling    atomic.Pointer[Scheduling]
 }
 
 // sleepSpin is how long a sleep looks for its end before it is one.

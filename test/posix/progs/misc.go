@@ -185,6 +185,22 @@ func miscSched(t *T) {
 	t.Err("negative", unix.SchedSetaffinity(-1, &one))
 	_, _, e := unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	t.Err("yield", errnoErr(e))
+	for _, c := range [][2]int32{{unix.SCHED_BATCH, 0}, {unix.SCHED_IDLE, 0}, {unix.SCHED_IDLE, 1}, {unix.SCHED_FIFO, 0}, {99, 0}, {-1, 0}, {unix.SCHED_NORMAL | 0x40000000, 0}, {unix.SCHED_NORMAL, 0}} {
+		_, _, e := unix.Syscall(unix.SYS_SCHED_SETSCHEDULER, 0, uintptr(c[0]), uintptr(unsafe.Pointer(&c[1])))
+		t.Err(fmt.Sprintf("policy %#x priority %d", c[0], c[1]), errnoErr(e))
+		r, _, e := unix.Syscall(unix.SYS_SCHED_GETSCHEDULER, 0, 0, 0)
+		t.N("now", int(r), errnoErr(e))
+	}
+	attr, err := unix.SchedGetAttr(0, 0)
+	if err == nil {
+		t.Say("attr: size %d policy %d flags %d nice %d priority %d", attr.Size, attr.Policy, attr.Flags, attr.Nice, attr.Priority)
+		attr.Policy = unix.SCHED_BATCH
+		t.Err("set attr", unix.SchedSetAttr(0, attr, 0))
+		attr.Policy = unix.SCHED_NORMAL
+		t.Err("set attr", unix.SchedSetAttr(0, attr, 0))
+		t.Err("set attr with flags", unix.SchedSetAttr(0, attr, 1))
+	}
+	t.Err("get attr", err)
 	r, _, e := unix.Syscall(unix.SYS_SCHED_GETSCHEDULER, 0, 0, 0)
 	t.N("policy", int(r), errnoErr(e))
 	r, _, e = unix.Syscall(unix.SYS_SCHED_GET_PRIORITY_MAX, 1, 0, 0)

@@ -361,7 +361,7 @@ func (p *Packet) header(sa []byte, size int) (h [gramHeader]byte, err error) {
 	p.mu.Unlock()
 	binary.LittleEndian.PutUint32(h[:], uint32(size))
 	if len(sa) > 0 {
-		if len(sa) < 12 || linux.SockaddrFamily(sa) != linux.AF_PACKET || int(sa[11]) > len(sa)-12 {
+		if len(sa) < sizeofSockaddrLL || int(sa[11]) > len(sa)-12 { // the family does not count, as on Linux
 			return h, linux.EINVAL
 		}
 		index, protocol = binary.LittleEndian.Uint32(sa[4:]), binary.BigEndian.Uint16(sa[2:])
