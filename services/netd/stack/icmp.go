@@ -124,6 +124,11 @@ func (s *Stack) inputError(q icmp.Quoted, problem icmp.Problem, f failure) {
 	if _, local := s.table.Local(q.Src.Addr()); !local {
 		return
 	}
+	for _, r := range s.raws {
+		if r.proto == q.Proto && r.v6 == q.Src.Addr().Is6() && (!r.local.IsValid() || r.local == q.Src.Addr()) && (!r.remote.IsValid() || r.remote == q.Dst.Addr()) {
+			r.unreachable(q.Dst, problem, f, q.Payload)
+		}
+	}
 	switch q.Proto {
 	case wire.ProtoTCP:
 		e := s.conns[tuple{q.Src, q.Dst}]
@@ -136,14 +141,6 @@ func (s *Stack) inputError(q icmp.Quoted, problem icmp.Problem, f failure) {
 			return
 		}
 		e.unreachable(problem)
-	default:
-		for _, r := range s.raws {
-			if r.proto == q.Proto && r.v6 == q.Src.Addr().Is6() && (!r.local.IsValid() || r.local == q.Src.Addr()) && (!r.remote.IsValid() || r.remote == q.Dst.Addr()) {
-				r.unreachable(q.Dst, problem, f, q.Payload)
-			}
-		}
-	}
-	switch q.Proto {
 	case wire.ProtoUDP, wire.ProtoUDPLite, wire.ProtoICMP, wire.ProtoICMPv6:
 		if d := s.receiver(q.Proto, q.Src.Port(), q.Dst, q.Src.Addr(), 0); d != nil {
 			if problem == icmp.TooBig {

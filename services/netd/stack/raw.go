@@ -21,6 +21,7 @@ type Raw struct {
 	local  netip.Addr // not valid: any
 	remote netip.Addr // not valid: from anybody
 	dead   bool
+	auto   bool // local was not chosen by bind
 	filter Filter
 
 	// HeaderIncluded is IP_HDRINCL: what is sent begins with an IPv4 header.
@@ -70,12 +71,15 @@ func (r *Raw) BindLocked(addr netip.Addr) error {
 	if _, local := r.s.table.Local(addr.WithZone("")); !local && !r.opts.FreeBind && !addr.IsMulticast() {
 		return linux.EADDRNOTAVAIL
 	}
-	r.local = addr.WithZone("")
+	r.local, r.auto = addr.WithZone(""), false
 	return nil
 }
 
 // ConnectLocked sets the peer; one that is not valid takes it away.
 func (r *Raw) ConnectLocked(addr netip.Addr) error {
+	if r.auto {
+		r.local, r.auto = netip.Addr{}, false
+	}
 	if !addr.IsValid() {
 		r.remote = netip.Addr{}
 		return nil
@@ -83,8 +87,12 @@ func (r *Raw) ConnectLocked(addr netip.Addr) error {
 	if addr.Is4() == r.v6 {
 		return linux.EINVAL
 	}
-	if _, err := r.s.pathTo(addr, r.local, r.opts.Device); err != nil {
+	path, err := r.s.pathTo(addr, r.local, r.opts.Device)
+	if err != nil {
 		return err
+	}
+	if !r.local.IsValid() {
+		r.local, r.auto = path.Source, true
 	}
 	r.remote = addr.WithZone("")
 	return nil

@@ -238,7 +238,8 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if d.shutWrite.Load() {
 		return 0, linux.EPIPE
 	}
-	if err := d.errors.take(d.n, e); err != nil {
+	// A raw socket with an error queue sends on, as Linux's does.
+	if err := d.errors.take(d.n, e); err != nil && (!d.raw() || !d.conf.receivesErrors() || d.n.dead.Load()) {
 		if err == linux.ECONNRESET {
 			err = linux.ENETDOWN
 		}

@@ -127,6 +127,9 @@ func (d *Dgram) Connect(ctx vfs.Context, sa []byte, _ bool) error {
 	resp, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Connect{Connect: &netdv1.Connect{Address: message(d.v6, a, scope)}}})
 	if err == nil {
 		d.mu.remote = address(resp.Remote)
+		if d.raw() {
+			d.mu.local = address(resp.Local)
+		}
 		d.settleLocked()
 	}
 	return err
@@ -179,6 +182,9 @@ func (d *Dgram) Shutdown(ctx vfs.Context, how int) error {
 func (d *Dgram) SockName(vfs.Context) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.raw() { // whose port is its protocol
+		return sockaddr(d.v6, netip.AddrPortFrom(d.mu.local.Addr(), uint16(d.Protocol()))), nil
+	}
 	return sockaddr(d.v6, d.mu.local), nil
 }
 
@@ -186,7 +192,7 @@ func (d *Dgram) SockName(vfs.Context) ([]byte, error) {
 func (d *Dgram) PeerName(vfs.Context) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.mu.remote.IsValid() {
+	if !d.mu.remote.IsValid() || d.raw() { // whose peer has no port, and so is none
 		return nil, linux.ENOTCONN
 	}
 	return sockaddr(d.v6, d.mu.remote), nil

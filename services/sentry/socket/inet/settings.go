@@ -147,6 +147,13 @@ func (c *settings) header() (hops, class uint8) {
 	return uint8(c.o.HopLimit), uint8(c.o.TrafficClass)
 }
 
+// receivesErrors is IP_RECVERR.
+func (c *settings) receivesErrors() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.o.ReceiveErrors
+}
+
 // takesSegments is UDP_GRO.
 func (c *settings) takesSegments() bool {
 	c.mu.Lock()
