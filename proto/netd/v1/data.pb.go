@@ -467,8 +467,10 @@ type Response struct {
 	// because it was told so at its boot. Without it the sentry moves them itself,
 	// and netd learns only of the ports that are bound.
 	LoopbackThroughNetd bool `protobuf:"varint,9,opt,name=loopback_through_netd,json=loopbackThroughNetd,proto3" json:"loopback_through_netd,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Of a RouteQuery: what the path takes, in bytes; 0 if there is none.
+	Mtu           uint32 `protobuf:"varint,10,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Response) Reset() {
@@ -562,6 +564,13 @@ func (x *Response) GetLoopbackThroughNetd() bool {
 		return x.LoopbackThroughNetd
 	}
 	return false
+}
+
+func (x *Response) GetMtu() uint32 {
+	if x != nil {
+		return x.Mtu
+	}
+	return 0
 }
 
 // Notice is what netd says unasked, in a frame with id 0.
@@ -2825,7 +2834,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\n" +
 	"membership\x18\x10 \x01(\v2\x13.netd.v1.MembershipH\x00R\n" +
 	"membershipB\x04\n" +
-	"\x02op\"\x8f\x03\n" +
+	"\x02op\"\xa1\x03\n" +
 	"\bResponse\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\rR\x05error\x12&\n" +
 	"\x05local\x18\x02 \x01(\v2\x10.netd.v1.AddressR\x05local\x12(\n" +
@@ -2839,7 +2848,9 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\n" +
 	"neighbours\x18\b \x03(\v2\x17.netd.v1.NeighbourEntryR\n" +
 	"neighbours\x122\n" +
-	"\x15loopback_through_netd\x18\t \x01(\bR\x13loopbackThroughNetd\"\xa4\x01\n" +
+	"\x15loopback_through_netd\x18\t \x01(\bR\x13loopbackThroughNetd\x12\x10\n" +
+	"\x03mtu\x18\n" +
+	" \x01(\rR\x03mtu\"\xa4\x01\n" +
 	"\x06Notice\x12/\n" +
 	"\baccepted\x18\x01 \x01(\v2\x11.netd.v1.AcceptedH\x00R\baccepted\x122\n" +
 	"\tforgotten\x18\x02 \x01(\v2\x12.netd.v1.ForgottenH\x00R\tforgotten\x12,\n" +

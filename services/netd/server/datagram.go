@@ -114,23 +114,23 @@ func readAddrs(h *[gramHeader]byte, v6 bool) (to netip.AddrPort, from netip.Addr
 	return to, from
 }
 
-// route answers a RouteQuery with the source address's bytes.
-func (k *socket) route(q *netdv1.RouteQuery) ([]byte, error) {
-	if k.gram == nil {
-		if k.raw != nil {
-			return nil, nil // it is known when it is sent
-		}
-		return nil, linux.EOPNOTSUPP
+// route answers a RouteQuery with the source address's bytes and the path's MTU.
+func (k *socket) route(q *netdv1.RouteQuery) (source []byte, mtu int, err error) {
+	if k.gram == nil && k.raw == nil {
+		return nil, 0, linux.EOPNOTSUPP
 	}
 	a, err := parseAddress(q.Address)
 	if err != nil || !a.IsValid() {
-		return nil, linux.EINVAL
+		return nil, 0, linux.EINVAL
 	}
-	src, err := k.gram.RouteLocked(a)
+	if k.raw != nil {
+		return nil, k.raw.MTULocked(a.Addr()), nil // the rest is known when it is sent
+	}
+	src, mtu, err := k.gram.RouteLocked(a)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return src.AsSlice(), nil
+	return src.AsSlice(), mtu, nil
 }
 
 // send sends one datagram of whatever kind the socket is.

@@ -272,6 +272,9 @@ func (s *server) request(req *netdv1.Request) (*netdv1.Response, *os.File) {
 		}
 		resp.Rings, file = k.entry.message()
 	}
+	if k.tcp == nil && k.entry != nil {
+		k.pump() // what was sent before goes out as it was meant then
+	}
 	err := k.do(req)
 	if e := errno(err); e.Error != 0 {
 		resp.Error = e.Error
@@ -280,8 +283,8 @@ func (s *server) request(req *netdv1.Request) (*netdv1.Response, *os.File) {
 		resp.Info = k.info()
 	}
 	if route := req.GetRoute(); route != nil && err == nil {
-		src, err := k.route(route)
-		resp.Error = errno(err).Error
+		src, mtu, err := k.route(route)
+		resp.Error, resp.Mtu = errno(err).Error, uint32(max(mtu, 0))
 		resp.Remote = &netdv1.Address{Ip: src}
 	}
 	if req.GetClose() == nil {

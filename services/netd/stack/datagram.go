@@ -117,16 +117,17 @@ func (d *Datagram) ConnectLocked(to netip.AddrPort) error {
 	return nil
 }
 
-// RouteLocked says whether it could send to an address, and from which.
-func (d *Datagram) RouteLocked(to netip.AddrPort) (src netip.Addr, err error) {
+// RouteLocked says whether it could send to an address, from which, and what the path
+// takes in bytes.
+func (d *Datagram) RouteLocked(to netip.AddrPort) (src netip.Addr, mtu int, err error) {
 	dst, path, err := d.s.destination(&d.place, to)
 	if err != nil {
-		return src, err
+		return src, 0, err
 	}
 	if d.s.table.Broadcast(dst.Addr()) && !d.place.opts.Broadcast {
-		return src, linux.EACCES
+		return src, 0, linux.EACCES
 	}
-	return path.Source, d.autobind()
+	return path.Source, path.MTU, d.autobind()
 }
 
 // LocalLocked and RemoteLocked are the socket's addresses; one that is not valid

@@ -98,6 +98,18 @@ func (r *Raw) ConnectLocked(addr netip.Addr) error {
 	return nil
 }
 
+// MTULocked is what the path to an address takes in bytes, 0 without one.
+func (r *Raw) MTULocked(to netip.Addr) int {
+	if to.Is4() == r.v6 {
+		return 0
+	}
+	path, err := r.s.pathTo(to, r.local, r.opts.Device)
+	if err != nil {
+		return 0
+	}
+	return path.MTU
+}
+
 // SendLocked sends payload, which is not referred to once it returns, to an
 // address or to the peer.
 func (r *Raw) SendLocked(to, from netip.Addr, hops, class uint8, payload []byte) error {

@@ -74,6 +74,13 @@ func inetUDPLite(t *T, family int) {
 	time.Sleep(20 * time.Millisecond)
 	_, err = unix.Write(b, msg)
 	t.Err("again", err)
+	v, err = unix.GetsockoptInt(b, unix.IPPROTO_IP, unix.IP_MTU)
+	if family == unix.AF_INET6 {
+		v, err = unix.GetsockoptInt(b, unix.IPPROTO_IPV6, unix.IPV6_MTU)
+	}
+	t.N("mtu", v, err)
+	_, err = unix.GetsockoptInt(u, unix.IPPROTO_IP, unix.IP_MTU)
+	t.Err("mtu without a peer", err)
 	_, err = unix.GetsockoptInt(u, level, send)
 	t.Err("coverage of udp", err)
 }

@@ -305,10 +305,30 @@ func (d *Dgram) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
 			return v, nil
 		}
 	}
+	if level == linux.IPPROTO_IP && name == linux.IP_MTU || level == linux.IPPROTO_IPV6 && name == linux.IPV6_MTU {
+		return d.mtu(ctx)
+	}
 	if d.raw() && isTypeFilter(level, name) {
 		return d.conf.typeFilter(level), nil
 	}
 	return d.conf.get(level, name)
+}
+
+// mtu is IP_MTU, what the path to the peer takes: ENOTCONN without one.
+func (d *Dgram) mtu(ctx vfs.Context) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.mu.remote.IsValid() {
+		return nil, linux.ENOTCONN
+	}
+	resp, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Route{Route: &netdv1.RouteQuery{Address: message(d.v6, d.mu.remote, 0)}}})
+	if err != nil {
+		return nil, err
+	}
+	if most := uint32(65535); !d.v6 && resp.Mtu > most {
+		resp.Mtu = most // IP_MAX_MTU
+	}
+	return socket.Int(int(resp.Mtu)), nil
 }
 
 // SetSockOpt sets an option.
