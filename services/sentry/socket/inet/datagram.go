@@ -73,7 +73,7 @@ func (d *Dgram) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		return 0, linux.EOPNOTSUPP
 	}
 	if m.Flags&linux.MSG_ERRQUEUE != 0 {
-		return d.receiveReport(m)
+		return d.receiveReport(ctx, m)
 	}
 	e := d.end.Load()
 	if e == nil {

@@ -8,6 +8,7 @@ import (
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
 	"bulkhead/services/sentry/socket"
+	"bulkhead/services/sentry/vfs"
 	"bulkhead/services/sentry/wait"
 )
 
@@ -48,7 +49,14 @@ const (
 
 // receiveReport takes the first error off the queue: what was sent, where to, and in
 // a control message struct sock_extended_err with who told. EAGAIN.
-func (d *Dgram) receiveReport(m *socket.Msg) (int, error) {
+func (d *Dgram) receiveReport(ctx vfs.Context, m *socket.Msg) (int, error) {
+	if e := d.end.Load(); e != nil && !d.reports.waiting() && d.conf.receivesErrors() && d.errors.pending(d.n, e) {
+		// The error is in the head before its report is here. What netd answers
+		// now comes after that.
+		d.mu.Lock()
+		d.askLocked(ctx, &netdv1.Request{})
+		d.mu.Unlock()
+	}
 	d.reports.Lock()
 	if len(d.reports.list) == 0 {
 		d.reports.Unlock()
