@@ -11,8 +11,8 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// fcntl does one of many things to a descriptor or its file: fcntl(2). SIGIO is
-// not sent, so that F_SETOWN and F_SETSIG change nothing; leases are refused.
+// fcntl does one of many things to a descriptor or its file: fcntl(2). Leases
+// and notices of directories (F_NOTIFY) are refused.
 func fcntl(t *task.Task, fd linux.FD, cmd int32, arg uint64) (uint64, error) {
 	f, err := t.AnyFile(fd)
 	if err != nil {
@@ -45,8 +45,17 @@ func fcntl(t *task.Task, fd linux.FD, cmd int32, arg uint64) (uint64, error) {
 		return pipeSize(t, f, cmd, arg)
 	case linux.F_ADD_SEALS, linux.F_GET_SEALS:
 		return seals(t, f, cmd, arg)
-	case linux.F_SETOWN, linux.F_SETSIG, linux.F_GETOWN, linux.F_GETSIG:
-		return 0, nil
+	case linux.F_SETOWN:
+		return 0, setOwnerNumber(t, f, fd, int32(arg))
+	case linux.F_GETOWN:
+		o := ioOwnerOf(t, f)
+		return uint64(int64(o.number())), nil
+	case linux.F_SETOWN_EX, linux.F_GETOWN_EX:
+		return 0, ownerEx(t, f, fd, mm.Addr(arg), cmd == linux.F_SETOWN_EX)
+	case linux.F_SETSIG:
+		return 0, setOwnerSignal(t, f, fd, arg)
+	case linux.F_GETSIG:
+		return uint64(ioOwnerOf(t, f).sig), nil
 	case linux.F_GETLEASE:
 		return linux.F_UNLCK, nil
 	}

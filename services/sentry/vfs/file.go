@@ -17,6 +17,7 @@ type File struct {
 	flags atomic.Uint32
 	flock atomic.Bool // has, or had, a lock by flock or F_OFD_SETLK
 	watchers
+	async async
 
 	// The powers of impl that reading and writing use.
 	readerAt ReaderAt
@@ -93,6 +94,7 @@ func (f *File) DecRef(ctx Context) {
 		return
 	}
 	f.notifyClose()
+	f.setAsync(false)
 	f.watchers.gone(f)
 	if f.flock.Load() {
 		releaseFileLocks(f)
@@ -138,6 +140,7 @@ func (f *File) SetFlags(ctx Context, flags linux.OpenFlags) error {
 			}
 		}
 		if f.flags.CompareAndSwap(old, now) {
+			f.asyncChanged(old, now)
 			return nil
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"sort"
 	"strings"
 	"time"
@@ -418,6 +419,77 @@ func pollPidfd(t *T) {
 	t.Err("no such process", err)
 	_, err = unix.PidfdOpen(-1, 0)
 	t.Err("negative", err)
+}
+
+func init() { program("poll.sigio", pollSigio) }
+
+// pollSigio has the kernel tell by signals what can be read and written.
+func pollSigio(t *T) {
+	runtime.LockOSThread()
+	for _, sig := range []int{0, int(unix.SIGUSR2)} {
+		want := unix.SIGIO
+		if sig != 0 {
+			want = unix.Signal(sig)
+		}
+		var set unix.Sigset_t
+		set.Val[0] = 1 << (uint(want) - 1)
+		t.Must("block", unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil))
+		for _, kind := range []string{"pipe", "unix", "udp"} {
+			var r, w int
+			switch kind {
+			case "pipe":
+				var p [2]int
+				t.Must("pipe", unix.Pipe2(p[:], unix.O_CLOEXEC))
+				r, w = p[0], p[1]
+			case "unix":
+				p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+				t.Must("socketpair", err)
+				r, w = p[0], p[1]
+			default:
+				r, w = t.socket(unix.AF_INET, unix.SOCK_DGRAM), t.socket(unix.AF_INET, unix.SOCK_DGRAM)
+				t.Must("bind", unix.Bind(r, loopback(unix.AF_INET, 0)))
+				t.Must("connect", unix.Connect(w, loopback(unix.AF_INET, sockPort(r))))
+			}
+			n, err := unix.FcntlInt(uintptr(r), unix.F_GETOWN, 0)
+			t.N("no owner", n, err)
+			_, err = unix.FcntlInt(uintptr(r), unix.F_SETOWN, 1<<22-1)
+			t.Err("nobody", err)
+			ex := [2]int32{0, int32(unix.Gettid())} // F_OWNER_TID
+			_, _, e := unix.Syscall(unix.SYS_FCNTL, uintptr(r), unix.F_SETOWN_EX, uintptr(unsafe.Pointer(&ex)))
+			t.Err("owner", errnoErr(e))
+			_, err = unix.FcntlInt(uintptr(r), unix.F_SETSIG, sig)
+			t.Err("signal", err)
+			n, err = unix.FcntlInt(uintptr(r), unix.F_GETSIG, 0)
+			t.N("signal", n, err)
+			_, err = unix.FcntlInt(uintptr(r), unix.F_SETFL, unix.O_ASYNC|unix.O_NONBLOCK)
+			t.Err("async", err)
+			for range 2 {
+				unix.Write(w, []byte("x"))
+				info, err := sigTimedWait(&set, time.Second)
+				t.Err(kind+" told", err)
+				if err == nil {
+					t.Say("signal %d code %d of the descriptor %v", info.Signo, info.Code, sig == 0 || int(binary.LittleEndian.Uint32(unsafe.Slice((*byte)(unsafe.Pointer(&info)), 128)[24:])) == r)
+				}
+				unix.Read(r, make([]byte, 10))
+				for err == nil { // what else there is to tell
+					_, err = sigTimedWait(&set, 20*time.Millisecond)
+				}
+			}
+			_, err = unix.FcntlInt(uintptr(r), unix.F_SETFL, unix.O_NONBLOCK)
+			t.Err("no more", err)
+			unix.Write(w, []byte("x"))
+			_, err = sigTimedWait(&set, 50*time.Millisecond)
+			t.Err("told", err)
+			unix.Close(r)
+			unix.Close(w)
+		}
+	}
+}
+
+func sigTimedWait(set *unix.Sigset_t, d time.Duration) (info unix.Siginfo, err error) {
+	ts := unix.NsecToTimespec(int64(d))
+	_, _, e := unix.Syscall6(unix.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&ts)), 8, 0, 0)
+	return info, errnoErr(e)
 }
 
 func init() {
