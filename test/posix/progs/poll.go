@@ -488,8 +488,13 @@ func pollSigio(t *T) {
 
 func sigTimedWait(set *unix.Sigset_t, d time.Duration) (info unix.Siginfo, err error) {
 	ts := unix.NsecToTimespec(int64(d))
-	_, _, e := unix.Syscall6(unix.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&ts)), 8, 0, 0)
-	return info, errnoErr(e)
+	for {
+		// Another signal, like those that Go sends itself, is no answer.
+		_, _, e := unix.Syscall6(unix.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&ts)), 8, 0, 0)
+		if e != unix.EINTR {
+			return info, errnoErr(e)
+		}
+	}
 }
 
 func init() {
