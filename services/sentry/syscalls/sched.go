@@ -12,9 +12,10 @@ import (
 	"bulkhead/services/sentry/task"
 )
 
-// The host schedules. A guest sees one class, the ordinary one, and may ask for
-// what changes nothing.
+// The host schedules. What a guest asks for is checked and remembered, and changes
+// nothing.
 
+// taskOf is the thread that tid names, 0 for the caller: EINVAL, ESRCH.
 func taskOf(t *task.Task, tid int32) (*task.Task, error) {
 	if tid == 0 {
 		return t, nil
@@ -96,17 +97,8 @@ func sched_setaffinity(t *task.Task, tid int32, size uint64, addr mm.Addr) (uint
 // resetOnFork is SCHED_RESET_ON_FORK, which may stand beside a policy.
 const resetOnFork = 0x40000000
 
-// scheduled is taskOf for the calls that ask for or change scheduling: EINVAL for a
-// negative number.
-func scheduled(t *task.Task, tid int32) (*task.Task, error) {
-	if tid < 0 {
-		return nil, linux.EINVAL
-	}
-	return taskOf(t, tid)
-}
-
 func sched_getscheduler(t *task.Task, tid int32) (uint64, error) {
-	o, err := scheduled(t, tid)
+	o, err := taskOf(t, tid)
 	if err != nil {
 		return 0, err
 	}
@@ -129,7 +121,7 @@ func sched_setparam(t *task.Task, tid int32, param mm.Addr) (uint64, error) {
 	if param == 0 {
 		return 0, linux.EINVAL
 	}
-	o, err := scheduled(t, tid)
+	o, err := taskOf(t, tid)
 	if err != nil {
 		return 0, err
 	}
@@ -146,7 +138,7 @@ func setScheduler(t *task.Task, tid int32, policy uint32, param mm.Addr) (uint64
 	if err := t.CopyIn(param, buf[:]); err != nil {
 		return 0, err
 	}
-	o, err := scheduled(t, tid)
+	o, err := taskOf(t, tid)
 	if err != nil {
 		return 0, err
 	}
@@ -181,7 +173,7 @@ func sched_getparam(t *task.Task, tid int32, param mm.Addr) (uint64, error) {
 	if param == 0 {
 		return 0, linux.EINVAL
 	}
-	o, err := scheduled(t, tid)
+	o, err := taskOf(t, tid)
 	if err != nil {
 		return 0, err
 	}
@@ -199,7 +191,7 @@ func sched_getattr(t *task.Task, tid int32, attr mm.Addr, size, flags uint32) (u
 	if attr == 0 || size < schedAttrLeast || size > 4096 || flags != 0 {
 		return 0, linux.EINVAL
 	}
-	o, err := scheduled(t, tid)
+	o, err := taskOf(t, tid)
 	if err != nil {
 		return 0, err
 	}
@@ -246,7 +238,7 @@ func sched_setattr(t *task.Task, tid int32, attr mm.Addr, flags uint32) (uint64,
 			return 0, tooBig(t, attr)
 		}
 	}
-	o, err := scheduled(t, tid)
+	o, err := taskOf(t, tid)
 	if err != nil {
 		return 0, err
 	}
