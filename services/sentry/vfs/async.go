@@ -14,38 +14,50 @@ type Signaller interface {
 	Signal(events wait.Events)
 }
 
-// async is a File's signal-driven I/O: fcntl(2), "Managing signals". Its zero value
-// has no owner.
+// async is a File's signal-driven I/O: fcntl(2), "Managing signals". Few files have
+// one.
 type async struct {
-	mu    sync.Mutex
-	owner atomic.Pointer[Signaller]
+	poller Poller // nil: the file is never polled, and tells nothing
+	owner  atomic.Pointer[Signaller]
+
+	mu    sync.Mutex // guards on and entry
 	on    bool
 	entry wait.Entry
+
 	// events are those that the owner has not been told of yet.
 	events atomic.Uint32
-	poller Poller
+}
+
+// makeAsync gives f's async, which it then has.
+func (f *File) makeAsync() *async {
+	if a := f.async.Load(); a != nil {
+		return a
+	}
+	f.async.CompareAndSwap(nil, &async{poller: f.poller})
+	return f.async.Load()
 }
 
 // Owner is who is told, or nil.
 func (f *File) Owner() Signaller {
-	if p := f.async.owner.Load(); p != nil {
-		return *p
+	if a := f.async.Load(); a != nil {
+		if p := a.owner.Load(); p != nil {
+			return *p
+		}
 	}
 	return nil
 }
 
 // SetOwner sets who is told from now on.
-func (f *File) SetOwner(s Signaller) { f.async.owner.Store(&s) }
+func (f *File) SetOwner(s Signaller) { f.makeAsync().owner.Store(&s) }
 
-// setAsync begins or ends to tell. Files that are never polled tell nothing.
-func (f *File) setAsync(on bool) {
-	a := &f.async
+// set begins or ends to tell.
+func (a *async) set(on bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if f.poller == nil || a.on == on {
+	if a.poller == nil || a.on == on {
 		return
 	}
-	q := f.poller.Queue()
+	q := a.poller.Queue()
 	if q == nil {
 		return
 	}
@@ -53,7 +65,7 @@ func (f *File) setAsync(on bool) {
 		q.Unregister(&a.entry)
 		return
 	}
-	a.entry.Mask, a.entry.Wake, a.poller = wait.All, f.async.wake, f.poller
+	a.entry.Mask, a.entry.Wake = wait.All, a.wake
 	q.Register(&a.entry)
 	a.poller.Poll() // some tell only after they were asked
 }
@@ -61,22 +73,15 @@ func (f *File) setAsync(on bool) {
 // wake has the owner told, by another goroutine: the queue's lock is held, and a
 // signal may want others. What happens until then is told of at once.
 func (a *async) wake(events wait.Events) {
-	for {
-		old := a.events.Load()
-		if !a.events.CompareAndSwap(old, old|uint32(events)) {
-			continue
-		}
-		if old == 0 {
-			go a.tell()
-		}
-		return
+	if a.events.Or(uint32(events)) == 0 {
+		go a.tell()
 	}
 }
 
 func (a *async) tell() {
 	events := wait.Events(a.events.Swap(0))
 	a.poller.Poll() // and again
-	if p := a.owner.Load(); p != nil && *p != nil {
+	if p := a.owner.Load(); p != nil {
 		(*p).Signal(events)
 	}
 }
@@ -84,6 +89,6 @@ func (a *async) tell() {
 // asyncChanged follows a change of the status flags.
 func (f *File) asyncChanged(old, now uint32) {
 	if (old^now)&uint32(linux.O_ASYNC) != 0 {
-		f.setAsync(now&uint32(linux.O_ASYNC) != 0)
+		f.makeAsync().set(now&uint32(linux.O_ASYNC) != 0)
 	}
 }

@@ -17,7 +17,7 @@ type File struct {
 	flags atomic.Uint32
 	flock atomic.Bool // has, or had, a lock by flock or F_OFD_SETLK
 	watchers
-	async async
+	async atomic.Pointer[async]
 
 	// The powers of impl that reading and writing use.
 	readerAt ReaderAt
@@ -94,7 +94,9 @@ func (f *File) DecRef(ctx Context) {
 		return
 	}
 	f.notifyClose()
-	f.setAsync(false)
+	if a := f.async.Load(); a != nil {
+		a.set(false)
+	}
 	f.watchers.gone(f)
 	if f.flock.Load() {
 		releaseFileLocks(f)
