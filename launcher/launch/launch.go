@@ -61,11 +61,7 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 		}
 		defer config.Capture.Close()
 	}
-	rules, err := network.Resolved(o.Egress)
-	if err != nil {
-		return nil, err
-	}
-	boot := &netdv1.BootRequest{Egress: rules, Debug: o.LogDir != ""}
+	boot := &netdv1.BootRequest{Egress: network.Resolved(o.Egress), Debug: o.LogDir != ""}
 	if o.Network != nil {
 		defer o.Network.Close()
 		config.Links, boot.Links = o.Network.Files, o.Network.Links

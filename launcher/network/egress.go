@@ -2,10 +2,10 @@ package network
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -40,36 +40,24 @@ func AnnotatedRules(annotations map[string]string) []string {
 	return rules
 }
 
-// Resolved adds the resolvers to rules that name hosts: those of the rules
-// themselves, or else those that this machine's resolv.conf(5) names. The guest's own
-// is not asked: it would name a resolver that says what it likes.
-func Resolved(rules []string) ([]string, error) {
-	named := false
-	for _, r := range rules {
-		if strings.HasPrefix(r, "resolver ") {
-			return rules, nil
-		}
-		named = named || namesHost(r)
-	}
-	if !named {
-		return rules, nil
+// Resolved adds the resolvers that rules by name need: those which the rules say
+// themselves, or else those of this machine's resolv.conf(5) that a sandbox can reach.
+// The guest's own is not asked: it would name a resolver that says what it likes.
+func Resolved(rules []string) []string {
+	if len(rules) == 0 || slices.ContainsFunc(rules, func(r string) bool { return strings.HasPrefix(r, "resolver ") }) {
+		return rules
 	}
 	f, err := os.Open(resolvConf)
 	if err != nil {
-		return nil, fmt.Errorf("egress rules name hosts: read the resolvers from %s: %w; or name one with --egress-resolver", resolvConf, err)
+		return rules // netd says so if a rule names a host
 	}
 	defer f.Close()
-	found := 0
 	for _, a := range nameservers(f) {
-		if !a.IsLoopback() { // which a sandbox does not reach
+		if !a.IsLoopback() {
 			rules = append(rules, "resolver "+a.String())
-			found++
 		}
 	}
-	if found == 0 {
-		return nil, fmt.Errorf("egress rules name hosts, and %s names no resolver that a sandbox can reach: name one with --egress-resolver", resolvConf)
-	}
-	return rules, nil
+	return rules
 }
 
 const resolvConf = "/etc/resolv.conf"
@@ -87,22 +75,4 @@ func nameservers(r io.Reader) []netip.Addr {
 		}
 	}
 	return list
-}
-
-// namesHost says whether a rule's destination may be a name. netd decides; a wrong
-// rule is as good as one here.
-func namesHost(rule string) bool {
-	_, what, _ := strings.Cut(rule, " ")
-	for _, p := range []string{"tcp:", "udp:", "icmp:"} {
-		what = strings.TrimPrefix(what, p)
-	}
-	to, _, _ := strings.Cut(what, ":")
-	if to == "*" || strings.HasPrefix(to, "[") {
-		return false
-	}
-	if _, err := netip.ParseAddr(to); err == nil {
-		return false
-	}
-	_, err := netip.ParsePrefix(to)
-	return err != nil
 }

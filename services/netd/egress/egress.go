@@ -17,7 +17,8 @@ import (
 	"bulkhead/services/netd/wire"
 )
 
-// maxPeers bounds what is kept of those outside who spoke first; maxLogged what
+// maxPeers bounds what is kept of those outside who spoke first, and of flows that a
+// name has let out; maxLogged what
 // was refused and logged once.
 const (
 	maxPeers  = 1 << 16
@@ -52,7 +53,7 @@ type guard struct {
 	peers map[key]struct{}
 }
 
-// flow is what is logged once.
+// flow is what is logged once; the zero one is what cannot be read.
 type flow struct {
 	protocol uint8
 	to       netip.Addr
@@ -99,26 +100,23 @@ func (g *guard) allows(p *link.Packet) bool {
 	case chores:
 		return true
 	case unreadable:
-		g.log.Warn("egress refused", "why", "a packet that cannot be read")
+		g.refused(flow{})
 		return false
 	}
 	f := policy.Flow{Protocol: h.protocol, To: h.dst, Port: h.dstPort}
+	if g.names != nil && g.names.asked(&h) {
+		return g.question(p, &h, f)
+	}
+	if g.knows(&h) {
+		return true
+	}
 	if g.names != nil {
 		f.Names = g.names.of(h.dst)
-		if g.names.asked(&h) {
-			return g.question(p, &h, f)
-		}
 	}
 	if g.policy.Allows(f) {
 		if len(f.Names) > 0 {
 			g.know(&h, h.dst, h.dstPort, h.srcPort) // it goes on when the answer is too old
 		}
-		return true
-	}
-	g.mu.Lock()
-	_, answer := g.peers[key{h.protocol, h.dst, h.dstPort, h.srcPort}]
-	g.mu.Unlock()
-	if answer {
 		return true
 	}
 	g.refused(flow{protocol: f.Protocol, to: f.To, port: f.Port})
@@ -129,6 +127,7 @@ func (g *guard) allows(p *link.Packet) bool {
 // question lets a question to a resolver pass if it is for a name that the rules
 // allow, or the resolver is allowed everything; else it answers that it is refused.
 func (g *guard) question(p *link.Packet, h *head, f policy.Flow) bool {
+	f.Names = g.names.of(h.dst)
 	q, ok := parseQuestion(h, p.Offload.GSO != link.GSONone)
 	if ok {
 		g.names.expect(h, q)
@@ -154,11 +153,22 @@ func (g *guard) refused(f flow) {
 		return
 	}
 	g.logged[f] = struct{}{}
-	if f.name != "" {
+	switch {
+	case f.name != "":
 		g.log.Warn("egress refused", "name", f.name, "resolver", f.to)
-		return
+	case !f.to.IsValid():
+		g.log.Warn("egress refused", "why", "a packet that cannot be read")
+	default:
+		g.log.Warn("egress refused", "protocol", f.protocol, "to", f.to, "port", f.port)
 	}
-	g.log.Warn("egress refused", "protocol", f.protocol, "to", f.to, "port", f.port)
+}
+
+// knows says whether a packet of the guest's belongs to a flow that know was told of.
+func (g *guard) knows(h *head) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, known := g.peers[key{h.protocol, h.dst, h.dstPort, h.srcPort}]
+	return known
 }
 
 // know takes note of a flow whose packets may leave from now on.

@@ -69,7 +69,7 @@ func Parse(lines []string) (Policy, error) {
 		p.Rules = append(p.Rules, r)
 	}
 	if p.Named() && len(p.Resolvers) == 0 {
-		return Policy{}, errors.New("egress rules name hosts, and there is no resolver to say where those are: name its address (--egress-resolver)")
+		return Policy{}, errors.New("egress rules name hosts, and there is no resolver within a sandbox's reach to say where those are, neither in /etc/resolv.conf nor by --egress-resolver: name one")
 	}
 	return p, nil
 }
