@@ -240,6 +240,9 @@ const (
 	UDP_CORK    = 1
 	UDP_SEGMENT = 103
 	UDP_GRO     = 104
+
+	// UDP_MAX_SEGMENTS is how many datagrams one call may send by UDP_SEGMENT.
+	UDP_MAX_SEGMENTS = 128
 )
 
 // Options of level IPPROTO_UDPLITE: RFC 3828, udplite(7).

@@ -180,7 +180,7 @@ func (d *Datagram) SendSegmentsLocked(to netip.AddrPort, from netip.Addr, hops, 
 	if size <= 0 || d.proto != wire.ProtoUDP || size >= len(payload) {
 		return d.emit(&path, f, dst.Port(), payload, 0)
 	}
-	if head := ipSize(src) + wire.UDPSize; head+size > path.MTU || len(payload) > MaxSegments*size || head+len(payload) > 65535 {
+	if head := ipSize(src) + wire.UDPSize; head+size > path.MTU || len(payload) > linux.UDP_MAX_SEGMENTS*size || head+len(payload) > 65535 {
 		return linux.EINVAL // udp(7)
 	}
 	if !path.Out.Loopback {
@@ -191,9 +191,6 @@ func (d *Datagram) SendSegmentsLocked(to netip.AddrPort, from netip.Addr, hops, 
 	}
 	return err
 }
-
-// MaxSegments is how many datagrams one call may send: UDP_MAX_SEGMENTS.
-const MaxSegments = 128
 
 // ported says whether the protocol has ports of its own.
 func (d *Datagram) ported() bool { return d.proto == wire.ProtoUDP || d.proto == wire.ProtoUDPLite }

@@ -11,16 +11,11 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// gramHeader is the size of a datagram's header in a ring: proto/netd/v1.
-const gramHeader = 48
-
 // The longest payloads of UDP in bytes.
 const (
 	maxUDP4 = 65507
 	maxUDP6 = 65487 // whole in a loopback packet; there are no fragments yet
 )
-
-func padded(n int) int { return (n + 7) &^ 7 }
 
 // gram is a datagram's header, checked.
 type gram struct {
@@ -48,20 +43,11 @@ func (d *Dgram) WriteStream(ctx vfs.Context, p []byte) (int, error) {
 // next reads the header of the first datagram, with the receiving lock held:
 // EAGAIN if there is none.
 func (d *Dgram) next(e *end) (gram, error) {
-	n, err := e.down.Len()
+	h, size, err := e.first(65535)
 	if err != nil {
-		return gram{}, linux.EIO
+		return gram{}, err
 	}
-	if n < gramHeader {
-		return gram{}, linux.EAGAIN
-	}
-	var h [gramHeader]byte
-	copy(h[:], e.down.Slice(0, gramHeader))
-	g := gram{size: int(binary.LittleEndian.Uint32(h[:])), hops: h[7], class: h[44], index: binary.LittleEndian.Uint32(h[40:]), segment: binary.LittleEndian.Uint16(h[46:])}
-	if g.size > 65535 || gramHeader+padded(g.size) > n {
-		e.down.Consume(n) // nonsense: all of it goes
-		return gram{}, linux.EIO
-	}
+	g := gram{size: size, hops: h[7], class: h[44], index: binary.LittleEndian.Uint32(h[40:]), segment: binary.LittleEndian.Uint16(h[46:])}
 	g.from = netip.AddrPortFrom(netip.AddrFrom16([16]byte(h[8:24])), binary.LittleEndian.Uint16(h[4:]))
 	g.to = netip.AddrFrom16([16]byte(h[24:40]))
 	return g, nil
@@ -95,26 +81,18 @@ func (d *Dgram) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		}
 		now = mail.at
 	} else {
-		for _, p := range m.Data {
-			at += copy(p, e.down.Slice(gramHeader+at, min(len(p), g.size-at)))
-		}
+		at = e.fill(m.Data, g.size)
 	}
 	switch {
 	case m.Flags&linux.MSG_PEEK != 0:
 	case mail != nil:
 		d.mail.pop()
 	default:
-		e.down.Consume(gramHeader + padded(g.size))
+		e.skip(g.size)
 	}
 	m.Addr = sockaddr(d.v6, g.from)
 	m.Control.Other = d.control(g, now)
-	m.Out = 0
-	if at < g.size {
-		m.Out = linux.MSG_TRUNC
-		if m.Flags&linux.MSG_TRUNC != 0 {
-			return g.size, nil
-		}
-	}
+	at, m.Out = truncated(m.Flags, at, g.size)
 	return at, nil
 }
 
@@ -132,10 +110,7 @@ func (d *Dgram) appear(ctx vfs.Context) *end {
 // there gives the reason. The end is a header without an address.
 func (d *Dgram) await(e *end) (gram, *parcel, error) {
 	for armed := false; ; armed = true {
-		if err := d.errors.take(d.n, e); err != nil {
-			if err == linux.ECONNRESET {
-				err = linux.ENETDOWN
-			}
+		if err := d.errors.takeGram(d.n, e); err != nil {
 			return gram{}, nil, err
 		}
 		if p := d.mail.first(); p != nil {
@@ -239,10 +214,7 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		return 0, linux.EPIPE
 	}
 	// A raw socket with an error queue sends on, as Linux's does.
-	if err := d.errors.take(d.n, e); err != nil && (!d.raw() || !d.conf.receivesErrors() || d.n.dead.Load()) {
-		if err == linux.ECONNRESET {
-			err = linux.ENETDOWN
-		}
+	if err := d.errors.takeGram(d.n, e); err != nil && (!d.raw() || !d.conf.receivesErrors() || d.n.dead.Load()) {
 		return 0, err
 	}
 	if d.sendWithin(m, to, size, segment) {
@@ -252,24 +224,12 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	binary.LittleEndian.PutUint16(h[46:], uint16(segment))
 	d.sending.Lock()
 	defer d.sending.Unlock()
-	need := gramHeader + padded(size)
-	if err := d.room(e, need); err != nil {
+	if err := e.room(&d.conf, &d.blocked, gramHeader+padded(size)); err != nil {
 		return 0, err
 	}
-	copy(e.up.Slice(0, gramHeader), h[:])
-	at := 0
-	for _, p := range m.Data {
-		at += copy(e.up.Slice(gramHeader+at, min(len(p), size-at)), p)
-	}
-	e.up.Publish(need)
-	if w := &e.head.WantUp; w.Load() != 0 && w.Swap(0) != 0 {
-		d.n.ring(e.head, e.id)
-	}
+	e.put(d.n, &h, m.Data, size)
 	return size, nil
 }
-
-// maxSegments is how many datagrams one call may send: UDP_MAX_SEGMENTS.
-const maxSegments = 128
 
 // segment is of how many bytes each datagram is that the message's size bytes
 // make, by UDP_SEGMENT, and 0 when they make one: EINVAL.
@@ -291,7 +251,7 @@ func (d *Dgram) segment(m *socket.Msg, size int) (int, error) {
 	if n == 0 || size <= n {
 		return 0, nil
 	}
-	if size > maxSegments*n {
+	if size > linux.UDP_MAX_SEGMENTS*n {
 		return 0, linux.EINVAL
 	}
 	return n, nil
@@ -360,22 +320,4 @@ func (d *Dgram) header(m *socket.Msg, to netip.AddrPort, size int) [gramHeader]b
 		}
 	}
 	return h
-}
-
-// room waits for nothing: EAGAIN if the ring up has no room for a datagram.
-func (d *Dgram) room(e *end, need int) error {
-	for armed := false; ; armed = true {
-		used, err := e.up.Used()
-		if err != nil {
-			return linux.EIO
-		}
-		if used == 0 && need <= e.up.Size() || used+need <= d.conf.sendLimit(e.up.Size()) {
-			return nil
-		}
-		if armed {
-			return linux.EAGAIN
-		}
-		d.blocked.Store(true)
-		e.head.WantSpace.Store(1)
-	}
 }

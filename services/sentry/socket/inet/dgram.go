@@ -49,6 +49,7 @@ func newDgram(n *Network, v6 bool, typ, protocol int) *Dgram {
 	}
 	d.Init(domain, typ, protocol)
 	d.conf.init()
+	d.conf.raw4 = d.raw() && !v6
 	return d
 }
 
@@ -79,6 +80,14 @@ func (d *Dgram) askLocked(ctx vfs.Context, req *netdv1.Request) (*netdv1.Respons
 		}
 	}
 	return resp, err
+}
+
+// tell sends a request of which only the error counts, and waits for it.
+func (d *Dgram) tell(ctx vfs.Context, req *netdv1.Request) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, err := d.askLocked(ctx, req)
+	return err
 }
 
 // Bind gives the socket its address.
@@ -344,23 +353,16 @@ func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error
 			return d.attach(ctx, name, value)
 		}
 	}
-	m, err := membership(level, name, value)
-	if m != nil || err != nil {
-		if err != nil {
-			return err
-		}
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		_, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Membership{Membership: m}})
+	if m, err := membership(level, name, value); err != nil {
 		return err
+	} else if m != nil {
+		return d.tell(ctx, &netdv1.Request{Op: &netdv1.Request_Membership{Membership: m}})
 	}
 	told, err := d.n.setDevice(ctx, &d.conf, true, level, name, value)
 	switch {
-	case err != errNoDevice:
+	case told:
 	case d.raw() && isTypeFilter(level, name):
 		told, err = true, d.conf.setTypeFilter(level, value)
-	case level == linux.IPPROTO_IP && name == linux.IP_HDRINCL && (!d.raw() || d.v6):
-		return linux.ENOPROTOOPT
 	default:
 		told, err = d.conf.set(ctx, level, name, value)
 	}
@@ -368,10 +370,7 @@ func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error
 		return err
 	}
 	// It is waited for: what is sent or arrives from here on is under it.
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, err = d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Options{Options: d.conf.message()}})
-	return err
+	return d.tell(ctx, &netdv1.Request{Op: &netdv1.Request_Options{Options: d.conf.message()}})
 }
 
 // Ioctl answers ioctl(2): FIONREAD is the next datagram's length.
@@ -408,10 +407,7 @@ func (d *Dgram) attach(ctx vfs.Context, name int, value []byte) error {
 	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, err = d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Filter{Filter: &netdv1.Filter{Program: program}}})
-	return err
+	return d.tell(ctx, &netdv1.Request{Op: &netdv1.Request_Filter{Filter: &netdv1.Filter{Program: program}}})
 }
 
 // filterProgram reads the program of SO_ATTACH_FILTER, none for SO_DETACH_FILTER.

@@ -53,9 +53,7 @@ func (d *Dgram) receiveReport(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if e := d.end.Load(); e != nil && !d.reports.waiting() && d.conf.receivesErrors() && d.errors.pending(d.n, e) {
 		// The error is in the head before its report is here. What netd answers
 		// now comes after that.
-		d.mu.Lock()
-		d.askLocked(ctx, &netdv1.Request{})
-		d.mu.Unlock()
+		d.tell(ctx, &netdv1.Request{})
 	}
 	d.reports.Lock()
 	if len(d.reports.list) == 0 {

@@ -110,8 +110,8 @@ func (r *frameRing) filled() bool {
 // free says whether there is a frame to fill.
 func (r *frameRing) free() bool { return r.status(r.next) == linux.TP_STATUS_KERNEL }
 
-// put fills the next frame; data gives f's bytes.
-func (r *frameRing) put(f *frame, data func(at, n int) []byte, now time.Time) error {
+// put fills the next frame with f, whose first n bytes data gives.
+func (r *frameRing) put(f *frame, data func(n int) []byte, now time.Time) error {
 	mac, network := r.places()
 	n := min(f.size, r.frame-mac)
 	if cap(r.buf) < r.frame {
@@ -127,7 +127,7 @@ func (r *frameRing) put(f *frame, data func(at, n int) []byte, now time.Time) er
 	le.PutUint32(b[16:], uint32(now.Unix()))
 	le.PutUint32(b[20:], uint32(now.Nanosecond()))
 	copy(b[sizeofFrameHeader:], f.address())
-	copy(b[mac:], data(0, n))
+	copy(b[mac:], data(n))
 	at := r.at(r.next)
 	// The status comes last: it gives the frame away.
 	if _, err := unix.Pwrite(r.fd, b[4:], at+4); err != nil {
@@ -190,9 +190,9 @@ func (p *Packet) drainLocked(e *end) {
 		if err != nil {
 			return
 		}
-		if p.ring.put(&f, func(at, n int) []byte { return e.down.Slice(gramHeader+at, n) }, time.Now()) != nil {
+		if p.ring.put(&f, func(n int) []byte { return e.down.Slice(gramHeader, n) }, time.Now()) != nil {
 			return
 		}
-		e.down.Consume(gramHeader + padded(f.size))
+		e.skip(f.size)
 	}
 }

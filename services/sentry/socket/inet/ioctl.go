@@ -122,7 +122,6 @@ func (n *Network) deviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, 
 
 // describe fills the union of a struct ifreq.
 func describe(v []byte, cmd uint32, i *netdv1.Interface) error {
-	const loopback = 8 // IFF_LOOPBACK
 	clear(v)
 	switch cmd {
 	case siocGIFFlags:
@@ -134,11 +133,7 @@ func describe(v []byte, cmd uint32, i *netdv1.Interface) error {
 	case siocGIFTxQLen:
 		binary.LittleEndian.PutUint32(v, 1000)
 	case siocGIFHWAddr:
-		typ := uint16(1)
-		if i.Flags&loopback != 0 {
-			typ = 772 // ARPHRD_LOOPBACK
-		}
-		binary.LittleEndian.PutUint16(v, typ)
+		binary.LittleEndian.PutUint16(v, hardwareOf(i.Index))
 		copy(v[2:8], i.Mac)
 	case siocGIFAddr, siocGIFDest, siocGIFBroad, siocGIFMask:
 		return describeAddress(v, cmd, i)

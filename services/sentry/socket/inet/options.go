@@ -158,7 +158,7 @@ var options = map[optionKey]option{
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_TTL}:        multicastHops,
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_LOOP}:       multicastLoop,
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_ALL}:        multicastAll,
-	{linux.IPPROTO_IP, linux.IP_HDRINCL}:              flag(func(c *settings) *bool { return &c.o.HeaderIncluded }, true),
+	{linux.IPPROTO_IP, linux.IP_HDRINCL}:              headerIncluded,
 	{linux.IPPROTO_IP, linux.IP_RECVERR}:              receiveErrors,
 	{linux.IPPROTO_IP, linux.IP_PKTINFO}:              receivePktInfo,
 	{linux.IPPROTO_IP, linux.IP_RECVTTL}:              receiveHops,
@@ -204,6 +204,18 @@ var options = map[optionKey]option{
 		get: func(c *settings) int { return boolInt(!c.quickAckOff) },
 		set: func(c *settings, v int) error { c.quickAckOff = v == 0; return nil },
 	},
+}
+
+// headerIncluded is IP_HDRINCL, which raw IPv4 sockets alone can set.
+var headerIncluded = option{
+	get: func(c *settings) int { return boolInt(c.o.HeaderIncluded) },
+	set: func(c *settings, v int) error {
+		if !c.raw4 {
+			return linux.ENOPROTOOPT
+		}
+		c.o.HeaderIncluded = v != 0
+		return nil
+	}, told: true,
 }
 
 // buffer is SO_RCVBUF or SO_SNDBUF: the kernel doubles what it is given.
@@ -411,11 +423,8 @@ func (s *Stream) SetSockOpt(ctx vfs.Context, level, name int, value []byte) erro
 	if m, err := membership(level, name, value); m != nil || err != nil {
 		return linux.EPROTO // ip(7): datagrams alone have groups
 	}
-	if level == linux.IPPROTO_IP && name == linux.IP_HDRINCL {
-		return linux.ENOPROTOOPT
-	}
 	told, err := s.n.setDevice(ctx, &s.conf, false, level, name, value)
-	if err == errNoDevice {
+	if !told {
 		told, err = s.conf.set(ctx, level, name, value)
 	}
 	if e := s.end.Load(); err == nil && told && e != nil {

@@ -189,27 +189,21 @@ func (p *Packet) WriteStream(ctx vfs.Context, b []byte) (int, error) {
 	return p.SendMsg(ctx, &socket.Msg{Data: [][]byte{b}})
 }
 
+// maxFrame is the longest frame that is received, in bytes: a segment that stands for
+// several, with its headers.
+const maxFrame = 1 << 17
+
 // next reads the header of the first frame, with the receiving lock held: EAGAIN if
 // there is none.
 func (p *Packet) next(e *end) (frame, error) {
-	n, err := e.down.Len()
+	h, size, err := e.first(maxFrame)
 	if err != nil {
-		return frame{}, linux.EIO
+		return frame{}, err
 	}
-	if n < gramHeader {
-		return frame{}, linux.EAGAIN
-	}
-	var h [gramHeader]byte
-	copy(h[:], e.down.Slice(0, gramHeader))
-	f := frame{
-		size: int(binary.LittleEndian.Uint32(h[:])), length: int(binary.LittleEndian.Uint32(h[16:])), protocol: binary.LittleEndian.Uint16(h[4:]),
+	return frame{
+		size: size, length: int(binary.LittleEndian.Uint32(h[16:])), protocol: binary.LittleEndian.Uint16(h[4:]),
 		kind: h[6], flags: h[7], mac: [6]byte(h[8:14]), index: binary.LittleEndian.Uint32(h[40:]),
-	}
-	if f.size > 1<<17 || gramHeader+padded(f.size) > n {
-		e.down.Consume(n) // nonsense: all of it goes
-		return frame{}, linux.EIO
-	}
-	return f, nil
+	}, nil
 }
 
 // address is where a frame came from.
@@ -241,32 +235,20 @@ func (p *Packet) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	at := 0
-	for _, b := range m.Data {
-		at += copy(b, e.down.Slice(gramHeader+at, min(len(b), f.size-at)))
-	}
+	at := e.fill(m.Data, f.size)
 	if m.Flags&linux.MSG_PEEK == 0 {
-		e.down.Consume(gramHeader + padded(f.size))
+		e.skip(f.size)
 	}
 	m.Addr = f.address()
 	m.Control.Other = p.control(&f)
-	m.Out = 0
-	if at < f.size {
-		m.Out = linux.MSG_TRUNC
-		if m.Flags&linux.MSG_TRUNC != 0 {
-			return f.size, nil
-		}
-	}
+	at, m.Out = truncated(m.Flags, at, f.size)
 	return at, nil
 }
 
 // await is the frame that comes next, and with none there gives the reason.
 func (p *Packet) await(e *end) (frame, error) {
 	for armed := false; ; armed = true {
-		if err := p.errors.take(p.n, e); err != nil {
-			if err == linux.ECONNRESET {
-				err = linux.ENETDOWN
-			}
+		if err := p.errors.takeGram(p.n, e); err != nil {
 			return frame{}, err
 		}
 		f, err := p.next(e)
@@ -331,26 +313,15 @@ func (p *Packet) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		return 0, err
 	}
 	e := p.end.Load()
-	if err := p.errors.take(p.n, e); err != nil {
-		if err == linux.ECONNRESET {
-			err = linux.ENETDOWN
-		}
+	if err := p.errors.takeGram(p.n, e); err != nil {
 		return 0, err
 	}
 	p.sending.Lock()
 	defer p.sending.Unlock()
-	if err := p.room(e, gramHeader+padded(size)); err != nil {
+	if err := e.room(&p.conf, &p.blocked, gramHeader+padded(size)); err != nil {
 		return 0, err
 	}
-	copy(e.up.Slice(0, gramHeader), h[:])
-	at := 0
-	for _, b := range m.Data {
-		at += copy(e.up.Slice(gramHeader+at, min(len(b), size-at)), b)
-	}
-	e.up.Publish(gramHeader + padded(size))
-	if w := &e.head.WantUp; w.Load() != 0 && w.Swap(0) != 0 {
-		p.n.ring(e.head, e.id)
-	}
+	e.put(p.n, &h, m.Data, size)
 	return size, nil
 }
 
@@ -376,24 +347,6 @@ func (p *Packet) header(sa []byte, size int) (h [gramHeader]byte, err error) {
 	h[6] = 1
 	binary.LittleEndian.PutUint32(h[40:], index)
 	return h, nil
-}
-
-// room waits for nothing: EAGAIN if the ring up has no room.
-func (p *Packet) room(e *end, need int) error {
-	for armed := false; ; armed = true {
-		used, err := e.up.Used()
-		if err != nil {
-			return linux.EIO
-		}
-		if used == 0 && need <= e.up.Size() || used+need <= p.conf.sendLimit(e.up.Size()) {
-			return nil
-		}
-		if armed {
-			return linux.EAGAIN
-		}
-		p.blocked.Store(true)
-		e.head.WantSpace.Store(1)
-	}
 }
 
 // Release ends the socket.

@@ -177,15 +177,14 @@ func (d *Dgram) sendWithin(m *socket.Msg, to netip.AddrPort, size, segment int) 
 	if segment > 0 && r.conf.takesSegments() {
 		g.segment, segment = uint16(segment), 0
 	}
+	if segment == 0 {
+		segment = size
+	}
 	arrived := false
-	for first := true; first || len(data) > 0; first = false {
-		piece := data
-		if segment > 0 {
-			piece = data[:min(segment, len(data))]
-		}
-		data = data[len(piece):]
-		g.size = len(piece)
-		arrived = r.mail.put(&parcel{gram: g, data: piece, at: now}, limit) || arrived
+	for more := true; more; more = len(data) > 0 {
+		g.size = min(segment, len(data))
+		arrived = r.mail.put(&parcel{gram: g, data: data[:g.size], at: now}, limit) || arrived
+		data = data[g.size:]
 	}
 	if arrived {
 		r.Queue().Notify(wait.In)

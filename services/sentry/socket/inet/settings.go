@@ -24,7 +24,8 @@ type settings struct {
 	mu sync.Mutex
 	o  netdv1.Options
 
-	receive, send int // SO_RCVBUF, SO_SNDBUF as the guest sees them; 0: untuned
+	receive, send int  // SO_RCVBUF, SO_SNDBUF as the guest sees them; 0: untuned
+	raw4          bool // of a raw IPv4 socket
 	lowat         int
 	oobInline     bool
 	priority      int
