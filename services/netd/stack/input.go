@@ -145,6 +145,11 @@ func (a *arrival) cut(p *link.Packet, n, length int) {
 	} else if len(a.rest) > length-len(a.head) {
 		a.rest = a.rest[:length-len(a.head)]
 	}
+	if len(a.head) == 0 && len(a.rest) > 0 {
+		// What a raw socket sends on the loopback has its transport header behind.
+		a.whole = append(append([]byte(nil), a.whole...), a.rest...)
+		a.head, a.rest = a.whole[n:], nil
+	}
 }
 
 // arrives says whether the packet is for this host; another one's it forwards.

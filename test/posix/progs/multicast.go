@@ -22,6 +22,16 @@ func (t *T) shortWait(fd int) {
 	t.Must("timeout", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv))
 }
 
+// recvfrom is recvfrom(2), which with a timeout is not restarted after the signals that
+// Go's scheduler sends.
+func recvfrom(fd int, p []byte, flags int) (n int, from unix.Sockaddr, err error) {
+	for {
+		if n, from, err = unix.Recvfrom(fd, p, flags); err != unix.EINTR {
+			return n, from, err
+		}
+	}
+}
+
 func inetUDPLite(t *T, family int) {
 	open := func() int {
 		fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.IPPROTO_UDPLITE)
@@ -42,7 +52,7 @@ func inetUDPLite(t *T, family int) {
 	n, err := unix.Write(b, msg)
 	t.N("write", n, err)
 	got := make([]byte, 4096)
-	n, from, err := unix.Recvfrom(a, got, 0)
+	n, from, err := recvfrom(a, got, 0)
 	t.N("read", n, err)
 	t.Say("whole %v, from b %v", bytes.Equal(got[:max(n, 0)], msg), port(from) == sockPort(b))
 
@@ -56,17 +66,17 @@ func inetUDPLite(t *T, family int) {
 	t.Err("want 16", unix.SetsockoptInt(a, level, receive, 16))
 	n, err = unix.Write(b, msg)
 	t.N("write", n, err)
-	n, _, err = unix.Recvfrom(a, got, 0)
+	n, _, err = recvfrom(a, got, 0)
 	t.N("read", n, err)
 	t.Err("want 40", unix.SetsockoptInt(a, level, receive, 40))
 	t.shortWait(a)
 	n, err = unix.Write(b, msg)
 	t.N("write", n, err)
-	_, _, err = unix.Recvfrom(a, got, 0)
+	_, _, err = recvfrom(a, got, 0)
 	t.Err("not covered enough", err)
 	n, err = unix.Write(b, msg[:10]) // all of it is covered
 	t.N("write", n, err)
-	n, _, err = unix.Recvfrom(a, got, 0)
+	n, _, err = recvfrom(a, got, 0)
 	t.N("read", n, err)
 	unix.Close(a)
 	n, err = unix.Write(b, msg)
@@ -101,10 +111,10 @@ func inetSegments(t *T) {
 		t.N("write", n, err)
 		got := make([]byte, 65536)
 		for range 4 {
-			n, _, err = unix.Recvfrom(a, got, 0)
+			n, _, err = recvfrom(a, got, 0)
 			t.N("datagram", n, err)
 		}
-		_, _, err = unix.Recvfrom(a, got, 0)
+		_, _, err = recvfrom(a, got, 0)
 		t.Err("no more", err)
 		// A control message overrules the option.
 		t.Err("off", unix.SetsockoptInt(b, unix.IPPROTO_UDP, segment, 0))
@@ -116,7 +126,7 @@ func inetSegments(t *T) {
 		n, err = unix.SendmsgN(b, msg, oob, nil, 0)
 		t.N("sendmsg", n, err)
 		for range 3 {
-			n, _, err = unix.Recvfrom(a, got, 0)
+			n, _, err = recvfrom(a, got, 0)
 			t.N("datagram", n, err)
 		}
 		binary.LittleEndian.PutUint16(oob[16:], 4)
@@ -161,20 +171,34 @@ func inetMulticast(t *T) {
 	to := &unix.SockaddrInet4{Port: sockPort(a), Addr: group}
 	t.Err("send", unix.Sendto(b, []byte("hello, group"), 0, to))
 	got := make([]byte, 100)
-	n, _, err := unix.Recvfrom(a, got, 0)
+	n, _, err := recvfrom(a, got, 0)
 	t.N("receive", n, err)
 	t.Say("%q", got[:max(n, 0)])
 	t.Err("leave", unix.SetsockoptIPMreq(a, unix.IPPROTO_IP, unix.IP_DROP_MEMBERSHIP, mreq))
 	t.Err("send", unix.Sendto(b, []byte("nobody?"), 0, to))
-	_, _, err = unix.Recvfrom(a, got, 0)
+	_, _, err = recvfrom(a, got, 0)
 	t.Err("left", err)
 
 	src := append(append(group[:], lo[:]...), lo[:]...)
 	t.Err("join a source", unix.SetsockoptString(a, unix.IPPROTO_IP, unix.IP_ADD_SOURCE_MEMBERSHIP, string(src)))
 	t.Err("send", unix.Sendto(b, []byte("from the source"), 0, to))
-	n, _, err = unix.Recvfrom(a, got, 0)
+	n, _, err = recvfrom(a, got, 0)
 	t.N("receive", n, err)
 	t.Err("leave the source", unix.SetsockoptString(a, unix.IPPROTO_IP, unix.IP_DROP_SOURCE_MEMBERSHIP, string(src)))
+
+	// The same by RFC 3678, for both families.
+	request := make([]byte, 136)
+	request[0] = 1
+	sockaddr := append([]byte{unix.AF_INET, 0, 0, 0}, group[:]...)
+	copy(request[8:], sockaddr)
+	const join, leave = 42, 45
+	t.Err("join by request", unix.SetsockoptString(a, unix.IPPROTO_IP, join, string(request)))
+	t.Err("send", unix.Sendto(b, []byte("by request"), 0, to))
+	n, _, err = recvfrom(a, got, 0)
+	t.N("receive", n, err)
+	t.Err("leave by request", unix.SetsockoptString(a, unix.IPPROTO_IP, leave, string(request)))
+	t.Err("leave by request again", unix.SetsockoptString(a, unix.IPPROTO_IP, leave, string(request)))
+	t.Err("short request", unix.SetsockoptString(a, unix.IPPROTO_IP, join, string(request[:100])))
 
 	v, err := unix.GetsockoptInt(b, unix.IPPROTO_IP, unix.IP_MULTICAST_ALL)
 	t.N("all", v, err)
@@ -251,4 +275,70 @@ func inetErrQueue(t *T, family int) {
 		v, err := unix.GetsockoptInt(b, unix.SOL_SOCKET, unix.SO_ERROR)
 		t.N("SO_ERROR", v, err)
 	}
+}
+
+func init() { program("inet.raw", inetRaw) }
+
+// inetRaw pings the loopback by raw sockets: what they filter, and a header of the
+// sender's own.
+func inetRaw(t *T) {
+	raw := func(protocol int) int {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
+		t.Must("socket", err)
+		t.shortWait(fd)
+		return fd
+	}
+	a := raw(unix.IPPROTO_ICMP)
+	id := uint16(unix.Getpid())
+	echo := func(seq byte) []byte {
+		b := []byte{8, 0, 0, 0, byte(id >> 8), byte(id), 0, seq, 'p', 'i', 'n', 'g'}
+		sum := uint32(0)
+		for i := 0; i < len(b); i += 2 {
+			sum += uint32(b[i])<<8 | uint32(b[i+1])
+		}
+		sum = ^(sum>>16 + sum&0xffff)
+		b[2], b[3] = byte(sum>>8), byte(sum)
+		return b
+	}
+	// heard are the types of what comes back with our number, and their hops.
+	heard := func(fd int, seq byte) {
+		b := make([]byte, 200)
+		for {
+			n, _, err := recvfrom(fd, b, 0)
+			if err != nil {
+				t.Err("no more", err)
+				return
+			}
+			if n >= 32 && b[24] == byte(id>>8) && b[25] == byte(id) && b[27] == seq {
+				t.Say("type %d code %d, %d hops, %q", b[20], b[21], b[8], b[28:n])
+			}
+		}
+	}
+	to := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+	t.N("port", sockPort(a), nil)
+	t.Err("send", unix.Sendto(a, echo(1), 0, to))
+	heard(a, 1)
+	mask := func(m uint32) string { return string(binary.LittleEndian.AppendUint32(nil, m)) }
+	const solRaw, icmpFilter = 255, 1
+	t.Err("filter all but replies", unix.SetsockoptString(a, solRaw, icmpFilter, mask(^uint32(1))))
+	v, err := unix.GetsockoptInt(a, solRaw, icmpFilter)
+	t.N("filter", v, err)
+	t.Err("send", unix.Sendto(a, echo(2), 0, to))
+	heard(a, 2)
+	t.Err("filter all", unix.SetsockoptString(a, solRaw, icmpFilter, mask(^uint32(0))))
+	t.Err("send", unix.Sendto(a, echo(3), 0, to))
+	heard(a, 3)
+	t.Err("filter nothing", unix.SetsockoptString(a, solRaw, icmpFilter, mask(0)))
+
+	t.Err("header of our own", unix.SetsockoptInt(a, unix.IPPROTO_IP, unix.IP_HDRINCL, 1))
+	head := []byte{0x45, 0, 0, 0, 0, 0, 0, 0, 33, unix.IPPROTO_ICMP, 0, 0, 0, 0, 0, 0, 127, 0, 0, 1}
+	t.Err("send", unix.Sendto(a, append(head, echo(4)...), 0, to))
+	heard(a, 4)
+	t.Err("connect", unix.Connect(a, to))
+	_, err = unix.Getpeername(a)
+	t.Err("peer", err)
+	u := t.socket(unix.AF_INET, unix.SOCK_DGRAM)
+	t.Err("filter of udp", unix.SetsockoptString(u, solRaw, icmpFilter, mask(0)))
+	_, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW, 1000)
+	t.Err("no such protocol", err)
 }

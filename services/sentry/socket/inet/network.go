@@ -339,6 +339,9 @@ func (f family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error
 	if f.n.dead.Load() {
 		return nil, linux.ENETDOWN
 	}
+	if protocol < 0 || protocol >= linux.IPPROTO_MAX {
+		return nil, linux.EINVAL
+	}
 	icmp := linux.IPPROTO_ICMP
 	if f.v6 {
 		icmp = linux.IPPROTO_ICMPV6
