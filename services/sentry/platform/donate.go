@@ -149,12 +149,13 @@ func (th *Thread) Donate(fds []int, owned bool) bool {
 // sleeper would first have to be woken. One that takes long is left to the donor's
 // goroutine: false.
 func (m *Machine) expect(d *donation) bool {
+	var y Yielder
 	for began := time.Now(); time.Since(began) < spinForToken; {
 		if d.served.Load() {
 			return true
 		}
 		if !m.serveOne() {
-			Yield()
+			y.Yield()
 		}
 	}
 	select {

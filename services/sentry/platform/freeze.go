@@ -75,6 +75,7 @@ func (th *Thread) Freeze() bool {
 			o.Kick()
 		}
 	}
+	var y Yielder
 	began := time.Now()
 	for _, o := range others {
 		for o.running.Load() && !o.dropped.Load() && !o.proc.gone.Load() {
@@ -82,7 +83,7 @@ func (th *Thread) Freeze() bool {
 				th.Thaw()
 				return false
 			}
-			Yield()
+			y.Yield()
 		}
 	}
 	return true

@@ -139,6 +139,7 @@ func (th *Thread) spin() bool {
 		}
 	}
 	spinning.Add(-1)
+	var y Yielder
 	for began := time.Now(); time.Since(began) < yieldTime; {
 		if th.hasRequest() {
 			return true
@@ -146,16 +147,27 @@ func (th *Thread) spin() bool {
 		if th.proc.gone.Load() || th.stillborn.Load() {
 			return false
 		}
-		Yield()
+		y.Yield()
 	}
 	return th.hasRequest()
 }
 
-// Yield gives both the Go scheduler and the host's a chance to run another.
-func Yield() {
-	runtime.Gosched()
+// Yielder is a wait that gives way to others. The zero value is ready.
+type Yielder struct{ n uint }
+
+// Yield gives both the Go scheduler and the host's a chance to run another. Go's
+// gets it first, and then now and then: each time it wakes a thread to look for
+// work, which finds none and sleeps again.
+func (y *Yielder) Yield() {
+	if y.n%goschedEvery == 0 {
+		runtime.Gosched()
+	}
+	y.n++
 	unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
 }
+
+// goschedEvery is how many yields to the host there are for one to Go's scheduler.
+const goschedEvery = 16
 
 // await returns once there is a request, or false once the process is dead.
 func (th *Thread) await() bool {

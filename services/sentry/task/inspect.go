@@ -28,6 +28,7 @@ func (t *Task) MayInspect(o *Task) error {
 // none. A fork returns before the child has shown itself to the sentry: whoever
 // looks into it at once waits that long.
 func (t *Task) process() *platform.Process {
+	var y platform.Yielder
 	for t.mm.Load() != nil {
 		if th := t.host.Load(); th != nil && th.Process().PID() != 0 {
 			return th.Process()
@@ -36,7 +37,7 @@ func (t *Task) process() *platform.Process {
 		case <-t.exited:
 			return nil
 		default:
-			platform.Yield()
+			y.Yield()
 		}
 	}
 	return nil

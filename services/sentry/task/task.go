@@ -172,8 +172,9 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) error {
 	// What another thread is about to do comes soon, or not soon: sleeping at
 	// once would make a ping-pong pay a wake-up on both sides.
 	if c != nil {
+		var y platform.Yielder
 		for began := time.Now(); time.Since(began) < sleepSpin; {
-			platform.Yield()
+			y.Yield()
 			select {
 			case <-c:
 				return nil
