@@ -147,24 +147,42 @@ func (th *Thread) spin() bool {
 		if th.proc.gone.Load() || th.stillborn.Load() {
 			return false
 		}
-		y.Yield()
+		if y.Yield(); y.Crowded() {
+			break
+		}
 	}
 	return th.hasRequest()
 }
 
 // Yielder is a wait that gives way to others. The zero value is ready.
-type Yielder struct{ n uint }
+type Yielder struct{ yields, others uint }
 
 // Yield gives both the Go scheduler and the host's a chance to run another. Go's
 // gets it first, and then now and then: each time it wakes a thread to look for
 // work, which finds none and sleeps again.
 func (y *Yielder) Yield() {
-	if y.n%goschedEvery == 0 {
+	if y.yields%goschedEvery == 0 {
 		runtime.Gosched()
 	}
-	y.n++
+	y.yields++
+	began := time.Now()
 	unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	if time.Since(began) > otherRan {
+		y.others++
+	}
 }
+
+// Crowded says that others have work for this core. Who goes on yielding then
+// takes turns with them and with whoever else waits like this, while on the other
+// core work queues up; and a sleeper is woken cheaply where no core is idle.
+func (y *Yielder) Crowded() bool { return y.others >= crowd }
+
+// otherRan is what a yield takes at least when another thread has run, and crowd
+// how many of those show that a core is wanted.
+const (
+	otherRan = 2 * time.Microsecond
+	crowd    = 4
+)
 
 // goschedEvery is how many yields to the host there are for one to Go's scheduler.
 const goschedEvery = 16

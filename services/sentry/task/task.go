@@ -174,7 +174,9 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) error {
 	if c != nil {
 		var y platform.Yielder
 		for began := time.Now(); time.Since(began) < sleepSpin; {
-			y.Yield()
+			if y.Yield(); y.Crowded() {
+				break
+			}
 			select {
 			case <-c:
 				return nil
