@@ -218,3 +218,146 @@ func TestFastLane_allocatesNothing(t *testing.T) {
 		t.Fatalf("%v allocations a call", n)
 	}
 }
+
+// maskCall is rt_sigprocmask(how, dataAt, dataAt+8, 8) by the fast lane.
+func maskCall(m *Machine, how byte) []byte {
+	return join(
+		[]byte{0xbf, how, 0, 0, 0},     // mov edi, how
+		[]byte{0xbe, 0, 0, 0x50, 0},    // mov esi, dataAt
+		[]byte{0xba, 8, 0, 0x50, 0},    // mov edx, dataAt+8
+		[]byte{0x41, 0xba, 8, 0, 0, 0}, // mov r10d, 8
+		fastCall(m, unix.SYS_RT_SIGPROCMASK))
+}
+
+// word reads 8 bytes of the guest's.
+func word(t *testing.T, th *Thread, addr uint64) uint64 {
+	t.Helper()
+	var p [8]byte
+	if err := th.proc.CopyIn(addr, p[:]); err != nil {
+		t.Fatal(err)
+	}
+	return binary.LittleEndian.Uint64(p[:])
+}
+
+func TestMaskLane(t *testing.T) {
+	m := fastMachine(t)
+	const block, unblock, set = 0, 1, 2
+	const killStop = 1<<8 | 1<<18
+	for _, c := range []struct {
+		name               string
+		how                byte
+		mask, pending, arg uint64
+		asks               bool
+		unknown            bool
+		wantMask           uint64
+	}{
+		{name: "block", how: block, mask: 1, arg: 6, wantMask: 7},
+		{name: "block what is pending", how: block, mask: 1, pending: 7, arg: 6, wantMask: 7},
+		{name: "unblock", how: unblock, mask: 7, arg: 2, wantMask: 5},
+		{name: "unblock, another pending", how: unblock, mask: 7, pending: 4, arg: 2, wantMask: 5},
+		{name: "unblock what is pending", how: unblock, mask: 7, pending: 2, arg: 2, asks: true, wantMask: 7},
+		{name: "set", how: set, mask: 7, arg: 1 << 63, wantMask: 1 << 63},
+		{name: "set, one comes free", how: set, mask: 7, pending: 1, arg: 6, asks: true, wantMask: 7},
+		{name: "KILL and STOP stay open", how: set, arg: ^uint64(0), wantMask: ^uint64(killStop)},
+		{name: "no such way", how: 3, mask: 7, arg: 2, asks: true, wantMask: 7},
+		{name: "nothing known", how: block, mask: 7, arg: 8, unknown: true, asks: true, wantMask: 7},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			th := guest(t, m, join(call(1000), maskCall(m, c.how), call(1001)))
+			expect(t, th, Syscall)
+			th.ShareSignals(c.mask, c.pending)
+			if c.unknown {
+				th.slot.store(slotSigPending, sigUnknown)
+			}
+			arg := binary.LittleEndian.AppendUint64(nil, c.arg)
+			th.CopyOut(dataAt, arg)
+			th.Return(0)
+			expect(t, th, Syscall)
+			if asked := th.Regs.RAX == unix.SYS_RT_SIGPROCMASK; asked != c.asks {
+				t.Fatalf("asked: %v, call %d", asked, th.Regs.RAX)
+			}
+			if mask, _ := th.SignalMask(); mask != c.wantMask {
+				t.Fatalf("mask %#x, want %#x", mask, c.wantMask)
+			}
+			if !c.asks && word(t, th, dataAt+8) != c.mask {
+				t.Fatalf("the old mask is told as %#x", word(t, th, dataAt+8))
+			}
+			if c.asks && string(th.Copied(dataAt, 8)) != string(arg) {
+				t.Fatal("the set does not come along")
+			}
+			th.Exit(true)
+		})
+	}
+}
+
+// TestMaskLane_faultAsks: what cannot be read or written is the sentry's to say.
+func TestMaskLane_faultAsks(t *testing.T) {
+	m := fastMachine(t)
+	for name, at := range map[string]int{"set": 6, "old": 11} {
+		code := maskCall(m, 2)
+		binary.LittleEndian.PutUint32(code[at:], 0x1000_0000)
+		th := guest(t, m, join(call(1000), code, call(1001)))
+		expect(t, th, Syscall)
+		th.ShareSignals(5, 0)
+		th.Return(0)
+		expect(t, th, Syscall)
+		if mask, _ := th.SignalMask(); th.Regs.RAX != unix.SYS_RT_SIGPROCMASK || mask != 5 {
+			t.Fatalf("%s: call %d, mask %#x", name, th.Regs.RAX, mask)
+		}
+		th.Exit(true)
+	}
+}
+
+// TestMaskLane_losesNoSignal sends signals to a thread that does nothing but
+// block and unblock: who finds one unblocked kicks, and otherwise the thread says
+// so itself.
+func TestMaskLane_losesNoSignal(t *testing.T) {
+	m := fastMachine(t)
+	body := join(maskCall(m, 0), maskCall(m, 1))
+	th := guest(t, m, join(call(1000), body, []byte{0xe9}, binary.LittleEndian.AppendUint32(nil, uint32(-len(body)-5))))
+	expect(t, th, Syscall)
+	th.CopyOut(dataAt, binary.LittleEndian.AppendUint64(nil, 2))
+	th.ShareSignals(0, 0)
+	th.Return(0)
+	for i := range 3000 {
+		th.MayBePending(2)
+		if mask, _ := th.SignalMask(); mask&2 == 0 {
+			th.Kick()
+		}
+		switch ev := th.Next(); ev.Kind {
+		case Kicked:
+			th.ShareSignals(th.slot.load(slotSigMask), 0)
+			th.Resume()
+		case Syscall:
+			if th.Regs.RAX != unix.SYS_RT_SIGPROCMASK || th.Regs.RDI != 1 {
+				t.Fatalf("round %d: call %d(%d)", i, th.Regs.RAX, th.Regs.RDI)
+			}
+			th.ShareSignals(0, 0)
+			th.Return(0)
+		default:
+			t.Fatalf("round %d: %+v %+v", i, ev, th.Regs)
+		}
+		// A kick that came too late stops it once more.
+		for th.hasRequest() {
+			if ev := th.Next(); ev.Kind == Kicked {
+				th.Resume()
+			} else {
+				th.Return(0)
+			}
+		}
+	}
+	th.Exit(true)
+}
+
+func BenchmarkMaskLane(b *testing.B) {
+	m := fastMachine(b)
+	body := join(maskCall(m, 0), maskCall(m, 1))
+	count := []byte{0x41, 0xff, 0xcf, 0x0f, 0x85} // dec r15d; jnz
+	th := guest(b, m, join(call(1000), body, count, binary.LittleEndian.AppendUint32(nil, uint32(-len(body)-9)), call(1001)))
+	th.Next()
+	th.ShareSignals(0, 0)
+	th.Regs.R15, th.Regs.RAX = uint64(b.N), 0
+	th.Resume()
+	th.Next()
+	th.Exit(true)
+}

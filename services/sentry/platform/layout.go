@@ -92,7 +92,10 @@ const (
 	slotFlags  = 0x288 // u64
 	slotResult = 0x290 // u64
 	slotSelf   = 0x298 // selfWords * u64, sentry: what the stub answers itself
-	slotOps    = 0x300 // maxOps * opSize
+	// What rt_sigprocmask in the stub goes by: sigmask.go.
+	slotSigPending = 0x2d0 // u64, sentry: signals that may be pending
+	slotSigMask    = 0x2d8 // u64, both: the signals that the thread blocks
+	slotOps        = 0x300 // maxOps * opSize
 
 	slotIn  = 0x1000 // what the stub copied in
 	slotOut = 0x6000 // what the stub will copy out

@@ -48,6 +48,7 @@
 #define SYS_close 3
 #define SYS_write 1
 #define SYS_rt_sigaction 13
+#define SYS_rt_sigprocmask 14
 #define SYS_rt_sigreturn 15
 #define SYS_sched_yield 24
 #define SYS_dup 32
@@ -674,6 +675,73 @@ ring:
 	XORL R15, R15
 	MOVQ $const_kindFast, const_slotKind(R13)
 	CLD
+	CMPQ AX, $SYS_rt_sigprocmask
+	JNE  copyArguments
+
+	// rt_sigprocmask(how, set, old, size): sigmask.go. Everything that can fail
+	// comes before the mask changes, and is the sentry's to answer.
+	CMPQ R10, $8
+	JNE  maskAsk
+	MOVQ const_slotSigPending(R13), R10
+	BTQ  $8, R10            // sigUnknown
+	JCS  maskAsk
+	MOVQ const_slotSigMask(R13), BX // BX: the mask as it was
+	MOVQ BX, R8             // R8: as it will be
+	TESTQ SI, SI
+	JZ   maskOld
+	MOVL DI, R9
+	LEAQ const_slotIn(R13), DI
+	LEAQ 8(DI), CX
+	MOVSQ                   // or nothing, if it faults
+	CMPQ DI, CX
+	JNE  maskAsk
+	MOVQ const_slotIn(R13), AX
+	CMPL R9, $1
+	JB   maskBlock
+	JEQ  maskUnblock
+	CMPL R9, $2
+	JNE  maskAsk
+	MOVQ AX, R8
+	JMP  maskCheck
+maskBlock:
+	ORQ  AX, R8
+	JMP  maskCheck
+maskUnblock:
+	NOTQ AX
+	ANDQ AX, R8
+maskCheck:
+	ANDQ $~const_sigUnblockable, R8
+	MOVQ R8, AX
+	NOTQ AX
+	ANDQ R10, AX
+	JNZ  maskAsk            // something becomes deliverable
+maskOld:
+	TESTQ DX, DX
+	JZ   maskSet
+	MOVQ $(const_GuestTop-8), CX
+	CMPQ DX, CX
+	JA   maskAsk
+	MOVQ DX, DI
+	LEAQ 8(DI), CX
+	MOVQ BX, AX
+	STOSQ                   // or nothing, if it faults
+	CMPQ DI, CX
+	JNE  maskAsk
+maskSet:
+	MOVQ $0, const_slotFlags(R13)
+	MOVQ $0, const_slotResult(R13)
+	TESTQ SI, SI
+	JZ   final
+	MOVQ R8, AX
+	XCHGQ AX, const_slotSigMask(R13)
+	// A signal that was sent meanwhile is seen here, or has seen the mask.
+	NOTQ R8
+	ANDQ const_slotSigPending(R13), R8
+	JZ   final
+	MOVL $1, const_slotKicked(R13)
+	JMP  final
+maskAsk:
+	MOVQ (const_slotRegs+8*13)(R13), AX
 	JMP  copyArguments
 
 	// What the slot itself can answer: words that the sentry keeps up to date. A

@@ -44,9 +44,10 @@ func (t *Task) deliver() bool {
 		return true
 	}
 	g.sigMu.Lock()
-	info, ok := t.pending.take(^t.mask)
+	mask := t.blockedLocked()
+	info, ok := t.pending.take(^mask)
 	if !ok {
-		info, ok = g.pending.take(^t.mask)
+		info, ok = g.pending.take(^mask)
 	}
 	g.stopDue = g.stopDue || ok // whatever a tracer makes of it
 	if !ok {

@@ -237,6 +237,7 @@ func (t *Task) enter(p *program) error {
 			return err
 		}
 		old := t.th
+		t.keepMask()
 		t.setThread(th)
 		old.Exit(true)
 	}

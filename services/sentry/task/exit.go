@@ -77,6 +77,7 @@ func (t *Task) exit() {
 	t.runRobustList()
 	t.noteUsage()
 	t.release()
+	t.keepMask()
 	k.mu.Lock()
 	g.tasks = without(g.tasks, t)
 	last := len(g.tasks) == 0

@@ -41,9 +41,10 @@ type Task struct {
 	attention atomic.Bool
 	interrupt chan struct{}
 
-	// Signals of this thread alone: guarded by group.sigMu, except that mask is
-	// changed by the task's own goroutine only.
+	// Signals of this thread alone: guarded by group.sigMu. The mask is changed by
+	// the task's own goroutine only, and by the guest: see blockedLocked.
 	mask      linux.SigSet
+	shared    bool         // the mask is in the slot, where the stub changes it
 	savedMask linux.SigSet // to be restored after a handler: sigsuspend
 	hasSaved  bool
 	pending   pendingSignals
