@@ -128,6 +128,7 @@ const (
 	opResetFP = 4
 	opSync    = 5 // none of the stub's: it fails, and so reports
 	opStore   = 7 // at a0, the 8 bytes a1, at once
+	opSwap    = 8 // at a0, the 4 bytes a2 if there are a1: EAGAIN, and slotResult is what there was
 	// opCopyState copies between a0 of the guest and offset a1 of the saved
 	// extended state, a2 bytes; a3 0 to the guest, 1 from it.
 	opCopyState = 6

@@ -19,8 +19,9 @@
 //	R14  the thread's private area
 //	BX   scratch that outlives a host call
 //
-// A fault in this text can only come from REP MOVSB and REP STOSB on guest
-// memory: the handler steps over that instruction, and CX tells what is left.
+// A fault in this text can only come from a string instruction on guest memory,
+// which the handler steps over: CX or DI tells what is left. They are two bytes
+// long; for the one other that can fault see doSwap.
 
 // struct ucontext
 #define UC_SS_SP 16
@@ -350,6 +351,8 @@ nextOp:
 	JEQ  doCopyState
 	CMPL AX, $const_opStore
 	JEQ  doStore
+	CMPL AX, $const_opSwap
+	JEQ  doSwap
 	MOVQ $-22, AX
 	JMP  opFailed
 
@@ -402,6 +405,28 @@ doStore:
 	STOSQ
 	SUBQ DI, CX
 	JMP  copied
+doSwap:
+	// A compare-and-swap. If it faults, the handler steps over its first two bytes,
+	// and the others are MOVB $0x0f, CL: ZF stays clear and AX what it was.
+	MOVQ 16(R15), DI
+	MOVL 24(R15), AX
+	MOVL 32(R15), CX
+	MOVL AX, DX
+	MOVL $1, R8
+	TESTL R8, R8
+	BYTE $0xf0; BYTE $0x0f; BYTE $0xb1; BYTE $0x0f // LOCK CMPXCHGL CX, (DI)
+	JEQ  swapped
+	CMPL AX, DX
+	JEQ  swapFault
+	MOVQ AX, const_slotResult(R13)
+	MOVQ $-11, AX           // EAGAIN
+	JMP  opFailed
+swapFault:
+	MOVQ $-14, AX           // EFAULT
+	JMP  opFailed
+swapped:
+	XORL AX, AX
+	JMP  opResult
 doZero:
 	MOVQ 16(R15), DI
 	MOVQ 32(R15), CX

@@ -422,9 +422,5 @@ func prlimit64(t *task.Task, pid, what int32, set, old mm.Addr) (uint64, error) 
 	return 0, nil
 }
 
-// futex comes here only for the operations that the host cannot carry out for a
-// guest: priority inheritance compares thread ids, and the guest's are ours.
-func futex(t *task.Task) (uint64, error) { return 0, linux.ENOSYS }
-
 // rseq wants the host to know the guest's area; the C library does without.
 func rseq(t *task.Task) (uint64, error) { return 0, linux.ENOSYS }

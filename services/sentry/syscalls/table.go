@@ -170,7 +170,7 @@ var table = [...]row{
 	199: {"fremovexattr", call2(fremovexattr)},
 	200: {"tkill", call2(tkill)},
 	201: {"time", call1(time_)},
-	202: {"futex", call0(futex)},
+	202: {"futex", call6(futex)},
 	203: {"sched_setaffinity", call3(sched_setaffinity)},
 	204: {"sched_getaffinity", call3(sched_getaffinity)},
 	213: {"epoll_create", call1(epoll_create)},

@@ -228,6 +228,8 @@ func (t *Task) aloneInGroup() error {
 // finds it. The answer that carries it out is not given yet.
 func (t *Task) enter(p *program) error {
 	g := t.group
+	t.runRobustList()
+	t.leavePI(false)
 	// A program with more power than its caller gets a process that the caller
 	// cannot have left a thread in, by a jump into the stub.
 	gains := p.secure || p.creds.Permitted&^t.Creds().Permitted != 0

@@ -75,6 +75,7 @@ func (t *Task) died() {
 func (t *Task) exit() {
 	k, g := t.k, t.group
 	t.runRobustList()
+	t.leavePI(true)
 	t.noteUsage()
 	t.release()
 	t.keepMask()

@@ -54,6 +54,8 @@ type Kernel struct {
 	domainname string
 
 	forks atomic.Uint64
+
+	pi piFutexes
 }
 
 // NewKernel gives a kernel without tasks.
