@@ -260,7 +260,7 @@ var table = [...]row{
 	327: {"preadv2", call6(preadv2)},
 	328: {"pwritev2", call6(pwritev2)},
 	332: {"statx", call5(statx)},
-	334: {"rseq", call0(rseq)},
+	334: {"rseq", call4(rseq)},
 	424: {"pidfd_send_signal", call4(pidfd_send_signal)},
 	434: {"pidfd_open", call2(pidfd_open)},
 	435: {"clone3", call2(clone3)},

@@ -149,6 +149,7 @@ func (t *Task) newChild(a *CloneArgs) (*Task, error) {
 			c.altStack = linux.StackT{Flags: linux.SS_DISABLE}
 		}
 	} else {
+		c.rseq = t.rseq
 		t.mm.Load().Settle(t.th)
 		c.mm.Store(t.mm.Load().Fork())
 	}

@@ -241,6 +241,7 @@ func (t *Task) enter(p *program) error {
 		old := t.th
 		t.keepMask()
 		t.setThread(th)
+		t.rseq = Rseq{}
 		old.Exit(true)
 	}
 	t.robust = 0
@@ -272,6 +273,7 @@ func (t *Task) order(space *mm.Space, p *program) error {
 	t.tellSelf()
 	st := t.buildStack(p)
 	th.TryHostCall(unix.SYS_SET_TID_ADDRESS, 0)
+	t.dropRseq()
 	const archSetGS, archSetFS = 0x1001, 0x1002
 	th.TryHostCall(unix.SYS_ARCH_PRCTL, archSetFS, 0)
 	th.ResetGS()

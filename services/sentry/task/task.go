@@ -54,9 +54,10 @@ type Task struct {
 	restart       func() (uint64, error) // for restart_syscall
 	vfork         chan struct{}          // closed when a vfork child lets go of the memory
 	robust        uint64                 // set_robust_list
-	piBlocked     *piFutex               // which one it waits for: guarded by Kernel.pi.mu
-	piGone        bool                   // it owns none any more, likewise
-	newborn       *platform.Thread       // the child of answer newbornTicket
+	rseq          Rseq
+	piBlocked     *piFutex         // which one it waits for: guarded by Kernel.pi.mu
+	piGone        bool             // it owns none any more, likewise
+	newborn       *platform.Thread // the child of answer newbornTicket
 	newbornTicket uint64
 	exited        chan struct{}
 	killed        atomic.Bool
