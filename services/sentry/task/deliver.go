@@ -63,9 +63,9 @@ func (t *Task) deliver() bool {
 		g.sigMu.Lock()
 	}
 	sig := linux.Signal(info.Signo)
-	a := g.actions[sig]
+	a := g.handlers.action(sig)
 	if a.Flags&linux.SA_RESETHAND != 0 && a.Handler > linux.SIG_IGN {
-		g.actions[sig] = linux.SigAction{}
+		g.handlers.set(sig, linux.SigAction{})
 	}
 	g.sigMu.Unlock()
 	t.attention.Store(true)

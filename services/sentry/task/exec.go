@@ -254,7 +254,7 @@ func (t *Task) enter(p *program) error {
 		ft.release(exitContext(t))
 	}
 	closeAll(t, t.fds.Load().removeIf(func(_ linux.FD, s fdSlot) bool { return s.closeOnExec }))
-	g.resetActions(false)
+	g.resetActions()
 	g.timers.stopPosix()
 	t.altStack = linux.StackT{Flags: linux.SS_DISABLE}
 	t.creds.Store(p.creds)
@@ -321,19 +321,18 @@ func (t *Task) setThread(th *platform.Thread) {
 	t.host.Store(th)
 }
 
-// resetActions is execve's: caught signals get their default action. With all,
-// ignored ones too: CLONE_CLEAR_SIGHAND.
-func (g *Group) resetActions(all bool) {
+// resetActions gives caught signals their default action, as execve(2) and
+// CLONE_CLEAR_SIGHAND do, for the process alone.
+func (g *Group) resetActions() {
 	g.sigMu.Lock()
 	defer g.sigMu.Unlock()
-	for i := range g.actions {
-		if g.actions[i].Handler != linux.SIG_IGN {
-			g.actions[i] = linux.SigAction{}
-		} else if all {
-			g.actions[i] = linux.SigAction{}
-		} else {
-			g.actions[i] = linux.SigAction{Handler: linux.SIG_IGN}
+	g.handlers = g.handlers.fork()
+	for i := range g.handlers.table {
+		a := &g.handlers.table[i]
+		if a.Handler != linux.SIG_IGN {
+			a.Handler = linux.SIG_DFL
 		}
+		*a = linux.SigAction{Handler: a.Handler}
 	}
 }
 
@@ -467,7 +466,7 @@ func (k *Kernel) Create(n NewProcess) (*Task, error) {
 		th.Exit(true)
 		return nil, err
 	}
-	g := &Group{k: k, pid: id, leader: t, tasks: []*Task{t}, parent: n.Parent, exitSignal: linux.SIGCHLD, started: time.Now()}
+	g := &Group{k: k, pid: id, leader: t, tasks: []*Task{t}, parent: n.Parent, exitSignal: linux.SIGCHLD, started: time.Now(), handlers: &handlers{}}
 	t.tid, t.group = id, g
 	g.dumpable.Store(1)
 	for what, l := range n.Limits {

@@ -39,7 +39,7 @@ func (t *Task) mustEnd() (status uint32, must bool) {
 	defer g.sigMu.Unlock()
 	ready := (t.pending.set | g.pending.set) &^ (t.blockedLocked() | ignored | stopSignals | linux.SigSetOf(linux.SIGCONT))
 	for sig := linux.Signal(1); ready>>(sig-1) != 0 && sig <= linux.NSIG; sig++ {
-		if ready.Has(sig) && g.actions[sig].Handler == linux.SIG_DFL {
+		if ready.Has(sig) && g.handlers.action(sig).Handler == linux.SIG_DFL {
 			return uint32(sig), true
 		}
 	}

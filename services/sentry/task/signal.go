@@ -29,7 +29,7 @@ func KernelSignal(sig linux.Signal) linux.SigInfo {
 
 // isIgnoredLocked says whether sig has no effect on the group now.
 func (g *Group) isIgnoredLocked(sig linux.Signal) bool {
-	switch g.actions[sig].Handler {
+	switch g.handlers.action(sig).Handler {
 	case linux.SIG_IGN:
 		return true
 	case linux.SIG_DFL:
@@ -53,8 +53,8 @@ func (t *Task) Send(info linux.SigInfo) error { return t.group.send(info, t, fal
 func (t *Task) Force(info linux.SigInfo) {
 	g, sig := t.group, linux.Signal(info.Signo)
 	g.sigMu.Lock()
-	if mask := t.blockedLocked(); mask.Has(sig) || g.actions[sig].Handler == linux.SIG_IGN {
-		g.actions[sig] = linux.SigAction{}
+	if mask := t.blockedLocked(); mask.Has(sig) || g.handlers.action(sig).Handler == linux.SIG_IGN {
+		g.handlers.set(sig, linux.SigAction{})
 		t.setMaskLocked(mask &^ linux.SigSetOf(sig))
 	}
 	t.pending.add(info, nil, maxQueued)
@@ -87,7 +87,7 @@ func (g *Group) send(info linux.SigInfo, to *Task, outside bool, timer *posixTim
 		defer g.tellParent(linux.CLD_CONTINUED, int32(linux.SIGCONT))
 	}
 	kept := g.blockedByAllLocked(sig, to, tasks) || to != nil && to.Traced() || to == nil && anyTraced(tasks)
-	if !kept && (g.isIgnoredLocked(sig) || init && g.actions[sig].Handler == linux.SIG_DFL) {
+	if !kept && (g.isIgnoredLocked(sig) || init && g.handlers.action(sig).Handler == linux.SIG_DFL) {
 		g.sigMu.Unlock()
 		return nil
 	}
@@ -266,7 +266,7 @@ func (g *Group) SignalSets() (ignore, caught linux.SigSet) {
 	g.sigMu.Lock()
 	defer g.sigMu.Unlock()
 	for sig := linux.Signal(1); sig <= linux.NSIG; sig++ {
-		switch g.actions[sig].Handler {
+		switch g.handlers.action(sig).Handler {
 		case linux.SIG_DFL:
 		case linux.SIG_IGN:
 			ignore |= linux.SigSetOf(sig)
@@ -281,7 +281,7 @@ func (g *Group) SignalSets() (ignore, caught linux.SigSet) {
 func (g *Group) Action(sig linux.Signal) linux.SigAction {
 	g.sigMu.Lock()
 	defer g.sigMu.Unlock()
-	return g.actions[sig]
+	return g.handlers.action(sig)
 }
 
 // SetAction changes what sig does and gives what it did. Signals that are now
@@ -292,9 +292,9 @@ func (g *Group) SetAction(sig linux.Signal, a linux.SigAction) linux.SigAction {
 	g.k.mu.RUnlock()
 	g.sigMu.Lock()
 	defer g.sigMu.Unlock()
-	old := g.actions[sig]
+	old := g.handlers.action(sig)
 	a.Mask &^= unblockable
-	g.actions[sig] = a
+	g.handlers.set(sig, a)
 	if g.isIgnoredLocked(sig) {
 		g.pending.drop(linux.SigSetOf(sig))
 		for _, t := range tasks {
