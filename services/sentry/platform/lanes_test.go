@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
 )
 
@@ -344,6 +345,91 @@ func TestMaskLane_losesNoSignal(t *testing.T) {
 			} else {
 				th.Return(0)
 			}
+		}
+	}
+	th.Exit(true)
+}
+
+// TestFastLane_directionFlag: the stub's copies run forward, whatever the guest
+// has set.
+func TestFastLane_directionFlag(t *testing.T) {
+	m := fastMachine(t)
+	std := []byte{0xfd}
+	th := guest(t, m, join(call(1000), std, maskCall(m, 2), std, fastCall(m, unix.SYS_GETPGID), std, maskCall(m, 2), call(1001)))
+	expect(t, th, Syscall)
+	th.ShareSignals(5, 0)
+	th.CopyOut(dataAt, binary.LittleEndian.AppendUint64(nil, 6))
+	th.Return(0)
+	expect(t, th, Syscall) // getpgid
+	if old, mask := word(t, th, dataAt+8), th.slot.load(slotSigMask); old != 5 || mask != 6 {
+		t.Fatalf("the mask was %#x and is %#x", old, mask)
+	}
+	th.ShareSignals(5, 2) // so that the set is copied in, to ask
+	th.CopyOut(dataAt+0x100, []byte("forward"))
+	th.CopyOut(dataAt, binary.LittleEndian.AppendUint64(nil, 5))
+	th.Return(0)
+	expect(t, th, Syscall)
+	if th.Regs.RAX != unix.SYS_RT_SIGPROCMASK || len(th.Copied(dataAt, 8)) != 8 || th.Copied(dataAt, 8)[0] != 5 {
+		t.Fatalf("call %d with %x", th.Regs.RAX, th.Copied(dataAt, 8))
+	}
+	var p [7]byte
+	if th.proc.CopyIn(dataAt+0x100, p[:]) != nil || string(p[:]) != "forward" {
+		t.Fatalf("%q", p)
+	}
+	th.Exit(true)
+}
+
+// TestLanes_keepVectors: neither lane touches a vector or a mask register.
+func TestLanes_keepVectors(t *testing.T) {
+	m := fastMachine(t)
+	if !cpu.X86.HasAVX512BW || !cpu.X86.HasAVX512F {
+		t.Skip("this processor has no AVX-512")
+	}
+	// Of each: the bytes of a load and of a store by an absolute address of 32 bits.
+	moves := []struct {
+		name        string
+		load, store []byte
+		size        int
+	}{
+		{"xmm3", []byte{0xf3, 0x0f, 0x6f, 0x1c, 0x25}, []byte{0xf3, 0x0f, 0x7f, 0x1c, 0x25}, 16},
+		{"ymm0", []byte{0xc5, 0xfe, 0x6f, 0x04, 0x25}, []byte{0xc5, 0xfe, 0x7f, 0x04, 0x25}, 32},
+		{"ymm15", []byte{0xc5, 0x7e, 0x6f, 0x3c, 0x25}, []byte{0xc5, 0x7e, 0x7f, 0x3c, 0x25}, 32},
+		{"zmm1", []byte{0x62, 0xf1, 0xfe, 0x48, 0x6f, 0x0c, 0x25}, []byte{0x62, 0xf1, 0xfe, 0x48, 0x7f, 0x0c, 0x25}, 64},
+		{"zmm17", []byte{0x62, 0xe1, 0xfe, 0x48, 0x6f, 0x0c, 0x25}, []byte{0x62, 0xe1, 0xfe, 0x48, 0x7f, 0x0c, 0x25}, 64},
+		{"k1", []byte{0xc4, 0xe1, 0xf8, 0x90, 0x0c, 0x25}, []byte{0xc4, 0xe1, 0xf8, 0x91, 0x0c, 0x25}, 8},
+	}
+	le := binary.LittleEndian
+	var load, store, want []byte
+	for i, mv := range moves {
+		load = le.AppendUint32(append(load, mv.load...), uint32(dataAt+0x400+64*i))
+		store = le.AppendUint32(append(store, mv.store...), uint32(dataAt+0x800+64*i))
+	}
+	for i := range 64 * len(moves) {
+		want = append(want, byte(i*7+1))
+	}
+	th := guest(t, m, join(call(1000), load, fastCall(m, unix.SYS_GETPGID), maskCall(m, 0), call(1001),
+		fastCall(m, unix.SYS_GETPGID), store, call(1002)))
+	expect(t, th, Syscall)
+	th.ShareSignals(0, 0)
+	th.CopyOut(dataAt+0x400, want)
+	th.Return(0)
+	expect(t, th, Syscall) // by the fast lane
+	th.Return(0)
+	expect(t, th, Syscall) // by the trap lane
+	th.Return(0)
+	expect(t, th, Syscall) // by the fast lane, and upgraded
+	if _, ok := th.Upgrade(); !ok {
+		t.Fatal("no upgrade")
+	}
+	th.Return(0)
+	expect(t, th, Syscall)
+	got := make([]byte, len(want))
+	if err := th.proc.CopyIn(dataAt+0x800, got); err != nil {
+		t.Fatal(err)
+	}
+	for i, mv := range moves {
+		if string(got[64*i:][:mv.size]) != string(want[64*i:][:mv.size]) {
+			t.Errorf("%s is %x", mv.name, got[64*i:][:mv.size])
 		}
 	}
 	th.Exit(true)

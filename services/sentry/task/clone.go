@@ -172,6 +172,11 @@ func (t *Task) newChild(a *CloneArgs) (*Task, error) {
 		c.release()
 		return nil, err
 	}
+	if a.Flags&unix.CLONE_THREAD == 0 {
+		if l := c.group.Limit(unix.RLIMIT_CPU); l.Cur != unix.RLIM_INFINITY {
+			c.group.limitCPU(l)
+		}
+	}
 	return c, nil
 }
 
@@ -399,6 +404,7 @@ func (k *Kernel) forget(c *Task) (last bool) {
 	execing := g.execing
 	k.mu.Unlock()
 	if parent != nil {
+		g.timers.stop()
 		parent.childQueue.Notify(wait.In) // it may have no child left to wait for
 	}
 	if execing != nil && !last {

@@ -495,6 +495,9 @@ func (t *Task) Load(a ExecArgs) error {
 
 // Start lets a loaded process run.
 func (t *Task) Start() {
+	if l := t.group.Limit(unix.RLIMIT_CPU); l.Cur != unix.RLIM_INFINITY {
+		t.group.limitCPU(l)
+	}
 	go func() {
 		t.reply = reply{dirty: true}
 		if t.resume() {

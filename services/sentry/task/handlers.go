@@ -2,6 +2,7 @@ package task
 
 import (
 	"sync"
+	"unsafe"
 
 	"bulkhead/proto/linux"
 )
@@ -31,4 +32,11 @@ func (h *handlers) fork() *handlers {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return &handlers{table: h.table}
+}
+
+// Handlers is the same for processes that share what signals do: KCMP_SIGHAND.
+func (g *Group) Handlers() unsafe.Pointer {
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	return unsafe.Pointer(g.handlers)
 }
