@@ -15,7 +15,7 @@
 // system, are in its own comment.
 //
 //	container.Sandbox.mu < container.Container.mu < task.Kernel.mu
-//	task.Kernel.mu < task.Group.sigMu < task.FDTable.mu, task.FSContext.mu
+//	task.Kernel.mu < task.Group.sigMu < task.FDTable.mu, task.FSContext.mu, task.handlers.mu
 //	vfs.Namespace.mu < vfs's supers.mu
 //	vfs's super.renames < dirPart.changes < a file system's locks
 //	vfs.File.position < a file system's locks, a file's locks

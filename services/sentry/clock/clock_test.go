@@ -98,7 +98,7 @@ func TestNow(t *testing.T) {
 
 func TestTimer_taken(t *testing.T) {
 	fired := make(chan struct{}, 100)
-	timer := NewTimer(linux.CLOCK_MONOTONIC, func() bool { fired <- struct{}{}; return false })
+	timer := NewTimer(ID(linux.CLOCK_MONOTONIC), func() bool { fired <- struct{}{}; return false })
 	timer.Set(Setting{Value: 1e6, Interval: 1e6})
 	<-fired
 	time.Sleep(20 * time.Millisecond)
@@ -118,7 +118,7 @@ func TestTimer_taken(t *testing.T) {
 func TestTimer_again(t *testing.T) {
 	var n atomic.Int32
 	done := make(chan struct{})
-	timer := NewTimer(linux.CLOCK_REALTIME, func() bool {
+	timer := NewTimer(ID(linux.CLOCK_REALTIME), func() bool {
 		if n.Add(1) == 5 {
 			close(done)
 		}

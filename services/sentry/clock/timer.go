@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"runtime"
 	"sync"
 	"time"
 )
@@ -15,16 +16,48 @@ const leastDelay = 50 * time.Microsecond
 // Timer is a timer of timer_create(2), setitimer(2) or timerfd_create(2): it
 // calls a function when it expires.
 type Timer struct {
-	id   ID
-	fire func() (again bool)
+	source Source
+	fire   func() (again bool)
 
 	mu       sync.Mutex
 	schedule Schedule
 	host     *time.Timer
 	armed    uint64 // counts the settings of host: a call of an older one does nothing
+
+	// Of a CPU clock: what it showed when it was last looked at, and how often in
+	// turn it has stood still.
+	seen  Time
+	still int
 }
 
-// NewTimer makes a disarmed timer by the clock id, which is Timed.
+// Source is what a Timer goes by: an ID that is Timed, or a CPU.
+type Source interface{ Now() Time }
+
+// CPU is a clock of the processor time that somebody has used. The host does not
+// say when it reaches a point, so it is looked at: the more rarely, the longer it
+// has stood still.
+type CPU func() Time
+
+// Now is the time used so far.
+func (c CPU) Now() Time { return c() }
+
+// How often a CPU clock is looked at: no more often than leastLook, and at least
+// every mostLook once it has stood still for long.
+const (
+	leastLook = time.Millisecond
+	mostLook  = 256 * time.Millisecond
+)
+
+// nextLook is when to look at a CPU clock that shows now, d before an expiry.
+func (t *Timer) nextLook(now Time, d time.Duration) time.Duration {
+	if t.still++; now != t.seen {
+		t.seen, t.still = now, 0
+	}
+	soonest := d / time.Duration(runtime.NumCPU()) // all of them may be at it
+	return max(soonest, min(leastLook<<min(t.still, 16), mostLook))
+}
+
+// NewTimer makes a disarmed timer.
 //
 // fire is called in a goroutine of its own, with no lock held, when the timer
 // expires. If it returns false, nothing more happens before the owner calls
@@ -33,17 +66,22 @@ type Timer struct {
 // read or its signal delivered: a timer that nobody looks at costs nothing. If it
 // returns true, the expiry counts as taken and the timer goes on by itself. A call
 // that is under way may end after Set or Stop has returned.
-func NewTimer(id ID, fire func() (again bool)) *Timer { return &Timer{id: id, fire: fire} }
+func NewTimer(source Source, fire func() (again bool)) *Timer {
+	return &Timer{source: source, fire: fire}
+}
 
-// Clock is the timer's clock.
-func (t *Timer) Clock() ID { return t.id }
+// Clock is the timer's clock, 0 for a CPU.
+func (t *Timer) Clock() ID {
+	id, _ := t.source.(ID)
+	return id
+}
 
 // Set arms or disarms the timer, forgets what was not taken, and gives what was
 // left of the old setting.
 func (t *Timer) Set(to Setting) (old Setting) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.id.Now()
+	now := t.source.Now()
 	old = t.schedule.Remaining(now)
 	t.schedule.Set(now, to)
 	t.runLocked(now, 0)
@@ -57,7 +95,7 @@ func (t *Timer) Stop() { t.Set(Setting{}) }
 func (t *Timer) Remaining() Setting {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.schedule.Remaining(t.id.Now())
+	return t.schedule.Remaining(t.source.Now())
 }
 
 // Take counts the expiries that were not taken yet and lets the timer go on. What
@@ -65,7 +103,7 @@ func (t *Timer) Remaining() Setting {
 func (t *Timer) Take() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.id.Now()
+	now := t.source.Now()
 	n := t.schedule.Take(now)
 	if n > 0 {
 		t.runLocked(now, 0)
@@ -77,7 +115,7 @@ func (t *Timer) Take() uint64 {
 func (t *Timer) Due() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.schedule.Next() != Never && t.schedule.Due(t.id.Now())
+	return t.schedule.Next() != Never && t.schedule.Due(t.source.Now())
 }
 
 // runLocked sets the host's timer for the schedule, at least the given delay away.
@@ -93,6 +131,9 @@ func (t *Timer) runLocked(now Time, least time.Duration) {
 	}
 	mine := t.armed
 	delay := max((next - min(next, now)).duration(), least)
+	if _, ok := t.source.(CPU); ok {
+		delay = max(t.nextLook(now, delay), least)
+	}
 	t.host = time.AfterFunc(delay, func() { t.expire(mine) })
 }
 
@@ -104,7 +145,7 @@ func (t *Timer) expire(mine uint64) {
 		t.mu.Unlock()
 		return
 	}
-	if now := t.id.Now(); !t.schedule.Due(now) {
+	if now := t.source.Now(); !t.schedule.Due(now) {
 		t.runLocked(now, 0)
 		t.mu.Unlock()
 		return
@@ -119,7 +160,7 @@ func (t *Timer) expire(mine uint64) {
 	if t.armed != mine {
 		return
 	}
-	now := t.id.Now()
+	now := t.source.Now()
 	t.schedule.Take(now)
 	t.runLocked(now, leastDelay)
 }

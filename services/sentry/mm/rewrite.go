@@ -74,6 +74,9 @@ func (s *Space) Trapped(th *platform.Thread) {
 	if !ok && !again {
 		s.rewrites.counts[site] = givenUp
 	}
+	if th.Orders() == 0 {
+		s.busy = nil // nothing is under way, and the call itself may take for ever
+	}
 }
 
 // count says whether a site is due.

@@ -153,9 +153,15 @@ func (th *Thread) Unborn() bool {
 func (th *Thread) Never() bool { return th.stillborn.Load() }
 
 // SharesMemory says whether other threads or processes use the thread's memory.
+// One that is on its way out does: the host may yet write to its area of rseq(2).
 func (th *Thread) SharesMemory() bool {
 	th.space.mu.Lock()
 	defer th.space.mu.Unlock()
+	for index := range th.space.leaving {
+		if th.space.leavingLocked(index) {
+			return true
+		}
+	}
 	n := 0
 	for _, o := range th.space.threads {
 		if o != nil {

@@ -89,6 +89,7 @@ var stubCalls = []rule{
 	{unix.SYS_GETRUSAGE, "getrusage", "RUSAGE_THREAD, for the same reason", retAllow, []check{{argEquals, 0, unix.RUSAGE_THREAD, 0}, below(1, -1)}},
 	{unix.SYS_ARCH_PRCTL, "arch_prctl", "thread-local storage: ARCH_SET_GS to ARCH_GET_GS", retAllow, []check{{argAtLeast, 0, 0x1001, 0}, {argMask, 0, 0x1007, 0}}},
 	{unix.SYS_SET_TID_ADDRESS, "set_tid_address", "the host wakes pthread_join", retAllow, nil},
+	{unix.SYS_RSEQ, "rseq", "the host keeps the core's number in guest memory: restartable sequences", retAllow, []check{below(0, 1)}},
 	{unix.SYS_CLONE, "clone", "fork and threads, with these flags only", retAllow, []check{{argMask, 0, cloneMask, 0}}},
 	{unix.SYS_EXIT, "exit", "a thread ends", retAllow, nil},
 	{unix.SYS_EXIT_GROUP, "exit_group", "the process ends", retAllow, nil},

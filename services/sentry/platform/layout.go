@@ -92,7 +92,10 @@ const (
 	slotFlags  = 0x288 // u64
 	slotResult = 0x290 // u64
 	slotSelf   = 0x298 // selfWords * u64, sentry: what the stub answers itself
-	slotOps    = 0x300 // maxOps * opSize
+	// What rt_sigprocmask in the stub goes by: sigmask.go.
+	slotSigPending = 0x2d0 // u64, sentry: signals that may be pending
+	slotSigMask    = 0x2d8 // u64, both: the signals that the thread blocks
+	slotOps        = 0x300 // maxOps * opSize
 
 	slotIn  = 0x1000 // what the stub copied in
 	slotOut = 0x6000 // what the stub will copy out
@@ -125,6 +128,7 @@ const (
 	opResetFP = 4
 	opSync    = 5 // none of the stub's: it fails, and so reports
 	opStore   = 7 // at a0, the 8 bytes a1, at once
+	opSwap    = 8 // at a0, the 4 bytes a2 if there are a1: EAGAIN, and slotResult is what there was
 	// opCopyState copies between a0 of the guest and offset a1 of the saved
 	// extended state, a2 bytes; a3 0 to the guest, 1 from it.
 	opCopyState = 6

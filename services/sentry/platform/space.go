@@ -184,6 +184,7 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 	for w := range int(selfWords) {
 		atomic.StoreUint64(sl.long(slotSelf+8*w), 0)
 	}
+	atomic.StoreUint64(sl.long(slotSigPending), sigUnknown)
 	atomic.StoreUint32(sl.word(slotBirthKick), 0)
 	atomic.StoreUint64(sl.long(slotTID), 0)
 	th.running.Store(true) // until it stops

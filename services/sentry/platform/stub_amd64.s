@@ -19,8 +19,9 @@
 //	R14  the thread's private area
 //	BX   scratch that outlives a host call
 //
-// A fault in this text can only come from REP MOVSB and REP STOSB on guest
-// memory: the handler steps over that instruction, and CX tells what is left.
+// A fault in this text can only come from a string instruction on guest memory,
+// which the handler steps over: CX or DI tells what is left. They are two bytes
+// long; for the one other that can fault see doSwap.
 
 // struct ucontext
 #define UC_SS_SP 16
@@ -48,6 +49,7 @@
 #define SYS_close 3
 #define SYS_write 1
 #define SYS_rt_sigaction 13
+#define SYS_rt_sigprocmask 14
 #define SYS_rt_sigreturn 15
 #define SYS_sched_yield 24
 #define SYS_dup 32
@@ -349,6 +351,8 @@ nextOp:
 	JEQ  doCopyState
 	CMPL AX, $const_opStore
 	JEQ  doStore
+	CMPL AX, $const_opSwap
+	JEQ  doSwap
 	MOVQ $-22, AX
 	JMP  opFailed
 
@@ -401,6 +405,28 @@ doStore:
 	STOSQ
 	SUBQ DI, CX
 	JMP  copied
+doSwap:
+	// A compare-and-swap. If it faults, the handler steps over its first two bytes,
+	// and the others are MOVB $0x0f, CL: ZF stays clear and AX what it was.
+	MOVQ 16(R15), DI
+	MOVL 24(R15), AX
+	MOVL 32(R15), CX
+	MOVL AX, DX
+	MOVL $1, R8
+	TESTL R8, R8
+	BYTE $0xf0; BYTE $0x0f; BYTE $0xb1; BYTE $0x0f // LOCK CMPXCHGL CX, (DI)
+	JEQ  swapped
+	CMPL AX, DX
+	JEQ  swapFault
+	MOVQ AX, const_slotResult(R13)
+	MOVQ $-11, AX           // EAGAIN
+	JMP  opFailed
+swapFault:
+	MOVQ $-14, AX           // EFAULT
+	JMP  opFailed
+swapped:
+	XORL AX, AX
+	JMP  opResult
 doZero:
 	MOVQ 16(R15), DI
 	MOVQ 32(R15), CX
@@ -674,6 +700,73 @@ ring:
 	XORL R15, R15
 	MOVQ $const_kindFast, const_slotKind(R13)
 	CLD
+	CMPQ AX, $SYS_rt_sigprocmask
+	JNE  copyArguments
+
+	// rt_sigprocmask(how, set, old, size): sigmask.go. Everything that can fail
+	// comes before the mask changes, and is the sentry's to answer.
+	CMPQ R10, $8
+	JNE  maskAsk
+	MOVQ const_slotSigPending(R13), R10
+	BTQ  $8, R10            // sigUnknown
+	JCS  maskAsk
+	MOVQ const_slotSigMask(R13), BX // BX: the mask as it was
+	MOVQ BX, R8             // R8: as it will be
+	TESTQ SI, SI
+	JZ   maskOld
+	MOVL DI, R9
+	LEAQ const_slotIn(R13), DI
+	LEAQ 8(DI), CX
+	MOVSQ                   // or nothing, if it faults
+	CMPQ DI, CX
+	JNE  maskAsk
+	MOVQ const_slotIn(R13), AX
+	CMPL R9, $1
+	JB   maskBlock
+	JEQ  maskUnblock
+	CMPL R9, $2
+	JNE  maskAsk
+	MOVQ AX, R8
+	JMP  maskCheck
+maskBlock:
+	ORQ  AX, R8
+	JMP  maskCheck
+maskUnblock:
+	NOTQ AX
+	ANDQ AX, R8
+maskCheck:
+	ANDQ $~const_sigUnblockable, R8
+	MOVQ R8, AX
+	NOTQ AX
+	ANDQ R10, AX
+	JNZ  maskAsk            // something becomes deliverable
+maskOld:
+	TESTQ DX, DX
+	JZ   maskSet
+	MOVQ $(const_GuestTop-8), CX
+	CMPQ DX, CX
+	JA   maskAsk
+	MOVQ DX, DI
+	LEAQ 8(DI), CX
+	MOVQ BX, AX
+	STOSQ                   // or nothing, if it faults
+	CMPQ DI, CX
+	JNE  maskAsk
+maskSet:
+	MOVQ $0, const_slotFlags(R13)
+	MOVQ $0, const_slotResult(R13)
+	TESTQ SI, SI
+	JZ   final
+	MOVQ R8, AX
+	XCHGQ AX, const_slotSigMask(R13)
+	// A signal that was sent meanwhile is seen here, or has seen the mask.
+	NOTQ R8
+	ANDQ const_slotSigPending(R13), R8
+	JZ   final
+	MOVL $1, const_slotKicked(R13)
+	JMP  final
+maskAsk:
+	MOVQ (const_slotRegs+8*13)(R13), AX
 	JMP  copyArguments
 
 	// What the slot itself can answer: words that the sentry keeps up to date. A

@@ -363,6 +363,32 @@ func (th *Thread) Do() (done int, ok bool) {
 	return min(ev.Op, n), true
 }
 
+// CompareAndSwap has the thread store the 4 bytes new at addr if there are old,
+// in one step for all who share the memory, and waits for it. EAGAIN, with what is
+// there instead; EFAULT. The request is served on after it.
+func (th *Thread) CompareAndSwap(addr uint64, old, new uint32) (seen uint32, err error) {
+	if addr > GuestTop-4 || addr%4 != 0 {
+		return 0, linux.EFAULT
+	}
+	ranges, nrange, at := th.ranges, th.nrange, th.nops
+	if !th.op(opSwap, 0, 0, addr, uint64(old), uint64(new)) || !th.Sync() {
+		return 0, linux.EFAULT
+	}
+	th.publish(0)
+	if !th.awaitDue() {
+		return 0, linux.EFAULT
+	}
+	ev := th.Next()
+	th.ranges, th.nrange = ranges, nrange
+	switch {
+	case ev.Kind == CallFailed && ev.Op == at+1:
+		return old, nil
+	case ev.Kind == CallFailed && ev.Op == at && ev.Err == linux.EAGAIN:
+		return uint32(th.slot.load(slotResult)), linux.EAGAIN
+	}
+	return 0, linux.EFAULT
+}
+
 // Arch says which architecture's call a Syscall event is: an AUDIT_ARCH value.
 func (th *Thread) Arch() uint32 {
 	if th.fast {

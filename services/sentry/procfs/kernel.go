@@ -72,6 +72,9 @@ type Thread interface {
 	// Signals are those that wait for the thread, for its process, and those
 	// that it blocks.
 	Signals() (pending, shared, blocked linux.SigSet)
+	// Affinity is the set of processors that it may run on, one in a bit from the
+	// lowest of the first byte on; nil for all.
+	Affinity() []byte
 	Memory() Memory
 	FDs() *task.FDTable
 	FS() *task.FSContext

@@ -342,9 +342,13 @@ func TestEscape(t *testing.T) {
 
 func TestCPUMask(t *testing.T) {
 	for n, want := range map[int]string{1: "1", 2: "3", 8: "ff", 32: "ffffffff", 33: "1,ffffffff", 64: "ffffffff,ffffffff"} {
-		if got := cpuMask(n); got != want {
+		if got := cpuMask(Host{CPUs: n}.allowed(nil)); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}
+	}
+	some := Host{CPUs: 12}.allowed([]byte{0x8e, 0x01})
+	if mask, list := cpuMask(some), cpuList(some); mask != "18e" || list != "1-3,7-8" {
+		t.Errorf("%s, %s", mask, list)
 	}
 }
 

@@ -3,6 +3,8 @@ package procfs
 import (
 	"bytes"
 	"fmt"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -149,7 +151,8 @@ func status(e *entry, _ vfs.Context) ([]byte, error) {
 		uint64(c.Inheritable), uint64(c.Permitted), uint64(c.Effective), uint64(c.Bounding), uint64(c.Ambient))
 	fmt.Fprintf(&b, "NoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\n", noNewPrivs)
 	b.WriteString("Speculation_Store_Bypass:\tthread vulnerable\nSpeculationIndirectBranch:\tconditional enabled\n")
-	fmt.Fprintf(&b, "Cpus_allowed:\t%s\nCpus_allowed_list:\t%s\n", cpuMask(e.fs.host.CPUs), cpuList(e.fs.host.CPUs))
+	cpus := e.fs.host.allowed(e.thread.Affinity())
+	fmt.Fprintf(&b, "Cpus_allowed:\t%s\nCpus_allowed_list:\t%s\n", cpuMask(cpus), cpuList(cpus))
 	b.WriteString("Mems_allowed:\t00000000,00000001\nMems_allowed_list:\t0\n")
 	b.WriteString("voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n")
 	return b.Bytes(), nil
@@ -201,32 +204,48 @@ func (e *entry) statusSignals(b *bytes.Buffer, i Info) {
 		uint64(pending), uint64(shared), uint64(blocked), uint64(i.Ignored), uint64(i.Caught))
 }
 
-// cpuMask is the set of the first n processors, in words of 32 from the top.
-func cpuMask(n int) string {
-	s := ""
-	for ; n > 0; n -= 32 {
-		word := fmt.Sprintf("%08x", uint32(1<<min(n, 32)-1))
-		if s == "" {
-			s = word
+// allowed says of each processor whether it is in mask, which is nil for all.
+func (h Host) allowed(mask []byte) []bool {
+	set := make([]bool, max(h.CPUs, 1))
+	for i := range set {
+		set[i] = mask == nil || i/8 < len(mask) && mask[i/8]>>(i%8)&1 != 0
+	}
+	return set
+}
+
+// cpuMask is a set of processors in words of 32 from the top; the topmost has no
+// more digits than there are processors.
+func cpuMask(set []bool) string {
+	var words []string
+	for at := 0; at < len(set); at += 32 {
+		part, word := set[at:min(len(set), at+32)], uint32(0)
+		for i, in := range part {
+			if in {
+				word |= 1 << i
+			}
+		}
+		words = append(words, fmt.Sprintf("%0*x", (len(part)+3)/4, word))
+	}
+	slices.Reverse(words)
+	return strings.Join(words, ",")
+}
+
+// cpuList is the same as ranges.
+func cpuList(set []bool) string {
+	var ranges []string
+	for i := 0; i < len(set); i++ {
+		if !set[i] {
+			continue
+		}
+		from := i
+		for i+1 < len(set) && set[i+1] {
+			i++
+		}
+		if from == i {
+			ranges = append(ranges, fmt.Sprint(i))
 		} else {
-			s = word + "," + s
+			ranges = append(ranges, fmt.Sprintf("%d-%d", from, i))
 		}
 	}
-	// The topmost word has no more digits than there are processors.
-	return trimMask(s)
-}
-
-func trimMask(s string) string {
-	for len(s) > 1 && s[0] == '0' && s[1] != ',' {
-		s = s[1:]
-	}
-	return s
-}
-
-// cpuList is the same as a range.
-func cpuList(n int) string {
-	if n <= 1 {
-		return "0"
-	}
-	return fmt.Sprintf("0-%d", n-1)
+	return strings.Join(ranges, ",")
 }

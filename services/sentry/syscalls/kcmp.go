@@ -55,7 +55,7 @@ func kcmp(t *task.Task, pid1, pid2, kind int32, a, b uint64) (uint64, error) {
 	case kcmpFS:
 		return order(unsafe.Pointer(one.FS()), unsafe.Pointer(two.FS())), nil
 	case kcmpSighand:
-		return order(unsafe.Pointer(one.Group()), unsafe.Pointer(two.Group())), nil
+		return order(one.Group().Handlers(), two.Group().Handlers()), nil
 	case kcmpIO, kcmpSysvsem:
 		return 0, nil
 	case kcmpEpollTFD:

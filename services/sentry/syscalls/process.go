@@ -55,7 +55,7 @@ func clone3(t *task.Task, addr mm.Addr, size uint64) (uint64, error) {
 	field := func(i int) uint64 { return binary.LittleEndian.Uint64(buf[8*i:]) }
 	flags, sig := field(0), linux.Signal(field(4))
 	stack, stackSize := field(5), field(6)
-	if field(4) > linux.NSIG || flags&cloneSignalMask&^unix.CLONE_NEWTIME != 0 || field(8) != 0 ||
+	if field(4) > linux.NSIG || flags&(cloneSignalMask&^unix.CLONE_NEWTIME|unix.CLONE_DETACHED) != 0 || field(8) != 0 ||
 		(stack == 0) != (stackSize == 0) || flags&(unix.CLONE_THREAD|unix.CLONE_PARENT) != 0 && sig != 0 {
 		return 0, linux.EINVAL
 	}

@@ -422,9 +422,23 @@ func prlimit64(t *task.Task, pid, what int32, set, old mm.Addr) (uint64, error) 
 	return 0, nil
 }
 
-// futex comes here only for the operations that the host cannot carry out for a
-// guest: priority inheritance compares thread ids, and the guest's are ours.
-func futex(t *task.Task) (uint64, error) { return 0, linux.ENOSYS }
-
-// rseq wants the host to know the guest's area; the C library does without.
-func rseq(t *task.Task) (uint64, error) { return 0, linux.ENOSYS }
+// rseq has the host keep the number of the core in guest memory, and restart the
+// guest's sequences: Documentation of restartable sequences in rseq(2).
+func rseq(t *task.Task, area mm.Addr, size, flags, signature uint32) (uint64, error) {
+	const unregister = 1
+	if flags&^unregister != 0 {
+		return 0, linux.EINVAL
+	}
+	if area >= mm.GuestTop || uint64(size) > mm.GuestTop-area {
+		return 0, linux.EFAULT
+	}
+	if !t.Thread().ResultHostCall(unix.SYS_RSEQ, area, uint64(size), uint64(flags), uint64(signature)) {
+		return 0, linux.ENOMEM
+	}
+	if flags&unregister != 0 {
+		t.SetRseq(task.Rseq{})
+	} else {
+		t.SetRseq(task.Rseq{Area: area, Size: size, Signature: signature})
+	}
+	return 0, nil
+}

@@ -33,28 +33,37 @@ func copyOutTimespec(t *task.Task, addr mm.Addr, ts linux.Timespec) error {
 
 func duration(ts linux.Timespec) time.Duration { return ts.Duration() }
 
-// cpuClock gives the CPU time of a process or thread clock, which are not the
-// host's own of the same number: clock_getcpuclockid(3).
-func cpuClock(t *task.Task, id int32) (time.Duration, error) {
+// cpuClockOf gives the thread, or a thread of the process, whose CPU time the clock
+// id tells; EINVAL. Another's must be a thread of the caller's process or the leader
+// of another: clock_getcpuclockid(3).
+func cpuClockOf(t *task.Task, id int32) (*task.Task, error) {
+	const perThread, kind = 4, 3
 	switch id {
-	case unix.CLOCK_PROCESS_CPUTIME_ID:
-		self, _ := t.Group().Usage()
-		return self.User + self.System, nil
-	case unix.CLOCK_THREAD_CPUTIME_ID:
-		return t.CPUTime(), nil
+	case unix.CLOCK_PROCESS_CPUTIME_ID, unix.CLOCK_THREAD_CPUTIME_ID:
+		return t, nil
 	}
-	if id >= 0 {
-		return 0, linux.EINVAL
+	if id >= 0 || id&kind == kind {
+		return nil, linux.EINVAL
 	}
 	pid := ^(id >> 3)
-	o := t.Kernel().Task(pid)
 	if pid == 0 {
-		o = t
+		return t, nil
 	}
-	if o == nil || id&3 == 3 {
-		return 0, linux.EINVAL
+	o := t.Kernel().Task(pid)
+	if o == nil || id&perThread != 0 && o.Group() != t.Group() || id&perThread == 0 && o.TGID() != pid {
+		return nil, linux.EINVAL
 	}
-	if id&4 != 0 {
+	return o, nil
+}
+
+// cpuClock gives the CPU time of a process or thread clock, which are not the
+// host's own of the same number.
+func cpuClock(t *task.Task, id int32) (time.Duration, error) {
+	o, err := cpuClockOf(t, id)
+	if err != nil {
+		return 0, err
+	}
+	if id == unix.CLOCK_THREAD_CPUTIME_ID || id < 0 && id&4 != 0 {
 		return o.CPUTime(), nil
 	}
 	self, _ := o.Group().Usage()
@@ -231,12 +240,13 @@ func alarm(t *task.Task, seconds uint32) (uint64, error) {
 
 // timer_create makes a POSIX timer: timer_create(2).
 func timer_create(t *task.Task, id int32, event, out mm.Addr) (uint64, error) {
-	c := clock.ID(id)
-	switch {
-	case id == unix.CLOCK_PROCESS_CPUTIME_ID || id == unix.CLOCK_THREAD_CPUTIME_ID:
-		c = clock.ID(unix.CLOCK_MONOTONIC) // as setitimer's virtual timers
-	case !c.Timed():
-		return 0, linux.EINVAL
+	c := clock.Source(clock.ID(id))
+	if !clock.ID(id).Timed() {
+		o, err := cpuClockOf(t, id)
+		if err != nil {
+			return 0, err
+		}
+		c = o.Group().CPUClock()
 	}
 	n := task.Notification{Notify: task.SigevSignal, Signal: linux.SIGALRM}
 	if event != 0 {

@@ -31,7 +31,7 @@ const (
 	knownFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_PIDFD |
 		unix.CLONE_PTRACE | unix.CLONE_VFORK | unix.CLONE_PARENT | unix.CLONE_THREAD | unix.CLONE_SYSVSEM |
 		unix.CLONE_SETTLS | unix.CLONE_PARENT_SETTID | unix.CLONE_CHILD_CLEARTID | unix.CLONE_DETACHED |
-		unix.CLONE_UNTRACED | unix.CLONE_CHILD_SETTID | unix.CLONE_IO | unix.CLONE_CLEAR_SIGHAND
+		unix.CLONE_UNTRACED | unix.CLONE_CHILD_SETTID | unix.CLONE_IO | unix.CLONE_CLEAR_SIGHAND | unix.CLONE_INTO_CGROUP
 )
 
 func (a *CloneArgs) check(t *Task) error {
@@ -48,10 +48,12 @@ func (a *CloneArgs) check(t *Task) error {
 		return linux.EINVAL
 	case has(unix.CLONE_SIGHAND) && has(unix.CLONE_CLEAR_SIGHAND):
 		return linux.EINVAL
-	case has(unix.CLONE_SIGHAND) && !has(unix.CLONE_THREAD):
-		return linux.EINVAL // processes that share handlers: LinuxThreads only
 	case has(unix.CLONE_PARENT) && t.group.pid == 1:
 		return linux.EINVAL
+	case has(unix.CLONE_PIDFD) && (has(unix.CLONE_DETACHED) || has(unix.CLONE_PARENT_SETTID) && a.PIDFD == a.ParentTID):
+		return linux.EINVAL
+	case has(unix.CLONE_INTO_CGROUP):
+		return linux.EBADF // no descriptor in here is of a cgroup
 	}
 	return nil
 }
@@ -66,19 +68,22 @@ func (t *Task) Clone(a *CloneArgs) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := t.orderClone(a, child); err != nil {
+	pidfd := linux.FD(-1)
+	if a.Flags&unix.CLONE_PIDFD != 0 {
+		if pidfd, err = a.InstallPIDFD(child.group); err == nil {
+			err = t.CopyOut(a.PIDFD, le32(int32(pidfd)))
+		}
+	}
+	if err == nil {
+		err = t.orderClone(a, child)
+	}
+	if err != nil {
+		if pidfd >= 0 {
+			t.closePIDFD(pidfd)
+		}
 		t.k.forget(child)
 		child.release()
 		return 0, err
-	}
-	if a.Flags&unix.CLONE_PIDFD != 0 {
-		fd, err := a.InstallPIDFD(child.group)
-		if err == nil {
-			err = t.CopyOut(a.PIDFD, []byte{byte(fd), byte(fd >> 8), byte(fd >> 16), byte(fd >> 24)})
-		}
-		if err != nil {
-			t.k.logf("pid %d: pidfd: %v", t.tid, err)
-		}
 	}
 	if a.Flags&unix.CLONE_PARENT_SETTID != 0 {
 		t.CopyOut(a.ParentTID, le32(child.tid))
@@ -108,6 +113,13 @@ func (t *Task) Clone(a *CloneArgs) (uint64, error) {
 		return t.awaitVfork(tid, let)
 	}
 	return uint64(tid), nil
+}
+
+// closePIDFD takes back the descriptor of a child that is not made.
+func (t *Task) closePIDFD(fd linux.FD) {
+	if f, err := t.FDs().Remove(fd); err == nil {
+		f.DecRef(t)
+	}
 }
 
 // setTID is where the child's id goes in its own memory, or 0.
@@ -149,6 +161,7 @@ func (t *Task) newChild(a *CloneArgs) (*Task, error) {
 			c.altStack = linux.StackT{Flags: linux.SS_DISABLE}
 		}
 	} else {
+		c.rseq = t.rseq
 		t.mm.Load().Settle(t.th)
 		c.mm.Store(t.mm.Load().Fork())
 	}
@@ -158,6 +171,11 @@ func (t *Task) newChild(a *CloneArgs) (*Task, error) {
 	if err := t.k.adopt(t, c, a); err != nil {
 		c.release()
 		return nil, err
+	}
+	if a.Flags&unix.CLONE_THREAD == 0 {
+		if l := c.group.Limit(unix.RLIMIT_CPU); l.Cur != unix.RLIM_INFINITY {
+			c.group.limitCPU(l)
+		}
 	}
 	return c, nil
 }
@@ -207,10 +225,12 @@ func (g *Group) fork(pid int32, parent *Group, a *CloneArgs) *Group {
 		c.exitSignal = g.exitSignal
 	}
 	g.sigMu.Lock()
-	c.actions = g.actions
+	if c.handlers = g.handlers; a.Flags&unix.CLONE_SIGHAND == 0 {
+		c.handlers = g.handlers.fork()
+	}
 	g.sigMu.Unlock()
 	if a.Flags&unix.CLONE_CLEAR_SIGHAND != 0 {
-		c.resetActions(true)
+		c.resetActions()
 	}
 	for i := range g.limits {
 		c.limits[i].v.Store(g.limits[i].v.Load())
@@ -384,6 +404,7 @@ func (k *Kernel) forget(c *Task) (last bool) {
 	execing := g.execing
 	k.mu.Unlock()
 	if parent != nil {
+		g.timers.stop()
 		parent.childQueue.Notify(wait.In) // it may have no child left to wait for
 	}
 	if execing != nil && !last {

@@ -44,9 +44,10 @@ func (t *Task) deliver() bool {
 		return true
 	}
 	g.sigMu.Lock()
-	info, ok := t.pending.take(^t.mask)
+	mask := t.blockedLocked()
+	info, ok := t.pending.take(^mask)
 	if !ok {
-		info, ok = g.pending.take(^t.mask)
+		info, ok = g.pending.take(^mask)
 	}
 	g.stopDue = g.stopDue || ok // whatever a tracer makes of it
 	if !ok {
@@ -62,9 +63,9 @@ func (t *Task) deliver() bool {
 		g.sigMu.Lock()
 	}
 	sig := linux.Signal(info.Signo)
-	a := g.actions[sig]
+	a := g.handlers.action(sig)
 	if a.Flags&linux.SA_RESETHAND != 0 && a.Handler > linux.SIG_IGN {
-		g.actions[sig] = linux.SigAction{}
+		g.handlers.set(sig, linux.SigAction{})
 	}
 	g.sigMu.Unlock()
 	t.attention.Store(true)

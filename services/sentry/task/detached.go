@@ -27,7 +27,7 @@ func (k *Kernel) NewDetached(th *platform.Thread, n NewProcess) *Task {
 	if err != nil {
 		return nil
 	}
-	g := &Group{k: k, pid: id, leader: t, tasks: []*Task{t}, exitSignal: linux.SIGCHLD, started: time.Now()}
+	g := &Group{k: k, pid: id, leader: t, tasks: []*Task{t}, exitSignal: linux.SIGCHLD, started: time.Now(), handlers: &handlers{}}
 	t.tid, t.group = id, g
 	k.tasks[id], k.groups[id] = t, g
 	g.sid, g.session = id, &Session{ID: id}

@@ -228,6 +228,8 @@ func (t *Task) aloneInGroup() error {
 // finds it. The answer that carries it out is not given yet.
 func (t *Task) enter(p *program) error {
 	g := t.group
+	t.runRobustList()
+	t.leavePI(false)
 	// A program with more power than its caller gets a process that the caller
 	// cannot have left a thread in, by a jump into the stub.
 	gains := p.secure || p.creds.Permitted&^t.Creds().Permitted != 0
@@ -237,7 +239,9 @@ func (t *Task) enter(p *program) error {
 			return err
 		}
 		old := t.th
+		t.keepMask()
 		t.setThread(th)
+		t.rseq = Rseq{}
 		old.Exit(true)
 	}
 	t.robust = 0
@@ -250,7 +254,7 @@ func (t *Task) enter(p *program) error {
 		ft.release(exitContext(t))
 	}
 	closeAll(t, t.fds.Load().removeIf(func(_ linux.FD, s fdSlot) bool { return s.closeOnExec }))
-	g.resetActions(false)
+	g.resetActions()
 	g.timers.stopPosix()
 	t.altStack = linux.StackT{Flags: linux.SS_DISABLE}
 	t.creds.Store(p.creds)
@@ -269,6 +273,7 @@ func (t *Task) order(space *mm.Space, p *program) error {
 	t.tellSelf()
 	st := t.buildStack(p)
 	th.TryHostCall(unix.SYS_SET_TID_ADDRESS, 0)
+	t.dropRseq()
 	const archSetGS, archSetFS = 0x1001, 0x1002
 	th.TryHostCall(unix.SYS_ARCH_PRCTL, archSetFS, 0)
 	th.ResetGS()
@@ -316,19 +321,18 @@ func (t *Task) setThread(th *platform.Thread) {
 	t.host.Store(th)
 }
 
-// resetActions is execve's: caught signals get their default action. With all,
-// ignored ones too: CLONE_CLEAR_SIGHAND.
-func (g *Group) resetActions(all bool) {
+// resetActions gives caught signals their default action, as execve(2) and
+// CLONE_CLEAR_SIGHAND do, for the process alone.
+func (g *Group) resetActions() {
 	g.sigMu.Lock()
 	defer g.sigMu.Unlock()
-	for i := range g.actions {
-		if g.actions[i].Handler != linux.SIG_IGN {
-			g.actions[i] = linux.SigAction{}
-		} else if all {
-			g.actions[i] = linux.SigAction{}
-		} else {
-			g.actions[i] = linux.SigAction{Handler: linux.SIG_IGN}
+	g.handlers = g.handlers.fork()
+	for i := range g.handlers.table {
+		a := &g.handlers.table[i]
+		if a.Handler != linux.SIG_IGN {
+			a.Handler = linux.SIG_DFL
 		}
+		*a = linux.SigAction{Handler: a.Handler}
 	}
 }
 
@@ -462,7 +466,7 @@ func (k *Kernel) Create(n NewProcess) (*Task, error) {
 		th.Exit(true)
 		return nil, err
 	}
-	g := &Group{k: k, pid: id, leader: t, tasks: []*Task{t}, parent: n.Parent, exitSignal: linux.SIGCHLD, started: time.Now()}
+	g := &Group{k: k, pid: id, leader: t, tasks: []*Task{t}, parent: n.Parent, exitSignal: linux.SIGCHLD, started: time.Now(), handlers: &handlers{}}
 	t.tid, t.group = id, g
 	g.dumpable.Store(1)
 	for what, l := range n.Limits {
@@ -491,6 +495,9 @@ func (t *Task) Load(a ExecArgs) error {
 
 // Start lets a loaded process run.
 func (t *Task) Start() {
+	if l := t.group.Limit(unix.RLIMIT_CPU); l.Cur != unix.RLIM_INFINITY {
+		t.group.limitCPU(l)
+	}
 	go func() {
 		t.reply = reply{dirty: true}
 		if t.resume() {

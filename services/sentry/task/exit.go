@@ -75,8 +75,10 @@ func (t *Task) died() {
 func (t *Task) exit() {
 	k, g := t.k, t.group
 	t.runRobustList()
+	t.leavePI(true)
 	t.noteUsage()
 	t.release()
+	t.keepMask()
 	k.mu.Lock()
 	g.tasks = without(g.tasks, t)
 	last := len(g.tasks) == 0

@@ -37,12 +37,12 @@ type Group struct {
 	parentDeath linux.Signal
 
 	// Signals: guarded by sigMu.
-	sigMu   sync.Mutex
-	actions [linux.NSIG + 1]linux.SigAction
-	pending pendingSignals
-	stopped bool
-	resumed chan struct{} // closed when stopped ends
-	sigWait wait.Queue    // told (wait.In) when a signal becomes pending
+	sigMu    sync.Mutex
+	handlers *handlers
+	pending  pendingSignals
+	stopped  bool
+	resumed  chan struct{} // closed when stopped ends
+	sigWait  wait.Queue    // told (wait.In) when a signal becomes pending
 	// What wait4 can report besides an end, changed together with stopped: what
 	// came last is what is told.
 	stopReport, contReport bool

@@ -6,7 +6,8 @@
 // else touches the Task's unguarded fields.
 //
 // Locks: Kernel.mu guards the tree of processes and every wait status; a Group's
-// sigMu its signals. Kernel.mu < Group.sigMu < FDTable.mu, FSContext.mu. No lock
+// sigMu its signals. Kernel.mu < Group.sigMu < FDTable.mu, FSContext.mu, handlers.mu;
+// piFutex.word < piFutexes.mu. No other lock
 // is held while a task sleeps or a file is called.
 package task
 
@@ -54,6 +55,8 @@ type Kernel struct {
 	domainname string
 
 	forks atomic.Uint64
+
+	pi piFutexes
 }
 
 // NewKernel gives a kernel without tasks.

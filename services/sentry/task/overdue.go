@@ -37,9 +37,9 @@ func (t *Task) mustEnd() (status uint32, must bool) {
 	}
 	g.sigMu.Lock()
 	defer g.sigMu.Unlock()
-	ready := (t.pending.set | g.pending.set) &^ (t.mask | ignored | stopSignals | linux.SigSetOf(linux.SIGCONT))
+	ready := (t.pending.set | g.pending.set) &^ (t.blockedLocked() | ignored | stopSignals | linux.SigSetOf(linux.SIGCONT))
 	for sig := linux.Signal(1); ready>>(sig-1) != 0 && sig <= linux.NSIG; sig++ {
-		if ready.Has(sig) && g.actions[sig].Handler == linux.SIG_DFL {
+		if ready.Has(sig) && g.handlers.action(sig).Handler == linux.SIG_DFL {
 			return uint32(sig), true
 		}
 	}

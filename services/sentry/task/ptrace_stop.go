@@ -164,8 +164,9 @@ func (t *Task) signalForTracer(info *linux.SigInfo) bool {
 	}
 	t.group.sigMu.Lock()
 	defer t.group.sigMu.Unlock()
-	if t.mask.Has(sig) {
+	if t.blockedLocked().Has(sig) {
 		t.pending.add(*info, nil, maxQueued)
+		t.noticeLocked(sig)
 		return false
 	}
 	return true

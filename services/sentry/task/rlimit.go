@@ -39,7 +39,12 @@ func (g *Group) Limit(what int) Rlimit {
 }
 
 // SetLimit sets one.
-func (g *Group) SetLimit(what int, l Rlimit) { g.limits[what].v.Store(&l) }
+func (g *Group) SetLimit(what int, l Rlimit) {
+	g.limits[what].v.Store(&l)
+	if what == unix.RLIMIT_CPU {
+		g.limitCPU(l)
+	}
+}
 
 // NumRlimits is how many there are.
 const NumRlimits = numRlimits

@@ -45,17 +45,18 @@ func (t *Task) runRobustList() {
 			break
 		}
 		if entry != pending&^1 {
-			t.robustDeath(entry + offset)
+			t.robustDeath(entry+offset, next&1 != 0)
 		}
 		next = le.Uint64(link[:])
 	}
 	if pending != 0 {
-		t.robustDeath(pending&^1 + offset)
+		t.robustDeath(pending&^1+offset, pending&1 != 0)
 	}
 }
 
-// robustDeath handles one lock word.
-func (t *Task) robustDeath(addr uint64) {
+// robustDeath handles one lock word. Who waits for one with priority inheritance
+// gets it from leavePI.
+func (t *Task) robustDeath(addr uint64, pi bool) {
 	var word [4]byte
 	p := t.th.Process()
 	if addr%4 != 0 || p.CopyIn(addr, word[:]) != nil {
@@ -66,7 +67,8 @@ func (t *Task) robustDeath(addr uint64) {
 		return
 	}
 	binary.LittleEndian.PutUint32(word[:], v&futexWaiters|futexOwnerDied)
-	if p.CopyOut(addr, word[:]) == nil && v&futexWaiters != 0 {
+	// Somebody may have begun to wait between the two.
+	if p.CopyOut(addr, word[:]) == nil && !pi {
 		t.th.TryHostCall(unix.SYS_FUTEX, addr, 1, 1) // FUTEX_WAKE one
 	}
 }

@@ -38,6 +38,7 @@ func (t *Task) run() {
 			t.fault(ev.Fault)
 		case platform.Kicked, platform.Ready:
 			t.reply = reply{}
+			t.attention.Store(true) // the stub may have unblocked what nobody kicked it for
 		case platform.Died:
 			t.died()
 			return

@@ -3,7 +3,8 @@ package task
 import "bulkhead/services/sentry/platform"
 
 // The stub answers the calls that ask who the thread is, getpid(2) and the like,
-// from words in its slot. This file keeps them true: each is set before anybody
+// from words in its slot, and changes the signal mask there (shareMask). This file
+// keeps them true: each is set before anybody
 // can know of a change. Where calls are traced, the stub knows nothing and asks.
 
 // tellSelf sets all of the thread's words.
@@ -15,6 +16,7 @@ func (t *Task) tellSelf() {
 	th.SetSelf(platform.SelfPID, uint32(t.group.pid))
 	th.SetSelf(platform.SelfTID, uint32(t.tid))
 	t.tellCreds()
+	t.shareMask()
 	k := t.k
 	k.mu.RLock() // a parent's end changes the word under the lock
 	tellParentLocked(t.group, th)

@@ -29,7 +29,7 @@ func KernelSignal(sig linux.Signal) linux.SigInfo {
 
 // isIgnoredLocked says whether sig has no effect on the group now.
 func (g *Group) isIgnoredLocked(sig linux.Signal) bool {
-	switch g.actions[sig].Handler {
+	switch g.handlers.action(sig).Handler {
 	case linux.SIG_IGN:
 		return true
 	case linux.SIG_DFL:
@@ -53,9 +53,9 @@ func (t *Task) Send(info linux.SigInfo) error { return t.group.send(info, t, fal
 func (t *Task) Force(info linux.SigInfo) {
 	g, sig := t.group, linux.Signal(info.Signo)
 	g.sigMu.Lock()
-	if t.mask.Has(sig) || g.actions[sig].Handler == linux.SIG_IGN {
-		g.actions[sig] = linux.SigAction{}
-		t.mask &^= linux.SigSetOf(sig)
+	if mask := t.blockedLocked(); mask.Has(sig) || g.handlers.action(sig).Handler == linux.SIG_IGN {
+		g.handlers.set(sig, linux.SigAction{})
+		t.setMaskLocked(mask &^ linux.SigSetOf(sig))
 	}
 	t.pending.add(info, nil, maxQueued)
 	g.sigMu.Unlock()
@@ -80,14 +80,14 @@ func (g *Group) send(info linux.SigInfo, to *Task, outside bool, timer *posixTim
 		return nil
 	}
 	g.k.mu.RLock()
+	g.sigMu.Lock() // no thread comes between the two that would not know of the signal
 	tasks := g.tasks
 	g.k.mu.RUnlock()
-	g.sigMu.Lock()
 	if g.prepareLocked(sig, tasks) {
 		defer g.tellParent(linux.CLD_CONTINUED, int32(linux.SIGCONT))
 	}
 	kept := g.blockedByAllLocked(sig, to, tasks) || to != nil && to.Traced() || to == nil && anyTraced(tasks)
-	if !kept && (g.isIgnoredLocked(sig) || init && g.actions[sig].Handler == linux.SIG_DFL) {
+	if !kept && (g.isIgnoredLocked(sig) || init && g.handlers.action(sig).Handler == linux.SIG_DFL) {
 		g.sigMu.Unlock()
 		return nil
 	}
@@ -97,9 +97,14 @@ func (g *Group) send(info linux.SigInfo, to *Task, outside bool, timer *posixTim
 	}
 	err := queue.add(info, timer, g.Limit(unix.RLIMIT_SIGPENDING).Cur)
 	target := to
-	if target == nil {
+	if to != nil {
+		to.noticeLocked(sig)
+	} else {
 		for _, t := range tasks {
-			if !t.mask.Has(sig) || t.waitMask.Has(sig) {
+			t.noticeLocked(sig)
+		}
+		for _, t := range tasks {
+			if !t.blockedLocked().Has(sig) || t.waitMask.Has(sig) {
 				target = t
 				break
 			}
@@ -116,13 +121,13 @@ func (g *Group) send(info linux.SigInfo, to *Task, outside bool, timer *posixTim
 // blockedByAllLocked says whether no thread that sig could go to takes it now.
 func (g *Group) blockedByAllLocked(sig linux.Signal, to *Task, tasks []*Task) bool {
 	if to != nil {
-		return to.mask.Has(sig) || to.waitMask.Has(sig)
+		return to.blockedLocked().Has(sig) || to.waitMask.Has(sig)
 	}
 	for _, t := range tasks {
 		if t.waitMask.Has(sig) {
 			return true
 		}
-		if !t.mask.Has(sig) {
+		if !t.blockedLocked().Has(sig) {
 			return false
 		}
 	}
@@ -165,7 +170,7 @@ func (t *Task) wantsInterrupt() bool {
 	if g.stopped && !(t.Traced() && t.trace.passed == g.resumed) || t.trace.trap.Load() || (t.pending.set|g.pending.set)&t.waitMask != 0 {
 		return true
 	}
-	ready := (t.pending.set | g.pending.set) &^ t.mask
+	ready := (t.pending.set | g.pending.set) &^ t.blockedLocked()
 	for sig := linux.Signal(1); ready>>(sig-1) != 0 && sig <= linux.NSIG; sig++ {
 		if ready.Has(sig) && (t.Traced() || !g.isIgnoredLocked(sig)) {
 			return true
@@ -181,7 +186,48 @@ func (t *Task) Interrupted() bool { return t.attention.Load() && t.wantsInterrup
 func (t *Task) Mask() linux.SigSet {
 	t.group.sigMu.Lock()
 	defer t.group.sigMu.Unlock()
+	return t.blockedLocked()
+}
+
+// blockedLocked is the mask: in the slot, as long as the thread has one.
+func (t *Task) blockedLocked() linux.SigSet {
+	if t.shared {
+		if mask, ok := t.host.Load().SignalMask(); ok {
+			return linux.SigSet(mask) &^ unblockable
+		}
+	}
 	return t.mask
+}
+
+func (t *Task) setMaskLocked(set linux.SigSet) {
+	t.mask = set
+	if t.shared {
+		t.host.Load().ShareSignals(uint64(set), uint64(t.pending.set|t.group.pending.set))
+	}
+}
+
+// noticeLocked tells the stub of a signal that is pending, before anybody looks
+// whether it is blocked.
+func (t *Task) noticeLocked(sig linux.Signal) {
+	if t.shared {
+		t.host.Load().MayBePending(uint64(linux.SigSetOf(sig)))
+	}
+}
+
+// shareMask lets the stub answer rt_sigprocmask(2).
+func (t *Task) shareMask() {
+	t.group.sigMu.Lock()
+	defer t.group.sigMu.Unlock()
+	mask := t.blockedLocked()
+	t.shared = true
+	t.setMaskLocked(mask)
+}
+
+// keepMask takes the mask back, for a thread that is about to lose its slot.
+func (t *Task) keepMask() {
+	t.group.sigMu.Lock()
+	defer t.group.sigMu.Unlock()
+	t.mask, t.shared = t.blockedLocked(), false
 }
 
 // SetMask changes them. What becomes deliverable is delivered before the guest
@@ -189,8 +235,9 @@ func (t *Task) Mask() linux.SigSet {
 func (t *Task) SetMask(set linux.SigSet) {
 	g := t.group
 	g.sigMu.Lock()
-	t.mask = set &^ unblockable
-	ready := (t.pending.set | g.pending.set) &^ t.mask
+	set &^= unblockable
+	t.setMaskLocked(set)
+	ready := (t.pending.set | g.pending.set) &^ set
 	g.sigMu.Unlock()
 	if ready != 0 {
 		t.attention.Store(true)
@@ -219,7 +266,7 @@ func (g *Group) SignalSets() (ignore, caught linux.SigSet) {
 	g.sigMu.Lock()
 	defer g.sigMu.Unlock()
 	for sig := linux.Signal(1); sig <= linux.NSIG; sig++ {
-		switch g.actions[sig].Handler {
+		switch g.handlers.action(sig).Handler {
 		case linux.SIG_DFL:
 		case linux.SIG_IGN:
 			ignore |= linux.SigSetOf(sig)
@@ -234,7 +281,7 @@ func (g *Group) SignalSets() (ignore, caught linux.SigSet) {
 func (g *Group) Action(sig linux.Signal) linux.SigAction {
 	g.sigMu.Lock()
 	defer g.sigMu.Unlock()
-	return g.actions[sig]
+	return g.handlers.action(sig)
 }
 
 // SetAction changes what sig does and gives what it did. Signals that are now
@@ -245,9 +292,9 @@ func (g *Group) SetAction(sig linux.Signal, a linux.SigAction) linux.SigAction {
 	g.k.mu.RUnlock()
 	g.sigMu.Lock()
 	defer g.sigMu.Unlock()
-	old := g.actions[sig]
+	old := g.handlers.action(sig)
 	a.Mask &^= unblockable
-	g.actions[sig] = a
+	g.handlers.set(sig, a)
 	if g.isIgnoredLocked(sig) {
 		g.pending.drop(linux.SigSetOf(sig))
 		for _, t := range tasks {

@@ -41,9 +41,10 @@ type Task struct {
 	attention atomic.Bool
 	interrupt chan struct{}
 
-	// Signals of this thread alone: guarded by group.sigMu, except that mask is
-	// changed by the task's own goroutine only.
+	// Signals of this thread alone: guarded by group.sigMu. The mask is changed by
+	// the task's own goroutine only, and by the guest: see blockedLocked.
 	mask      linux.SigSet
+	shared    bool         // the mask is in the slot, where the stub changes it
 	savedMask linux.SigSet // to be restored after a handler: sigsuspend
 	hasSaved  bool
 	pending   pendingSignals
@@ -53,7 +54,10 @@ type Task struct {
 	restart       func() (uint64, error) // for restart_syscall
 	vfork         chan struct{}          // closed when a vfork child lets go of the memory
 	robust        uint64                 // set_robust_list
-	newborn       *platform.Thread       // the child of answer newbornTicket
+	rseq          Rseq
+	piBlocked     *piFutex         // which one it waits for: guarded by Kernel.pi.mu
+	piGone        bool             // it owns none any more, likewise
+	newborn       *platform.Thread // the child of answer newbornTicket
 	newbornTicket uint64
 	exited        chan struct{}
 	killed        atomic.Bool

@@ -17,6 +17,7 @@ type groupTimers struct {
 	itime [3]*clock.Timer // ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF
 	posix map[int32]*posixTimer
 	next  int32
+	limit *clock.Timer // RLIMIT_CPU
 }
 
 type posixTimer struct {
@@ -45,8 +46,42 @@ const maxPosixTimers = 1024
 
 var itimerSignals = [3]linux.Signal{linux.SIGALRM, linux.SIGVTALRM, linux.SIGPROF}
 
-// Itimer gives timer which of setitimer(2); EINVAL. The virtual ones run by the
-// wall clock: the host does not say when a guest's CPU time is up.
+// CPUClock is the processor time that the process has used.
+func (g *Group) CPUClock() clock.Source {
+	return clock.CPU(func() clock.Time {
+		self, _ := g.Usage()
+		return clock.Time(self.User + self.System)
+	})
+}
+
+// limitCPU begins to watch RLIMIT_CPU: SIGXCPU at the soft limit and every second
+// after it, SIGKILL at the hard one: getrlimit(2).
+func (g *Group) limitCPU(l Rlimit) {
+	g.timers.mu.Lock()
+	defer g.timers.mu.Unlock()
+	if g.timers.limit == nil {
+		if l.Cur == unix.RLIM_INFINITY {
+			return
+		}
+		used := g.CPUClock()
+		g.timers.limit = clock.NewTimer(used, func() bool {
+			if l := g.Limit(unix.RLIMIT_CPU); uint64(used.Now()/1e9) >= max(l.Max, 1) {
+				g.k.kill(g, uint32(linux.SIGKILL))
+				return false
+			}
+			g.Send(KernelSignal(linux.SIGXCPU))
+			return true
+		})
+	}
+	to := clock.Setting{}
+	if seconds := max(min(l.Cur, l.Max), 1); seconds < 1<<32 {
+		to = clock.Setting{Value: clock.Time(seconds) * 1e9, Interval: 1e9, Absolute: true}
+	}
+	g.timers.limit.Set(to)
+}
+
+// Itimer gives timer which of setitimer(2); EINVAL. Those of the processor's time
+// count all of it, whether the guest's code or the host used it.
 func (g *Group) Itimer(which int32) (*clock.Timer, error) {
 	if which < 0 || which > 2 {
 		return nil, linux.EINVAL
@@ -55,7 +90,11 @@ func (g *Group) Itimer(which int32) (*clock.Timer, error) {
 	defer g.timers.mu.Unlock()
 	if g.timers.itime[which] == nil {
 		sig := itimerSignals[which]
-		g.timers.itime[which] = clock.NewTimer(clock.ID(unix.CLOCK_MONOTONIC), func() bool {
+		source := clock.Source(clock.ID(unix.CLOCK_MONOTONIC))
+		if which != unix.ITIMER_REAL {
+			source = g.CPUClock()
+		}
+		g.timers.itime[which] = clock.NewTimer(source, func() bool {
 			g.Send(KernelSignal(sig))
 			return true
 		})
@@ -72,7 +111,7 @@ type Notification struct {
 }
 
 // NewTimer is timer_create(2).
-func (g *Group) NewTimer(id clock.ID, n Notification, defaultValue bool) (int32, error) {
+func (g *Group) NewTimer(id clock.Source, n Notification, defaultValue bool) (int32, error) {
 	pt := &posixTimer{group: g, notify: n.Notify, sig: n.Signal, value: n.Value}
 	if n.Notify == SigevThreadID {
 		if pt.target = g.k.Task(n.TID); pt.target == nil || pt.target.group != g {
@@ -187,7 +226,7 @@ func (ts *groupTimers) stop() {
 	ts.stopPosix()
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	for _, t := range ts.itime {
+	for _, t := range append(ts.itime[:], ts.limit) {
 		if t != nil {
 			t.Stop()
 		}
