@@ -1,0 +1,70 @@
+package netfilter
+
+import (
+	"net/netip"
+
+	"bulkhead/services/netd/wire"
+)
+
+// FlowInfo is what is known of a flow, for who lists them.
+type FlowInfo struct {
+	ID, Status, Mark uint32
+	Seconds          uint32 // until it is forgotten
+	State            uint8  // of TCP: enum tcp_conntrack
+	Directions       [2]Direction
+}
+
+// Direction is one way of a flow. An echo has Type, and its identifier for a port.
+type Direction struct {
+	Src, Dst         netip.Addr
+	SrcPort, DstPort uint16
+	Proto, Type      uint8
+	Packets, Bytes   uint64
+}
+
+// Family is the flow's: FamilyIPv4 or FamilyIPv6.
+func (f *FlowInfo) Family() uint8 {
+	if f.Directions[0].Src.Is4() {
+		return FamilyIPv4
+	}
+	return FamilyIPv6
+}
+
+func (f *flow) info(now int64) *FlowInfo {
+	out := &FlowInfo{ID: f.id, Status: f.status(), Mark: f.mark, Seconds: uint32(max(f.expires-now, 0) / second), State: uint8(f.tcp)}
+	for i, t := range f.tuples {
+		out.Directions[i] = Direction{Src: t.src, Dst: t.dst, SrcPort: t.sport, DstPort: t.dport, Proto: t.proto, Packets: f.packets[i], Bytes: f.bytes[i]}
+		d := &out.Directions[i]
+		switch {
+		case t.proto == wire.ProtoICMP && i == original:
+			d.Type = wire.ICMPEchoRequest
+		case t.proto == wire.ProtoICMPv6 && i == original:
+			d.Type = wire.ICMPv6EchoRequest
+		case t.proto == wire.ProtoICMPv6:
+			d.Type = wire.ICMPv6EchoReply
+		}
+	}
+	return out
+}
+
+// Flows calls show for each flow.
+func (f *Filter) Flows(show func(*FlowInfo)) {
+	now := f.host.Now()
+	for _, s := range f.tracker.flows {
+		if s.dir == original && s.f.expires > now {
+			show(s.f.info(now))
+		}
+	}
+}
+
+// Forget forgets the flows that which says yes to, and whether there were any.
+func (f *Filter) Forget(which func(*FlowInfo) bool) (any bool) {
+	now := f.host.Now()
+	for _, s := range f.tracker.flows {
+		if s.dir == original && which(s.f.info(now)) {
+			f.tracker.remove(s.f)
+			any = true
+		}
+	}
+	return any
+}

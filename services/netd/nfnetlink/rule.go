@@ -1,0 +1,184 @@
+package nfnetlink
+
+import (
+	"bytes"
+	"slices"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/netd/netfilter"
+)
+
+// This file reads and changes rules.
+
+// maxExprs bounds a rule: NFT_RULE_MAXEXPRS.
+const maxExprs = 128
+
+// chainOf finds the chain of a rule message.
+func chainOf(t *netfilter.Table, a *attrs) (*netfilter.Chain, error) {
+	switch {
+	case a.has(2):
+		return t.Chain(a.text(2))
+	case a.has(11):
+		return t.ChainByID(a.or(11, 0))
+	}
+	return nil, linux.EINVAL
+}
+
+func (s *session) newRule(b *netfilter.Batch, m *message, a *attrs) ([]byte, error) {
+	t, err := s.table(m, a, 1)
+	if err != nil {
+		return nil, err
+	}
+	c, err := chainOf(t, a)
+	if err != nil {
+		return nil, err
+	}
+	var old, near *netfilter.Rule
+	switch {
+	case a.has(3):
+		if old, err = c.Rule(a.long(3)); err != nil {
+			return nil, err
+		}
+		if m.flags&flagExclusive != 0 {
+			return nil, linux.EEXIST
+		}
+		if m.flags&flagReplace == 0 {
+			return nil, linux.EOPNOTSUPP
+		}
+	case m.flags&flagCreate == 0 || m.flags&flagReplace != 0:
+		return nil, linux.EINVAL
+	case a.has(6):
+		near, err = c.Rule(a.long(6))
+	case a.has(10):
+		near, err = c.RuleByID(a.or(10, 0))
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &netfilter.Rule{UserData: bytes.Clone(a[7])}
+	scope := &scope{table: t, b: b, now: s.now}
+	err = each(a[4], func(_ uint16, v []byte) error {
+		if len(r.Exprs) >= maxExprs {
+			return linux.EINVAL
+		}
+		e, err := scope.expr(v)
+		r.Exprs = append(r.Exprs, e)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	behind := m.flags&flagAppend != 0
+	if old != nil {
+		near, behind = old, true
+	}
+	if err := b.AddRule(c, r, a.or(9, 0), near, behind); err != nil {
+		return nil, err
+	}
+	if old != nil {
+		b.DeleteRule(c, old)
+	}
+	return m.answer(tablesType|newRule, flagCreate|flagAppend, s.generic(t.Family, s.ruleAttrs(c, r))), nil
+}
+
+func (s *session) ruleAttrs(c *netfilter.Chain, r *netfilter.Rule) *writer {
+	w := &writer{}
+	w.text(1, c.Table.Name)
+	w.text(2, c.Name)
+	w.long(3, r.Handle)
+	if i := slices.Index(c.Rules, r); i > 0 {
+		w.long(6, c.Rules[i-1].Handle)
+	}
+	w.nest(4, func() {
+		for _, e := range r.Exprs {
+			putExpr(w, 1, s.now, e)
+		}
+	})
+	if len(r.UserData) > 0 {
+		w.put(7, r.UserData)
+	}
+	return w
+}
+
+// delRule deletes a rule, or all of a chain, or of a table.
+func (s *session) delRule(b *netfilter.Batch, m *message, a *attrs) error {
+	t, err := s.table(m, a, 1)
+	if err != nil {
+		return err
+	}
+	chains := slices.Clone(t.Chains)
+	if a.has(2) {
+		c, err := t.Chain(a.text(2))
+		if err != nil {
+			return err
+		}
+		var r *netfilter.Rule
+		switch {
+		case a.has(3):
+			r, err = c.Rule(a.long(3))
+		case a.has(9):
+			r, err = c.RuleByID(a.or(9, 0))
+		}
+		if err != nil {
+			return err
+		}
+		if r != nil {
+			b.DeleteRule(c, r)
+			return nil
+		}
+		chains = []*netfilter.Chain{c}
+	}
+	for _, c := range chains {
+		for len(c.Rules) > 0 {
+			b.DeleteRule(c, c.Rules[len(c.Rules)-1])
+		}
+	}
+	return nil
+}
+
+func (s *session) getRules(m *message, a *attrs) error {
+	if !m.dumps() {
+		t, err := s.table(m, a, 1)
+		if err != nil {
+			return err
+		}
+		c, err := t.Chain(a.text(2))
+		if err != nil {
+			return err
+		}
+		r, err := c.Rule(a.long(3))
+		if err == nil {
+			s.send(m.answer(tablesType|newRule, 0, s.generic(t.Family, s.ruleAttrs(c, r))))
+		}
+		return err
+	}
+	for _, t := range s.f.Tables {
+		if m.family != 0 && t.Family != m.family || a.has(1) && a.text(1) != t.Name {
+			continue
+		}
+		for _, c := range t.Chains {
+			if a.has(2) && a.text(2) != c.Name {
+				continue
+			}
+			for _, r := range c.Rules {
+				s.add(m.answer(tablesType|newRule, flagMulti|flagAppend, s.generic(t.Family, s.ruleAttrs(c, r))))
+				if m.operation() == resetRule {
+					reset(r)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// reset sets a rule's counters and quotas back.
+func reset(r *netfilter.Rule) {
+	for _, e := range r.Exprs {
+		switch e := e.(type) {
+		case *netfilter.Counter:
+			*e = netfilter.Counter{}
+		case *netfilter.Quota:
+			e.Consumed = 0
+		}
+	}
+}
