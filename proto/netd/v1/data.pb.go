@@ -152,6 +152,78 @@ func (MembershipAction) EnumDescriptor() ([]byte, []int) {
 	return file_netd_v1_data_proto_rawDescGZIP(), []int{1}
 }
 
+type Netfilter_Operation int32
+
+const (
+	Netfilter_OPERATION_UNSPECIFIED Netfilter_Operation = 0
+	// data are messages of NETLINK_NETFILTER.
+	Netfilter_OPERATION_NETLINK Netfilter_Operation = 1
+	// The rest of an answer that did not fit.
+	Netfilter_OPERATION_REST Netfilter_Operation = 2
+	// The socket options of iptables-legacy(8), data being their structures:
+	// IPT_SO_GET_INFO, IPT_SO_GET_ENTRIES, IPT_SO_GET_REVISION_MATCH and _TARGET,
+	// IPT_SO_SET_REPLACE, IPT_SO_SET_ADD_COUNTERS.
+	Netfilter_OPERATION_INFO     Netfilter_Operation = 3
+	Netfilter_OPERATION_ENTRIES  Netfilter_Operation = 4
+	Netfilter_OPERATION_MATCH    Netfilter_Operation = 5
+	Netfilter_OPERATION_TARGET   Netfilter_Operation = 6
+	Netfilter_OPERATION_REPLACE  Netfilter_Operation = 7
+	Netfilter_OPERATION_COUNTERS Netfilter_Operation = 8
+)
+
+// Enum value maps for Netfilter_Operation.
+var (
+	Netfilter_Operation_name = map[int32]string{
+		0: "OPERATION_UNSPECIFIED",
+		1: "OPERATION_NETLINK",
+		2: "OPERATION_REST",
+		3: "OPERATION_INFO",
+		4: "OPERATION_ENTRIES",
+		5: "OPERATION_MATCH",
+		6: "OPERATION_TARGET",
+		7: "OPERATION_REPLACE",
+		8: "OPERATION_COUNTERS",
+	}
+	Netfilter_Operation_value = map[string]int32{
+		"OPERATION_UNSPECIFIED": 0,
+		"OPERATION_NETLINK":     1,
+		"OPERATION_REST":        2,
+		"OPERATION_INFO":        3,
+		"OPERATION_ENTRIES":     4,
+		"OPERATION_MATCH":       5,
+		"OPERATION_TARGET":      6,
+		"OPERATION_REPLACE":     7,
+		"OPERATION_COUNTERS":    8,
+	}
+)
+
+func (x Netfilter_Operation) Enum() *Netfilter_Operation {
+	p := new(Netfilter_Operation)
+	*p = x
+	return p
+}
+
+func (x Netfilter_Operation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Netfilter_Operation) Descriptor() protoreflect.EnumDescriptor {
+	return file_netd_v1_data_proto_enumTypes[2].Descriptor()
+}
+
+func (Netfilter_Operation) Type() protoreflect.EnumType {
+	return &file_netd_v1_data_proto_enumTypes[2]
+}
+
+func (x Netfilter_Operation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Netfilter_Operation.Descriptor instead.
+func (Netfilter_Operation) EnumDescriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{2, 0}
+}
+
 // Request asks for one thing about one socket. In a frame with id 0 it is a
 // notice, and has no answer.
 type Request struct {
@@ -175,6 +247,8 @@ type Request struct {
 	//	*Request_Change
 	//	*Request_Filter
 	//	*Request_Membership
+	//	*Request_Netfilter
+	//	*Request_OriginalDestination
 	Op            isRequest_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -357,6 +431,24 @@ func (x *Request) GetMembership() *Membership {
 	return nil
 }
 
+func (x *Request) GetNetfilter() *Netfilter {
+	if x != nil {
+		if x, ok := x.Op.(*Request_Netfilter); ok {
+			return x.Netfilter
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetOriginalDestination() *OriginalDestination {
+	if x != nil {
+		if x, ok := x.Op.(*Request_OriginalDestination); ok {
+			return x.OriginalDestination
+		}
+	}
+	return nil
+}
+
 type isRequest_Op interface {
 	isRequest_Op()
 }
@@ -419,6 +511,15 @@ type Request_Membership struct {
 	Membership *Membership `protobuf:"bytes,16,opt,name=membership,proto3,oneof"`
 }
 
+type Request_Netfilter struct {
+	Netfilter *Netfilter `protobuf:"bytes,30,opt,name=netfilter,proto3,oneof"`
+}
+
+type Request_OriginalDestination struct {
+	// SO_ORIGINAL_DST of a connection: the answer's remote address.
+	OriginalDestination *OriginalDestination `protobuf:"bytes,31,opt,name=original_destination,json=originalDestination,proto3,oneof"`
+}
+
 func (*Request_Hello) isRequest_Op() {}
 
 func (*Request_Bind) isRequest_Op() {}
@@ -447,6 +548,10 @@ func (*Request_Filter) isRequest_Op() {}
 
 func (*Request_Membership) isRequest_Op() {}
 
+func (*Request_Netfilter) isRequest_Op() {}
+
+func (*Request_OriginalDestination) isRequest_Op() {}
+
 // Response answers a Request.
 type Response struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -468,7 +573,8 @@ type Response struct {
 	// and netd learns only of the ports that are bound.
 	LoopbackThroughNetd bool `protobuf:"varint,9,opt,name=loopback_through_netd,json=loopbackThroughNetd,proto3" json:"loopback_through_netd,omitempty"`
 	// Of a RouteQuery: what the path takes, in bytes; 0 if there is none.
-	Mtu           uint32 `protobuf:"varint,10,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	Mtu           uint32           `protobuf:"varint,10,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	Netfilter     *NetfilterResult `protobuf:"bytes,30,opt,name=netfilter,proto3" json:"netfilter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -573,6 +679,201 @@ func (x *Response) GetMtu() uint32 {
 	return 0
 }
 
+func (x *Response) GetNetfilter() *NetfilterResult {
+	if x != nil {
+		return x.Netfilter
+	}
+	return nil
+}
+
+// Netfilter reads or changes the packet filter.
+type Netfilter struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Operation Netfilter_Operation    `protobuf:"varint,1,opt,name=operation,proto3,enum=netd.v1.Netfilter_Operation" json:"operation,omitempty"`
+	Data      []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// More of the data follows, in a request like this one.
+	More bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	// Of netlink messages: their sender's port, and whether it has CAP_NET_ADMIN.
+	Port  uint32 `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`
+	Admin bool   `protobuf:"varint,5,opt,name=admin,proto3" json:"admin,omitempty"`
+	// Of a socket option: IPv6's.
+	V6            bool `protobuf:"varint,6,opt,name=v6,proto3" json:"v6,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Netfilter) Reset() {
+	*x = Netfilter{}
+	mi := &file_netd_v1_data_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Netfilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Netfilter) ProtoMessage() {}
+
+func (x *Netfilter) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Netfilter.ProtoReflect.Descriptor instead.
+func (*Netfilter) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Netfilter) GetOperation() Netfilter_Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return Netfilter_OPERATION_UNSPECIFIED
+}
+
+func (x *Netfilter) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Netfilter) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *Netfilter) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Netfilter) GetAdmin() bool {
+	if x != nil {
+		return x.Admin
+	}
+	return false
+}
+
+func (x *Netfilter) GetV6() bool {
+	if x != nil {
+		return x.V6
+	}
+	return false
+}
+
+// NetfilterResult is a piece of the answer: datagrams that each follow their
+// length, 4 bytes little-endian.
+type NetfilterResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Data  []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	More  bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	// Packets can meet rules: bytes between sockets of one sandbox must come by netd
+	// from now on.
+	Active        bool `protobuf:"varint,3,opt,name=active,proto3" json:"active,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetfilterResult) Reset() {
+	*x = NetfilterResult{}
+	mi := &file_netd_v1_data_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetfilterResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetfilterResult) ProtoMessage() {}
+
+func (x *NetfilterResult) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetfilterResult.ProtoReflect.Descriptor instead.
+func (*NetfilterResult) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *NetfilterResult) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *NetfilterResult) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *NetfilterResult) GetActive() bool {
+	if x != nil {
+		return x.Active
+	}
+	return false
+}
+
+type OriginalDestination struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OriginalDestination) Reset() {
+	*x = OriginalDestination{}
+	mi := &file_netd_v1_data_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OriginalDestination) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OriginalDestination) ProtoMessage() {}
+
+func (x *OriginalDestination) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OriginalDestination.ProtoReflect.Descriptor instead.
+func (*OriginalDestination) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{4}
+}
+
 // Notice is what netd says unasked, in a frame with id 0.
 type Notice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -588,7 +889,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_netd_v1_data_proto_msgTypes[2]
+	mi := &file_netd_v1_data_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -600,7 +901,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[2]
+	mi := &file_netd_v1_data_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -613,7 +914,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{2}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Notice) GetEvent() isNotice_Event {
@@ -696,7 +997,7 @@ type SocketError struct {
 
 func (x *SocketError) Reset() {
 	*x = SocketError{}
-	mi := &file_netd_v1_data_proto_msgTypes[3]
+	mi := &file_netd_v1_data_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -708,7 +1009,7 @@ func (x *SocketError) String() string {
 func (*SocketError) ProtoMessage() {}
 
 func (x *SocketError) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[3]
+	mi := &file_netd_v1_data_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -721,7 +1022,7 @@ func (x *SocketError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SocketError.ProtoReflect.Descriptor instead.
 func (*SocketError) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{3}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SocketError) GetSocket() uint32 {
@@ -797,7 +1098,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_netd_v1_data_proto_msgTypes[4]
+	mi := &file_netd_v1_data_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -809,7 +1110,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[4]
+	mi := &file_netd_v1_data_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -822,7 +1123,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{4}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{7}
 }
 
 // Open says what socket to make.
@@ -844,7 +1145,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_netd_v1_data_proto_msgTypes[5]
+	mi := &file_netd_v1_data_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +1157,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[5]
+	mi := &file_netd_v1_data_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +1170,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{5}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Open) GetFamily() uint32 {
@@ -915,7 +1216,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_netd_v1_data_proto_msgTypes[6]
+	mi := &file_netd_v1_data_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1228,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[6]
+	mi := &file_netd_v1_data_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1241,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{6}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Address) GetIp() []byte {
@@ -993,7 +1294,7 @@ type Options struct {
 	Broadcast  bool   `protobuf:"varint,18,opt,name=broadcast,proto3" json:"broadcast,omitempty"`
 	// IP_RECVERR, IPV6_RECVERR: errors come though the socket is not connected.
 	ReceiveErrors bool `protobuf:"varint,19,opt,name=receive_errors,json=receiveErrors,proto3" json:"receive_errors,omitempty"`
-	// The caller's effective user id, for SO_REUSEPORT.
+	// The caller's effective user id, for SO_REUSEPORT and packet filters.
 	Uid uint32 `protobuf:"varint,20,opt,name=uid,proto3" json:"uid,omitempty"`
 	// IP_FREEBIND or IP_TRANSPARENT: bind takes any address.
 	FreeBind bool `protobuf:"varint,21,opt,name=free_bind,json=freeBind,proto3" json:"free_bind,omitempty"`
@@ -1028,13 +1329,15 @@ type Options struct {
 	BlockedTypes []uint32 `protobuf:"varint,36,rep,packed,name=blocked_types,json=blockedTypes,proto3" json:"blocked_types,omitempty"`
 	// PACKET_IGNORE_OUTGOING.
 	IgnoreOutgoing bool `protobuf:"varint,37,opt,name=ignore_outgoing,json=ignoreOutgoing,proto3" json:"ignore_outgoing,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The caller's effective group id when it made the socket, for packet filters.
+	Gid           uint32 `protobuf:"varint,50,opt,name=gid,proto3" json:"gid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_netd_v1_data_proto_msgTypes[7]
+	mi := &file_netd_v1_data_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1046,7 +1349,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[7]
+	mi := &file_netd_v1_data_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1059,7 +1362,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{7}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Options) GetReuseAddress() bool {
@@ -1321,6 +1624,13 @@ func (x *Options) GetIgnoreOutgoing() bool {
 	return false
 }
 
+func (x *Options) GetGid() uint32 {
+	if x != nil {
+		return x.Gid
+	}
+	return 0
+}
+
 // Bind gives the socket a local address; port 0 lets netd choose one. A packet
 // socket's is an interface in scope, 0 for all, and a protocol in port, 0 for the one
 // it has.
@@ -1333,7 +1643,7 @@ type Bind struct {
 
 func (x *Bind) Reset() {
 	*x = Bind{}
-	mi := &file_netd_v1_data_proto_msgTypes[8]
+	mi := &file_netd_v1_data_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1655,7 @@ func (x *Bind) String() string {
 func (*Bind) ProtoMessage() {}
 
 func (x *Bind) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[8]
+	mi := &file_netd_v1_data_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1668,7 @@ func (x *Bind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bind.ProtoReflect.Descriptor instead.
 func (*Bind) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{8}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Bind) GetAddress() *Address {
@@ -1379,7 +1689,7 @@ type Connect struct {
 
 func (x *Connect) Reset() {
 	*x = Connect{}
-	mi := &file_netd_v1_data_proto_msgTypes[9]
+	mi := &file_netd_v1_data_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1701,7 @@ func (x *Connect) String() string {
 func (*Connect) ProtoMessage() {}
 
 func (x *Connect) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[9]
+	mi := &file_netd_v1_data_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1714,7 @@ func (x *Connect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connect.ProtoReflect.Descriptor instead.
 func (*Connect) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{9}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Connect) GetAddress() *Address {
@@ -1425,7 +1735,7 @@ type Listen struct {
 
 func (x *Listen) Reset() {
 	*x = Listen{}
-	mi := &file_netd_v1_data_proto_msgTypes[10]
+	mi := &file_netd_v1_data_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1747,7 @@ func (x *Listen) String() string {
 func (*Listen) ProtoMessage() {}
 
 func (x *Listen) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[10]
+	mi := &file_netd_v1_data_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +1760,7 @@ func (x *Listen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listen.ProtoReflect.Descriptor instead.
 func (*Listen) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{10}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Listen) GetBacklog() uint32 {
@@ -1471,7 +1781,7 @@ type Shutdown struct {
 
 func (x *Shutdown) Reset() {
 	*x = Shutdown{}
-	mi := &file_netd_v1_data_proto_msgTypes[11]
+	mi := &file_netd_v1_data_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +1793,7 @@ func (x *Shutdown) String() string {
 func (*Shutdown) ProtoMessage() {}
 
 func (x *Shutdown) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[11]
+	mi := &file_netd_v1_data_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +1806,7 @@ func (x *Shutdown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shutdown.ProtoReflect.Descriptor instead.
 func (*Shutdown) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{11}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Shutdown) GetRead() bool {
@@ -1527,7 +1837,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_netd_v1_data_proto_msgTypes[12]
+	mi := &file_netd_v1_data_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1539,7 +1849,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[12]
+	mi := &file_netd_v1_data_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1552,7 +1862,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{12}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Close) GetAbort() bool {
@@ -1571,7 +1881,7 @@ type Info struct {
 
 func (x *Info) Reset() {
 	*x = Info{}
-	mi := &file_netd_v1_data_proto_msgTypes[13]
+	mi := &file_netd_v1_data_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1893,7 @@ func (x *Info) String() string {
 func (*Info) ProtoMessage() {}
 
 func (x *Info) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[13]
+	mi := &file_netd_v1_data_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1906,7 @@ func (x *Info) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Info.ProtoReflect.Descriptor instead.
 func (*Info) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{13}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{16}
 }
 
 // InfoResult are some of struct tcp_info's numbers; times in microseconds,
@@ -1631,7 +1941,7 @@ type InfoResult struct {
 
 func (x *InfoResult) Reset() {
 	*x = InfoResult{}
-	mi := &file_netd_v1_data_proto_msgTypes[14]
+	mi := &file_netd_v1_data_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +1953,7 @@ func (x *InfoResult) String() string {
 func (*InfoResult) ProtoMessage() {}
 
 func (x *InfoResult) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[14]
+	mi := &file_netd_v1_data_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +1966,7 @@ func (x *InfoResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoResult.ProtoReflect.Descriptor instead.
 func (*InfoResult) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{14}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *InfoResult) GetState() uint32 {
@@ -1803,7 +2113,7 @@ type RouteQuery struct {
 
 func (x *RouteQuery) Reset() {
 	*x = RouteQuery{}
-	mi := &file_netd_v1_data_proto_msgTypes[15]
+	mi := &file_netd_v1_data_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +2125,7 @@ func (x *RouteQuery) String() string {
 func (*RouteQuery) ProtoMessage() {}
 
 func (x *RouteQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[15]
+	mi := &file_netd_v1_data_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +2138,7 @@ func (x *RouteQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteQuery.ProtoReflect.Descriptor instead.
 func (*RouteQuery) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{15}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RouteQuery) GetAddress() *Address {
@@ -1847,7 +2157,7 @@ type InterfaceQuery struct {
 
 func (x *InterfaceQuery) Reset() {
 	*x = InterfaceQuery{}
-	mi := &file_netd_v1_data_proto_msgTypes[16]
+	mi := &file_netd_v1_data_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1859,7 +2169,7 @@ func (x *InterfaceQuery) String() string {
 func (*InterfaceQuery) ProtoMessage() {}
 
 func (x *InterfaceQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[16]
+	mi := &file_netd_v1_data_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1872,7 +2182,7 @@ func (x *InterfaceQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterfaceQuery.ProtoReflect.Descriptor instead.
 func (*InterfaceQuery) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{16}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{19}
 }
 
 // RouteDump asks for the routes that a table holds, and for the neighbours.
@@ -1884,7 +2194,7 @@ type RouteDump struct {
 
 func (x *RouteDump) Reset() {
 	*x = RouteDump{}
-	mi := &file_netd_v1_data_proto_msgTypes[17]
+	mi := &file_netd_v1_data_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1896,7 +2206,7 @@ func (x *RouteDump) String() string {
 func (*RouteDump) ProtoMessage() {}
 
 func (x *RouteDump) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[17]
+	mi := &file_netd_v1_data_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1909,7 +2219,7 @@ func (x *RouteDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteDump.ProtoReflect.Descriptor instead.
 func (*RouteDump) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{17}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{20}
 }
 
 // RouteEntry is struct rtmsg with its attributes: rtnetlink(7). In what the
@@ -1936,7 +2246,7 @@ type RouteEntry struct {
 
 func (x *RouteEntry) Reset() {
 	*x = RouteEntry{}
-	mi := &file_netd_v1_data_proto_msgTypes[18]
+	mi := &file_netd_v1_data_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1948,7 +2258,7 @@ func (x *RouteEntry) String() string {
 func (*RouteEntry) ProtoMessage() {}
 
 func (x *RouteEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[18]
+	mi := &file_netd_v1_data_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1961,7 +2271,7 @@ func (x *RouteEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteEntry.ProtoReflect.Descriptor instead.
 func (*RouteEntry) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{18}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RouteEntry) GetDestination() *Prefix {
@@ -2049,7 +2359,7 @@ type NeighbourEntry struct {
 
 func (x *NeighbourEntry) Reset() {
 	*x = NeighbourEntry{}
-	mi := &file_netd_v1_data_proto_msgTypes[19]
+	mi := &file_netd_v1_data_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2371,7 @@ func (x *NeighbourEntry) String() string {
 func (*NeighbourEntry) ProtoMessage() {}
 
 func (x *NeighbourEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[19]
+	mi := &file_netd_v1_data_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2384,7 @@ func (x *NeighbourEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighbourEntry.ProtoReflect.Descriptor instead.
 func (*NeighbourEntry) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{19}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *NeighbourEntry) GetInterface() uint32 {
@@ -2122,7 +2432,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_netd_v1_data_proto_msgTypes[20]
+	mi := &file_netd_v1_data_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2444,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[20]
+	mi := &file_netd_v1_data_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2457,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{20}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Change) GetWhat() isChange_What {
@@ -2233,7 +2543,7 @@ type LinkChange struct {
 
 func (x *LinkChange) Reset() {
 	*x = LinkChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[21]
+	mi := &file_netd_v1_data_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2245,7 +2555,7 @@ func (x *LinkChange) String() string {
 func (*LinkChange) ProtoMessage() {}
 
 func (x *LinkChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[21]
+	mi := &file_netd_v1_data_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2258,7 +2568,7 @@ func (x *LinkChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkChange.ProtoReflect.Descriptor instead.
 func (*LinkChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{21}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LinkChange) GetIndex() uint32 {
@@ -2294,7 +2604,7 @@ type AddressChange struct {
 
 func (x *AddressChange) Reset() {
 	*x = AddressChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[22]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2306,7 +2616,7 @@ func (x *AddressChange) String() string {
 func (*AddressChange) ProtoMessage() {}
 
 func (x *AddressChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[22]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +2629,7 @@ func (x *AddressChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressChange.ProtoReflect.Descriptor instead.
 func (*AddressChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{22}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AddressChange) GetIndex() uint32 {
@@ -2355,7 +2665,7 @@ type RouteChange struct {
 
 func (x *RouteChange) Reset() {
 	*x = RouteChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[23]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2677,7 @@ func (x *RouteChange) String() string {
 func (*RouteChange) ProtoMessage() {}
 
 func (x *RouteChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[23]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2690,7 @@ func (x *RouteChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteChange.ProtoReflect.Descriptor instead.
 func (*RouteChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{23}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RouteChange) GetRoute() *RouteEntry {
@@ -2415,7 +2725,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2427,7 +2737,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2440,7 +2750,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Filter) GetProgram() []byte {
@@ -2468,7 +2778,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2480,7 +2790,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2493,7 +2803,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Membership) GetAction() MembershipAction {
@@ -2552,7 +2862,7 @@ type Interface struct {
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2564,7 +2874,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2577,7 +2887,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Interface) GetIndex() uint32 {
@@ -2642,7 +2952,7 @@ type Rings struct {
 
 func (x *Rings) Reset() {
 	*x = Rings{}
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2654,7 +2964,7 @@ func (x *Rings) String() string {
 func (*Rings) ProtoMessage() {}
 
 func (x *Rings) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2667,7 +2977,7 @@ func (x *Rings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rings.ProtoReflect.Descriptor instead.
 func (*Rings) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Rings) GetId() uint32 {
@@ -2699,7 +3009,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2711,7 +3021,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2724,7 +3034,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Accepted) GetListener() uint32 {
@@ -2772,7 +3082,7 @@ type Forgotten struct {
 
 func (x *Forgotten) Reset() {
 	*x = Forgotten{}
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2784,7 +3094,7 @@ func (x *Forgotten) String() string {
 func (*Forgotten) ProtoMessage() {}
 
 func (x *Forgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2797,7 +3107,7 @@ func (x *Forgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
 func (*Forgotten) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Forgotten) GetRings() uint32 {
@@ -2811,7 +3121,7 @@ var File_netd_v1_data_proto protoreflect.FileDescriptor
 
 const file_netd_v1_data_proto_rawDesc = "" +
 	"\n" +
-	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\xbf\x05\n" +
+	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\xc6\x06\n" +
 	"\aRequest\x12\x16\n" +
 	"\x06socket\x18\x01 \x01(\rR\x06socket\x12!\n" +
 	"\x04open\x18\x02 \x01(\v2\r.netd.v1.OpenR\x04open\x12&\n" +
@@ -2833,8 +3143,10 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x06filter\x18\x0f \x01(\v2\x0f.netd.v1.FilterH\x00R\x06filter\x125\n" +
 	"\n" +
 	"membership\x18\x10 \x01(\v2\x13.netd.v1.MembershipH\x00R\n" +
-	"membershipB\x04\n" +
-	"\x02op\"\xa1\x03\n" +
+	"membership\x122\n" +
+	"\tnetfilter\x18\x1e \x01(\v2\x12.netd.v1.NetfilterH\x00R\tnetfilter\x12Q\n" +
+	"\x14original_destination\x18\x1f \x01(\v2\x1c.netd.v1.OriginalDestinationH\x00R\x13originalDestinationB\x04\n" +
+	"\x02op\"\xd9\x03\n" +
 	"\bResponse\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\rR\x05error\x12&\n" +
 	"\x05local\x18\x02 \x01(\v2\x10.netd.v1.AddressR\x05local\x12(\n" +
@@ -2850,7 +3162,30 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"neighbours\x122\n" +
 	"\x15loopback_through_netd\x18\t \x01(\bR\x13loopbackThroughNetd\x12\x10\n" +
 	"\x03mtu\x18\n" +
-	" \x01(\rR\x03mtu\"\xa4\x01\n" +
+	" \x01(\rR\x03mtu\x126\n" +
+	"\tnetfilter\x18\x1e \x01(\v2\x18.netd.v1.NetfilterResultR\tnetfilter\"\x82\x03\n" +
+	"\tNetfilter\x12:\n" +
+	"\toperation\x18\x01 \x01(\x0e2\x1c.netd.v1.Netfilter.OperationR\toperation\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\x12\x12\n" +
+	"\x04port\x18\x04 \x01(\rR\x04port\x12\x14\n" +
+	"\x05admin\x18\x05 \x01(\bR\x05admin\x12\x0e\n" +
+	"\x02v6\x18\x06 \x01(\bR\x02v6\"\xd6\x01\n" +
+	"\tOperation\x12\x19\n" +
+	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11OPERATION_NETLINK\x10\x01\x12\x12\n" +
+	"\x0eOPERATION_REST\x10\x02\x12\x12\n" +
+	"\x0eOPERATION_INFO\x10\x03\x12\x15\n" +
+	"\x11OPERATION_ENTRIES\x10\x04\x12\x13\n" +
+	"\x0fOPERATION_MATCH\x10\x05\x12\x14\n" +
+	"\x10OPERATION_TARGET\x10\x06\x12\x15\n" +
+	"\x11OPERATION_REPLACE\x10\a\x12\x16\n" +
+	"\x12OPERATION_COUNTERS\x10\b\"Q\n" +
+	"\x0fNetfilterResult\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12\x16\n" +
+	"\x06active\x18\x03 \x01(\bR\x06active\"\x15\n" +
+	"\x13OriginalDestination\"\xa4\x01\n" +
 	"\x06Notice\x12/\n" +
 	"\baccepted\x18\x01 \x01(\v2\x11.netd.v1.AcceptedH\x00R\baccepted\x122\n" +
 	"\tforgotten\x18\x02 \x01(\v2\x12.netd.v1.ForgottenH\x00R\tforgotten\x12,\n" +
@@ -2875,7 +3210,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
-	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xd6\t\n" +
+	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xe8\t\n" +
 	"\aOptions\x12#\n" +
 	"\rreuse_address\x18\x01 \x01(\bR\freuseAddress\x12\x1d\n" +
 	"\n" +
@@ -2921,7 +3256,8 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x10receive_coverage\x18\" \x01(\rR\x0freceiveCoverage\x12'\n" +
 	"\x0fheader_included\x18# \x01(\bR\x0eheaderIncluded\x12#\n" +
 	"\rblocked_types\x18$ \x03(\rR\fblockedTypes\x12'\n" +
-	"\x0fignore_outgoing\x18% \x01(\bR\x0eignoreOutgoing\"2\n" +
+	"\x0fignore_outgoing\x18% \x01(\bR\x0eignoreOutgoing\x12\x10\n" +
+	"\x03gid\x182 \x01(\rR\x03gid\"2\n" +
 	"\x04Bind\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"5\n" +
 	"\aConnect\x12*\n" +
@@ -3061,91 +3397,99 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 	return file_netd_v1_data_proto_rawDescData
 }
 
-var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_netd_v1_data_proto_goTypes = []any{
-	(SocketState)(0),       // 0: netd.v1.SocketState
-	(MembershipAction)(0),  // 1: netd.v1.MembershipAction
-	(*Request)(nil),        // 2: netd.v1.Request
-	(*Response)(nil),       // 3: netd.v1.Response
-	(*Notice)(nil),         // 4: netd.v1.Notice
-	(*SocketError)(nil),    // 5: netd.v1.SocketError
-	(*Hello)(nil),          // 6: netd.v1.Hello
-	(*Open)(nil),           // 7: netd.v1.Open
-	(*Address)(nil),        // 8: netd.v1.Address
-	(*Options)(nil),        // 9: netd.v1.Options
-	(*Bind)(nil),           // 10: netd.v1.Bind
-	(*Connect)(nil),        // 11: netd.v1.Connect
-	(*Listen)(nil),         // 12: netd.v1.Listen
-	(*Shutdown)(nil),       // 13: netd.v1.Shutdown
-	(*Close)(nil),          // 14: netd.v1.Close
-	(*Info)(nil),           // 15: netd.v1.Info
-	(*InfoResult)(nil),     // 16: netd.v1.InfoResult
-	(*RouteQuery)(nil),     // 17: netd.v1.RouteQuery
-	(*InterfaceQuery)(nil), // 18: netd.v1.InterfaceQuery
-	(*RouteDump)(nil),      // 19: netd.v1.RouteDump
-	(*RouteEntry)(nil),     // 20: netd.v1.RouteEntry
-	(*NeighbourEntry)(nil), // 21: netd.v1.NeighbourEntry
-	(*Change)(nil),         // 22: netd.v1.Change
-	(*LinkChange)(nil),     // 23: netd.v1.LinkChange
-	(*AddressChange)(nil),  // 24: netd.v1.AddressChange
-	(*RouteChange)(nil),    // 25: netd.v1.RouteChange
-	(*Filter)(nil),         // 26: netd.v1.Filter
-	(*Membership)(nil),     // 27: netd.v1.Membership
-	(*Interface)(nil),      // 28: netd.v1.Interface
-	(*Rings)(nil),          // 29: netd.v1.Rings
-	(*Accepted)(nil),       // 30: netd.v1.Accepted
-	(*Forgotten)(nil),      // 31: netd.v1.Forgotten
-	(*Prefix)(nil),         // 32: netd.v1.Prefix
+	(SocketState)(0),            // 0: netd.v1.SocketState
+	(MembershipAction)(0),       // 1: netd.v1.MembershipAction
+	(Netfilter_Operation)(0),    // 2: netd.v1.Netfilter.Operation
+	(*Request)(nil),             // 3: netd.v1.Request
+	(*Response)(nil),            // 4: netd.v1.Response
+	(*Netfilter)(nil),           // 5: netd.v1.Netfilter
+	(*NetfilterResult)(nil),     // 6: netd.v1.NetfilterResult
+	(*OriginalDestination)(nil), // 7: netd.v1.OriginalDestination
+	(*Notice)(nil),              // 8: netd.v1.Notice
+	(*SocketError)(nil),         // 9: netd.v1.SocketError
+	(*Hello)(nil),               // 10: netd.v1.Hello
+	(*Open)(nil),                // 11: netd.v1.Open
+	(*Address)(nil),             // 12: netd.v1.Address
+	(*Options)(nil),             // 13: netd.v1.Options
+	(*Bind)(nil),                // 14: netd.v1.Bind
+	(*Connect)(nil),             // 15: netd.v1.Connect
+	(*Listen)(nil),              // 16: netd.v1.Listen
+	(*Shutdown)(nil),            // 17: netd.v1.Shutdown
+	(*Close)(nil),               // 18: netd.v1.Close
+	(*Info)(nil),                // 19: netd.v1.Info
+	(*InfoResult)(nil),          // 20: netd.v1.InfoResult
+	(*RouteQuery)(nil),          // 21: netd.v1.RouteQuery
+	(*InterfaceQuery)(nil),      // 22: netd.v1.InterfaceQuery
+	(*RouteDump)(nil),           // 23: netd.v1.RouteDump
+	(*RouteEntry)(nil),          // 24: netd.v1.RouteEntry
+	(*NeighbourEntry)(nil),      // 25: netd.v1.NeighbourEntry
+	(*Change)(nil),              // 26: netd.v1.Change
+	(*LinkChange)(nil),          // 27: netd.v1.LinkChange
+	(*AddressChange)(nil),       // 28: netd.v1.AddressChange
+	(*RouteChange)(nil),         // 29: netd.v1.RouteChange
+	(*Filter)(nil),              // 30: netd.v1.Filter
+	(*Membership)(nil),          // 31: netd.v1.Membership
+	(*Interface)(nil),           // 32: netd.v1.Interface
+	(*Rings)(nil),               // 33: netd.v1.Rings
+	(*Accepted)(nil),            // 34: netd.v1.Accepted
+	(*Forgotten)(nil),           // 35: netd.v1.Forgotten
+	(*Prefix)(nil),              // 36: netd.v1.Prefix
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
-	7,  // 0: netd.v1.Request.open:type_name -> netd.v1.Open
-	6,  // 1: netd.v1.Request.hello:type_name -> netd.v1.Hello
-	10, // 2: netd.v1.Request.bind:type_name -> netd.v1.Bind
-	11, // 3: netd.v1.Request.connect:type_name -> netd.v1.Connect
-	12, // 4: netd.v1.Request.listen:type_name -> netd.v1.Listen
-	13, // 5: netd.v1.Request.shutdown:type_name -> netd.v1.Shutdown
-	14, // 6: netd.v1.Request.close:type_name -> netd.v1.Close
-	9,  // 7: netd.v1.Request.options:type_name -> netd.v1.Options
-	15, // 8: netd.v1.Request.info:type_name -> netd.v1.Info
-	17, // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
-	18, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
-	19, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
-	22, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
-	26, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
-	27, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
-	8,  // 15: netd.v1.Response.local:type_name -> netd.v1.Address
-	8,  // 16: netd.v1.Response.remote:type_name -> netd.v1.Address
-	29, // 17: netd.v1.Response.rings:type_name -> netd.v1.Rings
-	16, // 18: netd.v1.Response.info:type_name -> netd.v1.InfoResult
-	28, // 19: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
-	20, // 20: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
-	21, // 21: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
-	30, // 22: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	31, // 23: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
-	5,  // 24: netd.v1.Notice.error:type_name -> netd.v1.SocketError
-	8,  // 25: netd.v1.SocketError.destination:type_name -> netd.v1.Address
-	9,  // 26: netd.v1.Open.options:type_name -> netd.v1.Options
-	8,  // 27: netd.v1.Bind.address:type_name -> netd.v1.Address
-	8,  // 28: netd.v1.Connect.address:type_name -> netd.v1.Address
-	8,  // 29: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	32, // 30: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
-	23, // 31: netd.v1.Change.link:type_name -> netd.v1.LinkChange
-	24, // 32: netd.v1.Change.address:type_name -> netd.v1.AddressChange
-	25, // 33: netd.v1.Change.route:type_name -> netd.v1.RouteChange
-	21, // 34: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
-	32, // 35: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
-	20, // 36: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
-	1,  // 37: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
-	32, // 38: netd.v1.Interface.addresses:type_name -> netd.v1.Prefix
-	8,  // 39: netd.v1.Accepted.local:type_name -> netd.v1.Address
-	8,  // 40: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	29, // 41: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	11, // 0: netd.v1.Request.open:type_name -> netd.v1.Open
+	10, // 1: netd.v1.Request.hello:type_name -> netd.v1.Hello
+	14, // 2: netd.v1.Request.bind:type_name -> netd.v1.Bind
+	15, // 3: netd.v1.Request.connect:type_name -> netd.v1.Connect
+	16, // 4: netd.v1.Request.listen:type_name -> netd.v1.Listen
+	17, // 5: netd.v1.Request.shutdown:type_name -> netd.v1.Shutdown
+	18, // 6: netd.v1.Request.close:type_name -> netd.v1.Close
+	13, // 7: netd.v1.Request.options:type_name -> netd.v1.Options
+	19, // 8: netd.v1.Request.info:type_name -> netd.v1.Info
+	21, // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
+	22, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
+	23, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
+	26, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
+	30, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
+	31, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
+	5,  // 15: netd.v1.Request.netfilter:type_name -> netd.v1.Netfilter
+	7,  // 16: netd.v1.Request.original_destination:type_name -> netd.v1.OriginalDestination
+	12, // 17: netd.v1.Response.local:type_name -> netd.v1.Address
+	12, // 18: netd.v1.Response.remote:type_name -> netd.v1.Address
+	33, // 19: netd.v1.Response.rings:type_name -> netd.v1.Rings
+	20, // 20: netd.v1.Response.info:type_name -> netd.v1.InfoResult
+	32, // 21: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
+	24, // 22: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
+	25, // 23: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
+	6,  // 24: netd.v1.Response.netfilter:type_name -> netd.v1.NetfilterResult
+	2,  // 25: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
+	34, // 26: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
+	35, // 27: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	9,  // 28: netd.v1.Notice.error:type_name -> netd.v1.SocketError
+	12, // 29: netd.v1.SocketError.destination:type_name -> netd.v1.Address
+	13, // 30: netd.v1.Open.options:type_name -> netd.v1.Options
+	12, // 31: netd.v1.Bind.address:type_name -> netd.v1.Address
+	12, // 32: netd.v1.Connect.address:type_name -> netd.v1.Address
+	12, // 33: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
+	36, // 34: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
+	27, // 35: netd.v1.Change.link:type_name -> netd.v1.LinkChange
+	28, // 36: netd.v1.Change.address:type_name -> netd.v1.AddressChange
+	29, // 37: netd.v1.Change.route:type_name -> netd.v1.RouteChange
+	25, // 38: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
+	36, // 39: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
+	24, // 40: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
+	1,  // 41: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
+	36, // 42: netd.v1.Interface.addresses:type_name -> netd.v1.Prefix
+	12, // 43: netd.v1.Accepted.local:type_name -> netd.v1.Address
+	12, // 44: netd.v1.Accepted.remote:type_name -> netd.v1.Address
+	33, // 45: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	46, // [46:46] is the sub-list for method output_type
+	46, // [46:46] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_data_proto_init() }
@@ -3169,26 +3513,28 @@ func file_netd_v1_data_proto_init() {
 		(*Request_Change)(nil),
 		(*Request_Filter)(nil),
 		(*Request_Membership)(nil),
+		(*Request_Netfilter)(nil),
+		(*Request_OriginalDestination)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[2].OneofWrappers = []any{
+	file_netd_v1_data_proto_msgTypes[5].OneofWrappers = []any{
 		(*Notice_Accepted)(nil),
 		(*Notice_Forgotten)(nil),
 		(*Notice_Error)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[20].OneofWrappers = []any{
+	file_netd_v1_data_proto_msgTypes[23].OneofWrappers = []any{
 		(*Change_Link)(nil),
 		(*Change_Address)(nil),
 		(*Change_Route)(nil),
 		(*Change_Neighbour)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[21].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   30,
+			NumEnums:      3,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -29,6 +29,11 @@ type Packet struct {
 	// Interface is the interface that a packet on the loopback seems to come
 	// from: a copy of what went to many. 0 is the loopback.
 	Interface int
+	// Link is the Ethernet header that a received packet came with.
+	Link []byte
+	// Note is what a packet filter wants to know of it again on the loopback's other
+	// side.
+	Note any
 
 	room [etherRoom + HeaderRoom]byte
 	own  []byte

@@ -3,6 +3,7 @@ package netfilter
 import (
 	"net/netip"
 
+	"bulkhead/proto/linux"
 	"bulkhead/services/netd/wire"
 )
 
@@ -67,4 +68,25 @@ func (f *Filter) Forget(which func(*FlowInfo) bool) (any bool) {
 		}
 	}
 	return any
+}
+
+// Original is where a flow's first packet was going, given a protocol and the two
+// ends of the answers: ENOENT.
+func (f *Filter) Original(proto uint8, remote, local netip.AddrPort) (netip.AddrPort, error) {
+	t := tuple{src: local.Addr(), dst: remote.Addr(), sport: local.Port(), dport: remote.Port(), proto: proto}
+	s, ok := f.tracker.find(f.host.Now(), t)
+	if !ok {
+		return netip.AddrPort{}, linux.ENOENT
+	}
+	o := s.f.tuples[original]
+	return netip.AddrPortFrom(o.dst, o.dport), nil
+}
+
+// Answer is the Track of an error that answers a packet: it is related to the
+// packet's flow, the other way.
+func (t Track) Answer() Track {
+	if t.flow == nil {
+		return Track{}
+	}
+	return Track{flow: t.flow, reply: !t.reply, related: true}
 }

@@ -452,7 +452,7 @@ func init() {
 		if e.Flags != 0 {
 			w.number(1, e.Flags)
 		}
-		putPorts(w, 2, e.Min, e.Max, e.Has, e.HasMax)
+		putPorts(w, 2, 3, e.Min, e.Max, e.Has, e.HasMax)
 	})
 	kind("redir", func(c *scope, a *attrs) (*netfilter.Redirect, error) {
 		e := &netfilter.Redirect{Flags: a.or(3, 0)}
@@ -460,7 +460,7 @@ func init() {
 		e.Min, e.Max, e.Has, e.HasMax, err = ports(a, 1, 2)
 		return e, err
 	}, func(w *writer, _ int64, e *netfilter.Redirect) {
-		putPorts(w, 1, e.Min, e.Max, e.Has, e.HasMax)
+		putPorts(w, 1, 2, e.Min, e.Max, e.Has, e.HasMax)
 		if e.Flags != 0 {
 			w.number(3, e.Flags)
 		}

@@ -18,6 +18,8 @@ func (s *server) configuration(req *netdv1.Request) *netdv1.Response {
 		return &netdv1.Response{Interfaces: s.interfaces()}
 	case *netdv1.Request_Routes:
 		return s.routes()
+	case *netdv1.Request_Netfilter:
+		return s.rulesRequest(op.Netfilter)
 	case *netdv1.Request_Change:
 		return errno(s.change(op.Change))
 	}

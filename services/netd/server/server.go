@@ -88,6 +88,7 @@ type server struct {
 	sockets map[uint32]*socket
 	nextID  uint32
 	pool    pool
+	rules   rules
 
 	bell atomic.Pointer[channel.Bell] // after Hello
 
@@ -286,6 +287,10 @@ func (s *server) request(req *netdv1.Request) (*netdv1.Response, *os.File) {
 		src, mtu, err := k.route(route)
 		resp.Error, resp.Mtu = errno(err).Error, uint32(max(mtu, 0))
 		resp.Remote = &netdv1.Address{Ip: src}
+	}
+	if req.GetOriginalDestination() != nil && err == nil {
+		a, err := k.original()
+		resp.Error, resp.Remote = errno(err).Error, address(a)
 	}
 	if req.GetClose() == nil {
 		local, remote := k.addresses()

@@ -105,7 +105,7 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 	seconds := func(n uint32) tcp.Time { return tcp.Time(min(n, 32767)) * tcp.Second }
 	return stack.Options{
 			ReuseAddr: o.ReuseAddress, ReusePort: o.ReusePort, V6Only: o.V6Only, FreeBind: o.FreeBind, Broadcast: o.Broadcast,
-			ReceiveErrors: o.ReceiveErrors, UID: o.Uid, HopLimit: uint8(min(o.HopLimit, 255)), TrafficClass: uint8(o.TrafficClass),
+			ReceiveErrors: o.ReceiveErrors, UID: o.Uid, GID: o.Gid, HopLimit: uint8(min(o.HopLimit, 255)), TrafficClass: uint8(o.TrafficClass),
 			Device: index(o.Device), MulticastDevice: index(o.MulticastDevice), MulticastHops: uint8(min(o.MulticastHops, 255)),
 			NoMulticastLoop: o.NoMulticastLoop, JoinedOnly: o.JoinedOnly, NoDiscover: o.NoDiscover, NeverFragment: o.NeverFragment,
 			Segments: o.Segments, SendCoverage: int(min(o.SendCoverage, 65535)), CheckCoverage: o.CheckCoverage, ReceiveCoverage: int(min(o.ReceiveCoverage, 65535)),
@@ -188,7 +188,7 @@ func (k *socket) do(req *netdv1.Request) error {
 		return k.membership(op.Membership)
 	case *netdv1.Request_Filter:
 		return k.filter(op.Filter)
-	case *netdv1.Request_Info, *netdv1.Request_Route, nil:
+	case *netdv1.Request_Info, *netdv1.Request_Route, *netdv1.Request_OriginalDestination, nil:
 	default:
 		return linux.EPROTO
 	}

@@ -16,7 +16,7 @@ type Options struct {
 	FreeBind             bool
 	Broadcast            bool
 	ReceiveErrors        bool
-	UID                  uint32
+	UID, GID             uint32
 	Device               int   // the interface it is bound to; 0: none
 	NoDiscover           bool  // IP_PMTUDISC_DONT: may be fragmented on the way
 	NeverFragment        bool  // IP_PMTUDISC_DO: EMSGSIZE for what does not fit

@@ -263,6 +263,7 @@ func (d *Datagram) launch(p *link.Packet, path *route.Path, f flow) error {
 		return linux.EMSGSIZE
 	}
 	f.fragment = !o.NeverFragment && (o.NoDiscover || large)
+	f.sender = o
 	err := s.output(p, path, f)
 	for !s.loop.Empty() {
 		s.drain(drainBatch)

@@ -144,10 +144,10 @@ func (i *iface) frame(p *link.Packet) {
 	case wire.EtherARP:
 		i.inputARP(p.Header[wire.EthernetSize:])
 	case wire.EtherIPv4, wire.EtherIPv6:
-		p.Header = p.Header[wire.EthernetSize:]
+		p.Header, p.Link = whole[wire.EthernetSize:], whole[:wire.EthernetSize]
 		s.input(i, p)
 	}
-	p.Header = whole
+	p.Header, p.Link = whole, nil
 }
 
 // transmit sends a packet with its IP header to a neighbour. The packet is the

@@ -41,7 +41,7 @@ func (s *Stack) forward(a *arrival, p *link.Packet) {
 		s.reject(a, icmp.NetUnreachable)
 		return
 	}
-	if path.Out.Loopback {
+	if path.Out.Loopback || s.screens && !s.screenForward(a, &path) {
 		return
 	}
 	s.forwardTo(a, p, path)
@@ -55,7 +55,7 @@ func (s *Stack) forwardTo(a *arrival, p *link.Packet, path route.Path) {
 	size := n + a.size()
 	gso := p.Offload.GSO
 	whole := gso == link.GSONone && size > path.MTU || gso != link.GSONone && n+wire.TCPSize+int(p.Offload.SegmentSize) > path.MTU
-	if whole && (a.v6 || wire.IPv4(p.Header[:n]).DontFragment()) {
+	if whole && (a.v6 || wire.IPv4(a.whole[:n]).DontFragment()) {
 		s.rejectAt(a, icmp.TooBig, path.MTU)
 		return
 	}
@@ -74,7 +74,7 @@ func (s *Stack) forwardTo(a *arrival, p *link.Packet, path route.Path) {
 		room = min(link.HeaderRoom, n+len(a.head))
 	}
 	h := q.Make(room)
-	copy(h, p.Header[:n])
+	copy(h, a.whole[:n])
 	copy(h[n:], a.head)
 	q.Payload = append(append([]byte(nil), a.head[room-n:]...), a.rest...)
 	q.Offload = p.Offload
@@ -87,6 +87,10 @@ func (s *Stack) forwardTo(a *arrival, p *link.Packet, path route.Path) {
 		return
 	}
 	lessHops(h)
+	if s.screens && !s.screenLeaving(a, q, &path) {
+		s.recycle(q)
+		return
+	}
 	if whole {
 		s.refragment(q, &path, n)
 		return

@@ -83,10 +83,17 @@ func (s *Stack) reject(a *arrival, problem icmp.Problem) { s.rejectAt(a, problem
 
 // rejectAt is reject with the pointer or the MTU that the message carries.
 func (s *Stack) rejectAt(a *arrival, problem icmp.Problem, value int) {
-	if a.src.IsUnspecified() || a.src.IsMulticast() || s.table.Broadcast(a.src) {
+	if a.dst.IsMulticast() && !(a.v6 && (problem == icmp.TooBig || problem == icmp.BadOption)) {
 		return
 	}
-	if a.dst.IsMulticast() && !(a.v6 && (problem == icmp.TooBig || problem == icmp.BadOption)) || s.table.Broadcast(a.dst) {
+	h := icmp.ErrorHeader(a.v6, problem)
+	h.Rest = icmp.ErrorValue(a.v6, problem, value)
+	s.complain(a, h)
+}
+
+// complain answers a with an ICMP error of any kind.
+func (s *Stack) complain(a *arrival, h wire.ICMPHeader) {
+	if a.src.IsUnspecified() || a.src.IsMulticast() || s.table.Broadcast(a.src) || s.table.Broadcast(a.dst) {
 		return
 	}
 	if icmp.IsError(a.v6, a.whole) || (a.in == nil || !a.in.Loopback) && !s.limiter.Allow(int64(s.now)) {
@@ -106,8 +113,6 @@ func (s *Stack) rejectAt(a *arrival, problem icmp.Problem, value int) {
 	if _, local := s.table.Local(src); !local {
 		src = netip.Addr{}
 	}
-	h := icmp.ErrorHeader(a.v6, problem)
-	h.Rest = icmp.ErrorValue(a.v6, problem, value)
 	s.sendICMP(src, a.src, index, h, quote[:min(len(quote), limit)])
 }
 

@@ -6,6 +6,7 @@ import (
 	"bulkhead/services/netd/icmp"
 	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/netfilter"
 	"bulkhead/services/netd/wire"
 )
 
@@ -24,6 +25,8 @@ type arrival struct {
 	rest     []byte // what follows head
 	whole    []byte // from the IP header on, for quotes
 	ipHeader int    // length of the IP header with what belongs to it
+
+	screened *netfilter.Packet // what the packet filter knows; nil: it was not asked
 }
 
 // size is the length of what follows the IP header.
@@ -66,6 +69,17 @@ func (s *Stack) input4(a *arrival, p *link.Packet) {
 	}
 	a.src, a.dst, a.proto, a.hops, a.class = h.Src(), h.Dst(), h.Protocol(), h.TTL(), h.TOS()
 	a.cut(p, len(h), h.PayloadLen())
+	if s.screens {
+		if h.MoreFragments() || h.FragmentOffset() > 0 {
+			if !s.whole4(a, p, h) {
+				return
+			}
+			h = wire.IPv4(a.whole[:len(h)])
+		}
+		if !s.screenIn(a, p) {
+			return
+		}
+	}
 	if !s.arrives(a, p) {
 		return
 	}
@@ -87,6 +101,9 @@ func (s *Stack) input6(a *arrival, p *link.Packet) {
 	}
 	a.src, a.dst, a.hops, a.class, a.proto = h.Src(), h.Dst(), h.HopLimit(), h.TrafficClass(), h.NextHeader()
 	a.cut(p, wire.IPv6Size, h.PayloadLen())
+	if s.screens && (a.proto == wire.ProtoFragment && !s.whole6(a, p) || !s.screenIn(a, p)) {
+		return
+	}
 	if !s.arrives(a, p) || !s.extensions(a) {
 		return
 	}
@@ -222,6 +239,9 @@ func (s *Stack) expireFragments() {
 
 // deliver gives a whole datagram to its protocol.
 func (s *Stack) deliver(a *arrival) {
+	if s.screens && !s.screenLocal(a) {
+		return
+	}
 	wanted := s.deliverRaw(a)
 	switch a.proto {
 	case wire.ProtoTCP:

@@ -30,7 +30,7 @@ func TestListen_synCookies(t *testing.T) {
 			// From addresses where nobody is, as a flood's are.
 			from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(100 + i%100)}), uint16(i+1))
 			p := path
-			a.sendTCP(tuple{from, at}, &p, &tcp.Segment{Seq: tcp.Seq(i), Flags: wire.SYN, Options: wire.TCPOptions{WindowScale: -1}}, 0, 0)
+			a.sendTCP(tuple{from, at}, &p, &tcp.Segment{Seq: tcp.Seq(i), Flags: wire.SYN, Options: wire.TCPOptions{WindowScale: -1}}, nil)
 		})
 		pump(ca, cb)
 	}

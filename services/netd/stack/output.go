@@ -18,6 +18,7 @@ type flow struct {
 	fragment    bool  // IPv4 may be fragmented on the way
 	lonely      bool  // this host's own members of a group get no copy
 	mtu         int   // 0: the path's
+	sender      *Options
 }
 
 // output sends a packet whose transport header and payload are there: it puts
@@ -25,6 +26,15 @@ type flow struct {
 // EMSGSIZE: it does not fit, and must not be taken apart.
 func (s *Stack) output(p *link.Packet, path *route.Path, f flow) error {
 	n := p.Size()
+	if s.screens {
+		s.putIP(p.Header, f, n, 0, 0, false)
+		var err error
+		if path, err = s.screenOut(p, path, &f); err != nil {
+			s.recycle(p)
+			return err
+		}
+		n = p.Size()
+	}
 	mtu := path.MTU
 	if f.mtu > 0 {
 		mtu = min(mtu, f.mtu)
@@ -40,7 +50,9 @@ func (s *Stack) output(p *link.Packet, path *route.Path, f flow) error {
 		}
 		return s.fragment(p, path, f, mtu)
 	}
-	s.putIP(p.Header, f, n, 0, 0, false)
+	if !s.screens {
+		s.putIP(p.Header, f, n, 0, 0, false)
+	}
 	if f.dst.IsMulticast() || f.dst.Is4() && s.table.Broadcast(f.dst) {
 		s.loopBack(p, path, f.dst, !f.lonely)
 	}

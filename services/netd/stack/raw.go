@@ -138,7 +138,7 @@ func (r *Raw) SendLocked(to, from netip.Addr, hops, class uint8, payload []byte)
 		return r.sendWhole(path.Source, to, payload)
 	}
 	f := flow{src: path.Source, dst: to, proto: r.proto, hops: first(hops, r.opts.HopLimit), class: first(class, r.opts.TrafficClass),
-		fragment: !r.opts.NeverFragment}
+		fragment: !r.opts.NeverFragment, sender: &r.opts}
 	if to.IsMulticast() {
 		f.hops = max(first(hops, r.opts.MulticastHops), 1)
 	}
@@ -195,7 +195,15 @@ func (r *Raw) sendWhole(src, to netip.Addr, payload []byte) error {
 	}
 	h[10], h[11] = 0, 0
 	binary.BigEndian.PutUint16(h[10:], wire.Fold(wire.Sum(0, h)))
-	s.send(p, &path)
+	way := &path
+	if s.screens {
+		f := flow{src: src, dst: to, proto: h[9], sender: &r.opts}
+		if way, err = s.screenOut(p, way, &f); err != nil {
+			s.recycle(p)
+			return err
+		}
+	}
+	s.send(p, way)
 	s.settleLoop()
 	return nil
 }

@@ -51,7 +51,7 @@ func (s *Stack) resetFor(t tuple, seg *tcp.Segment) {
 		return
 	}
 	if path, ok := s.findPath(t.remote.Addr(), t.local.Addr(), 0); ok {
-		s.sendTCP(t, &path, &r, 0, 0)
+		s.sendTCP(t, &path, &r, nil)
 	}
 }
 
@@ -138,7 +138,7 @@ func (e *TCP) incoming(t tuple, seg *tcp.Segment, in int) {
 		s.flooded = s.now
 		cfg := s.machine(e.cfg, t, path)
 		r := tcp.CookieAnswer(cfg, s.now, tcp.Tuple{Local: t.local, Remote: t.remote}, &s.secret, seg)
-		s.sendTCP(t, &path, &r, e.place.opts.HopLimit, e.place.opts.TrafficClass)
+		s.sendTCP(t, &path, &r, &e.place.opts)
 		return
 	}
 	c := e.child(t, path)
@@ -215,7 +215,7 @@ func (e *TCP) child(t tuple, path route.Path) *TCP {
 // emit sends a segment of the connection.
 func (e *TCP) emit(seg *tcp.Segment) {
 	if path := e.path(); path != nil {
-		e.s.sendTCP(tuple{e.place.local, e.remote}, path, seg, e.place.opts.HopLimit, e.place.opts.TrafficClass)
+		e.s.sendTCP(tuple{e.place.local, e.remote}, path, seg, &e.place.opts)
 	}
 }
 
@@ -253,8 +253,8 @@ func mssFor(mtu int, remote netip.Addr) int {
 // carries must be in flight (RFC 5927, section 4).
 func (e *TCP) sent(q icmp.Quoted) bool { return e.conn != nil && e.conn.InFlight(tcp.Seq(q.Seq)) }
 
-// sendTCP sends a segment.
-func (s *Stack) sendTCP(t tuple, path *route.Path, seg *tcp.Segment, hops, class uint8) {
+// sendTCP sends a segment of a socket with opts; nil: of none.
+func (s *Stack) sendTCP(t tuple, path *route.Path, seg *tcp.Segment, opts *Options) {
 	p := s.packet()
 	h := wire.TCPHeader{SrcPort: t.local.Port(), DstPort: t.remote.Port(), Seq: uint32(seg.Seq), Ack: uint32(seg.Ack),
 		Flags: seg.Flags, Window: seg.Window, Urgent: seg.Urgent, Options: seg.Options}
@@ -275,8 +275,11 @@ func (s *Stack) sendTCP(t tuple, path *route.Path, seg *tcp.Segment, hops, class
 			}
 		}
 	}
-	class = class&^3 | seg.ECN
-	s.output(p, path, flow{src: local, dst: remote, proto: wire.ProtoTCP, hops: hops, class: class})
+	f := flow{src: local, dst: remote, proto: wire.ProtoTCP, class: seg.ECN, sender: opts}
+	if opts != nil {
+		f.hops, f.class = opts.HopLimit, opts.TrafficClass&^3|seg.ECN
+	}
+	s.output(p, path, f)
 }
 
 // DisconnectLocked undoes a connection: connect(2) with AF_UNSPEC. The socket

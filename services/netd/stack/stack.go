@@ -20,6 +20,7 @@ import (
 	"bulkhead/services/netd/icmp"
 	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/netfilter"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/tcp"
 )
@@ -64,6 +65,10 @@ type Stack struct {
 
 	fragments ip.Reassembler
 
+	filter  *netfilter.Filter
+	screens bool             // packets can meet rules
+	lent    *netfilter.Track // for the next packet that is sent
+
 	later    []func() // once the loopback is empty
 	closed   bool
 	random   [512]byte
@@ -91,6 +96,7 @@ func New() *Stack {
 
 		narrows: map[netip.Addr]narrow{},
 	}
+	s.filter = netfilter.New(host{s})
 	s.randomAt = len(s.random)
 	rand.Read(s.secret[:])
 	s.tsBase = s.rand32()
@@ -203,7 +209,7 @@ func (s *Stack) packet() *link.Packet {
 const maxOwned = 2048
 
 func (s *Stack) recycle(p *link.Packet) {
-	p.Header, p.Payload, p.Trusted, p.Offload, p.Interface = nil, nil, false, link.Offload{}, 0
+	p.Header, p.Payload, p.Trusted, p.Offload, p.Interface, p.Note = nil, nil, false, link.Offload{}, 0, nil
 	if len(s.free) < 256 {
 		p.Trim(maxOwned)
 		s.free = append(s.free, p)

@@ -225,7 +225,11 @@ func setsockopt(t *task.Task, fd linux.FD, level, name int32, value mm.Addr, n i
 		return 0, err
 	}
 	defer f.DecRef(t)
-	if n < 0 || n > optionMax {
+	most := optionMax
+	if l, ok := s.(interface{ MaxOption(level, name int) int }); ok {
+		most = max(most, l.MaxOption(int(level), int(name)))
+	}
+	if n < 0 || int(n) > most {
 		return 0, linux.EINVAL
 	}
 	b := make([]byte, n)

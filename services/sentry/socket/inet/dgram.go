@@ -66,7 +66,7 @@ func (d *Dgram) udp() bool { return d.Protocol() == linux.IPPROTO_UDP && !d.raw(
 
 // askLocked sends a request about the socket, with mu held.
 func (d *Dgram) askLocked(ctx vfs.Context, req *netdv1.Request) (*netdv1.Response, error) {
-	d.conf.setUID(ctx.Creds().EUID)
+	d.conf.setOwner(ctx.Creds().EUID, ctx.Creds().EGID)
 	open := &netdv1.Open{Family: uint32(d.Domain()), Type: uint32(d.Type()), Protocol: uint32(d.Protocol()), Options: d.conf.message()}
 	resp, e, err := ask(d.n, d, d.end.Load(), req, open)
 	if e != nil && d.end.Load() == nil {
@@ -352,6 +352,9 @@ func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error
 		if name == linux.SO_ATTACH_FILTER || name == linux.SO_DETACH_FILTER {
 			return d.attach(ctx, name, value)
 		}
+	}
+	if known, err := d.setRules(ctx, level, name, value); known {
+		return err
 	}
 	if m, err := membership(level, name, value); err != nil {
 		return err

@@ -53,6 +53,7 @@ type Network struct {
 	rings   map[uint32]*memory
 
 	registry registry
+	rules    sync.Mutex // held while the packet filter is asked
 }
 
 // maxRings bounds the pieces of memory that netd can have us map.

@@ -388,8 +388,11 @@ func (s *Stream) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) 
 			return v, nil
 		}
 	}
-	if level == linux.IPPROTO_TCP && name == linux.TCP_INFO {
+	switch {
+	case level == linux.IPPROTO_TCP && name == linux.TCP_INFO:
 		return s.info(ctx)
+	case name == optOriginalDst && (level == linux.IPPROTO_IP || level == linux.IPPROTO_IPV6):
+		return s.original()
 	}
 	return s.conf.get(level, name)
 }

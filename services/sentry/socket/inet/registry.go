@@ -16,6 +16,7 @@ import (
 // of connections within the sentry (see duct) are the registry's own.
 type registry struct {
 	off      atomic.Bool  // everything goes through netd
+	screened atomic.Bool  // so it does while packets can meet rules
 	watchers atomic.Int64 // packet sockets, which see only what does
 
 	mu        sync.Mutex
@@ -233,7 +234,7 @@ func (n *Network) destination(v6, only bool, bound netip.Addr, to netip.AddrPort
 		}
 	}
 	switch {
-	case n.registry.off.Load() || n.registry.watchers.Load() > 0 || n.dead.Load() || a.IsMulticast() || a.IsLinkLocalUnicast() || device != "" && device != "lo":
+	case n.registry.off.Load() || n.registry.screened.Load() || n.registry.watchers.Load() > 0 || n.dead.Load() || a.IsMulticast() || a.IsLinkLocalUnicast() || device != "" && device != "lo":
 		return to, a, false
 	case bound.IsValid() && bound.Is4() != a.Is4(), !n.lives(a):
 		return to, a, false

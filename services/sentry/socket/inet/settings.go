@@ -75,17 +75,18 @@ func cloneOptions(o *netdv1.Options) *netdv1.Options {
 		KeepIdle: o.KeepIdle, KeepInterval: o.KeepInterval, KeepCount: o.KeepCount, UserTimeout: o.UserTimeout,
 		ReceiveBuffer: o.ReceiveBuffer, SendBuffer: o.SendBuffer, Linger: o.Linger, LingerSeconds: o.LingerSeconds,
 		HopLimit: o.HopLimit, TrafficClass: o.TrafficClass, MaxSegment: o.MaxSegment, Broadcast: o.Broadcast,
-		ReceiveErrors: o.ReceiveErrors, Uid: o.Uid, FreeBind: o.FreeBind, Linger2: o.Linger2, SynCount: o.SynCount,
+		ReceiveErrors: o.ReceiveErrors, Uid: o.Uid, Gid: o.Gid, FreeBind: o.FreeBind, Linger2: o.Linger2, SynCount: o.SynCount,
 		Device: o.Device, MulticastDevice: o.MulticastDevice, Segments: o.Segments,
 		SendCoverage: o.SendCoverage, CheckCoverage: o.CheckCoverage, ReceiveCoverage: o.ReceiveCoverage,
 		HeaderIncluded: o.HeaderIncluded, BlockedTypes: o.BlockedTypes,
 	}
 }
 
-func (c *settings) setUID(uid uint32) {
+// setOwner takes note of who makes the socket.
+func (c *settings) setOwner(uid, gid uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.o.Uid = uid
+	c.o.Uid, c.o.Gid = uid, gid
 }
 
 // message is what netd is told.

@@ -127,7 +127,7 @@ func (s *Stream) askLocked(ctx vfs.Context, req *netdv1.Request) (*netdv1.Respon
 }
 
 func (s *Stream) open(ctx vfs.Context) *netdv1.Open {
-	s.conf.setUID(ctx.Creds().EUID)
+	s.conf.setOwner(ctx.Creds().EUID, ctx.Creds().EGID)
 	return &netdv1.Open{Family: uint32(s.Domain()), Type: linux.SOCK_STREAM, Protocol: linux.IPPROTO_TCP, Options: s.conf.message()}
 }
 

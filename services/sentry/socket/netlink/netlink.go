@@ -20,9 +20,10 @@ import (
 
 // Protocols of netlink(7).
 const (
-	protoRoute  = 0
-	protoDiag   = 4
-	protoUevent = 15
+	protoRoute     = 0
+	protoDiag      = 4
+	protoNetfilter = 12
+	protoUevent    = 15
 )
 
 // Source tells what interfaces there are.
@@ -43,7 +44,7 @@ func (f Family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error
 	if typ != linux.SOCK_RAW && typ != linux.SOCK_DGRAM {
 		return nil, linux.ESOCKTNOSUPPORT
 	}
-	if protocol != protoRoute && protocol != protoDiag && protocol != protoUevent {
+	if protocol != protoRoute && protocol != protoDiag && protocol != protoNetfilter && protocol != protoUevent {
 		return nil, linux.EPROTONOSUPPORT
 	}
 	s := &Socket{source: f.Source, sockets: f.Sockets}
@@ -200,10 +201,22 @@ func (s *Socket) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 // maxRequest bounds what is read of one request in bytes.
 const maxRequest = 64 << 10
 
+// maxRules and maxRulesAnswers are maxRequest and maxAnswers of the packet filter,
+// whose rules are set and read at once.
+const (
+	maxRules        = 4 << 20
+	maxRulesAnswers = 1 << 14
+)
+
+// Filter is a Source that has a packet filter: nft(8), iptables-nft(8).
+type Filter interface {
+	RulesMessage(b []byte, port uint32, admin bool) ([][]byte, error)
+}
+
 // SendMsg takes requests to the kernel; other peers do not exist.
 func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	n := m.Len()
-	if n > maxRequest {
+	if n > maxRequest && (s.Protocol() != protoNetfilter || n > maxRules) {
 		return 0, linux.EMSGSIZE
 	}
 	if m.Addr != nil {
@@ -227,14 +240,26 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		source = reader{source}
 	}
 	var answers [][]byte
-	if s.Protocol() == protoDiag {
+	room := maxAnswers
+	switch s.Protocol() {
+	case protoDiag:
 		answers = diagnose(ctx, s.sockets, port, b)
-	} else {
+	case protoNetfilter:
+		f, ok := s.source.(Filter)
+		if !ok {
+			return 0, linux.ECONNREFUSED
+		}
+		var err error
+		if answers, err = f.RulesMessage(b, port, ctx.Creds().Has(linux.CAP_NET_ADMIN)); err != nil {
+			return 0, err
+		}
+		room = maxRulesAnswers
+	default:
 		answers = answer(source, port, b)
 	}
 	s.mu.Lock()
 	for _, a := range answers {
-		if len(s.mu.answers) < maxAnswers {
+		if len(s.mu.answers) < room {
 			s.mu.answers = append(s.mu.answers, a)
 		}
 	}
