@@ -169,6 +169,8 @@ const (
 	Netfilter_OPERATION_TARGET   Netfilter_Operation = 6
 	Netfilter_OPERATION_REPLACE  Netfilter_Operation = 7
 	Netfilter_OPERATION_COUNTERS Netfilter_Operation = 8
+	// The names of the tables that were used, a line each: /proc/net/ip_tables_names.
+	Netfilter_OPERATION_NAMES Netfilter_Operation = 9
 )
 
 // Enum value maps for Netfilter_Operation.
@@ -183,6 +185,7 @@ var (
 		6: "OPERATION_TARGET",
 		7: "OPERATION_REPLACE",
 		8: "OPERATION_COUNTERS",
+		9: "OPERATION_NAMES",
 	}
 	Netfilter_Operation_value = map[string]int32{
 		"OPERATION_UNSPECIFIED": 0,
@@ -194,6 +197,7 @@ var (
 		"OPERATION_TARGET":      6,
 		"OPERATION_REPLACE":     7,
 		"OPERATION_COUNTERS":    8,
+		"OPERATION_NAMES":       9,
 	}
 )
 
@@ -3163,14 +3167,14 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x15loopback_through_netd\x18\t \x01(\bR\x13loopbackThroughNetd\x12\x10\n" +
 	"\x03mtu\x18\n" +
 	" \x01(\rR\x03mtu\x126\n" +
-	"\tnetfilter\x18\x1e \x01(\v2\x18.netd.v1.NetfilterResultR\tnetfilter\"\x82\x03\n" +
+	"\tnetfilter\x18\x1e \x01(\v2\x18.netd.v1.NetfilterResultR\tnetfilter\"\x97\x03\n" +
 	"\tNetfilter\x12:\n" +
 	"\toperation\x18\x01 \x01(\x0e2\x1c.netd.v1.Netfilter.OperationR\toperation\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12\x12\n" +
 	"\x04port\x18\x04 \x01(\rR\x04port\x12\x14\n" +
 	"\x05admin\x18\x05 \x01(\bR\x05admin\x12\x0e\n" +
-	"\x02v6\x18\x06 \x01(\bR\x02v6\"\xd6\x01\n" +
+	"\x02v6\x18\x06 \x01(\bR\x02v6\"\xeb\x01\n" +
 	"\tOperation\x12\x19\n" +
 	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11OPERATION_NETLINK\x10\x01\x12\x12\n" +
@@ -3180,7 +3184,8 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x0fOPERATION_MATCH\x10\x05\x12\x14\n" +
 	"\x10OPERATION_TARGET\x10\x06\x12\x15\n" +
 	"\x11OPERATION_REPLACE\x10\a\x12\x16\n" +
-	"\x12OPERATION_COUNTERS\x10\b\"Q\n" +
+	"\x12OPERATION_COUNTERS\x10\b\x12\x13\n" +
+	"\x0fOPERATION_NAMES\x10\t\"Q\n" +
 	"\x0fNetfilterResult\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x16\n" +

@@ -157,6 +157,11 @@ func (b *blob) parts(e *entry, matches, target []byte) error {
 	if b.v6 {
 		fam = FamilyIPv6
 	}
+	y := &layouts[family(b.v6)]
+	proto := uint8(le.Uint16(e.head[y.proto:]))
+	if e.head[y.inverse]&0x40 != 0 {
+		proto = 0
+	}
 	for len(matches) > 0 {
 		name, revision, data, rest, ok := part(matches)
 		if !ok {
@@ -186,6 +191,7 @@ func (b *blob) parts(e *entry, matches, target []byte) error {
 			return err
 		}
 		e.target = x
+		return x.Suits(proto)
 	}
 	return nil
 }
@@ -384,6 +390,15 @@ func (v *evaluation) blob(b *blob) bool {
 		}
 	}
 	return false
+}
+
+// LegacyNames are the tables that somebody has asked for, a line each.
+func (f *Filter) LegacyNames(v6 bool) []byte {
+	var out []byte
+	for _, b := range slices.Backward(f.legacy[family(v6)].tables) {
+		out = append(append(out, b.name...), '\n')
+	}
+	return out
 }
 
 // LegacyInfo is a struct ipt_getinfo: ENOENT.

@@ -22,6 +22,7 @@ type Extension struct {
 
 	run      func(v *evaluation, info []byte)
 	tracking bool
+	family   uint8
 }
 
 // extension is one that is known: its parameters' size, and what it does.
@@ -135,7 +136,7 @@ func NewExtension(target bool, family uint8, name string, revision uint8, info [
 		if len(info) < x.size || len(info) > 4096 {
 			return nil, linux.EINVAL
 		}
-		e := &Extension{Name: name, Revision: revision, Info: bytes.Clone(info), Target: target, run: x.run, tracking: x.tracking}
+		e := &Extension{Name: name, Revision: revision, Info: bytes.Clone(info), Target: target, run: x.run, tracking: x.tracking, family: x.family}
 		if e.run == nil {
 			e.run = remembering(name, revision, e.Info)
 		}
@@ -160,6 +161,15 @@ func (e *Extension) allowed(kind string, h Hook) bool {
 		}
 	}
 	return e.Name != "REJECT" || kind != "nat" && (h == Input || h == Forward || h == Output)
+}
+
+// Suits says whether it may be in a rule for a protocol, 0 for any: EINVAL.
+func (e *Extension) Suits(proto uint8) error {
+	reset := e.Target && e.Name == "REJECT" && (le.Uint32(e.Info) == 7 && e.family == FamilyIPv4 || le.Uint32(e.Info) == 6 && e.family == FamilyIPv6)
+	if (reset || e.Name == "TCPMSS") && proto != wire.ProtoTCP {
+		return linux.EINVAL
+	}
+	return nil
 }
 
 func (e *Extension) eval(v *evaluation) { e.run(v, e.Info) }

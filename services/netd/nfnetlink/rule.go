@@ -57,11 +57,22 @@ func (s *session) newRule(b *netfilter.Batch, m *message, a *attrs) ([]byte, err
 	}
 	r := &netfilter.Rule{UserData: bytes.Clone(a[7])}
 	scope := &scope{table: t, b: b, now: s.now}
+	compat, err := parse(a[5])
+	if err != nil {
+		return nil, err
+	}
+	proto := uint8(compat.or(1, 0))
+	if compat.or(2, 0)&2 != 0 { // NFT_RULE_COMPAT_F_INV
+		proto = 0
+	}
 	err = each(a[4], func(_ uint16, v []byte) error {
 		if len(r.Exprs) >= maxExprs {
 			return linux.EINVAL
 		}
 		e, err := scope.expr(v)
+		if x, ok := e.(*netfilter.Extension); ok && err == nil {
+			err = x.Suits(proto)
+		}
 		r.Exprs = append(r.Exprs, e)
 		return err
 	})

@@ -379,9 +379,6 @@ func (s *session) delChain(b *netfilter.Batch, m *message, a *attrs) error {
 	if err != nil {
 		return err
 	}
-	if a.has(4) {
-		return linux.EOPNOTSUPP
-	}
 	c, err := chain(t, a, 2, 3)
 	if err != nil {
 		return err

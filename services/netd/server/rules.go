@@ -83,6 +83,9 @@ func (s *server) legacy(op netdv1.Netfilter_Operation, v6 bool, b []byte) ([]byt
 		}
 		return b[:30], netfilter.Revisions(op == netdv1.Netfilter_OPERATION_TARGET, family, cString(b[:29]), b[29])
 	}
+	if op == netdv1.Netfilter_OPERATION_NAMES {
+		return f.LegacyNames(v6), nil
+	}
 	if len(b) < 36 {
 		return nil, linux.EINVAL
 	}

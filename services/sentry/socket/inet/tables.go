@@ -13,7 +13,7 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// Tables are the files of /proc/net about interfaces, routes and neighbours, which
+// Tables are the files of /proc/net about interfaces, routes, neighbours and packet filters, which
 // netd knows. Without netd they are empty.
 func (n *Network) Tables() map[string]func(vfs.Context) ([]byte, error) {
 	interfaces := func(show func([]*netdv1.Interface) []byte) func(vfs.Context) ([]byte, error) {
@@ -42,7 +42,17 @@ func (n *Network) Tables() map[string]func(vfs.Context) ([]byte, error) {
 			return show(known, r), nil
 		}
 	}
+	rules := func(v6 bool) func(vfs.Context) ([]byte, error) {
+		return func(vfs.Context) ([]byte, error) {
+			out, err := n.Netfilter(netdv1.Netfilter_OPERATION_NAMES, v6, nil, 0, true)
+			if err != nil || len(out) != 1 {
+				return nil, nil
+			}
+			return out[0], nil
+		}
+	}
 	return map[string]func(vfs.Context) ([]byte, error){
+		"ip_tables_names": rules(false), "ip6_tables_names": rules(true),
 		"dev": interfaces(devTable), "if_inet6": interfaces(inet6Table),
 		"route": routes(routeTable), "ipv6_route": routes(route6Table), "arp": routes(arpTable),
 	}
