@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	netdv1 "bulkhead/proto/netd/v1"
 )
@@ -58,20 +59,36 @@ func (r *Route) netlink(index int) *netlink.Route {
 		Scope: netlink.Scope(r.Scope), Protocol: netlink.RouteProtocol(r.Protocol), Flags: r.Flags}
 }
 
+// passedOn are the flags of an address that netd is told, besides Unchecked.
+const passedOn = unix.IFA_F_NODAD | unix.IFA_F_DEPRECATED | unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NOPREFIXROUTE
+
+// preferred is how long an address is, in seconds; 0: as long as it is valid, without
+// an end. The flag says of one that it is not any more.
+func preferred(a *Address) uint32 {
+	switch {
+	case a.Valid == 0 || a.Preferred < 0 || uint32(a.Preferred) == 1<<32-1:
+		return 0
+	case a.Preferred == 0:
+		return 1
+	}
+	return uint32(a.Preferred)
+}
+
 // message is the interface as netd is told it.
 func (i *Interface) message() *netdv1.Link {
-	l := &netdv1.Link{Name: i.Name, Mac: i.MAC, Mtu: uint32(i.MTU), Index: uint32(i.Index)}
+	l := &netdv1.Link{Name: i.Name, Mac: i.MAC, Mtu: uint32(i.MTU), Index: uint32(i.Index), Ipv6: i.Autoconf.message()}
 	for _, a := range i.Addresses {
-		l.Addresses = append(l.Addresses, prefixMessage(a.Prefix))
+		l.Addresses = append(l.Addresses, &netdv1.LinkAddress{Prefix: prefixMessage(a.Prefix), Flags: uint32(a.Flags&passedOn | a.Unchecked),
+			Valid: uint32(a.Valid), Preferred: preferred(&a)})
 		if a.Peer.IsValid() {
 			// The address is the host's alone; what the prefix is about is the peer.
-			l.Addresses[len(l.Addresses)-1].Bits = uint32(a.Prefix.Addr().BitLen())
+			l.Addresses[len(l.Addresses)-1].Prefix.Bits = uint32(a.Prefix.Addr().BitLen())
 			l.Routes = append(l.Routes, &netdv1.Route{Destination: prefixMessage(a.Peer.Masked()), Source: a.Prefix.Addr().AsSlice()})
 		}
 	}
 	for _, r := range i.Routes {
 		l.Routes = append(l.Routes, &netdv1.Route{Destination: prefixMessage(r.Destination), Gateway: ip(r.Gateway),
-			Source: ip(r.Source), Metric: uint32(r.Metric)})
+			Source: ip(r.Source), Metric: uint32(r.Metric), Protocol: uint32(r.Protocol)})
 	}
 	for _, n := range i.Neighbours {
 		l.Neighbours = append(l.Neighbours, &netdv1.Neighbour{Address: n.Address.AsSlice(), Mac: n.MAC})

@@ -1928,8 +1928,12 @@ type RouteEntry struct {
 	// rtm_protocol.
 	Protocol uint32 `protobuf:"varint,8,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	// rtm_scope.
-	Scope         uint32 `protobuf:"varint,9,opt,name=scope,proto3" json:"scope,omitempty"`
-	Mtu           uint32 `protobuf:"varint,10,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	Scope uint32 `protobuf:"varint,9,opt,name=scope,proto3" json:"scope,omitempty"`
+	Mtu   uint32 `protobuf:"varint,10,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	// What is left of it in seconds; 0: it does not expire.
+	Expires uint32 `protobuf:"varint,11,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Of a router: RFC 4191, section 2.1.
+	Preference    int32 `protobuf:"zigzag32,12,opt,name=preference,proto3" json:"preference,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2030,6 +2034,20 @@ func (x *RouteEntry) GetScope() uint32 {
 func (x *RouteEntry) GetMtu() uint32 {
 	if x != nil {
 		return x.Mtu
+	}
+	return 0
+}
+
+func (x *RouteEntry) GetExpires() uint32 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *RouteEntry) GetPreference() int32 {
+	if x != nil {
+		return x.Preference
 	}
 	return 0
 }
@@ -2282,12 +2300,19 @@ func (x *LinkChange) GetMtu() uint32 {
 	return 0
 }
 
-// AddressChange adds or removes one: EEXIST, EADDRNOTAVAIL.
+// AddressChange adds or removes one, or with replace changes the one that is there:
+// EEXIST, EADDRNOTAVAIL, EINVAL.
 type AddressChange struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	Prefix        *Prefix                `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	Remove        bool                   `protobuf:"varint,3,opt,name=remove,proto3" json:"remove,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Index   uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Prefix  *Prefix                `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Remove  bool                   `protobuf:"varint,3,opt,name=remove,proto3" json:"remove,omitempty"`
+	Replace bool                   `protobuf:"varint,4,opt,name=replace,proto3" json:"replace,omitempty"`
+	// IFA_F_ bits, of those that a user may set.
+	Flags uint32 `protobuf:"varint,5,opt,name=flags,proto3" json:"flags,omitempty"`
+	// Seconds; 0: for ever.
+	Valid         uint32  `protobuf:"varint,6,opt,name=valid,proto3" json:"valid,omitempty"`
+	Preferred     *uint32 `protobuf:"varint,7,opt,name=preferred,proto3,oneof" json:"preferred,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2341,6 +2366,34 @@ func (x *AddressChange) GetRemove() bool {
 		return x.Remove
 	}
 	return false
+}
+
+func (x *AddressChange) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+func (x *AddressChange) GetFlags() uint32 {
+	if x != nil {
+		return x.Flags
+	}
+	return 0
+}
+
+func (x *AddressChange) GetValid() uint32 {
+	if x != nil {
+		return x.Valid
+	}
+	return 0
+}
+
+func (x *AddressChange) GetPreferred() uint32 {
+	if x != nil && x.Preferred != nil {
+		return *x.Preferred
+	}
+	return 0
 }
 
 // RouteChange adds, replaces or removes one: EEXIST, ESRCH, ENODEV.
@@ -2541,8 +2594,8 @@ type Interface struct {
 	Flags uint32 `protobuf:"varint,3,opt,name=flags,proto3" json:"flags,omitempty"`
 	Mtu   uint32 `protobuf:"varint,4,opt,name=mtu,proto3" json:"mtu,omitempty"`
 	// Six bytes, or none.
-	Mac       []byte    `protobuf:"bytes,5,opt,name=mac,proto3" json:"mac,omitempty"`
-	Addresses []*Prefix `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	Mac       []byte              `protobuf:"bytes,5,opt,name=mac,proto3" json:"mac,omitempty"`
+	Addresses []*InterfaceAddress `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// What /proc/net/dev shows, in this order: bytes, packets, errors and drops
 	// received, multicast packets received; bytes, packets and drops sent.
 	Counters      []uint64 `protobuf:"varint,7,rep,packed,name=counters,proto3" json:"counters,omitempty"`
@@ -2615,7 +2668,7 @@ func (x *Interface) GetMac() []byte {
 	return nil
 }
 
-func (x *Interface) GetAddresses() []*Prefix {
+func (x *Interface) GetAddresses() []*InterfaceAddress {
 	if x != nil {
 		return x.Addresses
 	}
@@ -2627,6 +2680,86 @@ func (x *Interface) GetCounters() []uint64 {
 		return x.Counters
 	}
 	return nil
+}
+
+// InterfaceAddress is struct ifaddrmsg with its attributes: rtnetlink(7).
+type InterfaceAddress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 4 or 16 bytes.
+	Address []byte `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Bits    uint32 `protobuf:"varint,2,opt,name=bits,proto3" json:"bits,omitempty"`
+	// IFA_F_ bits.
+	Flags uint32 `protobuf:"varint,3,opt,name=flags,proto3" json:"flags,omitempty"`
+	// Seconds that are left, all ones for ever.
+	Valid         uint32 `protobuf:"varint,4,opt,name=valid,proto3" json:"valid,omitempty"`
+	Preferred     uint32 `protobuf:"varint,5,opt,name=preferred,proto3" json:"preferred,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InterfaceAddress) Reset() {
+	*x = InterfaceAddress{}
+	mi := &file_netd_v1_data_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InterfaceAddress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InterfaceAddress) ProtoMessage() {}
+
+func (x *InterfaceAddress) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InterfaceAddress.ProtoReflect.Descriptor instead.
+func (*InterfaceAddress) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *InterfaceAddress) GetAddress() []byte {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *InterfaceAddress) GetBits() uint32 {
+	if x != nil {
+		return x.Bits
+	}
+	return 0
+}
+
+func (x *InterfaceAddress) GetFlags() uint32 {
+	if x != nil {
+		return x.Flags
+	}
+	return 0
+}
+
+func (x *InterfaceAddress) GetValid() uint32 {
+	if x != nil {
+		return x.Valid
+	}
+	return 0
+}
+
+func (x *InterfaceAddress) GetPreferred() uint32 {
+	if x != nil {
+		return x.Preferred
+	}
+	return 0
 }
 
 // Rings names a piece of shared memory. The descriptor is beside the frame if
@@ -2642,7 +2775,7 @@ type Rings struct {
 
 func (x *Rings) Reset() {
 	*x = Rings{}
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2654,7 +2787,7 @@ func (x *Rings) String() string {
 func (*Rings) ProtoMessage() {}
 
 func (x *Rings) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2667,7 +2800,7 @@ func (x *Rings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rings.ProtoReflect.Descriptor instead.
 func (*Rings) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Rings) GetId() uint32 {
@@ -2699,7 +2832,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2711,7 +2844,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2724,7 +2857,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Accepted) GetListener() uint32 {
@@ -2772,7 +2905,7 @@ type Forgotten struct {
 
 func (x *Forgotten) Reset() {
 	*x = Forgotten{}
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2784,7 +2917,7 @@ func (x *Forgotten) String() string {
 func (*Forgotten) ProtoMessage() {}
 
 func (x *Forgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2797,7 +2930,7 @@ func (x *Forgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
 func (*Forgotten) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Forgotten) GetRings() uint32 {
@@ -2965,7 +3098,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"RouteQuery\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"\x10\n" +
 	"\x0eInterfaceQuery\"\v\n" +
-	"\tRouteDump\"\x95\x02\n" +
+	"\tRouteDump\"\xcf\x02\n" +
 	"\n" +
 	"RouteEntry\x121\n" +
 	"\vdestination\x18\x01 \x01(\v2\x0f.netd.v1.PrefixR\vdestination\x12\x18\n" +
@@ -2978,7 +3111,11 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\bprotocol\x18\b \x01(\rR\bprotocol\x12\x14\n" +
 	"\x05scope\x18\t \x01(\rR\x05scope\x12\x10\n" +
 	"\x03mtu\x18\n" +
-	" \x01(\rR\x03mtu\"p\n" +
+	" \x01(\rR\x03mtu\x12\x18\n" +
+	"\aexpires\x18\v \x01(\rR\aexpires\x12\x1e\n" +
+	"\n" +
+	"preference\x18\f \x01(\x11R\n" +
+	"preference\"p\n" +
 	"\x0eNeighbourEntry\x12\x1c\n" +
 	"\tinterface\x18\x01 \x01(\rR\tinterface\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\fR\aaddress\x12\x10\n" +
@@ -2996,11 +3133,17 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x02up\x18\x02 \x01(\bH\x00R\x02up\x88\x01\x01\x12\x15\n" +
 	"\x03mtu\x18\x03 \x01(\rH\x01R\x03mtu\x88\x01\x01B\x05\n" +
 	"\x03_upB\x06\n" +
-	"\x04_mtu\"f\n" +
+	"\x04_mtu\"\xdd\x01\n" +
 	"\rAddressChange\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12'\n" +
 	"\x06prefix\x18\x02 \x01(\v2\x0f.netd.v1.PrefixR\x06prefix\x12\x16\n" +
-	"\x06remove\x18\x03 \x01(\bR\x06remove\"j\n" +
+	"\x06remove\x18\x03 \x01(\bR\x06remove\x12\x18\n" +
+	"\areplace\x18\x04 \x01(\bR\areplace\x12\x14\n" +
+	"\x05flags\x18\x05 \x01(\rR\x05flags\x12\x14\n" +
+	"\x05valid\x18\x06 \x01(\rR\x05valid\x12!\n" +
+	"\tpreferred\x18\a \x01(\rH\x00R\tpreferred\x88\x01\x01B\f\n" +
+	"\n" +
+	"_preferred\"j\n" +
 	"\vRouteChange\x12)\n" +
 	"\x05route\x18\x01 \x01(\v2\x13.netd.v1.RouteEntryR\x05route\x12\x16\n" +
 	"\x06remove\x18\x02 \x01(\bR\x06remove\x12\x18\n" +
@@ -3013,15 +3156,21 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x05group\x18\x02 \x01(\fR\x05group\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\rR\x05index\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\fR\aaddress\x12\x16\n" +
-	"\x06source\x18\x05 \x01(\fR\x06source\"\xba\x01\n" +
+	"\x06source\x18\x05 \x01(\fR\x06source\"\xc4\x01\n" +
 	"\tInterface\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05flags\x18\x03 \x01(\rR\x05flags\x12\x10\n" +
 	"\x03mtu\x18\x04 \x01(\rR\x03mtu\x12\x10\n" +
-	"\x03mac\x18\x05 \x01(\fR\x03mac\x12-\n" +
-	"\taddresses\x18\x06 \x03(\v2\x0f.netd.v1.PrefixR\taddresses\x12\x1a\n" +
-	"\bcounters\x18\a \x03(\x04R\bcounters\"+\n" +
+	"\x03mac\x18\x05 \x01(\fR\x03mac\x127\n" +
+	"\taddresses\x18\x06 \x03(\v2\x19.netd.v1.InterfaceAddressR\taddresses\x12\x1a\n" +
+	"\bcounters\x18\a \x03(\x04R\bcounters\"\x8a\x01\n" +
+	"\x10InterfaceAddress\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x12\n" +
+	"\x04bits\x18\x02 \x01(\rR\x04bits\x12\x14\n" +
+	"\x05flags\x18\x03 \x01(\rR\x05flags\x12\x14\n" +
+	"\x05valid\x18\x04 \x01(\rR\x05valid\x12\x1c\n" +
+	"\tpreferred\x18\x05 \x01(\rR\tpreferred\"+\n" +
 	"\x05Rings\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\rR\x04size\"\xb6\x01\n" +
@@ -3062,41 +3211,42 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_netd_v1_data_proto_goTypes = []any{
-	(SocketState)(0),       // 0: netd.v1.SocketState
-	(MembershipAction)(0),  // 1: netd.v1.MembershipAction
-	(*Request)(nil),        // 2: netd.v1.Request
-	(*Response)(nil),       // 3: netd.v1.Response
-	(*Notice)(nil),         // 4: netd.v1.Notice
-	(*SocketError)(nil),    // 5: netd.v1.SocketError
-	(*Hello)(nil),          // 6: netd.v1.Hello
-	(*Open)(nil),           // 7: netd.v1.Open
-	(*Address)(nil),        // 8: netd.v1.Address
-	(*Options)(nil),        // 9: netd.v1.Options
-	(*Bind)(nil),           // 10: netd.v1.Bind
-	(*Connect)(nil),        // 11: netd.v1.Connect
-	(*Listen)(nil),         // 12: netd.v1.Listen
-	(*Shutdown)(nil),       // 13: netd.v1.Shutdown
-	(*Close)(nil),          // 14: netd.v1.Close
-	(*Info)(nil),           // 15: netd.v1.Info
-	(*InfoResult)(nil),     // 16: netd.v1.InfoResult
-	(*RouteQuery)(nil),     // 17: netd.v1.RouteQuery
-	(*InterfaceQuery)(nil), // 18: netd.v1.InterfaceQuery
-	(*RouteDump)(nil),      // 19: netd.v1.RouteDump
-	(*RouteEntry)(nil),     // 20: netd.v1.RouteEntry
-	(*NeighbourEntry)(nil), // 21: netd.v1.NeighbourEntry
-	(*Change)(nil),         // 22: netd.v1.Change
-	(*LinkChange)(nil),     // 23: netd.v1.LinkChange
-	(*AddressChange)(nil),  // 24: netd.v1.AddressChange
-	(*RouteChange)(nil),    // 25: netd.v1.RouteChange
-	(*Filter)(nil),         // 26: netd.v1.Filter
-	(*Membership)(nil),     // 27: netd.v1.Membership
-	(*Interface)(nil),      // 28: netd.v1.Interface
-	(*Rings)(nil),          // 29: netd.v1.Rings
-	(*Accepted)(nil),       // 30: netd.v1.Accepted
-	(*Forgotten)(nil),      // 31: netd.v1.Forgotten
-	(*Prefix)(nil),         // 32: netd.v1.Prefix
+	(SocketState)(0),         // 0: netd.v1.SocketState
+	(MembershipAction)(0),    // 1: netd.v1.MembershipAction
+	(*Request)(nil),          // 2: netd.v1.Request
+	(*Response)(nil),         // 3: netd.v1.Response
+	(*Notice)(nil),           // 4: netd.v1.Notice
+	(*SocketError)(nil),      // 5: netd.v1.SocketError
+	(*Hello)(nil),            // 6: netd.v1.Hello
+	(*Open)(nil),             // 7: netd.v1.Open
+	(*Address)(nil),          // 8: netd.v1.Address
+	(*Options)(nil),          // 9: netd.v1.Options
+	(*Bind)(nil),             // 10: netd.v1.Bind
+	(*Connect)(nil),          // 11: netd.v1.Connect
+	(*Listen)(nil),           // 12: netd.v1.Listen
+	(*Shutdown)(nil),         // 13: netd.v1.Shutdown
+	(*Close)(nil),            // 14: netd.v1.Close
+	(*Info)(nil),             // 15: netd.v1.Info
+	(*InfoResult)(nil),       // 16: netd.v1.InfoResult
+	(*RouteQuery)(nil),       // 17: netd.v1.RouteQuery
+	(*InterfaceQuery)(nil),   // 18: netd.v1.InterfaceQuery
+	(*RouteDump)(nil),        // 19: netd.v1.RouteDump
+	(*RouteEntry)(nil),       // 20: netd.v1.RouteEntry
+	(*NeighbourEntry)(nil),   // 21: netd.v1.NeighbourEntry
+	(*Change)(nil),           // 22: netd.v1.Change
+	(*LinkChange)(nil),       // 23: netd.v1.LinkChange
+	(*AddressChange)(nil),    // 24: netd.v1.AddressChange
+	(*RouteChange)(nil),      // 25: netd.v1.RouteChange
+	(*Filter)(nil),           // 26: netd.v1.Filter
+	(*Membership)(nil),       // 27: netd.v1.Membership
+	(*Interface)(nil),        // 28: netd.v1.Interface
+	(*InterfaceAddress)(nil), // 29: netd.v1.InterfaceAddress
+	(*Rings)(nil),            // 30: netd.v1.Rings
+	(*Accepted)(nil),         // 31: netd.v1.Accepted
+	(*Forgotten)(nil),        // 32: netd.v1.Forgotten
+	(*Prefix)(nil),           // 33: netd.v1.Prefix
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
 	7,  // 0: netd.v1.Request.open:type_name -> netd.v1.Open
@@ -3116,31 +3266,31 @@ var file_netd_v1_data_proto_depIdxs = []int32{
 	27, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
 	8,  // 15: netd.v1.Response.local:type_name -> netd.v1.Address
 	8,  // 16: netd.v1.Response.remote:type_name -> netd.v1.Address
-	29, // 17: netd.v1.Response.rings:type_name -> netd.v1.Rings
+	30, // 17: netd.v1.Response.rings:type_name -> netd.v1.Rings
 	16, // 18: netd.v1.Response.info:type_name -> netd.v1.InfoResult
 	28, // 19: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
 	20, // 20: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
 	21, // 21: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
-	30, // 22: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	31, // 23: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	31, // 22: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
+	32, // 23: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
 	5,  // 24: netd.v1.Notice.error:type_name -> netd.v1.SocketError
 	8,  // 25: netd.v1.SocketError.destination:type_name -> netd.v1.Address
 	9,  // 26: netd.v1.Open.options:type_name -> netd.v1.Options
 	8,  // 27: netd.v1.Bind.address:type_name -> netd.v1.Address
 	8,  // 28: netd.v1.Connect.address:type_name -> netd.v1.Address
 	8,  // 29: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	32, // 30: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
+	33, // 30: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
 	23, // 31: netd.v1.Change.link:type_name -> netd.v1.LinkChange
 	24, // 32: netd.v1.Change.address:type_name -> netd.v1.AddressChange
 	25, // 33: netd.v1.Change.route:type_name -> netd.v1.RouteChange
 	21, // 34: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
-	32, // 35: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
+	33, // 35: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
 	20, // 36: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
 	1,  // 37: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
-	32, // 38: netd.v1.Interface.addresses:type_name -> netd.v1.Prefix
+	29, // 38: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
 	8,  // 39: netd.v1.Accepted.local:type_name -> netd.v1.Address
 	8,  // 40: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	29, // 41: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	30, // 41: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
 	42, // [42:42] is the sub-list for method output_type
 	42, // [42:42] is the sub-list for method input_type
 	42, // [42:42] is the sub-list for extension type_name
@@ -3182,13 +3332,14 @@ func file_netd_v1_data_proto_init() {
 		(*Change_Neighbour)(nil),
 	}
 	file_netd_v1_data_proto_msgTypes[21].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[22].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

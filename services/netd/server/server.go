@@ -352,8 +352,8 @@ func (s *server) interfaces() []*netdv1.Interface {
 			m.Flags |= unix.IFF_BROADCAST | unix.IFF_MULTICAST
 		}
 		m.Mac = i.MAC[:]
-		for _, p := range i.Addresses {
-			m.Addresses = append(m.Addresses, &netdv1.Prefix{Address: p.Addr().AsSlice(), Bits: uint32(p.Bits())})
+		for _, a := range i.Addresses {
+			m.Addresses = append(m.Addresses, s.addressMessage(a))
 		}
 		out = append(out, m)
 	}

@@ -11,7 +11,7 @@ type fixed []*netdv1.Interface
 
 func (f fixed) Interfaces() ([]*netdv1.Interface, error) { return f, nil }
 
-var one = fixed{{Index: 1, Name: "lo", Flags: 0x10049, Mtu: 65536, Mac: make([]byte, 6), Addresses: []*netdv1.Prefix{
+var one = fixed{{Index: 1, Name: "lo", Flags: 0x10049, Mtu: 65536, Mac: make([]byte, 6), Addresses: []*netdv1.InterfaceAddress{
 	{Address: []byte{127, 0, 0, 1}, Bits: 8}, {Address: append(make([]byte, 15), 1), Bits: 128},
 }}}
 
