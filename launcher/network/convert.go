@@ -60,26 +60,28 @@ func (r *Route) netlink(index int) *netlink.Route {
 }
 
 // passedOn are the flags of an address that netd is told, besides Unchecked.
-const passedOn = unix.IFA_F_NODAD | unix.IFA_F_DEPRECATED | unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NOPREFIXROUTE
+const passedOn = unix.IFA_F_TEMPORARY | unix.IFA_F_NODAD | unix.IFA_F_DEPRECATED | unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NOPREFIXROUTE
 
-// preferred is how long an address is, in seconds; 0: as long as it is valid, without
-// an end. The flag says of one that it is not any more.
-func preferred(a *Address) uint32 {
-	switch {
-	case a.Valid == 0 || a.Preferred < 0 || uint32(a.Preferred) == 1<<32-1:
-		return 0
-	case a.Preferred == 0:
-		return 1
+// lifetimes are how long an address is valid and preferred, in seconds; 0: without an
+// end. They are of those that routers bring, who bring them again: nobody in the
+// sandbox renews what DHCP brought.
+func (a *Address) lifetimes() (valid, preferred uint32) {
+	if a.Flags&(unix.IFA_F_MANAGETEMPADDR|unix.IFA_F_TEMPORARY) == 0 || !a.Prefix.Addr().Is6() || a.Valid == 0 {
+		return 0, 0
 	}
-	return uint32(a.Preferred)
+	if a.Preferred >= 0 && a.Preferred < 1<<32-1 {
+		preferred = uint32(max(a.Preferred, 1)) // the flag says of one that it is over
+	}
+	return uint32(a.Valid), preferred
 }
 
 // message is the interface as netd is told it.
 func (i *Interface) message() *netdv1.Link {
 	l := &netdv1.Link{Name: i.Name, Mac: i.MAC, Mtu: uint32(i.MTU), Index: uint32(i.Index), Ipv6: i.Autoconf.message()}
 	for _, a := range i.Addresses {
+		valid, preferred := a.lifetimes()
 		l.Addresses = append(l.Addresses, &netdv1.LinkAddress{Prefix: prefixMessage(a.Prefix), Flags: uint32(a.Flags&passedOn | a.Unchecked),
-			Valid: uint32(a.Valid), Preferred: preferred(&a)})
+			Valid: valid, Preferred: preferred})
 		if a.Peer.IsValid() {
 			// The address is the host's alone; what the prefix is about is the peer.
 			l.Addresses[len(l.Addresses)-1].Prefix.Bits = uint32(a.Prefix.Addr().BitLen())

@@ -39,8 +39,8 @@ const (
 // hears its own has not found one.
 type Nonce [6]byte
 
-// Autoconf is the IPv6 configuration of one interface: its addresses, which it
-// checks, makes and lets go of (RFC 4862), and what routers say (RFC 4861, section
+// Autoconf is the IPv6 configuration of one interface: its addresses (and those of
+// IPv4 that have a lifetime), which it checks, makes and lets go of (RFC 4862), and what routers say (RFC 4861, section
 // 6.3).
 //
 //	      Add               nobody answers             preferred over
@@ -112,7 +112,7 @@ func (c *Autoconf) Start(now Time, have []ip.Address) {
 	c.solicit.at = Never
 	linkLocal := false
 	for _, a := range have {
-		if !a.Addr().Is6() || len(c.addresses) >= maxTracked {
+		if a.Addr().Is4() && a.Valid == 0 || len(c.addresses) >= maxTracked {
 			continue
 		}
 		linkLocal = linkLocal || a.Addr().IsLinkLocalUnicast()
@@ -129,10 +129,10 @@ func (c *Autoconf) Start(now Time, have []ip.Address) {
 
 var linkLocalPrefix = netip.MustParsePrefix("fe80::/64")
 
-// Stop ends all of it: the link is down. Where it is enabled the addresses go.
+// Stop ends all of it: the link is down. Where it is enabled those of IPv6 go.
 func (c *Autoconf) Stop() {
 	for addr := range c.addresses {
-		if c.Settings.Enabled {
+		if c.Settings.Enabled && addr.Is6() {
 			c.remove(addr)
 		}
 	}
@@ -149,10 +149,10 @@ func (c *Autoconf) Stop() {
 // Add takes a new address on, and gives what is to be known of it: it may be
 // tentative.
 func (c *Autoconf) Add(now Time, a ip.Address) ip.Address {
-	if !a.Addr().Is6() || len(c.addresses) >= maxTracked {
+	if a.Addr().Is4() && a.Valid == 0 || len(c.addresses) >= maxTracked {
 		return a
 	}
-	if c.Settings.Enabled && c.Settings.DADTransmits > 0 && !a.Is(ip.NoDAD) {
+	if a.Addr().Is6() && c.Settings.Enabled && c.Settings.DADTransmits > 0 && !a.Is(ip.NoDAD) {
 		a.Flags |= ip.Tentative // until Start, while the link is down
 	}
 	if c.addresses != nil {
@@ -164,7 +164,11 @@ func (c *Autoconf) Add(now Time, a ip.Address) ip.Address {
 
 // Change takes over an address's new flags and lifetimes.
 func (c *Autoconf) Change(now Time, a ip.Address) {
-	if k := c.addresses[a.Addr()]; k != nil {
+	k := c.addresses[a.Addr()]
+	if k == nil && c.addresses != nil && a.Valid != 0 {
+		c.track(now, a)
+		c.schedule()
+	} else if k != nil {
 		k.Flags, k.Preferred, k.Valid = a.Flags|k.Flags&(ip.Tentative|ip.Failed), a.Preferred, a.Valid
 		c.changed(k)
 		c.schedule()
