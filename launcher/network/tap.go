@@ -38,7 +38,7 @@ func OpenTAP(name string) (o *Outside, err error) {
 			continue
 		}
 		i.Addresses = append(i.Addresses, Address{Prefix: netip.PrefixFrom(mine, a.Prefix.Bits())})
-		i.Routes = append(i.Routes, Route{Destination: anywhere(mine), Gateway: a.Prefix.Addr()})
+		i.Routes = append(i.Routes, Route{Destination: anywhere(mine), Gateway: a.Prefix.Addr(), Protocol: unix.RTPROT_BOOT})
 	}
 	m := i.message()
 	m.Kind, m.VirtioHeader, m.UdpSegmentation = netdv1.Link_KIND_TAP, true, segmentsUDP()

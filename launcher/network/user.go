@@ -79,10 +79,10 @@ func OpenUser() (o *Outside, err error) {
 	rand.Read(mac)
 	mac[0] = 0x52 // local, and of one station
 	i := Interface{Index: 2, Name: "eth0", MTU: userMTU, MAC: mac,
-		Addresses: []Address{{Prefix: userPrefix}}, Routes: []Route{{Destination: anywhere(userGateway), Gateway: userGateway}}}
+		Addresses: []Address{{Prefix: userPrefix}}, Routes: []Route{{Destination: anywhere(userGateway), Gateway: userGateway, Protocol: unix.RTPROT_BOOT}}}
 	if v6 {
 		i.Addresses = append(i.Addresses, Address{Prefix: userPrefix6})
-		i.Routes = append(i.Routes, Route{Destination: anywhere(userGateway6), Gateway: userGateway6})
+		i.Routes = append(i.Routes, Route{Destination: anywhere(userGateway6), Gateway: userGateway6, Protocol: unix.RTPROT_BOOT})
 		// passt advertises nothing, and answers for every address that is not ours.
 		i.Autoconf = &Autoconf{}
 	}

@@ -87,6 +87,7 @@ func TestAutoconfigurationGoesOn(t *testing.T) {
 	}
 	first.end()
 	w.start(w.peer(prog, "advertise", "eth0", routerNet+"/64", "20000"), "ready")
+	had := w.config()
 	out := w.run(w.sandbox(nil, "bash", "-c", "ip -6 address show dev eth0; "+
 		fmt.Sprintf(eventually, "ip -6 address show dev eth0 | grep -q 'valid_lft [12][0-9][0-9][0-9][0-9]sec'")+
 		"echo then; ip -6 address show dev eth0; ping -c 1 -W 5 "+behindOwn))
@@ -107,5 +108,9 @@ func TestAutoconfigurationGoesOn(t *testing.T) {
 	}
 	if strings.Contains(out, "tentative") || strings.Count(after, "fd98:6:") < 1 || !strings.Contains(after, " 1 received") {
 		t.Error(out)
+	}
+	settled(t, func() bool { return w.config() == had })
+	if has := w.config(); has != had {
+		t.Errorf("the host's side before\n%s\nand after\n%s", had, has)
 	}
 }

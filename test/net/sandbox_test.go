@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -143,7 +144,7 @@ func TestUser(t *testing.T) {
 	line = append(append(line, sandboxtest.Flags()...), "--", "bash", "-c", strings.Join([]string{
 		"ip -br address show dev eth0", prog + " lookup " + outsideV4 + ":53 good.example",
 		"curl -s http://" + outsideV4 + ":8000/large | sha256sum", "curl -s http://[" + outsideV6 + "]:8001/large | sha256sum | sed s/^/v6:/",
-		"! " + prog + " dial 10.0.2.2:7001", "! " + prog + " dial [fd00:2::2]:7001"}, " && "))
+		prog + " dial 10.0.2.2:7001 & " + prog + " dial [fd00:2::2]:7001 & wait"}, " && "))
 	out := w.run(line)
 	sum := fmt.Sprintf("%x", sha256.Sum256(large))
 	for _, want := range []string{"10.0.2.15/24", "fd00:2::15/64", "\n" + outsideV4 + "\n", "\n" + sum, "\nv6:" + sum} {
@@ -261,6 +262,7 @@ func (w *wire) config() string {
 	for line := range strings.Lines(out) {
 		line, _, _ = strings.Cut(line, `\`)
 		line = strings.NewReplacer(" tentative", "", " nodad", "", " dadfailed", "").Replace(line)
+		line = regexp.MustCompile(" expires [0-9]+sec").ReplaceAllString(line, "")
 		lines = append(lines, strings.Join(strings.Fields(line), " "))
 	}
 	return strings.Join(lines, "\n")

@@ -138,11 +138,21 @@ func (s *Stack) ChangeRouteLocked(r route.Route, remove, replace bool) error {
 			return linux.ENETDOWN
 		}
 	}
+	r = metricOf(r)
 	if replace {
 		s.table.Replace(r)
 		return nil
 	}
 	return errnoOfTable(s.table.Add(r), linux.EEXIST, 0)
+}
+
+// metricOf is r with the metric that an IPv6 route has if nobody names one:
+// ip-route(8).
+func metricOf(r route.Route) route.Route {
+	if r.Metric == 0 && r.Destination.Addr().Is6() {
+		r.Metric = 1024
+	}
+	return r
 }
 
 // SetNeighbourLocked makes a permanent neighbour, or forgets one: ENODEV, ENOENT.

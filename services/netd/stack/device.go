@@ -86,7 +86,7 @@ func (s *Stack) AddRoute(r route.Route) error {
 	if r.Kind <= route.Unicast && s.iface(r.Interface) == nil {
 		return linux.ENODEV
 	}
-	if s.table.Add(r) != nil {
+	if s.table.Add(metricOf(r)) != nil {
 		return linux.EEXIST
 	}
 	return nil
