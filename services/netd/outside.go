@@ -13,9 +13,9 @@ import (
 	"bulkhead/services/netd/egress"
 	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/link"
-	"bulkhead/services/netd/neigh"
 	"bulkhead/services/netd/policy"
 	"bulkhead/services/netd/route"
+	"bulkhead/services/netd/server"
 	"bulkhead/services/netd/stack"
 )
 
@@ -100,9 +100,7 @@ func jointOf(l *netdv1.Link) (j joint, err error) {
 		j.config.Addresses = append(j.config.Addresses, a)
 	}
 	if c := l.Ipv6; c != nil {
-		j.config.IPv6 = neigh.Settings{Enabled: true, AcceptRA: c.AcceptRa, Autoconf: c.Autoconf, AcceptRedirects: c.AcceptRedirects,
-			DADTransmits: int(c.DadTransmits), RouterSolicits: int(c.RouterSolicitations),
-			SolicitationWait: milliseconds(c.SolicitationDelay), Retransmit: milliseconds(c.Retransmit)}
+		j.config.IPv6 = server.SettingsOf(c)
 	}
 	for _, m := range l.Routes {
 		r := route.Route{Metric: m.Metric, Protocol: uint8(m.Protocol)}
@@ -127,9 +125,8 @@ func jointOf(l *netdv1.Link) (j joint, err error) {
 	return j, nil
 }
 
-// seconds and milliseconds are in the stack's nanoseconds.
-func seconds(n uint32) int64      { return int64(n) * int64(time.Second) }
-func milliseconds(n uint32) int64 { return int64(n) * int64(time.Millisecond) }
+// seconds are in the stack's nanoseconds.
+func seconds(n uint32) int64 { return int64(n) * int64(time.Second) }
 
 // addrOf reads an address; none is the invalid one.
 func addrOf(b []byte) (netip.Addr, error) {

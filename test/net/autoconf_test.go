@@ -54,13 +54,14 @@ func TestAutoconfiguration(t *testing.T) {
 		"ping -c 1 -W 5 " + routerOwn + "; " + prog + " send [" + behindOwn + "]:7000 200000; ",
 		"ip -6 address add " + routerOwn + "/64 dev eth0; ",
 		fmt.Sprintf(eventually, "ip -6 address show dev eth0 dadfailed | grep -q "+routerOwn),
-		"ip -6 address show dev eth0 dadfailed",
+		"ip -6 address show dev eth0 dadfailed; ",
+		"cd /proc/sys/net/ipv6/conf/eth0; echo 0 > accept_ra; echo 3 > dad_transmits; echo settings $(cat accept_ra autoconf dad_transmits)",
 	}, "")))
 	for _, want := range []string{
 		`inet6 fd98:6:[0-9a-f:]*/64 scope global dynamic mngtmpaddr`, `inet6 fe80::[0-9a-f:]*/64 scope link *\n`,
 		`default via fe80:[0-9a-f:]* dev eth0 proto ra metric 1024 expires [0-9]*sec pref high`,
 		`fd98:6::/64 dev eth0 proto kernel .*metric 256 expires [0-9]*sec`, ` 1 received`, `intact`,
-		`inet6 ` + routerOwn + `/64 scope global .*dadfailed`,
+		`inet6 ` + routerOwn + `/64 scope global .*dadfailed`, `settings 0 1 3`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("there is no %q", want)

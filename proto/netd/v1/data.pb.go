@@ -2133,6 +2133,7 @@ type Change struct {
 	//	*Change_Address
 	//	*Change_Route
 	//	*Change_Neighbour
+	//	*Change_Ipv6
 	What          isChange_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2211,6 +2212,15 @@ func (x *Change) GetNeighbour() *NeighbourEntry {
 	return nil
 }
 
+func (x *Change) GetIpv6() *SettingsChange {
+	if x != nil {
+		if x, ok := x.What.(*Change_Ipv6); ok {
+			return x.Ipv6
+		}
+	}
+	return nil
+}
+
 type isChange_What interface {
 	isChange_What()
 }
@@ -2231,6 +2241,10 @@ type Change_Neighbour struct {
 	Neighbour *NeighbourEntry `protobuf:"bytes,4,opt,name=neighbour,proto3,oneof"`
 }
 
+type Change_Ipv6 struct {
+	Ipv6 *SettingsChange `protobuf:"bytes,5,opt,name=ipv6,proto3,oneof"`
+}
+
 func (*Change_Link) isChange_What() {}
 
 func (*Change_Address) isChange_What() {}
@@ -2238,6 +2252,62 @@ func (*Change_Address) isChange_What() {}
 func (*Change_Route) isChange_What() {}
 
 func (*Change_Neighbour) isChange_What() {}
+
+func (*Change_Ipv6) isChange_What() {}
+
+// SettingsChange sets what an interface does for IPv6 by itself, from the next message
+// or address on: ENODEV, EOPNOTSUPP where that is nothing.
+type SettingsChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Ipv6          *Autoconfiguration     `protobuf:"bytes,2,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettingsChange) Reset() {
+	*x = SettingsChange{}
+	mi := &file_netd_v1_data_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettingsChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettingsChange) ProtoMessage() {}
+
+func (x *SettingsChange) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettingsChange.ProtoReflect.Descriptor instead.
+func (*SettingsChange) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SettingsChange) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *SettingsChange) GetIpv6() *Autoconfiguration {
+	if x != nil {
+		return x.Ipv6
+	}
+	return nil
+}
 
 // LinkChange is of what is set.
 type LinkChange struct {
@@ -2251,7 +2321,7 @@ type LinkChange struct {
 
 func (x *LinkChange) Reset() {
 	*x = LinkChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[21]
+	mi := &file_netd_v1_data_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +2333,7 @@ func (x *LinkChange) String() string {
 func (*LinkChange) ProtoMessage() {}
 
 func (x *LinkChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[21]
+	mi := &file_netd_v1_data_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +2346,7 @@ func (x *LinkChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkChange.ProtoReflect.Descriptor instead.
 func (*LinkChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{21}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LinkChange) GetIndex() uint32 {
@@ -2319,7 +2389,7 @@ type AddressChange struct {
 
 func (x *AddressChange) Reset() {
 	*x = AddressChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[22]
+	mi := &file_netd_v1_data_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2331,7 +2401,7 @@ func (x *AddressChange) String() string {
 func (*AddressChange) ProtoMessage() {}
 
 func (x *AddressChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[22]
+	mi := &file_netd_v1_data_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2344,7 +2414,7 @@ func (x *AddressChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressChange.ProtoReflect.Descriptor instead.
 func (*AddressChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{22}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AddressChange) GetIndex() uint32 {
@@ -2408,7 +2478,7 @@ type RouteChange struct {
 
 func (x *RouteChange) Reset() {
 	*x = RouteChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[23]
+	mi := &file_netd_v1_data_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2420,7 +2490,7 @@ func (x *RouteChange) String() string {
 func (*RouteChange) ProtoMessage() {}
 
 func (x *RouteChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[23]
+	mi := &file_netd_v1_data_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2433,7 +2503,7 @@ func (x *RouteChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteChange.ProtoReflect.Descriptor instead.
 func (*RouteChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{23}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RouteChange) GetRoute() *RouteEntry {
@@ -2468,7 +2538,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2480,7 +2550,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2493,7 +2563,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Filter) GetProgram() []byte {
@@ -2521,7 +2591,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2533,7 +2603,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2546,7 +2616,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Membership) GetAction() MembershipAction {
@@ -2598,14 +2668,16 @@ type Interface struct {
 	Addresses []*InterfaceAddress `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// What /proc/net/dev shows, in this order: bytes, packets, errors and drops
 	// received, multicast packets received; bytes, packets and drops sent.
-	Counters      []uint64 `protobuf:"varint,7,rep,packed,name=counters,proto3" json:"counters,omitempty"`
+	Counters []uint64 `protobuf:"varint,7,rep,packed,name=counters,proto3" json:"counters,omitempty"`
+	// What IPv6 does there by itself; unset: nothing.
+	Ipv6          *Autoconfiguration `protobuf:"bytes,8,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2617,7 +2689,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2630,7 +2702,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Interface) GetIndex() uint32 {
@@ -2682,6 +2754,13 @@ func (x *Interface) GetCounters() []uint64 {
 	return nil
 }
 
+func (x *Interface) GetIpv6() *Autoconfiguration {
+	if x != nil {
+		return x.Ipv6
+	}
+	return nil
+}
+
 // InterfaceAddress is struct ifaddrmsg with its attributes: rtnetlink(7).
 type InterfaceAddress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2699,7 +2778,7 @@ type InterfaceAddress struct {
 
 func (x *InterfaceAddress) Reset() {
 	*x = InterfaceAddress{}
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2711,7 +2790,7 @@ func (x *InterfaceAddress) String() string {
 func (*InterfaceAddress) ProtoMessage() {}
 
 func (x *InterfaceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2724,7 +2803,7 @@ func (x *InterfaceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterfaceAddress.ProtoReflect.Descriptor instead.
 func (*InterfaceAddress) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *InterfaceAddress) GetAddress() []byte {
@@ -2775,7 +2854,7 @@ type Rings struct {
 
 func (x *Rings) Reset() {
 	*x = Rings{}
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2787,7 +2866,7 @@ func (x *Rings) String() string {
 func (*Rings) ProtoMessage() {}
 
 func (x *Rings) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2800,7 +2879,7 @@ func (x *Rings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rings.ProtoReflect.Descriptor instead.
 func (*Rings) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Rings) GetId() uint32 {
@@ -2832,7 +2911,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2844,7 +2923,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2857,7 +2936,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Accepted) GetListener() uint32 {
@@ -2905,7 +2984,7 @@ type Forgotten struct {
 
 func (x *Forgotten) Reset() {
 	*x = Forgotten{}
-	mi := &file_netd_v1_data_proto_msgTypes[30]
+	mi := &file_netd_v1_data_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2917,7 +2996,7 @@ func (x *Forgotten) String() string {
 func (*Forgotten) ProtoMessage() {}
 
 func (x *Forgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[30]
+	mi := &file_netd_v1_data_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2930,7 +3009,7 @@ func (x *Forgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
 func (*Forgotten) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Forgotten) GetRings() uint32 {
@@ -3120,13 +3199,17 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\tinterface\x18\x01 \x01(\rR\tinterface\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\fR\aaddress\x12\x10\n" +
 	"\x03mac\x18\x03 \x01(\fR\x03mac\x12\x14\n" +
-	"\x05state\x18\x04 \x01(\rR\x05state\"\xd6\x01\n" +
+	"\x05state\x18\x04 \x01(\rR\x05state\"\x85\x02\n" +
 	"\x06Change\x12)\n" +
 	"\x04link\x18\x01 \x01(\v2\x13.netd.v1.LinkChangeH\x00R\x04link\x122\n" +
 	"\aaddress\x18\x02 \x01(\v2\x16.netd.v1.AddressChangeH\x00R\aaddress\x12,\n" +
 	"\x05route\x18\x03 \x01(\v2\x14.netd.v1.RouteChangeH\x00R\x05route\x127\n" +
-	"\tneighbour\x18\x04 \x01(\v2\x17.netd.v1.NeighbourEntryH\x00R\tneighbourB\x06\n" +
-	"\x04what\"]\n" +
+	"\tneighbour\x18\x04 \x01(\v2\x17.netd.v1.NeighbourEntryH\x00R\tneighbour\x12-\n" +
+	"\x04ipv6\x18\x05 \x01(\v2\x17.netd.v1.SettingsChangeH\x00R\x04ipv6B\x06\n" +
+	"\x04what\"V\n" +
+	"\x0eSettingsChange\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12.\n" +
+	"\x04ipv6\x18\x02 \x01(\v2\x1a.netd.v1.AutoconfigurationR\x04ipv6\"]\n" +
 	"\n" +
 	"LinkChange\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x13\n" +
@@ -3156,7 +3239,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x05group\x18\x02 \x01(\fR\x05group\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\rR\x05index\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\fR\aaddress\x12\x16\n" +
-	"\x06source\x18\x05 \x01(\fR\x06source\"\xc4\x01\n" +
+	"\x06source\x18\x05 \x01(\fR\x06source\"\xf4\x01\n" +
 	"\tInterface\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -3164,7 +3247,8 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x03mtu\x18\x04 \x01(\rR\x03mtu\x12\x10\n" +
 	"\x03mac\x18\x05 \x01(\fR\x03mac\x127\n" +
 	"\taddresses\x18\x06 \x03(\v2\x19.netd.v1.InterfaceAddressR\taddresses\x12\x1a\n" +
-	"\bcounters\x18\a \x03(\x04R\bcounters\"\x8a\x01\n" +
+	"\bcounters\x18\a \x03(\x04R\bcounters\x12.\n" +
+	"\x04ipv6\x18\b \x01(\v2\x1a.netd.v1.AutoconfigurationR\x04ipv6\"\x8a\x01\n" +
 	"\x10InterfaceAddress\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x12\n" +
 	"\x04bits\x18\x02 \x01(\rR\x04bits\x12\x14\n" +
@@ -3211,42 +3295,44 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_netd_v1_data_proto_goTypes = []any{
-	(SocketState)(0),         // 0: netd.v1.SocketState
-	(MembershipAction)(0),    // 1: netd.v1.MembershipAction
-	(*Request)(nil),          // 2: netd.v1.Request
-	(*Response)(nil),         // 3: netd.v1.Response
-	(*Notice)(nil),           // 4: netd.v1.Notice
-	(*SocketError)(nil),      // 5: netd.v1.SocketError
-	(*Hello)(nil),            // 6: netd.v1.Hello
-	(*Open)(nil),             // 7: netd.v1.Open
-	(*Address)(nil),          // 8: netd.v1.Address
-	(*Options)(nil),          // 9: netd.v1.Options
-	(*Bind)(nil),             // 10: netd.v1.Bind
-	(*Connect)(nil),          // 11: netd.v1.Connect
-	(*Listen)(nil),           // 12: netd.v1.Listen
-	(*Shutdown)(nil),         // 13: netd.v1.Shutdown
-	(*Close)(nil),            // 14: netd.v1.Close
-	(*Info)(nil),             // 15: netd.v1.Info
-	(*InfoResult)(nil),       // 16: netd.v1.InfoResult
-	(*RouteQuery)(nil),       // 17: netd.v1.RouteQuery
-	(*InterfaceQuery)(nil),   // 18: netd.v1.InterfaceQuery
-	(*RouteDump)(nil),        // 19: netd.v1.RouteDump
-	(*RouteEntry)(nil),       // 20: netd.v1.RouteEntry
-	(*NeighbourEntry)(nil),   // 21: netd.v1.NeighbourEntry
-	(*Change)(nil),           // 22: netd.v1.Change
-	(*LinkChange)(nil),       // 23: netd.v1.LinkChange
-	(*AddressChange)(nil),    // 24: netd.v1.AddressChange
-	(*RouteChange)(nil),      // 25: netd.v1.RouteChange
-	(*Filter)(nil),           // 26: netd.v1.Filter
-	(*Membership)(nil),       // 27: netd.v1.Membership
-	(*Interface)(nil),        // 28: netd.v1.Interface
-	(*InterfaceAddress)(nil), // 29: netd.v1.InterfaceAddress
-	(*Rings)(nil),            // 30: netd.v1.Rings
-	(*Accepted)(nil),         // 31: netd.v1.Accepted
-	(*Forgotten)(nil),        // 32: netd.v1.Forgotten
-	(*Prefix)(nil),           // 33: netd.v1.Prefix
+	(SocketState)(0),          // 0: netd.v1.SocketState
+	(MembershipAction)(0),     // 1: netd.v1.MembershipAction
+	(*Request)(nil),           // 2: netd.v1.Request
+	(*Response)(nil),          // 3: netd.v1.Response
+	(*Notice)(nil),            // 4: netd.v1.Notice
+	(*SocketError)(nil),       // 5: netd.v1.SocketError
+	(*Hello)(nil),             // 6: netd.v1.Hello
+	(*Open)(nil),              // 7: netd.v1.Open
+	(*Address)(nil),           // 8: netd.v1.Address
+	(*Options)(nil),           // 9: netd.v1.Options
+	(*Bind)(nil),              // 10: netd.v1.Bind
+	(*Connect)(nil),           // 11: netd.v1.Connect
+	(*Listen)(nil),            // 12: netd.v1.Listen
+	(*Shutdown)(nil),          // 13: netd.v1.Shutdown
+	(*Close)(nil),             // 14: netd.v1.Close
+	(*Info)(nil),              // 15: netd.v1.Info
+	(*InfoResult)(nil),        // 16: netd.v1.InfoResult
+	(*RouteQuery)(nil),        // 17: netd.v1.RouteQuery
+	(*InterfaceQuery)(nil),    // 18: netd.v1.InterfaceQuery
+	(*RouteDump)(nil),         // 19: netd.v1.RouteDump
+	(*RouteEntry)(nil),        // 20: netd.v1.RouteEntry
+	(*NeighbourEntry)(nil),    // 21: netd.v1.NeighbourEntry
+	(*Change)(nil),            // 22: netd.v1.Change
+	(*SettingsChange)(nil),    // 23: netd.v1.SettingsChange
+	(*LinkChange)(nil),        // 24: netd.v1.LinkChange
+	(*AddressChange)(nil),     // 25: netd.v1.AddressChange
+	(*RouteChange)(nil),       // 26: netd.v1.RouteChange
+	(*Filter)(nil),            // 27: netd.v1.Filter
+	(*Membership)(nil),        // 28: netd.v1.Membership
+	(*Interface)(nil),         // 29: netd.v1.Interface
+	(*InterfaceAddress)(nil),  // 30: netd.v1.InterfaceAddress
+	(*Rings)(nil),             // 31: netd.v1.Rings
+	(*Accepted)(nil),          // 32: netd.v1.Accepted
+	(*Forgotten)(nil),         // 33: netd.v1.Forgotten
+	(*Prefix)(nil),            // 34: netd.v1.Prefix
+	(*Autoconfiguration)(nil), // 35: netd.v1.Autoconfiguration
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
 	7,  // 0: netd.v1.Request.open:type_name -> netd.v1.Open
@@ -3262,40 +3348,43 @@ var file_netd_v1_data_proto_depIdxs = []int32{
 	18, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
 	19, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
 	22, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
-	26, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
-	27, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
+	27, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
+	28, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
 	8,  // 15: netd.v1.Response.local:type_name -> netd.v1.Address
 	8,  // 16: netd.v1.Response.remote:type_name -> netd.v1.Address
-	30, // 17: netd.v1.Response.rings:type_name -> netd.v1.Rings
+	31, // 17: netd.v1.Response.rings:type_name -> netd.v1.Rings
 	16, // 18: netd.v1.Response.info:type_name -> netd.v1.InfoResult
-	28, // 19: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
+	29, // 19: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
 	20, // 20: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
 	21, // 21: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
-	31, // 22: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	32, // 23: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	32, // 22: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
+	33, // 23: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
 	5,  // 24: netd.v1.Notice.error:type_name -> netd.v1.SocketError
 	8,  // 25: netd.v1.SocketError.destination:type_name -> netd.v1.Address
 	9,  // 26: netd.v1.Open.options:type_name -> netd.v1.Options
 	8,  // 27: netd.v1.Bind.address:type_name -> netd.v1.Address
 	8,  // 28: netd.v1.Connect.address:type_name -> netd.v1.Address
 	8,  // 29: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	33, // 30: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
-	23, // 31: netd.v1.Change.link:type_name -> netd.v1.LinkChange
-	24, // 32: netd.v1.Change.address:type_name -> netd.v1.AddressChange
-	25, // 33: netd.v1.Change.route:type_name -> netd.v1.RouteChange
+	34, // 30: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
+	24, // 31: netd.v1.Change.link:type_name -> netd.v1.LinkChange
+	25, // 32: netd.v1.Change.address:type_name -> netd.v1.AddressChange
+	26, // 33: netd.v1.Change.route:type_name -> netd.v1.RouteChange
 	21, // 34: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
-	33, // 35: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
-	20, // 36: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
-	1,  // 37: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
-	29, // 38: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
-	8,  // 39: netd.v1.Accepted.local:type_name -> netd.v1.Address
-	8,  // 40: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	30, // 41: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	23, // 35: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
+	35, // 36: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
+	34, // 37: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
+	20, // 38: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
+	1,  // 39: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
+	30, // 40: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
+	35, // 41: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
+	8,  // 42: netd.v1.Accepted.local:type_name -> netd.v1.Address
+	8,  // 43: netd.v1.Accepted.remote:type_name -> netd.v1.Address
+	31, // 44: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	45, // [45:45] is the sub-list for method output_type
+	45, // [45:45] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_data_proto_init() }
@@ -3330,16 +3419,17 @@ func file_netd_v1_data_proto_init() {
 		(*Change_Address)(nil),
 		(*Change_Route)(nil),
 		(*Change_Neighbour)(nil),
+		(*Change_Ipv6)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[21].OneofWrappers = []any{}
 	file_netd_v1_data_proto_msgTypes[22].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[23].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -43,6 +43,10 @@ func (c *Autoconf) solicitRouters(now Time) {
 	if s.at > now {
 		return
 	}
+	if !c.Settings.AcceptRA {
+		s.at = Never
+		return
+	}
 	c.changes = append(c.changes, Change{Kind: AskRouters})
 	s.sent++
 	if c.Settings.RouterSolicits >= 0 && s.sent >= c.Settings.RouterSolicits {

@@ -146,6 +146,11 @@ func (s *server) change(c *netdv1.Change) error {
 		return s.addAddress(w.Address, p)
 	case *netdv1.Change_Route:
 		return s.changeRoute(w.Route)
+	case *netdv1.Change_Ipv6:
+		if w.Ipv6.Ipv6 == nil {
+			return linux.EINVAL
+		}
+		return s.stack.SetIPv6Locked(int(w.Ipv6.Index), SettingsOf(w.Ipv6.Ipv6))
 	case *netdv1.Change_Neighbour:
 		n := w.Neighbour
 		a, ok := netip.AddrFromSlice(n.Address)
@@ -157,6 +162,25 @@ func (s *server) change(c *netdv1.Change) error {
 		return s.stack.SetNeighbourLocked(int(n.Interface), a, mac, len(n.Mac) == 0)
 	}
 	return linux.EOPNOTSUPP
+}
+
+// SettingsOf are the settings of a message.
+func SettingsOf(c *netdv1.Autoconfiguration) neigh.Settings {
+	milliseconds := func(n uint32) int64 { return int64(n) * int64(time.Millisecond) }
+	return neigh.Settings{Enabled: true, AcceptRA: c.AcceptRa, Autoconf: c.Autoconf, AcceptRedirects: c.AcceptRedirects,
+		DADTransmits: int(c.DadTransmits), RouterSolicits: int(c.RouterSolicitations),
+		SolicitationWait: milliseconds(c.SolicitationDelay), Retransmit: milliseconds(c.Retransmit)}
+}
+
+// settingsMessage is its opposite; nil if nothing is done there.
+func settingsMessage(c neigh.Settings) *netdv1.Autoconfiguration {
+	if !c.Enabled {
+		return nil
+	}
+	milliseconds := func(t int64) uint32 { return uint32(t / int64(time.Millisecond)) }
+	return &netdv1.Autoconfiguration{AcceptRa: c.AcceptRA, Autoconf: c.Autoconf, AcceptRedirects: c.AcceptRedirects,
+		DadTransmits: uint32(c.DADTransmits), RouterSolicitations: int32(c.RouterSolicits),
+		SolicitationDelay: milliseconds(c.SolicitationWait), Retransmit: milliseconds(c.Retransmit)}
 }
 
 // settable are the flags of an address that RTM_NEWADDR may say.

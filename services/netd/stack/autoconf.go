@@ -192,6 +192,28 @@ func (s *Stack) AddRouter(index int, router netip.Addr, lifetime time.Duration) 
 	return nil
 }
 
+// IPv6Locked are an interface's settings; the zero ones if there is none.
+func (s *Stack) IPv6Locked(index int) neigh.Settings {
+	if i := s.iface(index); i != nil {
+		return i.auto.Settings
+	}
+	return neigh.Settings{}
+}
+
+// SetIPv6Locked changes the settings of an interface, which must be enabled as they
+// are: ENODEV, EOPNOTSUPP.
+func (s *Stack) SetIPv6Locked(index int, c neigh.Settings) error {
+	i := s.iface(index)
+	switch {
+	case i == nil:
+		return linux.ENODEV
+	case !i.auto.Settings.Enabled || !c.Enabled:
+		return linux.EOPNOTSUPP
+	}
+	i.auto.Settings = c
+	return nil
+}
+
 // starting makes the lifetimes of an address, which are from now on, points in time.
 func (s *Stack) starting(a ip.Address) ip.Address {
 	for _, t := range []*int64{&a.Preferred, &a.Valid} {

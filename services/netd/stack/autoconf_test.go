@@ -233,6 +233,16 @@ func TestAdvertisementRefused(t *testing.T) {
 			t.Fatal(what, i.Interface, s.table.Routes())
 		}
 	}
+	ask := s.IPv6Locked(2)
+	ask.AcceptRA = false
+	s.do(t, "set", nil, func() error { return s.SetIPv6Locked(2, ask) })
+	c.sink([]*link.Packet{advertFrame(good)})
+	if len(s.ifaces[1].Addresses) != 1 {
+		t.Error("accept_ra is off")
+	}
+	s.do(t, "set", nil, func() error { return s.SetIPv6Locked(2, autoSettings) })
+	s.do(t, "set", linux.EOPNOTSUPP, func() error { return s.SetIPv6Locked(1, autoSettings) })
+	s.do(t, "set", linux.ENODEV, func() error { return s.SetIPv6Locked(7, autoSettings) })
 	bad := advertFrame(good)
 	bad.Header[len(bad.Header)-1] ^= 1
 	c.sink([]*link.Packet{bad})

@@ -24,6 +24,9 @@ func (s *Sandbox) network(netd *os.File) error {
 	}
 	n.Register(syscalls.Families)
 	s.netTables = n.Tables()
+	for path, c := range n.Sysctls() {
+		s.netSysctls = append(s.netSysctls, procfs.Sysctl{Path: path, Get: c.Get, Set: c.Set})
+	}
 	if f, ok := syscalls.Families[linux.AF_UNIX].(*unix.Family); ok {
 		f.Devices = n.DeviceIoctl
 	}

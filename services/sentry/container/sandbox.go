@@ -36,8 +36,10 @@ type Sandbox struct {
 	host   procfs.Host
 	// netTables are the files of /proc/net that netd knows.
 	netTables map[string]func(vfs.Context) ([]byte, error)
-	gofer     *channel.Client
-	pts       *devpts.FS
+	// netSysctls are the files of /proc/sys whose values it keeps.
+	netSysctls []procfs.Sysctl
+	gofer      *channel.Client
+	pts        *devpts.FS
 
 	mu         sync.Mutex
 	containers map[string]*Container

@@ -166,15 +166,16 @@ type sysctls struct {
 	root *pseudo.Dir
 	dirs map[string]*pseudo.Dir
 	kind map[string]sysctlKind
+	live map[string]func(string) error // of values that somebody else keeps
 
 	mu     sync.Mutex
 	values map[string]string
 }
 
-func newSysctls(fs *FS) *sysctls {
+func newSysctls(fs *FS, given []Sysctl) *sysctls {
 	s := &sysctls{
 		fs: fs, root: fs.Dir(0o555, nil), dirs: make(map[string]*pseudo.Dir),
-		kind: make(map[string]sysctlKind), values: make(map[string]string),
+		kind: make(map[string]sysctlKind), values: make(map[string]string), live: make(map[string]func(string) error),
 	}
 	s.dirs[""] = s.root
 	for _, c := range sysctlTable {
@@ -191,9 +192,38 @@ func newSysctls(fs *FS) *sysctls {
 	bootID := newUUID()
 	readOnly("kernel/random/boot_id", func() string { return bootID })
 	readOnly("kernel/random/uuid", newUUID)
+	for _, c := range given {
+		s.live[c.Path] = c.write
+		s.put(c.Path, 0o644, c.read, c.write)
+	}
 	s.put("kernel/hostname", 0o644, fs.kernel.Hostname, name(fs.kernel.SetHostname))
 	s.put("kernel/domainname", 0o644, fs.kernel.Domainname, name(fs.kernel.SetDomainname))
 	return s
+}
+
+// Sysctl is a number that somebody else keeps.
+type Sysctl struct {
+	Path string // below /proc/sys
+	Get  func() (int64, error)
+	Set  func(int64) error
+}
+
+// read is "" if nobody says.
+func (c *Sysctl) read() string {
+	v, err := c.Get()
+	if err != nil {
+		return ""
+	}
+	return strconv.FormatInt(v, 10)
+}
+
+// write sets it: EINVAL.
+func (c *Sysctl) write(text string) error {
+	v, err := strconv.ParseInt(strings.TrimSpace(text), 0, 64)
+	if err != nil {
+		return linux.EINVAL
+	}
+	return c.Set(v)
 }
 
 // name is a knob that holds a name of uname(2).
@@ -298,6 +328,9 @@ func (s *sysctls) set(name, value string) error {
 	case "kernel/domainname":
 		s.fs.kernel.SetDomainname(value)
 		return nil
+	}
+	if write := s.live[path]; write != nil {
+		return write(value)
 	}
 	kind, ok := s.kind[path]
 	if !ok {
