@@ -414,14 +414,15 @@ func TestMemory(t *testing.T) {
 func TestSysctlKeptElsewhere(t *testing.T) {
 	kept := int64(1)
 	w := newWorld(t)
-	fs := New(Config{Kernel: w.k, Sysctls: []Sysctl{{Path: "net/ipv6/conf/eth0/accept_ra", Get: func() (int64, error) { return kept, nil },
-		Set: func(v int64) error {
+	fs := New(Config{Kernel: w.k, Conf6: func() map[string]map[string]Sysctl {
+		return map[string]map[string]Sysctl{"eth0": {"accept_ra": {func() (int64, error) { return kept, nil }, func(v int64) error {
 			if v > 2 {
 				return linux.EINVAL
 			}
 			kept = v
 			return nil
-		}}}})
+		}}}}
+	}})
 	for value, want := range map[string]error{"2": nil, "0": nil, "3": linux.EINVAL, "x": linux.EINVAL} {
 		was := kept
 		if err := fs.SetSysctl("net.ipv6.conf.eth0.accept_ra", value); err != want || err != nil && kept != was {

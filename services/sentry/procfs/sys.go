@@ -162,20 +162,20 @@ var sysctlTable = []sysctl{
 
 // sysctls is /proc/sys.
 type sysctls struct {
-	fs   *FS
-	root *pseudo.Dir
-	dirs map[string]*pseudo.Dir
-	kind map[string]sysctlKind
-	live map[string]func(string) error // of values that somebody else keeps
+	fs    *FS
+	root  *pseudo.Dir
+	dirs  map[string]*pseudo.Dir
+	kind  map[string]sysctlKind
+	conf6 *confDir
 
 	mu     sync.Mutex
 	values map[string]string
 }
 
-func newSysctls(fs *FS, given []Sysctl) *sysctls {
+func newSysctls(fs *FS, conf6 func() map[string]map[string]Sysctl) *sysctls {
 	s := &sysctls{
 		fs: fs, root: fs.Dir(0o555, nil), dirs: make(map[string]*pseudo.Dir),
-		kind: make(map[string]sysctlKind), values: make(map[string]string), live: make(map[string]func(string) error),
+		kind: make(map[string]sysctlKind), values: make(map[string]string),
 	}
 	s.dirs[""] = s.root
 	for _, c := range sysctlTable {
@@ -192,38 +192,11 @@ func newSysctls(fs *FS, given []Sysctl) *sysctls {
 	bootID := newUUID()
 	readOnly("kernel/random/boot_id", func() string { return bootID })
 	readOnly("kernel/random/uuid", newUUID)
-	for _, c := range given {
-		s.live[c.Path] = c.write
-		s.put(c.Path, 0o644, c.read, c.write)
-	}
+	s.conf6 = &confDir{s: s, given: conf6}
+	s.dir(conf6Path).WithDynamic(s.conf6)
 	s.put("kernel/hostname", 0o644, fs.kernel.Hostname, name(fs.kernel.SetHostname))
 	s.put("kernel/domainname", 0o644, fs.kernel.Domainname, name(fs.kernel.SetDomainname))
 	return s
-}
-
-// Sysctl is a number that somebody else keeps.
-type Sysctl struct {
-	Path string // below /proc/sys
-	Get  func() (int64, error)
-	Set  func(int64) error
-}
-
-// read is "" if nobody says.
-func (c *Sysctl) read() string {
-	v, err := c.Get()
-	if err != nil {
-		return ""
-	}
-	return strconv.FormatInt(v, 10)
-}
-
-// write sets it: EINVAL.
-func (c *Sysctl) write(text string) error {
-	v, err := strconv.ParseInt(strings.TrimSpace(text), 0, 64)
-	if err != nil {
-		return linux.EINVAL
-	}
-	return c.Set(v)
 }
 
 // name is a knob that holds a name of uname(2).
@@ -240,6 +213,11 @@ func name(set func(string)) func(string) error {
 // put makes the file at path; set may be nil.
 func (s *sysctls) put(path string, mode uint32, get func() string, set func(string) error) {
 	at := strings.LastIndexByte(path, '/')
+	s.putIn(s.dir(path[:max(at, 0)]), path[at+1:], mode, get, set)
+}
+
+// putIn makes the file in a directory.
+func (s *sysctls) putIn(d *pseudo.Dir, name string, mode uint32, get func() string, set func(string) error) {
 	f := s.fs.File(mode, nil, func(vfs.Context) ([]byte, error) { return []byte(get() + "\n"), nil })
 	if set != nil && mode&0o200 != 0 {
 		f.WithSet(func(ctx vfs.Context, p []byte) error {
@@ -249,7 +227,7 @@ func (s *sysctls) put(path string, mode uint32, get func() string, set func(stri
 			return set(firstLine(p))
 		})
 	}
-	s.dir(path[:max(at, 0)]).Add(path[at+1:], f.WithPermit(func(ctx vfs.Context, mask uint32) error {
+	d.Add(name, f.WithPermit(func(ctx vfs.Context, mask uint32) error {
 		return permitSysctl(ctx.Creds(), mode, mask)
 	}))
 }
@@ -329,8 +307,8 @@ func (s *sysctls) set(name, value string) error {
 		s.fs.kernel.SetDomainname(value)
 		return nil
 	}
-	if write := s.live[path]; write != nil {
-		return write(value)
+	if c, ok := s.conf6.sysctl(path); ok {
+		return c.write(value)
 	}
 	kind, ok := s.kind[path]
 	if !ok {

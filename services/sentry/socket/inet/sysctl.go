@@ -1,7 +1,6 @@
 package inet
 
 import (
-	"fmt"
 	"math"
 
 	"bulkhead/proto/linux"
@@ -34,20 +33,21 @@ func truth(b bool) int64 {
 	return 0
 }
 
-// Sysctls are the numbers that netd keeps, by their path below /proc/sys. The guest
-// makes no interfaces, so that there are no others later.
-func (n *Network) Sysctls() map[string]Sysctl {
+// Conf6 are the numbers below /proc/sys/net/ipv6/conf that netd keeps, by interface
+// and name. The guest makes no interfaces, so that there are no others later.
+func (n *Network) Conf6() map[string]map[string]Sysctl {
 	all, err := n.Interfaces()
 	if err != nil {
 		return nil
 	}
-	out := map[string]Sysctl{}
+	out := map[string]map[string]Sysctl{}
 	for _, i := range all {
 		if i.Ipv6 == nil {
 			continue
 		}
+		out[i.Name] = map[string]Sysctl{}
 		for name, c := range autoconfSysctls {
-			out[fmt.Sprintf("net/ipv6/conf/%s/%s", i.Name, name)] = Sysctl{
+			out[i.Name][name] = Sysctl{
 				Get: func() (int64, error) {
 					a, err := n.autoconfiguration(i.Index)
 					if err != nil {
