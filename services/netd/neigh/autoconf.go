@@ -115,7 +115,7 @@ func (c *Autoconf) Start(now Time, have []ip.Address) {
 		if a.Addr().Is4() && a.Valid == 0 || len(c.addresses) >= maxTracked {
 			continue
 		}
-		linkLocal = linkLocal || a.Addr().IsLinkLocalUnicast()
+		linkLocal = linkLocal || linkLocal6(a.Addr())
 		c.track(now, a)
 		if a.Is(ip.Autonomous) {
 			c.setNetwork(a.Masked(), a.Valid)
@@ -128,6 +128,8 @@ func (c *Autoconf) Start(now Time, have []ip.Address) {
 }
 
 var linkLocalPrefix = netip.MustParsePrefix("fe80::/64")
+
+func linkLocal6(a netip.Addr) bool { return a.Is6() && a.IsLinkLocalUnicast() }
 
 // Stop ends all of it: the link is down. Where it is enabled those of IPv6 go.
 func (c *Autoconf) Stop() {
@@ -195,7 +197,7 @@ func (c *Autoconf) track(now Time, a ip.Address) {
 		for b := range k.nonce {
 			k.nonce[b] = byte(n >> (8 * b))
 		}
-	case a.Addr().IsLinkLocalUnicast():
+	case linkLocal6(a.Addr()):
 		c.beginSoliciting(now)
 	}
 }
@@ -305,7 +307,7 @@ func (c *Autoconf) due(now Time, addr netip.Addr, k *configured) {
 		k.Flags &^= ip.Tentative
 		k.at = Never
 		c.changed(k)
-		if addr.IsLinkLocalUnicast() {
+		if linkLocal6(addr) {
 			c.beginSoliciting(now)
 		}
 	}

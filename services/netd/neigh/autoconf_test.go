@@ -354,3 +354,24 @@ func FuzzAutoconf(f *testing.F) {
 		}
 	})
 }
+
+// An address that somebody added for a time goes after it, of IPv4 too; changed, it
+// stays.
+func TestAutoconf_lifetimes(t *testing.T) {
+	v4 := ip.Address{Prefix: netip.MustParsePrefix("169.254.0.1/16")}
+	x := newAuto(Settings{AcceptRA: true, RouterSolicits: 1}, v4)
+	v4.Valid = x.now + 100*Second
+	x.Add(x.now, v4)
+	v6 := ip.Address{Prefix: netip.MustParsePrefix("fd00::1/64"), Valid: x.now + 100*Second, Preferred: x.now + 50*Second}
+	x.last[v6.Addr()] = x.Add(x.now, v6)
+	x.run(60 * Second)
+	if x.flags(v6.Addr()) != ip.Deprecated || x.sent[AskRouters] != 0 {
+		t.Error(x.last, x.sent)
+	}
+	v6.Valid, v6.Preferred = 0, 0
+	x.Change(x.now, v6)
+	x.run(60 * Second)
+	if a, there := x.last[v6.Addr()]; !there || a.Flags != 0 || x.sent[RemoveAddress] != 1 {
+		t.Error(x.last, x.sent)
+	}
+}
