@@ -18,6 +18,8 @@ type Interface struct {
 	Addresses  []Address   `json:"addresses,omitempty"`
 	Routes     []Route     `json:"routes,omitempty"`
 	Neighbours []Neighbour `json:"neighbours,omitempty"`
+	// What IPv6 does there by itself; nil: nothing.
+	Autoconf *Autoconf `json:"-"`
 	// Settings below /proc/sys/net that were changed, and what they were.
 	Settings map[string]string `json:"settings,omitempty"`
 }
@@ -30,6 +32,7 @@ type Address struct {
 	Label     string       `json:"label,omitempty"`
 	Scope     int          `json:"scope,omitempty"`
 	Flags     int          `json:"flags,omitempty"`
+	Unchecked int          `json:"-"`               // flags of duplicate address detection
 	Valid     int          `json:"valid,omitempty"` // seconds; 0: for ever
 	Preferred int          `json:"preferred,omitempty"`
 }
@@ -99,6 +102,7 @@ func read(l netlink.Link) (Interface, error) {
 			}
 		}
 	}
+	i.Autoconf = readAutoconf(&i)
 	neighbours, err := netlink.NeighList(a.Index, 0)
 	if err != nil {
 		return i, fmt.Errorf("list neighbours: %w", err)
@@ -114,6 +118,9 @@ func read(l netlink.Link) (Interface, error) {
 func addressOf(a netlink.Addr) Address {
 	out := Address{Prefix: prefixOf(a.IPNet), Peer: prefixOf(a.Peer), Label: a.Label, Scope: a.Scope,
 		Flags: a.Flags &^ (unix.IFA_F_TENTATIVE | unix.IFA_F_SECONDARY), Valid: a.ValidLft, Preferred: a.PreferedLft}
+	if out.Prefix.Addr().Is6() {
+		out.Unchecked = a.Flags & (unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED)
+	}
 	const forever = 1<<32 - 1
 	if out.Valid == forever || out.Valid < 0 {
 		out.Valid, out.Preferred = 0, 0
@@ -141,7 +148,11 @@ func routeOf(r netlink.Route, family int) Route {
 	return out
 }
 
-// usable tells whether anything can be reached over the interface.
+// usable tells whether anything can be reached over the interface, or will be when a
+// router says how.
 func (i *Interface) usable() bool {
+	if i.Autoconf != nil && i.Autoconf.AcceptRA && i.has(netip.Addr.IsLinkLocalUnicast) {
+		return true
+	}
 	return slices.ContainsFunc(i.Addresses, func(a Address) bool { return !a.Prefix.Addr().IsLinkLocalUnicast() }) || len(i.Routes) != 0
 }

@@ -15,7 +15,8 @@ import (
 // OpenTAP opens the TAP interface name of our own namespace, which somebody has
 // set up: ip-tuntap(8). netd is the machine at its other end. It has the
 // addresses that follow those of the host's side: where that is 10.0.0.1/24, the
-// sandbox is 10.0.0.2/24 and its gateway 10.0.0.1.
+// sandbox is 10.0.0.2/24 and its gateway 10.0.0.1. What routers say of IPv6 on that link
+// it believes, as a machine would.
 func OpenTAP(name string) (o *Outside, err error) {
 	l, err := netlink.LinkByName(name)
 	if err != nil {
@@ -29,7 +30,7 @@ func OpenTAP(name string) (o *Outside, err error) {
 	if err != nil {
 		return nil, err
 	}
-	i := Interface{Index: 2, Name: "eth0", MTU: host.MTU, MAC: append([]byte(nil), host.MAC...)}
+	i := Interface{Index: 2, Name: "eth0", MTU: host.MTU, MAC: append([]byte(nil), host.MAC...), Autoconf: defaultAutoconf()}
 	i.MAC[5] ^= 1 // any other than the host's
 	for _, a := range host.Addresses {
 		mine := a.Prefix.Addr().Next()
@@ -37,7 +38,7 @@ func OpenTAP(name string) (o *Outside, err error) {
 			continue
 		}
 		i.Addresses = append(i.Addresses, Address{Prefix: netip.PrefixFrom(mine, a.Prefix.Bits())})
-		i.Routes = append(i.Routes, Route{Destination: anywhere(mine), Gateway: a.Prefix.Addr()})
+		i.Routes = append(i.Routes, Route{Destination: anywhere(mine), Gateway: a.Prefix.Addr(), Protocol: unix.RTPROT_BOOT})
 	}
 	m := i.message()
 	m.Kind, m.VirtioHeader, m.UdpSegmentation = netdv1.Link_KIND_TAP, true, segmentsUDP()

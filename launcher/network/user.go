@@ -7,8 +7,10 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	netdv1 "bulkhead/proto/netd/v1"
@@ -19,6 +21,9 @@ import (
 var (
 	userPrefix  = netip.MustParsePrefix("10.0.2.15/24")
 	userGateway = netip.MustParseAddr("10.0.2.2")
+	// Of IPv6, where the namespace has a way out by it.
+	userPrefix6  = netip.MustParsePrefix("fd00:2::15/64")
+	userGateway6 = netip.MustParseAddr("fd00:2::2")
 )
 
 const (
@@ -51,9 +56,16 @@ func OpenUser() (o *Outside, err error) {
 	}
 	said := os.NewFile(uintptr(fd), "passt's log")
 	defer said.Close()
-	cmd := exec.Command(path, "--stderr", "--quiet", "--fd", "3", "--ipv4-only", "--address", userPrefix.Addr().String(), "--netmask", fmt.Sprint(userPrefix.Bits()),
-		"--gateway", userGateway.String(), "--mtu", fmt.Sprint(userMTU), "--no-map-gw", "--no-dhcp", "--no-dhcpv6", "--no-ndp", "--no-ra",
-		"--tcp-ports", "none", "--udp-ports", "none")
+	args := []string{"--stderr", "--quiet", "--fd", "3", "--address", userPrefix.Addr().String(), "--netmask", fmt.Sprint(userPrefix.Bits()),
+		"--gateway", userGateway.String(), "--mtu", fmt.Sprint(userMTU), "--no-map-gw", "--no-dhcp", "--no-dhcpv6", "--no-ra",
+		"--tcp-ports", "none", "--udp-ports", "none"}
+	v6 := hasDefault6()
+	if v6 {
+		args = append(args, "--address", userPrefix6.Addr().String(), "--gateway", userGateway6.String())
+	} else {
+		args = append(args, "--ipv4-only", "--no-ndp")
+	}
+	cmd := exec.Command(path, args...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Stderr, cmd.Stdout = said, said
@@ -67,10 +79,25 @@ func OpenUser() (o *Outside, err error) {
 	rand.Read(mac)
 	mac[0] = 0x52 // local, and of one station
 	i := Interface{Index: 2, Name: "eth0", MTU: userMTU, MAC: mac,
-		Addresses: []Address{{Prefix: userPrefix}}, Routes: []Route{{Destination: anywhere(userGateway), Gateway: userGateway}}}
+		Addresses: []Address{{Prefix: userPrefix}}, Routes: []Route{{Destination: anywhere(userGateway), Gateway: userGateway, Protocol: unix.RTPROT_BOOT}}}
+	if v6 {
+		i.Addresses = append(i.Addresses, Address{Prefix: userPrefix6})
+		i.Routes = append(i.Routes, Route{Destination: anywhere(userGateway6), Gateway: userGateway6, Protocol: unix.RTPROT_BOOT})
+		// passt advertises nothing, and answers for every address that is not ours.
+		i.Autoconf = &Autoconf{}
+	}
 	m := i.message()
 	m.Kind = netdv1.Link_KIND_STREAM
 	return &Outside{Links: []*netdv1.Link{m}, Files: []*os.File{ours}}, nil
+}
+
+// hasDefault6 tells whether our own namespace has a default route of IPv6, without
+// which passt has none for the sandbox either.
+func hasDefault6() bool {
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V6)
+	return err == nil && slices.ContainsFunc(routes, func(r netlink.Route) bool {
+		return r.Type == unix.RTN_UNICAST && (r.Dst == nil || prefixOf(r.Dst).Bits() == 0)
+	})
 }
 
 // userBuffer is what waits in either direction, in bytes: passt loses what finds no

@@ -5,14 +5,17 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"bulkhead/launcher/hull"
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
 	"bulkhead/services/netd/egress"
+	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/link"
 	"bulkhead/services/netd/policy"
 	"bulkhead/services/netd/route"
+	"bulkhead/services/netd/server"
 	"bulkhead/services/netd/stack"
 )
 
@@ -89,14 +92,18 @@ func deviceOf(l *netdv1.Link, fds hull.Descriptors, n int) (link.Device, error) 
 func jointOf(l *netdv1.Link) (j joint, err error) {
 	j.config = stack.InterfaceConfig{Name: l.Name, Index: int(l.Index)}
 	for _, p := range l.Addresses {
-		prefix, err := prefixOf(p)
+		prefix, err := prefixOf(p.Prefix)
 		if err != nil {
 			return j, fmt.Errorf("address: %w", err)
 		}
-		j.config.Addresses = append(j.config.Addresses, prefix)
+		a := ip.Address{Prefix: prefix, Flags: ip.AddressFlags(p.Flags) &^ ip.Permanent, Valid: seconds(p.Valid), Preferred: seconds(p.Preferred)}
+		j.config.Addresses = append(j.config.Addresses, a)
+	}
+	if c := l.Ipv6; c != nil {
+		j.config.IPv6 = server.SettingsOf(c)
 	}
 	for _, m := range l.Routes {
-		r := route.Route{Metric: m.Metric}
+		r := route.Route{Metric: m.Metric, Protocol: uint8(m.Protocol)}
 		if r.Destination, err = prefixOf(m.Destination); err != nil {
 			return j, fmt.Errorf("route: %w", err)
 		}
@@ -118,6 +125,9 @@ func jointOf(l *netdv1.Link) (j joint, err error) {
 	return j, nil
 }
 
+// seconds are in the stack's nanoseconds.
+func seconds(n uint32) int64 { return int64(n) * int64(time.Second) }
+
 // addrOf reads an address; none is the invalid one.
 func addrOf(b []byte) (netip.Addr, error) {
 	addr, ok := netip.AddrFromSlice(b)
@@ -138,6 +148,15 @@ func prefixOf(p *netdv1.Prefix) (netip.Prefix, error) {
 	return netip.PrefixFrom(addr, int(p.Bits)), nil
 }
 
+// routerLifetime is how long a router is one that the host had heard of, and that the
+// stack does not hear: the default of RFC 4861, section 6.2.1, AdvDefaultLifetime. The
+// launcher is not told how much is left.
+const routerLifetime = 1800 * time.Second
+
+func byRouter(r *route.Route) bool {
+	return r.Protocol == route.Router && r.Destination.Bits() == 0 && r.Gateway.Is6()
+}
+
 // join gives the stack its interfaces. From then on it answers.
 func (o outside) join(s *stack.Stack) error {
 	for _, j := range o {
@@ -147,6 +166,12 @@ func (o outside) join(s *stack.Stack) error {
 		}
 		for _, r := range j.routes {
 			r.Interface = index
+			if byRouter(&r) {
+				if err := s.AddRouter(index, r.Gateway, routerLifetime); err != nil {
+					return fmt.Errorf("interface %s: router %s: %w", j.config.Name, r.Gateway, err)
+				}
+				continue
+			}
 			// One to a network of an address's is there already.
 			if err := s.AddRoute(r); err != nil && !errors.Is(err, linux.EEXIST) {
 				return fmt.Errorf("interface %s: route to %s: %w", j.config.Name, r.Destination, err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,7 @@ func TestUser(t *testing.T) {
 	needs(t, "passt", "python3", "curl", "bash")
 	w := newWire(t)
 	w.ip("-n", w.inside, "route", "add", "default", "via", outsideV4)
+	w.ip("-n", w.inside, "-6", "route", "add", "default", "via", outsideV6)
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
 	dir := t.TempDir()
 	large := make([]byte, 20<<20)
@@ -135,14 +137,17 @@ func TestUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.start(w.peer("python3", "-u", "-m", "http.server", "8000", "--bind", outsideV4, "--directory", dir), "Serving")
+	w.start(w.peer("python3", "-u", "-m", "http.server", "8001", "--bind", outsideV6, "--directory", dir), "Serving")
 	w.start(w.peer(prog, "names", outsideV4+":53", "good.example="+outsideV4), "ready")
 	w.start(append([]string{"ip", "netns", "exec", w.inside}, prog, "receive", "127.0.0.1:7001"), "ready")
 	line := []string{"ip", "netns", "exec", w.inside, filepath.Join(sandboxtest.Bin(t), "sandbox-launch"), "run", "--network", "user"}
 	line = append(append(line, sandboxtest.Flags()...), "--", "bash", "-c", strings.Join([]string{
 		"ip -br address show dev eth0", prog + " lookup " + outsideV4 + ":53 good.example",
-		"curl -s http://" + outsideV4 + ":8000/large | sha256sum", "! " + prog + " dial 10.0.2.2:7001"}, " && "))
+		"curl -s http://" + outsideV4 + ":8000/large | sha256sum", "curl -s http://[" + outsideV6 + "]:8001/large | sha256sum | sed s/^/v6:/",
+		prog + " dial 10.0.2.2:7001 & " + prog + " dial [fd00:2::2]:7001 & wait"}, " && "))
 	out := w.run(line)
-	for _, want := range []string{"10.0.2.15/24", "\n" + outsideV4 + "\n", fmt.Sprintf("%x", sha256.Sum256(large))} {
+	sum := fmt.Sprintf("%x", sha256.Sum256(large))
+	for _, want := range []string{"10.0.2.15/24", "fd00:2::15/64", "\n" + outsideV4 + "\n", "\n" + sum, "\nv6:" + sum} {
 		if !strings.Contains(out, want) {
 			t.Errorf("there is no %q in:\n%s", want, out)
 		}
@@ -257,6 +262,7 @@ func (w *wire) config() string {
 	for line := range strings.Lines(out) {
 		line, _, _ = strings.Cut(line, `\`)
 		line = strings.NewReplacer(" tentative", "", " nodad", "", " dadfailed", "").Replace(line)
+		line = regexp.MustCompile(" expires [0-9]+sec").ReplaceAllString(line, "")
 		lines = append(lines, strings.Join(strings.Fields(line), " "))
 	}
 	return strings.Join(lines, "\n")

@@ -163,8 +163,8 @@ type Link struct {
 	// Six bytes.
 	Mac []byte `protobuf:"bytes,3,opt,name=mac,proto3" json:"mac,omitempty"`
 	// In bytes, without the Ethernet header.
-	Mtu       uint32    `protobuf:"varint,4,opt,name=mtu,proto3" json:"mtu,omitempty"`
-	Addresses []*Prefix `protobuf:"bytes,5,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	Mtu       uint32         `protobuf:"varint,4,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	Addresses []*LinkAddress `protobuf:"bytes,5,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// Besides those to the networks of its addresses.
 	Routes []*Route `protobuf:"bytes,6,rep,name=routes,proto3" json:"routes,omitempty"`
 	// Frames carry a virtio-net header of 10 bytes (segmentation and checksum
@@ -176,8 +176,10 @@ type Link struct {
 	Neighbours []*Neighbour `protobuf:"bytes,9,rep,name=neighbours,proto3" json:"neighbours,omitempty"`
 	// With virtio_header: the kernel segments UDP as well.
 	UdpSegmentation bool `protobuf:"varint,10,opt,name=udp_segmentation,json=udpSegmentation,proto3" json:"udp_segmentation,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// What IPv6 does there by itself; unset: nothing.
+	Ipv6          *Autoconfiguration `protobuf:"bytes,11,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Link) Reset() {
@@ -238,7 +240,7 @@ func (x *Link) GetMtu() uint32 {
 	return 0
 }
 
-func (x *Link) GetAddresses() []*Prefix {
+func (x *Link) GetAddresses() []*LinkAddress {
 	if x != nil {
 		return x.Addresses
 	}
@@ -280,6 +282,185 @@ func (x *Link) GetUdpSegmentation() bool {
 	return false
 }
 
+func (x *Link) GetIpv6() *Autoconfiguration {
+	if x != nil {
+		return x.Ipv6
+	}
+	return nil
+}
+
+// LinkAddress is an address that somebody gave the interface before.
+type LinkAddress struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Prefix *Prefix                `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// IFA_F_ bits of rtnetlink(7). One that is tentative is checked before it is used,
+	// the others are taken as checked.
+	Flags uint32 `protobuf:"varint,2,opt,name=flags,proto3" json:"flags,omitempty"`
+	// Seconds that are left; 0: for ever.
+	Valid         uint32 `protobuf:"varint,3,opt,name=valid,proto3" json:"valid,omitempty"`
+	Preferred     uint32 `protobuf:"varint,4,opt,name=preferred,proto3" json:"preferred,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LinkAddress) Reset() {
+	*x = LinkAddress{}
+	mi := &file_netd_v1_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LinkAddress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LinkAddress) ProtoMessage() {}
+
+func (x *LinkAddress) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LinkAddress.ProtoReflect.Descriptor instead.
+func (*LinkAddress) Descriptor() ([]byte, []int) {
+	return file_netd_v1_control_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *LinkAddress) GetPrefix() *Prefix {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+func (x *LinkAddress) GetFlags() uint32 {
+	if x != nil {
+		return x.Flags
+	}
+	return 0
+}
+
+func (x *LinkAddress) GetValid() uint32 {
+	if x != nil {
+		return x.Valid
+	}
+	return 0
+}
+
+func (x *LinkAddress) GetPreferred() uint32 {
+	if x != nil {
+		return x.Preferred
+	}
+	return 0
+}
+
+// Autoconfiguration makes a link-local address and checks addresses that are added
+// (RFC 4862). The rest are an interface's settings below /proc/sys/net/ipv6/conf.
+type Autoconfiguration struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Routers are asked for and believed: accept_ra, where forwarding lets it.
+	AcceptRa bool `protobuf:"varint,1,opt,name=accept_ra,json=acceptRa,proto3" json:"accept_ra,omitempty"`
+	// Addresses are made for their prefixes.
+	Autoconf        bool `protobuf:"varint,2,opt,name=autoconf,proto3" json:"autoconf,omitempty"`
+	AcceptRedirects bool `protobuf:"varint,3,opt,name=accept_redirects,json=acceptRedirects,proto3" json:"accept_redirects,omitempty"`
+	// 0: addresses are not checked.
+	DadTransmits uint32 `protobuf:"varint,4,opt,name=dad_transmits,json=dadTransmits,proto3" json:"dad_transmits,omitempty"`
+	// Below 0: without end.
+	RouterSolicitations int32 `protobuf:"varint,5,opt,name=router_solicitations,json=routerSolicitations,proto3" json:"router_solicitations,omitempty"`
+	// Before an address is solicited for, in milliseconds, at most.
+	SolicitationDelay uint32 `protobuf:"varint,6,opt,name=solicitation_delay,json=solicitationDelay,proto3" json:"solicitation_delay,omitempty"`
+	// Between solicitations, in milliseconds; 0: the default.
+	Retransmit    uint32 `protobuf:"varint,7,opt,name=retransmit,proto3" json:"retransmit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Autoconfiguration) Reset() {
+	*x = Autoconfiguration{}
+	mi := &file_netd_v1_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Autoconfiguration) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Autoconfiguration) ProtoMessage() {}
+
+func (x *Autoconfiguration) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Autoconfiguration.ProtoReflect.Descriptor instead.
+func (*Autoconfiguration) Descriptor() ([]byte, []int) {
+	return file_netd_v1_control_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Autoconfiguration) GetAcceptRa() bool {
+	if x != nil {
+		return x.AcceptRa
+	}
+	return false
+}
+
+func (x *Autoconfiguration) GetAutoconf() bool {
+	if x != nil {
+		return x.Autoconf
+	}
+	return false
+}
+
+func (x *Autoconfiguration) GetAcceptRedirects() bool {
+	if x != nil {
+		return x.AcceptRedirects
+	}
+	return false
+}
+
+func (x *Autoconfiguration) GetDadTransmits() uint32 {
+	if x != nil {
+		return x.DadTransmits
+	}
+	return 0
+}
+
+func (x *Autoconfiguration) GetRouterSolicitations() int32 {
+	if x != nil {
+		return x.RouterSolicitations
+	}
+	return 0
+}
+
+func (x *Autoconfiguration) GetSolicitationDelay() uint32 {
+	if x != nil {
+		return x.SolicitationDelay
+	}
+	return 0
+}
+
+func (x *Autoconfiguration) GetRetransmit() uint32 {
+	if x != nil {
+		return x.Retransmit
+	}
+	return 0
+}
+
 // Prefix is an IPv4 (4 bytes) or IPv6 (16 bytes) address and its prefix length.
 type Prefix struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -291,7 +472,7 @@ type Prefix struct {
 
 func (x *Prefix) Reset() {
 	*x = Prefix{}
-	mi := &file_netd_v1_control_proto_msgTypes[2]
+	mi := &file_netd_v1_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -303,7 +484,7 @@ func (x *Prefix) String() string {
 func (*Prefix) ProtoMessage() {}
 
 func (x *Prefix) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_control_proto_msgTypes[2]
+	mi := &file_netd_v1_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -316,7 +497,7 @@ func (x *Prefix) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prefix.ProtoReflect.Descriptor instead.
 func (*Prefix) Descriptor() ([]byte, []int) {
-	return file_netd_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_netd_v1_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Prefix) GetAddress() []byte {
@@ -341,14 +522,17 @@ type Route struct {
 	// Of several to one destination, the lowest counts.
 	Metric uint32 `protobuf:"varint,3,opt,name=metric,proto3" json:"metric,omitempty"`
 	// Preferred source address, or empty.
-	Source        []byte `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
+	Source []byte `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
+	// rtm_protocol: who made it. A default route of IPv6 by a router's advertisement (9)
+	// lasts until the router says so again, or does not.
+	Protocol      uint32 `protobuf:"varint,5,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_netd_v1_control_proto_msgTypes[3]
+	mi := &file_netd_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +544,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_control_proto_msgTypes[3]
+	mi := &file_netd_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +557,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_netd_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_netd_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Route) GetDestination() *Prefix {
@@ -404,6 +588,13 @@ func (x *Route) GetSource() []byte {
 	return nil
 }
 
+func (x *Route) GetProtocol() uint32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
+}
+
 // Neighbour has an address and is reached at mac, six bytes.
 type Neighbour struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -415,7 +606,7 @@ type Neighbour struct {
 
 func (x *Neighbour) Reset() {
 	*x = Neighbour{}
-	mi := &file_netd_v1_control_proto_msgTypes[4]
+	mi := &file_netd_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -427,7 +618,7 @@ func (x *Neighbour) String() string {
 func (*Neighbour) ProtoMessage() {}
 
 func (x *Neighbour) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_control_proto_msgTypes[4]
+	mi := &file_netd_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -440,7 +631,7 @@ func (x *Neighbour) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Neighbour.ProtoReflect.Descriptor instead.
 func (*Neighbour) Descriptor() ([]byte, []int) {
-	return file_netd_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_netd_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Neighbour) GetAddress() []byte {
@@ -465,7 +656,7 @@ type BootResponse struct {
 
 func (x *BootResponse) Reset() {
 	*x = BootResponse{}
-	mi := &file_netd_v1_control_proto_msgTypes[5]
+	mi := &file_netd_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -477,7 +668,7 @@ func (x *BootResponse) String() string {
 func (*BootResponse) ProtoMessage() {}
 
 func (x *BootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_control_proto_msgTypes[5]
+	mi := &file_netd_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -490,7 +681,7 @@ func (x *BootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootResponse.ProtoReflect.Descriptor instead.
 func (*BootResponse) Descriptor() ([]byte, []int) {
-	return file_netd_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_netd_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 var File_netd_v1_control_proto protoreflect.FileDescriptor
@@ -502,13 +693,13 @@ const file_netd_v1_control_proto_rawDesc = "" +
 	"\x05links\x18\x01 \x03(\v2\r.netd.v1.LinkR\x05links\x12\x14\n" +
 	"\x05debug\x18\x02 \x01(\bR\x05debug\x12\x16\n" +
 	"\x06egress\x18\x03 \x03(\tR\x06egress\x122\n" +
-	"\x15loopback_through_netd\x18\x04 \x01(\bR\x13loopbackThroughNetd\"\xa5\x03\n" +
+	"\x15loopback_through_netd\x18\x04 \x01(\bR\x13loopbackThroughNetd\"\xda\x03\n" +
 	"\x04Link\x12&\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x12.netd.v1.Link.KindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
 	"\x03mac\x18\x03 \x01(\fR\x03mac\x12\x10\n" +
-	"\x03mtu\x18\x04 \x01(\rR\x03mtu\x12-\n" +
-	"\taddresses\x18\x05 \x03(\v2\x0f.netd.v1.PrefixR\taddresses\x12&\n" +
+	"\x03mtu\x18\x04 \x01(\rR\x03mtu\x122\n" +
+	"\taddresses\x18\x05 \x03(\v2\x14.netd.v1.LinkAddressR\taddresses\x12&\n" +
 	"\x06routes\x18\x06 \x03(\v2\x0e.netd.v1.RouteR\x06routes\x12#\n" +
 	"\rvirtio_header\x18\a \x01(\bR\fvirtioHeader\x12\x14\n" +
 	"\x05index\x18\b \x01(\rR\x05index\x122\n" +
@@ -516,20 +707,37 @@ const file_netd_v1_control_proto_rawDesc = "" +
 	"neighbours\x18\t \x03(\v2\x12.netd.v1.NeighbourR\n" +
 	"neighbours\x12)\n" +
 	"\x10udp_segmentation\x18\n" +
-	" \x01(\bR\x0fudpSegmentation\"L\n" +
+	" \x01(\bR\x0fudpSegmentation\x12.\n" +
+	"\x04ipv6\x18\v \x01(\v2\x1a.netd.v1.AutoconfigurationR\x04ipv6\"L\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vKIND_PACKET\x10\x01\x12\f\n" +
 	"\bKIND_TAP\x10\x02\x12\x0f\n" +
-	"\vKIND_STREAM\x10\x03\"6\n" +
+	"\vKIND_STREAM\x10\x03\"\x80\x01\n" +
+	"\vLinkAddress\x12'\n" +
+	"\x06prefix\x18\x01 \x01(\v2\x0f.netd.v1.PrefixR\x06prefix\x12\x14\n" +
+	"\x05flags\x18\x02 \x01(\rR\x05flags\x12\x14\n" +
+	"\x05valid\x18\x03 \x01(\rR\x05valid\x12\x1c\n" +
+	"\tpreferred\x18\x04 \x01(\rR\tpreferred\"\x9e\x02\n" +
+	"\x11Autoconfiguration\x12\x1b\n" +
+	"\taccept_ra\x18\x01 \x01(\bR\bacceptRa\x12\x1a\n" +
+	"\bautoconf\x18\x02 \x01(\bR\bautoconf\x12)\n" +
+	"\x10accept_redirects\x18\x03 \x01(\bR\x0facceptRedirects\x12#\n" +
+	"\rdad_transmits\x18\x04 \x01(\rR\fdadTransmits\x121\n" +
+	"\x14router_solicitations\x18\x05 \x01(\x05R\x13routerSolicitations\x12-\n" +
+	"\x12solicitation_delay\x18\x06 \x01(\rR\x11solicitationDelay\x12\x1e\n" +
+	"\n" +
+	"retransmit\x18\a \x01(\rR\n" +
+	"retransmit\"6\n" +
 	"\x06Prefix\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x12\n" +
-	"\x04bits\x18\x02 \x01(\rR\x04bits\"\x84\x01\n" +
+	"\x04bits\x18\x02 \x01(\rR\x04bits\"\xa0\x01\n" +
 	"\x05Route\x121\n" +
 	"\vdestination\x18\x01 \x01(\v2\x0f.netd.v1.PrefixR\vdestination\x12\x18\n" +
 	"\agateway\x18\x02 \x01(\fR\agateway\x12\x16\n" +
 	"\x06metric\x18\x03 \x01(\rR\x06metric\x12\x16\n" +
-	"\x06source\x18\x04 \x01(\fR\x06source\"7\n" +
+	"\x06source\x18\x04 \x01(\fR\x06source\x12\x1a\n" +
+	"\bprotocol\x18\x05 \x01(\rR\bprotocol\"7\n" +
 	"\tNeighbour\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\fR\x03mac\"\x0e\n" +
@@ -550,30 +758,34 @@ func file_netd_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_netd_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_netd_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_netd_v1_control_proto_goTypes = []any{
-	(Link_Kind)(0),       // 0: netd.v1.Link.Kind
-	(*BootRequest)(nil),  // 1: netd.v1.BootRequest
-	(*Link)(nil),         // 2: netd.v1.Link
-	(*Prefix)(nil),       // 3: netd.v1.Prefix
-	(*Route)(nil),        // 4: netd.v1.Route
-	(*Neighbour)(nil),    // 5: netd.v1.Neighbour
-	(*BootResponse)(nil), // 6: netd.v1.BootResponse
+	(Link_Kind)(0),            // 0: netd.v1.Link.Kind
+	(*BootRequest)(nil),       // 1: netd.v1.BootRequest
+	(*Link)(nil),              // 2: netd.v1.Link
+	(*LinkAddress)(nil),       // 3: netd.v1.LinkAddress
+	(*Autoconfiguration)(nil), // 4: netd.v1.Autoconfiguration
+	(*Prefix)(nil),            // 5: netd.v1.Prefix
+	(*Route)(nil),             // 6: netd.v1.Route
+	(*Neighbour)(nil),         // 7: netd.v1.Neighbour
+	(*BootResponse)(nil),      // 8: netd.v1.BootResponse
 }
 var file_netd_v1_control_proto_depIdxs = []int32{
 	2, // 0: netd.v1.BootRequest.links:type_name -> netd.v1.Link
 	0, // 1: netd.v1.Link.kind:type_name -> netd.v1.Link.Kind
-	3, // 2: netd.v1.Link.addresses:type_name -> netd.v1.Prefix
-	4, // 3: netd.v1.Link.routes:type_name -> netd.v1.Route
-	5, // 4: netd.v1.Link.neighbours:type_name -> netd.v1.Neighbour
-	3, // 5: netd.v1.Route.destination:type_name -> netd.v1.Prefix
-	1, // 6: netd.v1.ControlService.Boot:input_type -> netd.v1.BootRequest
-	6, // 7: netd.v1.ControlService.Boot:output_type -> netd.v1.BootResponse
-	7, // [7:8] is the sub-list for method output_type
-	6, // [6:7] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	3, // 2: netd.v1.Link.addresses:type_name -> netd.v1.LinkAddress
+	6, // 3: netd.v1.Link.routes:type_name -> netd.v1.Route
+	7, // 4: netd.v1.Link.neighbours:type_name -> netd.v1.Neighbour
+	4, // 5: netd.v1.Link.ipv6:type_name -> netd.v1.Autoconfiguration
+	5, // 6: netd.v1.LinkAddress.prefix:type_name -> netd.v1.Prefix
+	5, // 7: netd.v1.Route.destination:type_name -> netd.v1.Prefix
+	1, // 8: netd.v1.ControlService.Boot:input_type -> netd.v1.BootRequest
+	8, // 9: netd.v1.ControlService.Boot:output_type -> netd.v1.BootResponse
+	9, // [9:10] is the sub-list for method output_type
+	8, // [8:9] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_control_proto_init() }
@@ -587,7 +799,7 @@ func file_netd_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_control_proto_rawDesc), len(file_netd_v1_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -2242,8 +2242,12 @@ type RouteEntry struct {
 	// rtm_protocol.
 	Protocol uint32 `protobuf:"varint,8,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	// rtm_scope.
-	Scope         uint32 `protobuf:"varint,9,opt,name=scope,proto3" json:"scope,omitempty"`
-	Mtu           uint32 `protobuf:"varint,10,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	Scope uint32 `protobuf:"varint,9,opt,name=scope,proto3" json:"scope,omitempty"`
+	Mtu   uint32 `protobuf:"varint,10,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	// What is left of it in seconds; 0: it does not expire.
+	Expires uint32 `protobuf:"varint,11,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Of a router: RFC 4191, section 2.1.
+	Preference    int32 `protobuf:"zigzag32,12,opt,name=preference,proto3" json:"preference,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2348,6 +2352,20 @@ func (x *RouteEntry) GetMtu() uint32 {
 	return 0
 }
 
+func (x *RouteEntry) GetExpires() uint32 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *RouteEntry) GetPreference() int32 {
+	if x != nil {
+		return x.Preference
+	}
+	return 0
+}
+
 // NeighbourEntry is struct ndmsg with its attributes.
 type NeighbourEntry struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -2429,6 +2447,7 @@ type Change struct {
 	//	*Change_Address
 	//	*Change_Route
 	//	*Change_Neighbour
+	//	*Change_Ipv6
 	What          isChange_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2507,6 +2526,15 @@ func (x *Change) GetNeighbour() *NeighbourEntry {
 	return nil
 }
 
+func (x *Change) GetIpv6() *SettingsChange {
+	if x != nil {
+		if x, ok := x.What.(*Change_Ipv6); ok {
+			return x.Ipv6
+		}
+	}
+	return nil
+}
+
 type isChange_What interface {
 	isChange_What()
 }
@@ -2527,6 +2555,10 @@ type Change_Neighbour struct {
 	Neighbour *NeighbourEntry `protobuf:"bytes,4,opt,name=neighbour,proto3,oneof"`
 }
 
+type Change_Ipv6 struct {
+	Ipv6 *SettingsChange `protobuf:"bytes,5,opt,name=ipv6,proto3,oneof"`
+}
+
 func (*Change_Link) isChange_What() {}
 
 func (*Change_Address) isChange_What() {}
@@ -2534,6 +2566,62 @@ func (*Change_Address) isChange_What() {}
 func (*Change_Route) isChange_What() {}
 
 func (*Change_Neighbour) isChange_What() {}
+
+func (*Change_Ipv6) isChange_What() {}
+
+// SettingsChange sets what an interface does for IPv6 by itself, from the next message
+// or address on: ENODEV, EOPNOTSUPP where that is nothing.
+type SettingsChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Ipv6          *Autoconfiguration     `protobuf:"bytes,2,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettingsChange) Reset() {
+	*x = SettingsChange{}
+	mi := &file_netd_v1_data_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettingsChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettingsChange) ProtoMessage() {}
+
+func (x *SettingsChange) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettingsChange.ProtoReflect.Descriptor instead.
+func (*SettingsChange) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SettingsChange) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *SettingsChange) GetIpv6() *Autoconfiguration {
+	if x != nil {
+		return x.Ipv6
+	}
+	return nil
+}
 
 // LinkChange is of what is set.
 type LinkChange struct {
@@ -2547,7 +2635,7 @@ type LinkChange struct {
 
 func (x *LinkChange) Reset() {
 	*x = LinkChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2559,7 +2647,7 @@ func (x *LinkChange) String() string {
 func (*LinkChange) ProtoMessage() {}
 
 func (x *LinkChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2572,7 +2660,7 @@ func (x *LinkChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkChange.ProtoReflect.Descriptor instead.
 func (*LinkChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LinkChange) GetIndex() uint32 {
@@ -2596,19 +2684,26 @@ func (x *LinkChange) GetMtu() uint32 {
 	return 0
 }
 
-// AddressChange adds or removes one: EEXIST, EADDRNOTAVAIL.
+// AddressChange adds or removes one, or with replace changes the one that is there:
+// EEXIST, EADDRNOTAVAIL, EINVAL.
 type AddressChange struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	Prefix        *Prefix                `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	Remove        bool                   `protobuf:"varint,3,opt,name=remove,proto3" json:"remove,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Index   uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Prefix  *Prefix                `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Remove  bool                   `protobuf:"varint,3,opt,name=remove,proto3" json:"remove,omitempty"`
+	Replace bool                   `protobuf:"varint,4,opt,name=replace,proto3" json:"replace,omitempty"`
+	// IFA_F_ bits, of those that a user may set.
+	Flags uint32 `protobuf:"varint,5,opt,name=flags,proto3" json:"flags,omitempty"`
+	// Seconds; 0: for ever.
+	Valid         uint32  `protobuf:"varint,6,opt,name=valid,proto3" json:"valid,omitempty"`
+	Preferred     *uint32 `protobuf:"varint,7,opt,name=preferred,proto3,oneof" json:"preferred,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AddressChange) Reset() {
 	*x = AddressChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2620,7 +2715,7 @@ func (x *AddressChange) String() string {
 func (*AddressChange) ProtoMessage() {}
 
 func (x *AddressChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2633,7 +2728,7 @@ func (x *AddressChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressChange.ProtoReflect.Descriptor instead.
 func (*AddressChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AddressChange) GetIndex() uint32 {
@@ -2657,6 +2752,34 @@ func (x *AddressChange) GetRemove() bool {
 	return false
 }
 
+func (x *AddressChange) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+func (x *AddressChange) GetFlags() uint32 {
+	if x != nil {
+		return x.Flags
+	}
+	return 0
+}
+
+func (x *AddressChange) GetValid() uint32 {
+	if x != nil {
+		return x.Valid
+	}
+	return 0
+}
+
+func (x *AddressChange) GetPreferred() uint32 {
+	if x != nil && x.Preferred != nil {
+		return *x.Preferred
+	}
+	return 0
+}
+
 // RouteChange adds, replaces or removes one: EEXIST, ESRCH, ENODEV.
 type RouteChange struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2669,7 +2792,7 @@ type RouteChange struct {
 
 func (x *RouteChange) Reset() {
 	*x = RouteChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2681,7 +2804,7 @@ func (x *RouteChange) String() string {
 func (*RouteChange) ProtoMessage() {}
 
 func (x *RouteChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2694,7 +2817,7 @@ func (x *RouteChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteChange.ProtoReflect.Descriptor instead.
 func (*RouteChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RouteChange) GetRoute() *RouteEntry {
@@ -2729,7 +2852,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2741,7 +2864,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2754,7 +2877,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Filter) GetProgram() []byte {
@@ -2782,7 +2905,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2794,7 +2917,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2807,7 +2930,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Membership) GetAction() MembershipAction {
@@ -2855,18 +2978,20 @@ type Interface struct {
 	Flags uint32 `protobuf:"varint,3,opt,name=flags,proto3" json:"flags,omitempty"`
 	Mtu   uint32 `protobuf:"varint,4,opt,name=mtu,proto3" json:"mtu,omitempty"`
 	// Six bytes, or none.
-	Mac       []byte    `protobuf:"bytes,5,opt,name=mac,proto3" json:"mac,omitempty"`
-	Addresses []*Prefix `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	Mac       []byte              `protobuf:"bytes,5,opt,name=mac,proto3" json:"mac,omitempty"`
+	Addresses []*InterfaceAddress `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// What /proc/net/dev shows, in this order: bytes, packets, errors and drops
 	// received, multicast packets received; bytes, packets and drops sent.
-	Counters      []uint64 `protobuf:"varint,7,rep,packed,name=counters,proto3" json:"counters,omitempty"`
+	Counters []uint64 `protobuf:"varint,7,rep,packed,name=counters,proto3" json:"counters,omitempty"`
+	// What IPv6 does there by itself; unset: nothing.
+	Ipv6          *Autoconfiguration `protobuf:"bytes,8,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2878,7 +3003,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2891,7 +3016,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Interface) GetIndex() uint32 {
@@ -2929,7 +3054,7 @@ func (x *Interface) GetMac() []byte {
 	return nil
 }
 
-func (x *Interface) GetAddresses() []*Prefix {
+func (x *Interface) GetAddresses() []*InterfaceAddress {
 	if x != nil {
 		return x.Addresses
 	}
@@ -2941,6 +3066,93 @@ func (x *Interface) GetCounters() []uint64 {
 		return x.Counters
 	}
 	return nil
+}
+
+func (x *Interface) GetIpv6() *Autoconfiguration {
+	if x != nil {
+		return x.Ipv6
+	}
+	return nil
+}
+
+// InterfaceAddress is struct ifaddrmsg with its attributes: rtnetlink(7).
+type InterfaceAddress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 4 or 16 bytes.
+	Address []byte `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Bits    uint32 `protobuf:"varint,2,opt,name=bits,proto3" json:"bits,omitempty"`
+	// IFA_F_ bits.
+	Flags uint32 `protobuf:"varint,3,opt,name=flags,proto3" json:"flags,omitempty"`
+	// Seconds that are left, all ones for ever.
+	Valid         uint32 `protobuf:"varint,4,opt,name=valid,proto3" json:"valid,omitempty"`
+	Preferred     uint32 `protobuf:"varint,5,opt,name=preferred,proto3" json:"preferred,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InterfaceAddress) Reset() {
+	*x = InterfaceAddress{}
+	mi := &file_netd_v1_data_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InterfaceAddress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InterfaceAddress) ProtoMessage() {}
+
+func (x *InterfaceAddress) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InterfaceAddress.ProtoReflect.Descriptor instead.
+func (*InterfaceAddress) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *InterfaceAddress) GetAddress() []byte {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *InterfaceAddress) GetBits() uint32 {
+	if x != nil {
+		return x.Bits
+	}
+	return 0
+}
+
+func (x *InterfaceAddress) GetFlags() uint32 {
+	if x != nil {
+		return x.Flags
+	}
+	return 0
+}
+
+func (x *InterfaceAddress) GetValid() uint32 {
+	if x != nil {
+		return x.Valid
+	}
+	return 0
+}
+
+func (x *InterfaceAddress) GetPreferred() uint32 {
+	if x != nil {
+		return x.Preferred
+	}
+	return 0
 }
 
 // Rings names a piece of shared memory. The descriptor is beside the frame if
@@ -2956,7 +3168,7 @@ type Rings struct {
 
 func (x *Rings) Reset() {
 	*x = Rings{}
-	mi := &file_netd_v1_data_proto_msgTypes[30]
+	mi := &file_netd_v1_data_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2968,7 +3180,7 @@ func (x *Rings) String() string {
 func (*Rings) ProtoMessage() {}
 
 func (x *Rings) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[30]
+	mi := &file_netd_v1_data_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2981,7 +3193,7 @@ func (x *Rings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rings.ProtoReflect.Descriptor instead.
 func (*Rings) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Rings) GetId() uint32 {
@@ -3013,7 +3225,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_netd_v1_data_proto_msgTypes[31]
+	mi := &file_netd_v1_data_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3025,7 +3237,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[31]
+	mi := &file_netd_v1_data_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3038,7 +3250,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{31}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Accepted) GetListener() uint32 {
@@ -3086,7 +3298,7 @@ type Forgotten struct {
 
 func (x *Forgotten) Reset() {
 	*x = Forgotten{}
-	mi := &file_netd_v1_data_proto_msgTypes[32]
+	mi := &file_netd_v1_data_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3098,7 +3310,7 @@ func (x *Forgotten) String() string {
 func (*Forgotten) ProtoMessage() {}
 
 func (x *Forgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[32]
+	mi := &file_netd_v1_data_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3111,7 +3323,7 @@ func (x *Forgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
 func (*Forgotten) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{32}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Forgotten) GetRings() uint32 {
@@ -3306,7 +3518,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"RouteQuery\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"\x10\n" +
 	"\x0eInterfaceQuery\"\v\n" +
-	"\tRouteDump\"\x95\x02\n" +
+	"\tRouteDump\"\xcf\x02\n" +
 	"\n" +
 	"RouteEntry\x121\n" +
 	"\vdestination\x18\x01 \x01(\v2\x0f.netd.v1.PrefixR\vdestination\x12\x18\n" +
@@ -3319,29 +3531,43 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\bprotocol\x18\b \x01(\rR\bprotocol\x12\x14\n" +
 	"\x05scope\x18\t \x01(\rR\x05scope\x12\x10\n" +
 	"\x03mtu\x18\n" +
-	" \x01(\rR\x03mtu\"p\n" +
+	" \x01(\rR\x03mtu\x12\x18\n" +
+	"\aexpires\x18\v \x01(\rR\aexpires\x12\x1e\n" +
+	"\n" +
+	"preference\x18\f \x01(\x11R\n" +
+	"preference\"p\n" +
 	"\x0eNeighbourEntry\x12\x1c\n" +
 	"\tinterface\x18\x01 \x01(\rR\tinterface\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\fR\aaddress\x12\x10\n" +
 	"\x03mac\x18\x03 \x01(\fR\x03mac\x12\x14\n" +
-	"\x05state\x18\x04 \x01(\rR\x05state\"\xd6\x01\n" +
+	"\x05state\x18\x04 \x01(\rR\x05state\"\x85\x02\n" +
 	"\x06Change\x12)\n" +
 	"\x04link\x18\x01 \x01(\v2\x13.netd.v1.LinkChangeH\x00R\x04link\x122\n" +
 	"\aaddress\x18\x02 \x01(\v2\x16.netd.v1.AddressChangeH\x00R\aaddress\x12,\n" +
 	"\x05route\x18\x03 \x01(\v2\x14.netd.v1.RouteChangeH\x00R\x05route\x127\n" +
-	"\tneighbour\x18\x04 \x01(\v2\x17.netd.v1.NeighbourEntryH\x00R\tneighbourB\x06\n" +
-	"\x04what\"]\n" +
+	"\tneighbour\x18\x04 \x01(\v2\x17.netd.v1.NeighbourEntryH\x00R\tneighbour\x12-\n" +
+	"\x04ipv6\x18\x05 \x01(\v2\x17.netd.v1.SettingsChangeH\x00R\x04ipv6B\x06\n" +
+	"\x04what\"V\n" +
+	"\x0eSettingsChange\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12.\n" +
+	"\x04ipv6\x18\x02 \x01(\v2\x1a.netd.v1.AutoconfigurationR\x04ipv6\"]\n" +
 	"\n" +
 	"LinkChange\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x13\n" +
 	"\x02up\x18\x02 \x01(\bH\x00R\x02up\x88\x01\x01\x12\x15\n" +
 	"\x03mtu\x18\x03 \x01(\rH\x01R\x03mtu\x88\x01\x01B\x05\n" +
 	"\x03_upB\x06\n" +
-	"\x04_mtu\"f\n" +
+	"\x04_mtu\"\xdd\x01\n" +
 	"\rAddressChange\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12'\n" +
 	"\x06prefix\x18\x02 \x01(\v2\x0f.netd.v1.PrefixR\x06prefix\x12\x16\n" +
-	"\x06remove\x18\x03 \x01(\bR\x06remove\"j\n" +
+	"\x06remove\x18\x03 \x01(\bR\x06remove\x12\x18\n" +
+	"\areplace\x18\x04 \x01(\bR\areplace\x12\x14\n" +
+	"\x05flags\x18\x05 \x01(\rR\x05flags\x12\x14\n" +
+	"\x05valid\x18\x06 \x01(\rR\x05valid\x12!\n" +
+	"\tpreferred\x18\a \x01(\rH\x00R\tpreferred\x88\x01\x01B\f\n" +
+	"\n" +
+	"_preferred\"j\n" +
 	"\vRouteChange\x12)\n" +
 	"\x05route\x18\x01 \x01(\v2\x13.netd.v1.RouteEntryR\x05route\x12\x16\n" +
 	"\x06remove\x18\x02 \x01(\bR\x06remove\x12\x18\n" +
@@ -3354,15 +3580,22 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x05group\x18\x02 \x01(\fR\x05group\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\rR\x05index\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\fR\aaddress\x12\x16\n" +
-	"\x06source\x18\x05 \x01(\fR\x06source\"\xba\x01\n" +
+	"\x06source\x18\x05 \x01(\fR\x06source\"\xf4\x01\n" +
 	"\tInterface\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05flags\x18\x03 \x01(\rR\x05flags\x12\x10\n" +
 	"\x03mtu\x18\x04 \x01(\rR\x03mtu\x12\x10\n" +
-	"\x03mac\x18\x05 \x01(\fR\x03mac\x12-\n" +
-	"\taddresses\x18\x06 \x03(\v2\x0f.netd.v1.PrefixR\taddresses\x12\x1a\n" +
-	"\bcounters\x18\a \x03(\x04R\bcounters\"+\n" +
+	"\x03mac\x18\x05 \x01(\fR\x03mac\x127\n" +
+	"\taddresses\x18\x06 \x03(\v2\x19.netd.v1.InterfaceAddressR\taddresses\x12\x1a\n" +
+	"\bcounters\x18\a \x03(\x04R\bcounters\x12.\n" +
+	"\x04ipv6\x18\b \x01(\v2\x1a.netd.v1.AutoconfigurationR\x04ipv6\"\x8a\x01\n" +
+	"\x10InterfaceAddress\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x12\n" +
+	"\x04bits\x18\x02 \x01(\rR\x04bits\x12\x14\n" +
+	"\x05flags\x18\x03 \x01(\rR\x05flags\x12\x14\n" +
+	"\x05valid\x18\x04 \x01(\rR\x05valid\x12\x1c\n" +
+	"\tpreferred\x18\x05 \x01(\rR\tpreferred\"+\n" +
 	"\x05Rings\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\rR\x04size\"\xb6\x01\n" +
@@ -3403,7 +3636,7 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_netd_v1_data_proto_goTypes = []any{
 	(SocketState)(0),            // 0: netd.v1.SocketState
 	(MembershipAction)(0),       // 1: netd.v1.MembershipAction
@@ -3432,16 +3665,19 @@ var file_netd_v1_data_proto_goTypes = []any{
 	(*RouteEntry)(nil),          // 24: netd.v1.RouteEntry
 	(*NeighbourEntry)(nil),      // 25: netd.v1.NeighbourEntry
 	(*Change)(nil),              // 26: netd.v1.Change
-	(*LinkChange)(nil),          // 27: netd.v1.LinkChange
-	(*AddressChange)(nil),       // 28: netd.v1.AddressChange
-	(*RouteChange)(nil),         // 29: netd.v1.RouteChange
-	(*Filter)(nil),              // 30: netd.v1.Filter
-	(*Membership)(nil),          // 31: netd.v1.Membership
-	(*Interface)(nil),           // 32: netd.v1.Interface
-	(*Rings)(nil),               // 33: netd.v1.Rings
-	(*Accepted)(nil),            // 34: netd.v1.Accepted
-	(*Forgotten)(nil),           // 35: netd.v1.Forgotten
-	(*Prefix)(nil),              // 36: netd.v1.Prefix
+	(*SettingsChange)(nil),      // 27: netd.v1.SettingsChange
+	(*LinkChange)(nil),          // 28: netd.v1.LinkChange
+	(*AddressChange)(nil),       // 29: netd.v1.AddressChange
+	(*RouteChange)(nil),         // 30: netd.v1.RouteChange
+	(*Filter)(nil),              // 31: netd.v1.Filter
+	(*Membership)(nil),          // 32: netd.v1.Membership
+	(*Interface)(nil),           // 33: netd.v1.Interface
+	(*InterfaceAddress)(nil),    // 34: netd.v1.InterfaceAddress
+	(*Rings)(nil),               // 35: netd.v1.Rings
+	(*Accepted)(nil),            // 36: netd.v1.Accepted
+	(*Forgotten)(nil),           // 37: netd.v1.Forgotten
+	(*Prefix)(nil),              // 38: netd.v1.Prefix
+	(*Autoconfiguration)(nil),   // 39: netd.v1.Autoconfiguration
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
 	11, // 0: netd.v1.Request.open:type_name -> netd.v1.Open
@@ -3457,44 +3693,47 @@ var file_netd_v1_data_proto_depIdxs = []int32{
 	22, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
 	23, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
 	26, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
-	30, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
-	31, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
+	31, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
+	32, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
 	5,  // 15: netd.v1.Request.netfilter:type_name -> netd.v1.Netfilter
 	7,  // 16: netd.v1.Request.original_destination:type_name -> netd.v1.OriginalDestination
 	12, // 17: netd.v1.Response.local:type_name -> netd.v1.Address
 	12, // 18: netd.v1.Response.remote:type_name -> netd.v1.Address
-	33, // 19: netd.v1.Response.rings:type_name -> netd.v1.Rings
+	35, // 19: netd.v1.Response.rings:type_name -> netd.v1.Rings
 	20, // 20: netd.v1.Response.info:type_name -> netd.v1.InfoResult
-	32, // 21: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
+	33, // 21: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
 	24, // 22: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
 	25, // 23: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
 	6,  // 24: netd.v1.Response.netfilter:type_name -> netd.v1.NetfilterResult
 	2,  // 25: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
-	34, // 26: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	35, // 27: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	36, // 26: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
+	37, // 27: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
 	9,  // 28: netd.v1.Notice.error:type_name -> netd.v1.SocketError
 	12, // 29: netd.v1.SocketError.destination:type_name -> netd.v1.Address
 	13, // 30: netd.v1.Open.options:type_name -> netd.v1.Options
 	12, // 31: netd.v1.Bind.address:type_name -> netd.v1.Address
 	12, // 32: netd.v1.Connect.address:type_name -> netd.v1.Address
 	12, // 33: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	36, // 34: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
-	27, // 35: netd.v1.Change.link:type_name -> netd.v1.LinkChange
-	28, // 36: netd.v1.Change.address:type_name -> netd.v1.AddressChange
-	29, // 37: netd.v1.Change.route:type_name -> netd.v1.RouteChange
+	38, // 34: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
+	28, // 35: netd.v1.Change.link:type_name -> netd.v1.LinkChange
+	29, // 36: netd.v1.Change.address:type_name -> netd.v1.AddressChange
+	30, // 37: netd.v1.Change.route:type_name -> netd.v1.RouteChange
 	25, // 38: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
-	36, // 39: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
-	24, // 40: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
-	1,  // 41: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
-	36, // 42: netd.v1.Interface.addresses:type_name -> netd.v1.Prefix
-	12, // 43: netd.v1.Accepted.local:type_name -> netd.v1.Address
-	12, // 44: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	33, // 45: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
-	46, // [46:46] is the sub-list for method output_type
-	46, // [46:46] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	27, // 39: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
+	39, // 40: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
+	38, // 41: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
+	24, // 42: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
+	1,  // 43: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
+	34, // 44: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
+	39, // 45: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
+	12, // 46: netd.v1.Accepted.local:type_name -> netd.v1.Address
+	12, // 47: netd.v1.Accepted.remote:type_name -> netd.v1.Address
+	35, // 48: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_data_proto_init() }
@@ -3531,15 +3770,17 @@ func file_netd_v1_data_proto_init() {
 		(*Change_Address)(nil),
 		(*Change_Route)(nil),
 		(*Change_Neighbour)(nil),
+		(*Change_Ipv6)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[24].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[25].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   33,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -19,22 +19,34 @@ var (
 type Interface struct {
 	Index     int // from 1
 	Name      string
-	MTU       int // bytes, without a link header
+	MTU       int   // bytes, without a link header
+	MTU6      int   // of IPv6, if a router said so; 0: MTU
+	HopLimit6 uint8 // of IPv6, if a router said so; 0: the default
 	Loopback  bool
 	Down      bool
 	MAC       [6]byte
-	Addresses []netip.Prefix
+	Addresses []Address
 }
 
-// Source is an address of i to speak to dst from: one whose network holds dst,
-// else one of dst's scope (RFC 6724, section 5, rules 2 and 8), else any of its
-// family that is not link-local.
+// MTUFor is what fits into one packet to dst over the interface, in bytes.
+func (i *Interface) MTUFor(dst netip.Addr) int {
+	if i.MTU6 > 0 && dst.Is6() {
+		return min(i.MTU, i.MTU6)
+	}
+	return i.MTU
+}
+
+// Source is an address of i to speak to dst from: of IPv6 what RFC 6724, section 5,
+// says; of IPv4 one whose network holds dst, else one of dst's scope.
 func (i *Interface) Source(dst netip.Addr) netip.Addr {
+	if !dst.Is4() {
+		return i.source6(dst)
+	}
 	var best netip.Addr
 	top := 0
 	for _, p := range i.Addresses {
 		a := p.Addr()
-		if a.Is4() != dst.Is4() {
+		if !a.Is4() {
 			continue
 		}
 		score := 1
@@ -51,13 +63,27 @@ func (i *Interface) Source(dst netip.Addr) netip.Addr {
 	return best
 }
 
+func (i *Interface) source6(dst netip.Addr) netip.Addr {
+	var best *Address
+	for k := range i.Addresses {
+		a := &i.Addresses[k]
+		if a.Addr().Is6() && a.Usable() && (best == nil || better(a, best, dst)) {
+			best = a
+		}
+	}
+	if best == nil {
+		return netip.Addr{}
+	}
+	return best.Addr()
+}
+
 // Broadcast says whether a is the broadcast address of one of i's networks.
 func (i *Interface) Broadcast(a netip.Addr) bool {
 	if !a.Is4() {
 		return false
 	}
 	for _, p := range i.Addresses {
-		if p.Addr().Is4() && p.Bits() < 31 && p.Contains(a) && hostOnes(p, a) {
+		if p.Addr().Is4() && p.Bits() < 31 && p.Contains(a) && hostOnes(p.Prefix, a) {
 			return true
 		}
 	}

@@ -87,6 +87,10 @@ const (
 
 // Cache is the neighbours of one interface. P is a packet.
 type Cache[P any] struct {
+	// ReachableFor and Retransmit are those of IPv6 neighbours as a router says; 0: the
+	// defaults.
+	ReachableFor, Retransmit Time
+
 	entries  map[netip.Addr]*Entry[P]
 	waiting  int
 	deadline Time
@@ -133,6 +137,20 @@ func (c *Cache[P]) Resolve(now Time, addr netip.Addr, p P) (mac [6]byte, ok bool
 	e.pending = append(e.pending, p)
 	c.waiting++
 	return mac, false
+}
+
+func (c *Cache[P]) reachable(addr netip.Addr) Time {
+	if c.ReachableFor > 0 && addr.Is6() {
+		return c.ReachableFor
+	}
+	return reachableFor
+}
+
+func (c *Cache[P]) retransmit(addr netip.Addr) Time {
+	if c.Retransmit > 0 && addr.Is6() {
+		return c.Retransmit
+	}
+	return retransmit
 }
 
 // Fresh gives the address of a neighbour that may be used without a further
@@ -191,7 +209,7 @@ func (c *Cache[P]) ask(now Time, e *Entry[P], as State) {
 
 func (c *Cache[P]) solicit(now Time, e *Entry[P]) {
 	e.solicits++
-	e.at = now + retransmit
+	e.at = now + c.retransmit(e.Addr)
 	c.deadline = min(c.deadline, e.at)
 	c.events = append(c.events, Event[P]{Kind: Solicit, Addr: e.Addr, MAC: e.MAC, Unicast: e.State == Probe})
 }
@@ -219,6 +237,13 @@ func (c *Cache[P]) Heard(now Time, addr netip.Addr, mac [6]byte, create bool) {
 	}
 }
 
+// SetRouter notes that a neighbour is a router.
+func (c *Cache[P]) SetRouter(addr netip.Addr) {
+	if e := c.entries[addr]; e != nil {
+		e.Router = true
+	}
+}
+
 // Answer is what an advertisement or an ARP reply says.
 type Answer struct {
 	MAC       [6]byte
@@ -241,7 +266,7 @@ func (c *Cache[P]) Answered(now Time, addr netip.Addr, a Answer) {
 		}
 		e.Router = a.Router
 		if a.Solicited {
-			c.settle(e, a.MAC, Reachable, now+reachableFor)
+			c.settle(e, a.MAC, Reachable, now+c.reachable(addr))
 		} else {
 			c.settle(e, a.MAC, Stale, Never)
 		}
@@ -260,7 +285,7 @@ func (c *Cache[P]) Answered(now Time, addr netip.Addr, a Answer) {
 	e.Router = a.Router
 	switch {
 	case a.Solicited:
-		e.State, e.at = Reachable, now+reachableFor
+		e.State, e.at = Reachable, now+c.reachable(addr)
 	case differs:
 		e.State, e.at = Stale, Never
 	}
@@ -280,7 +305,7 @@ func (c *Cache[P]) settle(e *Entry[P], mac [6]byte, st State, at Time) {
 // (RFC 4861, section 7.3.1).
 func (c *Cache[P]) Confirm(now Time, addr netip.Addr) {
 	if e := c.entries[addr]; e != nil && e.State&(Reachable|Stale|Delay|Probe) != 0 {
-		e.State, e.at = Reachable, now+reachableFor
+		e.State, e.at = Reachable, now+c.reachable(addr)
 	}
 }
 
@@ -359,7 +384,9 @@ func (c *Cache[P]) due(now Time, e *Entry[P]) {
 			return
 		}
 		e.State, e.at = Failed, now+failedFor
-		c.fail(e)
+		c.events = append(c.events, Event[P]{Kind: Fail, Addr: e.Addr, Pending: e.pending})
+		c.waiting -= len(e.pending)
+		e.pending = nil
 	case Reachable:
 		e.State, e.at = Stale, Never
 	}

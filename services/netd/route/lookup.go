@@ -108,7 +108,7 @@ func (t *Table) scoped(q Query) (Path, bool) {
 	if !src.IsValid() {
 		src = out.Source(q.Dst)
 	}
-	return Path{out, src, q.Dst, out.MTU}, src.IsValid()
+	return Path{out, src, q.Dst, out.MTUFor(q.Dst)}, src.IsValid()
 }
 
 // anyOut sends a multicast or broadcast that no route names over the first
@@ -151,7 +151,7 @@ func (t *Table) in(table uint32, q Query) (Path, Verdict) {
 }
 
 func (r *Route) path(out *ip.Interface, q Query) (Path, Verdict) {
-	p := Path{Out: out, Source: q.Source, Next: q.Dst, MTU: out.MTU}
+	p := Path{Out: out, Source: q.Source, Next: q.Dst, MTU: out.MTUFor(q.Dst)}
 	if r.Gateway.IsValid() {
 		p.Next = r.Gateway
 	}

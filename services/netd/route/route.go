@@ -34,9 +34,18 @@ const (
 	Prohibit    Kind = 8 // EACCES
 )
 
+// Who made a route, and how far it leads: rtm_protocol and rtm_scope of rtnetlink(7).
+const (
+	Redirect = 1 // an ICMP redirect
+	Kernel   = 2 // an address
+	Router   = 9 // a router's advertisement
+
+	link = 253
+)
+
 // Route leads to Destination over an interface, through Gateway if that is
 // valid. Of several the longest prefix wins, then the lowest metric, then the
-// oldest.
+// highest preference, then the oldest.
 type Route struct {
 	Destination netip.Prefix
 	Gateway     netip.Addr
@@ -48,6 +57,8 @@ type Route struct {
 	Protocol    uint8  // rtm_protocol, for those who list
 	Scope       uint8  // rtm_scope, likewise
 	MTU         int    // of the path; 0: the interface's
+	Preference  int8   // of a router: RFC 4191, section 2.1
+	Expires     int64  // when whoever made it takes it away, in ns of the stack's clock; 0: never
 }
 
 func (r *Route) normal() {
@@ -87,48 +98,118 @@ func (t *Table) Changed() { t.Generation++ }
 // AddInterface adds an interface, with routes to the networks of its addresses.
 func (t *Table) AddInterface(i *ip.Interface) {
 	t.Interfaces = append(t.Interfaces, i)
-	for _, p := range i.Addresses {
-		t.connected(i, p)
-	}
+	t.Reconnect(i)
 	t.Changed()
 }
 
-// connected adds the route to the network of an address.
-func (t *Table) connected(i *ip.Interface, p netip.Prefix) {
-	if i.Loopback || p.IsSingleIP() {
+// Reconnect adds the routes to the networks of an interface's addresses, where
+// they are missing.
+func (t *Table) Reconnect(i *ip.Interface) {
+	for k := range i.Addresses {
+		t.connected(i, &i.Addresses[k])
+	}
+}
+
+// connected adds the route to the network of an address. One of IPv6 belongs to all
+// addresses of the network, and names none of them.
+func (t *Table) connected(i *ip.Interface, a *ip.Address) {
+	if i.Loopback || a.IsSingleIP() || !bringsRoute(a) {
 		return
 	}
-	const kernel, link = 2, 253
-	metric := uint32(0)
-	if p.Addr().Is6() {
-		metric = 256
+	if a.Addr().Is6() {
+		t.Add(onLink(i, a.Prefix))
+		return
 	}
-	t.Add(Route{Destination: p, Interface: i.Index, Source: p.Addr(), Metric: metric, Protocol: kernel, Scope: link})
+	t.Add(Route{Destination: a.Prefix, Interface: i.Index, Source: a.Addr(), Protocol: Kernel, Scope: link})
+}
+
+// bringsRoute says whether an address says that its network is on the link. Of those
+// made for a router's prefix the router says so, or not.
+func bringsRoute(a *ip.Address) bool { return !a.Is(ip.NoPrefixRoute | ip.Autonomous) }
+
+// onLink is the route to a network of IPv6 that is on an interface's link.
+func onLink(i *ip.Interface, p netip.Prefix) Route {
+	return Route{Destination: p, Interface: i.Index, Metric: 256, Protocol: Kernel, Scope: link}
 }
 
 // AddAddress gives an interface an address; ErrExists.
-func (t *Table) AddAddress(i *ip.Interface, p netip.Prefix) error {
+func (t *Table) AddAddress(i *ip.Interface, a ip.Address) error {
 	for _, o := range i.Addresses {
-		if o.Addr() == p.Addr() {
+		if o.Addr() == a.Addr() {
 			return ErrExists
 		}
 	}
-	i.Addresses = append(slices.Clone(i.Addresses), p)
-	t.connected(i, p)
+	i.Addresses = append(slices.Clone(i.Addresses), a)
+	t.connected(i, &a)
+	t.Changed()
+	return nil
+}
+
+// ChangeAddress changes the flags and the lifetimes of one; ErrNone.
+func (t *Table) ChangeAddress(i *ip.Interface, a ip.Address) error {
+	at := slices.IndexFunc(i.Addresses, func(o ip.Address) bool { return o.Addr() == a.Addr() })
+	if at < 0 {
+		return ErrNone
+	}
+	i.Addresses = slices.Clone(i.Addresses)
+	i.Addresses[at].Flags, i.Addresses[at].Preferred, i.Addresses[at].Valid = a.Flags, a.Preferred, a.Valid
 	t.Changed()
 	return nil
 }
 
 // RemoveAddress takes one away, and the routes that speak from it; ErrNone.
 func (t *Table) RemoveAddress(i *ip.Interface, a netip.Addr) error {
-	at := slices.IndexFunc(i.Addresses, func(p netip.Prefix) bool { return p.Addr() == a })
+	at := slices.IndexFunc(i.Addresses, func(p ip.Address) bool { return p.Addr() == a })
 	if at < 0 {
 		return ErrNone
 	}
+	gone := i.Addresses[at]
 	i.Addresses = slices.Delete(slices.Clone(i.Addresses), at, at+1)
 	t.routes = slices.DeleteFunc(t.routes, func(r Route) bool { return r.Interface == i.Index && r.Source == a })
+	if a.Is6() && bringsRoute(&gone) && !t.networked(i, gone.Masked()) {
+		t.Delete(onLink(i, gone.Prefix))
+	}
 	t.Changed()
 	return nil
+}
+
+// networked says whether an address of an interface has its route to a network.
+func (t *Table) networked(i *ip.Interface, p netip.Prefix) bool {
+	return slices.ContainsFunc(i.Addresses, func(a ip.Address) bool { return a.Masked() == p && bringsRoute(&a) })
+}
+
+// SetOnLink says whether a router has a network of IPv6 on an interface's link, until
+// a time of the stack's clock; 0: for ever. A route that an address brought stays.
+func (t *Table) SetOnLink(i *ip.Interface, p netip.Prefix, on bool, until int64) {
+	r := onLink(i, p)
+	r.Expires = until
+	switch {
+	case t.networked(i, p.Masked()):
+	case on:
+		t.Learn(r)
+	default:
+		t.Unlearn(r)
+	}
+}
+
+// Learn adds a route that its protocol brings, or changes it; one that somebody else
+// has put in its place stays.
+func (t *Table) Learn(r Route) {
+	r.normal()
+	if !slices.ContainsFunc(t.routes, func(o Route) bool { return o.rival(&r) && o.Protocol != r.Protocol }) {
+		t.Replace(r)
+	}
+}
+
+// Unlearn removes the routes of a protocol to r's destination over its interface, by
+// its gateway if that is valid.
+func (t *Table) Unlearn(r Route) {
+	r.normal()
+	t.routes = slices.DeleteFunc(t.routes, func(o Route) bool {
+		return o.Table == r.Table && o.Destination == r.Destination && o.Interface == r.Interface && o.Protocol == r.Protocol &&
+			(!r.Gateway.IsValid() || o.Gateway == r.Gateway)
+	})
+	t.Changed()
 }
 
 // Add adds a route; ErrExists when there is one to the same destination with the
@@ -173,7 +254,10 @@ func before(r, o *Route) bool {
 	case r.Destination.Bits() != o.Destination.Bits():
 		return r.Destination.Bits() > o.Destination.Bits()
 	}
-	return r.Metric < o.Metric
+	if r.Metric != o.Metric {
+		return r.Metric < o.Metric
+	}
+	return r.Preference > o.Preference
 }
 
 // Delete removes the first route that matches r: same table and destination, and
@@ -227,7 +311,7 @@ func (t *Table) Interface(index int) *ip.Interface {
 func (t *Table) Local(a netip.Addr) (*ip.Interface, bool) {
 	for _, i := range t.Interfaces {
 		for _, p := range i.Addresses {
-			if p.Addr() == a || i.Loopback && a.Is4() && p.Contains(a) {
+			if p.Addr() == a && p.Usable() || i.Loopback && a.Is4() && p.Contains(a) {
 				return i, true
 			}
 		}

@@ -11,9 +11,9 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
 func table() *Table {
 	t := &Table{}
-	t.AddInterface(&ip.Interface{Index: 1, MTU: 65536, Loopback: true, Addresses: []netip.Prefix{prefix("127.0.0.1/8"), prefix("::1/128")}})
-	t.AddInterface(&ip.Interface{Index: 2, MTU: 1500, Addresses: []netip.Prefix{prefix("10.1.2.3/24"), prefix("fe80::1/64"), prefix("2001:db8::5/64")}})
-	t.AddInterface(&ip.Interface{Index: 3, MTU: 1400, Addresses: []netip.Prefix{prefix("10.9.0.1/16"), prefix("fe80::2/64")}})
+	t.AddInterface(&ip.Interface{Index: 1, MTU: 65536, Loopback: true, Addresses: ip.Static(prefix("127.0.0.1/8"), prefix("::1/128"))})
+	t.AddInterface(&ip.Interface{Index: 2, MTU: 1500, Addresses: ip.Static(prefix("10.1.2.3/24"), prefix("fe80::1/64"), prefix("2001:db8::5/64"))})
+	t.AddInterface(&ip.Interface{Index: 3, MTU: 1400, Addresses: ip.Static(prefix("10.9.0.1/16"), prefix("fe80::2/64"))})
 	t.Add(Route{Destination: prefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("10.1.2.1"), Interface: 2})
 	return t
 }

@@ -3,12 +3,15 @@ package server
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/neigh"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/stack"
+	"bulkhead/services/netd/wire"
 )
 
 // configuration answers what is about no socket: nil if the request is not that.
@@ -32,6 +35,7 @@ func (s *server) routes() *netdv1.Response {
 		resp.Routes = append(resp.Routes, &netdv1.RouteEntry{
 			Destination: prefix(r.Destination), Gateway: bytesOf(r.Gateway), Interface: uint32(r.Interface), Source: bytesOf(r.Source),
 			Metric: r.Metric, Table: r.Table, Kind: uint32(r.Kind), Protocol: uint32(r.Protocol), Scope: uint32(r.Scope), Mtu: uint32(r.MTU),
+			Expires: s.secondsTo(r.Expires), Preference: int32(r.Preference),
 		})
 	}
 	for _, n := range s.stack.NeighboursLocked() {
@@ -42,6 +46,31 @@ func (s *server) routes() *netdv1.Response {
 		resp.Neighbours = append(resp.Neighbours, m)
 	}
 	return resp
+}
+
+// secondsTo is how long it is until a point in time of the stack's, a second at
+// least; 0 if there is none.
+func (s *server) secondsTo(at int64) uint32 {
+	if at == 0 {
+		return 0
+	}
+	return uint32(max(s.stack.RemainingLocked(at)/time.Second, 1))
+}
+
+// addressMessage is an address as the sentry is told it.
+func (s *server) addressMessage(a ip.Address) *netdv1.InterfaceAddress {
+	m := &netdv1.InterfaceAddress{Address: a.Addr().AsSlice(), Bits: uint32(a.Bits()), Flags: uint32(a.Flags), Valid: wire.NDForever, Preferred: wire.NDForever}
+	if a.Valid != 0 {
+		m.Valid = s.secondsTo(a.Valid)
+	} else if !a.Is(ip.Autonomous) {
+		m.Flags |= uint32(ip.Permanent)
+	}
+	if a.Is(ip.Deprecated) {
+		m.Preferred = 0
+	} else if a.Preferred != 0 {
+		m.Preferred = s.secondsTo(a.Preferred)
+	}
+	return m
 }
 
 // nudOf is a state's NUD_ bit: linux/neighbour.h.
@@ -116,9 +145,14 @@ func (s *server) change(c *netdv1.Change) error {
 		if w.Address.Remove {
 			return s.stack.RemoveAddressLocked(int(w.Address.Index), p.Addr())
 		}
-		return s.stack.AddAddressLocked(int(w.Address.Index), p)
+		return s.addAddress(w.Address, p)
 	case *netdv1.Change_Route:
 		return s.changeRoute(w.Route)
+	case *netdv1.Change_Ipv6:
+		if w.Ipv6.Ipv6 == nil {
+			return linux.EINVAL
+		}
+		return s.stack.SetIPv6Locked(int(w.Ipv6.Index), SettingsOf(w.Ipv6.Ipv6))
 	case *netdv1.Change_Neighbour:
 		n := w.Neighbour
 		a, ok := netip.AddrFromSlice(n.Address)
@@ -130,6 +164,44 @@ func (s *server) change(c *netdv1.Change) error {
 		return s.stack.SetNeighbourLocked(int(n.Interface), a, mac, len(n.Mac) == 0)
 	}
 	return linux.EOPNOTSUPP
+}
+
+// SettingsOf are the settings of a message.
+func SettingsOf(c *netdv1.Autoconfiguration) neigh.Settings {
+	milliseconds := func(n uint32) int64 { return int64(n) * int64(time.Millisecond) }
+	return neigh.Settings{Enabled: true, AcceptRA: c.AcceptRa, Autoconf: c.Autoconf, AcceptRedirects: c.AcceptRedirects,
+		DADTransmits: int(c.DadTransmits), RouterSolicits: int(c.RouterSolicitations),
+		SolicitationWait: milliseconds(c.SolicitationDelay), Retransmit: milliseconds(c.Retransmit)}
+}
+
+// settingsMessage is its opposite; nil if nothing is done there.
+func settingsMessage(c neigh.Settings) *netdv1.Autoconfiguration {
+	if !c.Enabled {
+		return nil
+	}
+	milliseconds := func(t int64) uint32 { return uint32(t / int64(time.Millisecond)) }
+	return &netdv1.Autoconfiguration{AcceptRa: c.AcceptRA, Autoconf: c.Autoconf, AcceptRedirects: c.AcceptRedirects,
+		DadTransmits: uint32(c.DADTransmits), RouterSolicitations: int32(c.RouterSolicits),
+		SolicitationDelay: milliseconds(c.SolicitationWait), Retransmit: milliseconds(c.Retransmit)}
+}
+
+// settable are the flags of an address that RTM_NEWADDR may say.
+const settable = ip.NoDAD | ip.NoPrefixRoute
+
+// addAddress adds or changes one: EINVAL, and what the stack says.
+func (s *server) addAddress(c *netdv1.AddressChange, p netip.Prefix) error {
+	a := ip.Address{Prefix: p, Flags: ip.AddressFlags(c.Flags) & settable, Valid: int64(c.Valid) * int64(time.Second)}
+	if a.Preferred = a.Valid; c.Preferred != nil {
+		// What is not preferred at all is not any more from now on.
+		a.Preferred = max(int64(*c.Preferred)*int64(time.Second), 1)
+		if *c.Preferred == wire.NDForever {
+			a.Preferred = 0
+		}
+		if c.Valid != 0 && (a.Preferred == 0 || a.Preferred > a.Valid) {
+			return linux.EINVAL
+		}
+	}
+	return s.stack.AddAddressLocked(int(c.Index), a, c.Replace)
 }
 
 func (s *server) changeRoute(c *netdv1.RouteChange) error {

@@ -345,7 +345,7 @@ func parseAddress(m *netdv1.Address) (a netip.AddrPort, err error) {
 func (s *server) interfaces() []*netdv1.Interface {
 	var out []*netdv1.Interface
 	for _, i := range s.stack.InterfacesLocked() {
-		m := &netdv1.Interface{Index: uint32(i.Index), Name: i.Name, Mtu: uint32(i.MTU)}
+		m := &netdv1.Interface{Index: uint32(i.Index), Name: i.Name, Mtu: uint32(i.MTU), Ipv6: settingsMessage(s.stack.IPv6Locked(i.Index))}
 		if !i.Down {
 			m.Flags = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
 		}
@@ -357,8 +357,8 @@ func (s *server) interfaces() []*netdv1.Interface {
 			m.Flags |= unix.IFF_BROADCAST | unix.IFF_MULTICAST
 		}
 		m.Mac = i.MAC[:]
-		for _, p := range i.Addresses {
-			m.Addresses = append(m.Addresses, &netdv1.Prefix{Address: p.Addr().AsSlice(), Bits: uint32(p.Bits())})
+		for _, a := range i.Addresses {
+			m.Addresses = append(m.Addresses, s.addressMessage(a))
 		}
 		out = append(out, m)
 	}

@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"testing"
 
+	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/link"
 	"bulkhead/services/netd/tcp"
 )
@@ -84,8 +85,8 @@ func benchStacks(b *testing.B, mtu int, f link.Features) {
 	s, r := newStack(b), newStack(b)
 	x := &handOver{cable: cable{mtu: mtu, mac: [6]byte{2, 0, 0, 0, 0, 1}, ether: true, feats: f}}
 	y := &handOver{cable: cable{mtu: mtu, mac: [6]byte{2, 0, 0, 0, 0, 2}, ether: true, feats: f}}
-	s.AddInterface(InterfaceConfig{Name: "a", Device: x, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}})
-	r.AddInterface(InterfaceConfig{Name: "b", Device: y, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}})
+	s.AddInterface(InterfaceConfig{Name: "a", Device: x, Addresses: ip.Static(netip.MustParsePrefix("10.0.0.1/24"))})
+	r.AddInterface(InterfaceConfig{Name: "b", Device: y, Addresses: ip.Static(netip.MustParsePrefix("10.0.0.2/24"))})
 	at := netip.MustParseAddrPort("10.0.0.2:80")
 	var peer *TCP
 	l, q := newBenchQueue(), newBenchQueue()

@@ -3,6 +3,7 @@ package stack
 import (
 	"errors"
 	"net/netip"
+	"slices"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/ip"
@@ -17,8 +18,11 @@ type Neighbour struct {
 	neigh.Entry[*link.Packet]
 }
 
-// RoutesLocked are the routes that can be changed: not those to this host itself.
-func (s *Stack) RoutesLocked() []route.Route { return s.table.Routes() }
+// RoutesLocked are the routes that can be changed: not those to this host itself,
+// and not single destinations' that a router has redirected, which Linux keeps apart.
+func (s *Stack) RoutesLocked() []route.Route {
+	return slices.DeleteFunc(s.table.Routes(), func(r route.Route) bool { return r.Protocol == route.Redirect })
+}
 
 // NeighboursLocked are the neighbours of all interfaces.
 func (s *Stack) NeighboursLocked() []Neighbour {
@@ -60,21 +64,46 @@ func (s *Stack) SetLinkLocked(index int, up *bool, mtu *int) error {
 	}
 	if up != nil && i.Down == *up {
 		i.Down = !*up
-		if i.Down && !i.Loopback {
+		switch {
+		case i.Loopback:
+		case i.Down:
+			i.unconfigure()
 			s.table.Flush(index)
+		default:
+			s.table.Reconnect(i.Interface)
+			i.autoconfigure()
 		}
 	}
 	s.table.Changed()
 	return nil
 }
 
-// AddAddressLocked gives an interface an address: ENODEV, EEXIST.
-func (s *Stack) AddAddressLocked(index int, p netip.Prefix) error {
+// AddAddressLocked gives an interface an address, whose lifetimes are from now on, or
+// with replace changes the flags and lifetimes of the one it has: ENODEV, EEXIST.
+func (s *Stack) AddAddressLocked(index int, a ip.Address, replace bool) error {
 	i := s.iface(index)
 	if i == nil {
 		return linux.ENODEV
 	}
-	return errnoOfTable(s.table.AddAddress(i.Interface, p), linux.EEXIST, 0)
+	a = s.starting(a)
+	if k := slices.IndexFunc(i.Addresses, func(o ip.Address) bool { return o.Addr() == a.Addr() }); k >= 0 {
+		if !replace {
+			return linux.EEXIST
+		}
+		a.Flags |= i.Addresses[k].Flags & (ip.Tentative | ip.Failed)
+		i.auto.Change(int64(s.now), a)
+		i.configure()
+		return errnoOfTable(s.table.ChangeAddress(i.Interface, a), 0, linux.EADDRNOTAVAIL)
+	}
+	if i.ether {
+		a = i.auto.Add(int64(s.now), a)
+	}
+	if err := s.table.AddAddress(i.Interface, a); err != nil {
+		return errnoOfTable(err, linux.EEXIST, 0)
+	}
+	i.joinSolicited(a.Addr())
+	i.configure()
+	return nil
 }
 
 // RemoveAddressLocked takes one away: ENODEV, EADDRNOTAVAIL.
@@ -83,7 +112,8 @@ func (s *Stack) RemoveAddressLocked(index int, a netip.Addr) error {
 	if i == nil {
 		return linux.ENODEV
 	}
-	return errnoOfTable(s.table.RemoveAddress(i.Interface, a), 0, linux.EADDRNOTAVAIL)
+	i.auto.Forget(a)
+	return errnoOfTable(i.removeAddress(a), 0, linux.EADDRNOTAVAIL)
 }
 
 // ChangeRouteLocked adds a route, puts it in another's place, or removes one:
@@ -108,11 +138,21 @@ func (s *Stack) ChangeRouteLocked(r route.Route, remove, replace bool) error {
 			return linux.ENETDOWN
 		}
 	}
+	r = metricOf(r)
 	if replace {
 		s.table.Replace(r)
 		return nil
 	}
 	return errnoOfTable(s.table.Add(r), linux.EEXIST, 0)
+}
+
+// metricOf is r with the metric that an IPv6 route has if nobody names one:
+// ip-route(8).
+func metricOf(r route.Route) route.Route {
+	if r.Metric == 0 && r.Destination.Addr().Is6() {
+		r.Metric = 1024
+	}
+	return r
 }
 
 // SetNeighbourLocked makes a permanent neighbour, or forgets one: ENODEV, ENOENT.

@@ -16,8 +16,9 @@ import (
 // InterfaceConfig describes an interface to the outside.
 type InterfaceConfig struct {
 	Name      string
-	Index     int // as the guest sees it; 0: the next one
-	Addresses []netip.Prefix
+	Index     int          // as the guest sees it; 0: the next one
+	Addresses []ip.Address // their lifetimes are from now on
+	IPv6      neigh.Settings
 	Device    link.Device
 }
 
@@ -35,6 +36,7 @@ type iface struct {
 	cache   neigh.Cache[*link.Packet]
 	groups  map[netip.Addr]int // joined, by how many sockets
 	managed managed
+	auto    neigh.Autoconf
 	stats   InterfaceStats
 }
 
@@ -48,7 +50,7 @@ type InterfaceStats struct {
 // AddInterface adds an interface, and begins to receive from its device. Routes
 // to the networks of its addresses come with it; others are AddRoute's matter.
 func (s *Stack) AddInterface(c InterfaceConfig) (index int, err error) {
-	i := &iface{Interface: &ip.Interface{Index: c.Index, Name: c.Name, MTU: c.Device.MTU(), Addresses: c.Addresses}, s: s, dev: c.Device, feats: c.Device.Features()}
+	i := &iface{Interface: &ip.Interface{Index: c.Index, Name: c.Name, MTU: c.Device.MTU()}, s: s, dev: c.Device, feats: c.Device.Features()}
 	i.feats.SumOffload = i.feats.SumOffload || i.feats.TCPOffload || i.feats.UDPOffload
 	var mac [6]byte
 	mac, i.ether = c.Device.MAC()
@@ -62,9 +64,14 @@ func (s *Stack) AddInterface(c InterfaceConfig) (index int, err error) {
 		s.leave()
 		return 0, fmt.Errorf("interface %d: %w", i.Index, linux.EEXIST)
 	}
+	for _, a := range c.Addresses {
+		i.Addresses = append(i.Addresses, s.starting(a))
+	}
+	i.auto.Settings = c.IPv6
 	s.ifaces = append(s.ifaces, i)
 	s.table.AddInterface(i.Interface)
 	i.manage()
+	i.autoconfigure()
 	s.leave()
 	if err := c.Device.Start(func(batch []*link.Packet) { s.receive(i, batch) }); err != nil {
 		return 0, fmt.Errorf("receive from %s: %w", c.Name, err)
@@ -79,7 +86,7 @@ func (s *Stack) AddRoute(r route.Route) error {
 	if r.Kind <= route.Unicast && s.iface(r.Interface) == nil {
 		return linux.ENODEV
 	}
-	if s.table.Add(r) != nil {
+	if s.table.Add(metricOf(r)) != nil {
 		return linux.EEXIST
 	}
 	return nil
@@ -238,7 +245,7 @@ func (s *Stack) flush() {
 func (s *Stack) chores() tcp.Time {
 	at := int64(tcp.Never)
 	for _, i := range s.ifaces {
-		at = min(at, i.cache.Deadline(), i.managed.v4.Deadline(), i.managed.v6.Deadline())
+		at = min(at, i.cache.Deadline(), i.managed.v4.Deadline(), i.managed.v6.Deadline(), i.auto.Deadline())
 	}
 	return min(tcp.Time(at), tcp.Time(s.fragments.Deadline()))
 }
@@ -250,6 +257,7 @@ func (s *Stack) chore() {
 		if i.dev == nil {
 			continue
 		}
+		i.configure()
 		i.neighbours()
 		i.report()
 	}

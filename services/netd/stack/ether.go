@@ -36,10 +36,10 @@ func (i *iface) inputARP(b []byte) {
 	i.neighbours()
 }
 
-// owns says whether a is one of the interface's addresses.
+// owns says whether a is one of the interface's addresses, and nobody else's.
 func (i *iface) owns(a netip.Addr) bool {
 	for _, p := range i.Addresses {
-		if p.Addr() == a {
+		if p.Addr() == a && p.Usable() {
 			return true
 		}
 	}
@@ -74,6 +74,8 @@ func (i *iface) neighbours() {
 			for _, p := range e.Pending {
 				i.undeliverable(p)
 			}
+			i.auto.Silent(e.Addr)
+			i.configure()
 		}
 	}
 }
@@ -101,35 +103,54 @@ func (i *iface) solicit(addr netip.Addr, mac wire.MAC, unicast bool) {
 	} else {
 		mac, _ = i.stationOf(dst)
 	}
-	i.sendND(wire.ICMPHeader{Type: wire.NDSolicit}, src, dst, mac, addr, wire.NDSourceMAC)
+	i.sendND(wire.ICMPHeader{Type: wire.NDSolicit}, src, dst, mac, addr, wire.NDSourceMAC, i.mac)
 }
 
-// sendND sends a neighbour solicitation or advertisement about target, with our
-// MAC in the option unless option is 0.
-func (i *iface) sendND(h wire.ICMPHeader, src, dst netip.Addr, mac wire.MAC, target netip.Addr, option uint8) {
-	n := wire.ICMPSize + 16
-	if option != 0 {
-		n += 8
+// sendND sends a solicitation or an advertisement, about target if that is valid,
+// with one option of 8 bytes.
+func (i *iface) sendND(h wire.ICMPHeader, src, dst netip.Addr, mac wire.MAC, target netip.Addr, option uint8, value [6]byte) {
+	at := wire.ICMPSize
+	if target.IsValid() {
+		at += 16
 	}
+	n := at + 8
 	p := i.s.packet()
 	b := p.Make(wire.IPv6Size + n)
 	t := b[wire.IPv6Size:]
 	h.Put(t)
-	a := target.As16()
-	copy(t[wire.ICMPSize:], a[:])
-	if option != 0 {
-		t[24], t[25] = option, 1
-		copy(t[26:], i.mac[:])
+	if target.IsValid() {
+		a := target.As16()
+		copy(t[wire.ICMPSize:], a[:])
 	}
+	t[at], t[at+1] = option, 1
+	copy(t[at+2:], value[:])
 	wire.ICMP(t).PutChecksum(wire.ICMPSum(true, src, dst, t, nil))
 	(&wire.IPv6Header{PayloadLen: n, NextHeader: wire.ProtoICMPv6, HopLimit: 255, Src: src, Dst: dst}).Put(b)
 	i.frameTo(p, mac)
 }
 
-// inputND takes a message of neighbour discovery: RFC 4861, sections 7.1, 7.2.
-// It must not have been forwarded.
+// inputND takes a message of neighbour discovery: RFC 4861, sections 6.1, 7.1, 8.1.
+// It must not have been forwarded, nor come in pieces (RFC 6980).
 func (i *iface) inputND(a *arrival, h wire.ICMP, body []byte) {
-	if a.hops != 255 || h.Code() != 0 || !i.ether || len(body) < 16 {
+	if a.hops != 255 || h.Code() != 0 || !i.ether || a.pieces {
+		return
+	}
+	switch h.Type() {
+	case wire.NDSolicit, wire.NDAdvert:
+		i.inputNeighbour(a, h, body)
+	case wire.NDRouterAdvert:
+		i.inputRouter(a, h, body)
+	case wire.NDRedirect:
+		i.inputRedirect(a, body)
+	}
+	i.configure()
+	i.neighbours()
+}
+
+// inputNeighbour takes a neighbour's solicitation or advertisement: RFC 4861,
+// sections 7.1 and 7.2.
+func (i *iface) inputNeighbour(a *arrival, h wire.ICMP, body []byte) {
+	if len(body) < 16 {
 		return
 	}
 	target := netip.AddrFrom16([16]byte(body[:16]))
@@ -147,27 +168,29 @@ func (i *iface) inputND(a *arrival, h wire.ICMP, body []byte) {
 		if solicited && a.dst.IsMulticast() {
 			return
 		}
-		if i.conflict(target) {
+		if i.auto.Heard(target, true, neigh.Nonce{}) {
 			return
+		}
+		if flags&wire.NDRouter == 0 {
+			i.auto.NoRouter(target)
 		}
 		i.cache.Answered(now, target, neigh.Answer{MAC: opts.TargetMAC, HasMAC: opts.HasTarget, Solicited: solicited,
 			Override: flags&wire.NDOverride != 0, Router: flags&wire.NDRouter != 0})
 	}
-	i.neighbours()
 }
 
 func (i *iface) answerND(a *arrival, target netip.Addr, opts wire.NDOptions) {
 	if a.src.IsUnspecified() && (opts.HasSource || a.dst != wire.SolicitedNode(target)) {
 		return
 	}
-	if !i.owns(target) {
+	if i.auto.Heard(target, a.src.IsUnspecified(), opts.Nonce) || !i.owns(target) {
 		return
 	}
 	h := wire.ICMPHeader{Type: wire.NDAdvert, Rest: wire.NDOverride}
 	if a.src.IsUnspecified() { // it looks for duplicates: everybody is told
 		all := wire.AllNodes
 		mac, _ := i.stationOf(all)
-		i.sendND(h, target, all, mac, target, wire.NDTargetMAC)
+		i.sendND(h, target, all, mac, target, wire.NDTargetMAC, i.mac)
 		return
 	}
 	h.Rest |= wire.NDSolicited
@@ -176,7 +199,7 @@ func (i *iface) answerND(a *arrival, target netip.Addr, opts wire.NDOptions) {
 		i.cache.Heard(now, a.src, opts.SourceMAC, true)
 	}
 	if mac, ok := i.cache.Known(a.src); ok {
-		i.sendND(h, target, a.src, mac, target, wire.NDTargetMAC)
+		i.sendND(h, target, a.src, mac, target, wire.NDTargetMAC, i.mac)
 	}
 }
 

@@ -15,6 +15,7 @@ type arrival struct {
 	in       *iface
 	v6       bool
 	trusted  bool
+	pieces   bool // it came as fragments
 	toMany   bool // its destination is a broadcast or multicast address
 	src, dst netip.Addr
 	proto    uint8
@@ -208,7 +209,7 @@ func (s *Stack) reassemble(a *arrival, key ip.FragmentKey, offset int, more bool
 	whole, _, ok := s.fragments.Add(int64(s.now), key, ip.Piece{Offset: offset, More: more, Data: a.after(0, a.size()), First: quote[:min(len(quote), icmp.Quote6)]})
 	if ok {
 		a.head, a.rest = whole, nil
-		a.trusted, a.segment = false, 0
+		a.trusted, a.segment, a.pieces = false, 0, true
 	}
 	return ok
 }

@@ -263,7 +263,3 @@ func (s *Stack) loopBack(p *link.Packet, path *route.Path, dst netip.Addr, wante
 		s.recycle(q)
 	}
 }
-
-// conflict says whether somebody else answers for an address that we are about
-// to use.
-func (i *iface) conflict(target netip.Addr) bool { return false }

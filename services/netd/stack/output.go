@@ -25,6 +25,9 @@ type flow struct {
 // the IP header into the room in front. The packet is the stack's to recycle.
 // EMSGSIZE: it does not fit, and must not be taken apart.
 func (s *Stack) output(p *link.Packet, path *route.Path, f flow) error {
+	if f.hops == 0 && f.src.Is6() {
+		f.hops = path.Out.HopLimit6
+	}
 	n := p.Size()
 	if s.screens {
 		s.putIP(p.Header, f, n, 0, 0, false)

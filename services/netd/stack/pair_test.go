@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/link"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/tcp"
@@ -75,7 +76,7 @@ func pair(t testing.TB, mtu int, ether bool, feats link.Features) (a, b *Stack, 
 	for i, s := range []*Stack{a, b} {
 		n := []string{"1", "2"}[i]
 		_, err := s.AddInterface(InterfaceConfig{Name: "eth0", Device: []*cable{ca, cb}[i],
-			Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0." + n + "/24"), netip.MustParsePrefix("fd00::" + n + "/64"), netip.MustParsePrefix("fe80::" + n + "/64")}})
+			Addresses: ip.Static(netip.MustParsePrefix("10.0.0."+n+"/24"), netip.MustParsePrefix("fd00::"+n+"/64"), netip.MustParsePrefix("fe80::"+n+"/64"))})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/link"
 	"bulkhead/services/netd/wire"
 )
@@ -142,8 +143,8 @@ func TestForward(t *testing.T) {
 	b := newStack(t)
 	cr2 := &cable{mtu: 1300, mac: [6]byte{2, 0, 0, 0, 1, 1}, ether: true}
 	cb := &cable{mtu: 1300, mac: [6]byte{2, 0, 0, 0, 1, 2}, ether: true}
-	r.AddInterface(InterfaceConfig{Name: "eth1", Device: cr2, Addresses: []netip.Prefix{netip.MustParsePrefix("10.1.0.1/24")}})
-	b.AddInterface(InterfaceConfig{Name: "eth0", Device: cb, Addresses: []netip.Prefix{netip.MustParsePrefix("10.1.0.2/24")}})
+	r.AddInterface(InterfaceConfig{Name: "eth1", Device: cr2, Addresses: ip.Static(netip.MustParsePrefix("10.1.0.1/24"))})
+	b.AddInterface(InterfaceConfig{Name: "eth0", Device: cb, Addresses: ip.Static(netip.MustParsePrefix("10.1.0.2/24"))})
 	r.Do(func() { r.ForwardLocked(true, true) })
 	a.AddRoute(routeTo("10.1.0.0/24", "10.0.0.2", 2))
 	b.AddRoute(routeTo("10.0.0.0/24", "10.1.0.1", 2))

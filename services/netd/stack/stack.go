@@ -104,7 +104,7 @@ func New() *Stack {
 	s.echoes = icmp.Limiter{PerSecond: 1000, Burst: 1000}
 	s.lastID = uint16(s.rand32())
 	lo := &iface{s: s, Interface: &ip.Interface{Index: 1, Name: "lo", MTU: LoopbackMTU, Loopback: true,
-		Addresses: []netip.Prefix{netip.PrefixFrom(ip.LocalhostV4, 8), netip.PrefixFrom(ip.LocalhostV6, 128)}}}
+		Addresses: ip.Static(netip.PrefixFrom(ip.LocalhostV4, 8), netip.PrefixFrom(ip.LocalhostV6, 128))}}
 	s.ifaces = append(s.ifaces, lo)
 	s.table.AddInterface(lo.Interface)
 	s.clock = time.AfterFunc(time.Hour, s.tick)

@@ -229,3 +229,33 @@ func BenchmarkSum(b *testing.B) {
 		Sum(0, p)
 	}
 }
+
+// FuzzRouterAdvert reads arbitrary advertisements: what is taken is in bounds.
+func FuzzRouterAdvert(f *testing.F) {
+	f.Add([]byte{134, 0, 0, 0, 64, 0x18, 7, 8, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 1, 1, 2, 0, 0, 0, 0, 1, 5, 1, 0, 0, 0, 0, 5, 0xdc})
+	f.Add(append(append(make([]byte, 16), 3, 4, 64, 0xc0), make([]byte, 28)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, err := ParseICMP(b)
+		if err != nil {
+			return
+		}
+		ra, err := ParseRouterAdvert(h, b[ICMPSize:])
+		if err != nil {
+			return
+		}
+		for _, d := range []int64{ra.Reachable, ra.Retransmit} {
+			if d != 0 && (d < minNDTimer || d > maxNDTimer) {
+				t.Fatal("a timer of", d)
+			}
+		}
+		if ra.Preference < -1 || ra.Preference > 1 || ra.Options.PrefixCount > len(ra.Options.Prefixes) {
+			t.Fatalf("%+v", ra)
+		}
+		for _, p := range ra.Options.Prefixes[:ra.Options.PrefixCount] {
+			if !p.Prefix.IsValid() || !p.Prefix.Addr().Is6() {
+				t.Fatalf("%+v", p)
+			}
+		}
+		ParseRedirect(b[ICMPSize:])
+	})
+}

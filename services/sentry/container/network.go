@@ -24,6 +24,16 @@ func (s *Sandbox) network(netd *os.File) error {
 	}
 	n.Register(syscalls.Families)
 	s.netTables = n.Tables()
+	s.conf6 = func() map[string]map[string]procfs.Sysctl {
+		out := map[string]map[string]procfs.Sysctl{}
+		for name, settings := range n.Conf6() {
+			out[name] = map[string]procfs.Sysctl{}
+			for k, c := range settings {
+				out[name][k] = procfs.Sysctl{Get: c.Get, Set: c.Set}
+			}
+		}
+		return out
+	}
 	if f, ok := syscalls.Families[linux.AF_UNIX].(*unix.Family); ok {
 		f.Devices = n.DeviceIoctl
 	}

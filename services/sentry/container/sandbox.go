@@ -36,8 +36,10 @@ type Sandbox struct {
 	host   procfs.Host
 	// netTables are the files of /proc/net that netd knows.
 	netTables map[string]func(vfs.Context) ([]byte, error)
-	gofer     *channel.Client
-	pts       *devpts.FS
+	// conf6 are the settings below /proc/sys/net/ipv6/conf that it keeps.
+	conf6 func() map[string]map[string]procfs.Sysctl
+	gofer *channel.Client
+	pts   *devpts.FS
 
 	mu         sync.Mutex
 	containers map[string]*Container

@@ -17,6 +17,8 @@ type Config struct {
 	Cgroup string
 	// Net generates files of /proc/net in place of the empty ones here.
 	Net map[string]func(ctx vfs.Context) ([]byte, error)
+	// Conf6 gives the settings of IPv6 that somebody else keeps, by interface and name.
+	Conf6 func() map[string]map[string]Sysctl
 }
 
 // FS is one /proc.
@@ -49,7 +51,7 @@ func New(c Config) *FS {
 	fs.net = fs.netDir(c.Net)
 	root := fs.Dir(0o555, nil).WithDynamic(&pids{fs})
 	fs.addMachine(root)
-	fs.sys = newSysctls(fs)
+	fs.sys = newSysctls(fs, c.Conf6)
 	root.Add("sys", fs.sys.root)
 	root.Add("self", fs.Link(nil, func(ctx vfs.Context) (string, error) {
 		if ctx.TGID() == 0 {

@@ -409,3 +409,24 @@ func TestMemory(t *testing.T) {
 		t.Errorf("mounts cannot be polled: %v", err)
 	}
 }
+
+// A value that somebody else keeps is asked for each time, and checked there.
+func TestSysctlKeptElsewhere(t *testing.T) {
+	kept := int64(1)
+	w := newWorld(t)
+	fs := New(Config{Kernel: w.k, Conf6: func() map[string]map[string]Sysctl {
+		return map[string]map[string]Sysctl{"eth0": {"accept_ra": {func() (int64, error) { return kept, nil }, func(v int64) error {
+			if v > 2 {
+				return linux.EINVAL
+			}
+			kept = v
+			return nil
+		}}}}
+	}})
+	for value, want := range map[string]error{"2": nil, "0": nil, "3": linux.EINVAL, "x": linux.EINVAL} {
+		was := kept
+		if err := fs.SetSysctl("net.ipv6.conf.eth0.accept_ra", value); err != want || err != nil && kept != was {
+			t.Errorf("%s: %v, %d", value, err, kept)
+		}
+	}
+}

@@ -162,16 +162,17 @@ var sysctlTable = []sysctl{
 
 // sysctls is /proc/sys.
 type sysctls struct {
-	fs   *FS
-	root *pseudo.Dir
-	dirs map[string]*pseudo.Dir
-	kind map[string]sysctlKind
+	fs    *FS
+	root  *pseudo.Dir
+	dirs  map[string]*pseudo.Dir
+	kind  map[string]sysctlKind
+	conf6 *confDir
 
 	mu     sync.Mutex
 	values map[string]string
 }
 
-func newSysctls(fs *FS) *sysctls {
+func newSysctls(fs *FS, conf6 func() map[string]map[string]Sysctl) *sysctls {
 	s := &sysctls{
 		fs: fs, root: fs.Dir(0o555, nil), dirs: make(map[string]*pseudo.Dir),
 		kind: make(map[string]sysctlKind), values: make(map[string]string),
@@ -191,6 +192,8 @@ func newSysctls(fs *FS) *sysctls {
 	bootID := newUUID()
 	readOnly("kernel/random/boot_id", func() string { return bootID })
 	readOnly("kernel/random/uuid", newUUID)
+	s.conf6 = &confDir{s: s, given: conf6}
+	s.dir(conf6Path).WithDynamic(s.conf6)
 	s.put("kernel/hostname", 0o644, fs.kernel.Hostname, name(fs.kernel.SetHostname))
 	s.put("kernel/domainname", 0o644, fs.kernel.Domainname, name(fs.kernel.SetDomainname))
 	return s
@@ -210,6 +213,11 @@ func name(set func(string)) func(string) error {
 // put makes the file at path; set may be nil.
 func (s *sysctls) put(path string, mode uint32, get func() string, set func(string) error) {
 	at := strings.LastIndexByte(path, '/')
+	s.putIn(s.dir(path[:max(at, 0)]), path[at+1:], mode, get, set)
+}
+
+// putIn makes the file in a directory.
+func (s *sysctls) putIn(d *pseudo.Dir, name string, mode uint32, get func() string, set func(string) error) {
 	f := s.fs.File(mode, nil, func(vfs.Context) ([]byte, error) { return []byte(get() + "\n"), nil })
 	if set != nil && mode&0o200 != 0 {
 		f.WithSet(func(ctx vfs.Context, p []byte) error {
@@ -219,7 +227,7 @@ func (s *sysctls) put(path string, mode uint32, get func() string, set func(stri
 			return set(firstLine(p))
 		})
 	}
-	s.dir(path[:max(at, 0)]).Add(path[at+1:], f.WithPermit(func(ctx vfs.Context, mask uint32) error {
+	d.Add(name, f.WithPermit(func(ctx vfs.Context, mask uint32) error {
 		return permitSysctl(ctx.Creds(), mode, mask)
 	}))
 }
@@ -298,6 +306,9 @@ func (s *sysctls) set(name, value string) error {
 	case "kernel/domainname":
 		s.fs.kernel.SetDomainname(value)
 		return nil
+	}
+	if c, ok := s.conf6.sysctl(path); ok {
+		return c.write(value)
 	}
 	kind, ok := s.kind[path]
 	if !ok {

@@ -7,6 +7,8 @@
 //	netprog names ADDRESS NAME=IP..  a DNS server that knows these names
 //	netprog lookup RESOLVER NAME     ask it, print the addresses
 //	netprog dial ADDRESS             print "connected", or the error and how it came
+//	netprog advertise NAME PREFIX SECONDS
+//	                                 a router at an interface: it answers solicitations
 package main
 
 import (
@@ -48,6 +50,16 @@ func run(args []string) error {
 		return lookup(args[1], args[2])
 	case len(args) == 2 && args[0] == "dial":
 		return dial(args[1])
+	case len(args) == 4 && args[0] == "advertise":
+		prefix, err := netip.ParsePrefix(args[2])
+		if err != nil {
+			return err
+		}
+		valid, err := strconv.ParseUint(args[3], 10, 32)
+		if err != nil {
+			return err
+		}
+		return advertise(args[1], prefix, uint32(valid))
 	case len(args) == 1 && args[0] == "serve":
 		fmt.Println("ready")
 		_, err := io.Copy(io.Discard, os.Stdin)

@@ -85,7 +85,7 @@ func (n *Network) multicastDevice(c *settings, v []byte) error {
 		if want != 0 {
 			return i.Index == want
 		}
-		return slices.ContainsFunc(i.Addresses, func(p *netdv1.Prefix) bool { return slices.Equal(p.Address, addr.AsSlice()) })
+		return slices.ContainsFunc(i.Addresses, func(p *netdv1.InterfaceAddress) bool { return slices.Equal(p.Address, addr.AsSlice()) })
 	})
 	if err != nil {
 		return linux.EADDRNOTAVAIL

@@ -10,7 +10,7 @@ import (
 
 func TestInterfaceAddresses(t *testing.T) {
 	at := func(flags uint32, bits uint32, a ...byte) *netdv1.Interface {
-		return &netdv1.Interface{Flags: flags, Addresses: []*netdv1.Prefix{{Address: make([]byte, 16), Bits: 64}, {Address: a, Bits: bits}}}
+		return &netdv1.Interface{Flags: flags, Addresses: []*netdv1.InterfaceAddress{{Address: make([]byte, 16), Bits: 64}, {Address: a, Bits: bits}}}
 	}
 	const loopback, ethernet = 0x49, 0x1043
 	for _, c := range []struct {

@@ -194,14 +194,16 @@ func (n *Network) lives(a netip.Addr) bool {
 	return false
 }
 
-// learn keeps the addresses of interfaces that are up.
+// learn keeps the addresses of interfaces that are up, but those that are not known
+// to be nobody else's.
 func (r *registry) learn(all []*netdv1.Interface) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.own.prefixes, r.own.asked = nil, time.Now()
+	const tentative = 0x40 // IFA_F_TENTATIVE
 	for _, i := range all {
 		for _, p := range i.Addresses {
-			if a, ok := netip.AddrFromSlice(p.Address); ok && i.Flags&1 != 0 {
+			if a, ok := netip.AddrFromSlice(p.Address); ok && i.Flags&1 != 0 && p.Flags&tentative == 0 {
 				r.own.prefixes = append(r.own.prefixes, a)
 			}
 		}

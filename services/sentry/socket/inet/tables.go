@@ -76,7 +76,6 @@ func devTable(all []*netdv1.Interface) []byte {
 
 // inet6Table is /proc/net/if_inet6: address, index, length, scope, flags.
 func inet6Table(all []*netdv1.Interface) []byte {
-	const permanent = 0x80
 	var b bytes.Buffer
 	for _, i := range all {
 		for _, p := range i.Addresses {
@@ -91,7 +90,7 @@ func inet6Table(all []*netdv1.Interface) []byte {
 			case a.IsLinkLocalUnicast():
 				scope = 0x20
 			}
-			fmt.Fprintf(&b, "%x %02x %02x %02x %02x %8s\n", p.Address, i.Index, p.Bits, scope, permanent, i.Name)
+			fmt.Fprintf(&b, "%x %02x %02x %02x %02x %8s\n", p.Address, i.Index, p.Bits, scope, p.Flags&0xff, i.Name)
 		}
 	}
 	return b.Bytes()

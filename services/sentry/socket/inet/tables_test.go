@@ -14,10 +14,10 @@ func TestTables(t *testing.T) {
 	v6 := append([]byte{0xfd}, make([]byte, 15)...)
 	router := append(append([]byte{0xfd}, make([]byte, 14)...), 1)
 	all := []*netdv1.Interface{
-		{Index: 1, Name: "lo", Counters: []uint64{23778193186, 798144, 0, 0, 0, 23778193186, 798144, 0}, Addresses: []*netdv1.Prefix{
-			{Address: []byte{127, 0, 0, 1}, Bits: 8}, {Address: append(make([]byte, 15), 1), Bits: 128},
+		{Index: 1, Name: "lo", Counters: []uint64{23778193186, 798144, 0, 0, 0, 23778193186, 798144, 0}, Addresses: []*netdv1.InterfaceAddress{
+			{Address: []byte{127, 0, 0, 1}, Bits: 8}, {Address: append(make([]byte, 15), 1), Bits: 128, Flags: 0x80},
 		}},
-		{Index: 4, Name: "eth0", Addresses: []*netdv1.Prefix{{Address: append(append([]byte{0xfd}, make([]byte, 14)...), 2), Bits: 64}}},
+		{Index: 4, Name: "eth0", Addresses: []*netdv1.InterfaceAddress{{Address: append(append([]byte{0xfd}, make([]byte, 14)...), 2), Bits: 64, Flags: 0x80}}},
 	}
 	known := names{1: "lo", 4: "eth0"}
 	r := &netdv1.Response{

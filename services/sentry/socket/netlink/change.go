@@ -111,7 +111,27 @@ func (r *request) route(b []byte, m *netdv1.RouteEntry, wanted byte) []byte {
 	if m.Interface > 0 {
 		body = attribute(body, 4, le.AppendUint32(nil, m.Interface))
 	}
+	if m.Mtu > 0 {
+		body = attribute(body, 8, attribute(nil, 2, le.AppendUint32(nil, m.Mtu))) // RTAX_MTU
+	}
+	if family == linux.AF_INET6 {
+		// struct rta_cacheinfo: the third word is when it expires, in hundredths of a second.
+		info := le.AppendUint32(make([]byte, 8), uint32(min(uint64(m.Expires)*100, 1<<31-1)))
+		body = attribute(body, 12, append(info, make([]byte, 20)...))
+		body = attribute(body, 20, []byte{preferenceOf(m.Preference)})
+	}
 	return r.message(b, newRoute, flagMulti, body)
+}
+
+// preferenceOf is a router's as two bits: RFC 4191, section 2.1.
+func preferenceOf(p int32) byte {
+	switch {
+	case p > 0:
+		return 1
+	case p < 0:
+		return 3
+	}
+	return 0
 }
 
 // neighbour appends RTM_NEWNEIGH, likewise.
@@ -228,9 +248,23 @@ func (r *request) addressChange() (*netdv1.Change, linux.Errno) {
 	if familyOf(addr) != r.body[0] {
 		return nil, linux.EINVAL
 	}
-	return &netdv1.Change{What: &netdv1.Change_Address{Address: &netdv1.AddressChange{
+	m := &netdv1.AddressChange{
 		Index: le.Uint32(r.body[4:]), Prefix: &netdv1.Prefix{Address: addr, Bits: uint32(r.body[1])}, Remove: r.typ == delAddr,
-	}}}, 0
+		Replace: r.flags&flagReplace != 0, Flags: uint32(r.body[2]),
+	}
+	if v := a[8]; len(v) >= 4 {
+		m.Flags = le.Uint32(v)
+	}
+	if v := a[6]; len(v) >= 8 { // struct ifa_cacheinfo
+		preferred, valid := le.Uint32(v), le.Uint32(v[4:])
+		if valid == 0 || preferred > valid {
+			return nil, linux.EINVAL
+		}
+		if m.Preferred = &preferred; valid != 1<<32-1 {
+			m.Valid = valid
+		}
+	}
+	return &netdv1.Change{What: &netdv1.Change_Address{Address: m}}, 0
 }
 
 // routeChange reads a struct rtmsg.

@@ -203,7 +203,7 @@ func (r *request) link(b []byte, i *netdv1.Interface, flags uint16) []byte {
 }
 
 // address appends RTM_NEWADDR, if the family that is asked for is p's.
-func (r *request) address(b []byte, i *netdv1.Interface, p *netdv1.Prefix, flags uint16) []byte {
+func (r *request) address(b []byte, i *netdv1.Interface, p *netdv1.InterfaceAddress, flags uint16) []byte {
 	family, wanted := byte(linux.AF_INET), byte(0)
 	if len(p.Address) == 16 {
 		family = linux.AF_INET6
@@ -217,17 +217,21 @@ func (r *request) address(b []byte, i *netdv1.Interface, p *netdv1.Prefix, flags
 		return b
 	}
 	scope := byte(0)
-	if i.Flags&8 != 0 {
+	switch {
+	case i.Flags&8 != 0:
 		scope = 254 // host
+	case family == linux.AF_INET6 && p.Address[0] == 0xfe && p.Address[1]&0xc0 == 0x80:
+		scope = 253 // link
 	}
-	const permanent = 0x80
-	body := []byte{family, byte(p.Bits), permanent, scope}
+	body := []byte{family, byte(p.Bits), byte(p.Flags), scope}
 	body = le.AppendUint32(body, i.Index)
 	body = attribute(body, 1, p.Address)
 	if family == linux.AF_INET {
 		body = attribute(body, 2, p.Address)
 		body = attribute(body, 3, text(i.Name))
 	}
-	body = attribute(body, 8, le.AppendUint32(nil, permanent))
+	body = attribute(body, 8, le.AppendUint32(nil, p.Flags))
+	info := le.AppendUint32(le.AppendUint32(nil, p.Preferred), p.Valid) // struct ifa_cacheinfo
+	body = attribute(body, 6, append(info, make([]byte, 8)...))
 	return r.message(b, newAddr, flags, body)
 }

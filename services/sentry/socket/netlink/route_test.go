@@ -11,7 +11,7 @@ type fixed []*netdv1.Interface
 
 func (f fixed) Interfaces() ([]*netdv1.Interface, error) { return f, nil }
 
-var one = fixed{{Index: 1, Name: "lo", Flags: 0x10049, Mtu: 65536, Mac: make([]byte, 6), Addresses: []*netdv1.Prefix{
+var one = fixed{{Index: 1, Name: "lo", Flags: 0x10049, Mtu: 65536, Mac: make([]byte, 6), Addresses: []*netdv1.InterfaceAddress{
 	{Address: []byte{127, 0, 0, 1}, Bits: 8}, {Address: append(make([]byte, 15), 1), Bits: 128},
 }}}
 
@@ -68,4 +68,61 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 	})
+}
+
+// configured remembers the last order.
+type configured struct {
+	fixed
+	last *netdv1.Change
+}
+
+func (c *configured) Change(m *netdv1.Change) error { c.last = m; return nil }
+
+// The flags, the scope and the lifetimes of an address, both ways.
+func TestAddress(t *testing.T) {
+	local := append([]byte{0xfe, 0x80}, make([]byte, 14)...)
+	s := &configured{fixed: fixed{{Index: 2, Name: "eth0", Addresses: []*netdv1.InterfaceAddress{
+		{Address: local, Bits: 64, Flags: 0x148, Valid: 7000, Preferred: 1<<32 - 1},
+	}}}}
+	out := answer(s, 9, ask(getAddr, flagDump, []byte{10}))
+	msgs, err := syscall.ParseNetlinkMessage(out[0])
+	if err != nil || len(msgs) != 1 {
+		t.Fatal(msgs, err)
+	}
+	if b := msgs[0].Data; b[1] != 64 || b[2] != 0x48 || b[3] != 253 {
+		t.Errorf("struct ifaddrmsg: %v", b[:8])
+	}
+	attributes, _ := syscall.ParseNetlinkRouteAttr(&msgs[0])
+	for _, a := range attributes {
+		switch a.Attr.Type {
+		case 8:
+			if le.Uint32(a.Value) != 0x148 {
+				t.Error("IFA_FLAGS:", a.Value)
+			}
+		case 6:
+			if le.Uint32(a.Value) != 1<<32-1 || le.Uint32(a.Value[4:]) != 7000 {
+				t.Error("IFA_CACHEINFO:", a.Value)
+			}
+		}
+	}
+	order := func(flags uint16, preferred, valid uint32) *netdv1.AddressChange {
+		s.last = nil
+		body := attribute([]byte{10, 64, 2, 0, 2, 0, 0, 0}, 2, local)
+		body = attribute(body, 8, le.AppendUint32(nil, 0x202))
+		body = attribute(body, 6, append(le.AppendUint32(le.AppendUint32(nil, preferred), valid), make([]byte, 8)...))
+		answer(s, 9, ask(newAddr, flags, body))
+		return s.last.GetAddress()
+	}
+	if m := order(flagReplace, 50, 60); m == nil || m.Flags != 0x202 || m.GetPreferred() != 50 || m.Valid != 60 || !m.Replace || m.Index != 2 {
+		t.Error(m)
+	}
+	if m := order(0, 50, 1<<32-1); m == nil || m.Valid != 0 || m.GetPreferred() != 50 || m.Replace {
+		t.Error(m)
+	}
+	if m := order(0, 61, 60); m != nil {
+		t.Error("preferred for longer than valid:", m)
+	}
+	if m := order(0, 0, 0); m != nil {
+		t.Error("not valid at all:", m)
+	}
 }
