@@ -102,6 +102,12 @@ func (th *Thread) clone(child *Thread, flags uint64, b Birth) (*Thread, error) {
 	if child.direct = !b.Report && th.verifier == nil; child.direct {
 		how = opDirect
 	}
+	child.ownGS = th.ownGS
+	if flags&unix.CLONE_VM != 0 && th.asksForGS() {
+		if child.setGS = !child.direct; child.direct {
+			how |= opSetGS
+		}
+	}
 	th.birthRIP = th.Regs.RIP
 	th.slot.store(slotBirthTIDPtr, b.SetTID)
 	th.slot.store(slotBirthTID, uint64(uint32(b.TID)))

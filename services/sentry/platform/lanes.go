@@ -77,8 +77,8 @@ func fastEntry(img []byte) uint64 {
 	return base + uint64(bytes.Index(img[pageSize:], []byte(markTexts[markFast].text))+len(markTexts[markFast].text))
 }
 
-// FastEntry is where a trampoline goes: its address in every stub; 0 if the
-// processor or the host has no instruction for the GS base.
+// FastEntry is where a trampoline goes: its address in every stub; 0 after
+// KeepTrapping.
 func (m *Machine) FastEntry() uint64 { return m.fastEntry }
 
 // FastEntry is the machine's; 0 for a thread that nobody runs.
@@ -94,8 +94,14 @@ func (m *Machine) KeepTrapping() { m.fastEntry = 0 }
 
 const archSetGS = 0x1001
 
-// ResetGS orders that the GS base find the slot again, which a guest may have
-// changed.
-func (th *Thread) ResetGS() bool {
-	return th.TryHostCall(unix.SYS_ARCH_PRCTL, archSetGS, slots+uint64(th.index)<<areaShift)
+// SetGS orders that the guest's GS base be this; 0 makes GS find the slot again.
+func (th *Thread) SetGS(guest uint64) bool {
+	if th.ownGS = guest != 0; !th.ownGS {
+		guest = areaOf(th.index) + (slots - areas)
+	}
+	return th.TryHostCall(unix.SYS_ARCH_PRCTL, archSetGS, guest)
 }
+
+// asksForGS says whether a child of th that shares its memory must have the host
+// set its GS base: it cannot itself, and th's was its slot.
+func (th *Thread) asksForGS() bool { return !th.space.m.gsBase && !th.ownGS }

@@ -19,7 +19,7 @@ func fastCall(m *Machine, nr uint32) []byte {
 func fastMachine(t testing.TB) *Machine {
 	m := machine(t)
 	if m.FastEntry() == 0 {
-		t.Skip("this processor has no instruction for the GS base")
+		t.Fatal("no fast lane")
 	}
 	return m
 }
@@ -148,8 +148,31 @@ func TestFastLane_trapCallsTrap(t *testing.T) {
 	}
 }
 
+// TestFastLane_foreignGSTraps has the guest's own GS base lead to memory of the
+// guest's, and to none.
 func TestFastLane_foreignGSTraps(t *testing.T) {
 	m := fastMachine(t)
+	for _, base := range []uint64{dataAt, 0x1234_5678_9000} {
+		th := guest(t, m, join(call(1000), fastCall(m, unix.SYS_GETPGID), call(1001)))
+		expect(t, th, Syscall)
+		th.SetGS(base)
+		th.Return(0)
+		expect(t, th, Syscall)
+		if th.Fast() || th.Regs.RAX != unix.SYS_GETPGID {
+			t.Fatalf("GS base %#x: call %d, fast %v", base, th.Regs.RAX, th.Fast())
+		}
+		th.SetGS(0)
+		th.Return(0)
+		expect(t, th, Syscall)
+		th.Exit(true)
+	}
+}
+
+func TestFastLane_foreignGSByInstruction(t *testing.T) {
+	m := fastMachine(t)
+	if !m.gsBase {
+		t.Skip("the host does not let user code write the GS base")
+	}
 	// mov eax, dataAt; wrgsbase rax
 	th := guest(t, m, join([]byte{0xb8, 0, 0, 0x50, 0, 0xf3, 0x48, 0x0f, 0xae, 0xd8}, fastCall(m, unix.SYS_GETPGID), call(1001)))
 	expect(t, th, Syscall)

@@ -85,6 +85,7 @@ const (
 	// slotFastFlags holds the guest's flags on the fast lane: the overflow flag
 	// in the first byte, what LAHF gives in the second.
 	slotFastFlags = 0x0dc
+	slotAddr      = 0x0e0 // u64, sentry: where the slot lies in the stub, for GS to be known by
 	slotRegs      = 0x100 // 23 * u64: gregs of the ucontext
 	slotRanges    = 0x1c0 // maxRanges * {addr, len, offset} u64
 
@@ -136,6 +137,7 @@ const (
 	opIgnoreError = 1 << 0
 	opIsResult    = 1 << 1
 	opDirect      = 1 << 2 // of opClone: the child does not report
+	opSetGS       = 1 << 3 // of opClone: the child asks the host for its GS base
 
 	ansRegs    = 1 << 0 // the registers in the slot replace the thread's
 	ansUpgrade = 1 << 1 // the fast lane becomes the trap lane, and stops again

@@ -26,6 +26,7 @@ type Machine struct {
 	FPSize uint32
 
 	fastEntry uint64 // see FastEntry
+	gsBase    bool   // user code may write the GS base
 
 	donor    donor
 	verifier *verifier // nil: memory calls are the host's own
@@ -115,14 +116,12 @@ func Start(cred *Credential, o Options) (*Machine, error) {
 
 // execZygote starts the zygote's program from a memfd.
 func (m *Machine) execZygote(space *Space, cred *Credential) (int, error) {
-	fast := m.HWCap2&hwcapFSGSBase != 0
-	img, err := zygoteImage(fast, m.verifier != nil)
+	m.gsBase = m.HWCap2&hwcapFSGSBase != 0
+	img, err := zygoteImage(m.gsBase, m.verifier != nil)
 	if err != nil {
 		return 0, err
 	}
-	if fast {
-		m.fastEntry = fastEntry(img)
-	}
+	m.fastEntry = fastEntry(img)
 	fd, err := unix.MemfdCreate("stub", unix.MFD_CLOEXEC)
 	if err != nil {
 		return 0, fmt.Errorf("make its image: %w", err)

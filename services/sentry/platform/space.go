@@ -187,6 +187,7 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 	atomic.StoreUint64(sl.long(slotSigPending), sigUnknown)
 	atomic.StoreUint32(sl.word(slotBirthKick), 0)
 	atomic.StoreUint64(sl.long(slotTID), 0)
+	atomic.StoreUint64(sl.long(slotAddr), areaOf(index)+(slots-areas))
 	th.running.Store(true) // until it stops
 	s.threads[index] = th
 	return th, nil

@@ -29,6 +29,7 @@
 #define UC_SS_SIZE 32
 #define UC_REGS 40
 #define UC_FPSTATE 224
+#define REG_R11 (UC_REGS+3*8)
 #define REG_RDI (UC_REGS+8*8)
 #define REG_RSI (UC_REGS+9*8)
 #define REG_RDX (UC_REGS+12*8)
@@ -39,7 +40,7 @@
 
 // What a child finds below its ucontext, in private memory that no signal frame
 // reaches: how it begins.
-#define BIRTH_DIRECT -64 // not 0: it goes straight to the guest
+#define BIRTH_HOW    -64 // opDirect: it goes straight to the guest; opSetGS
 #define BIRTH_SP     -56 // with this stack pointer, or 0 for its parent's
 #define BIRTH_TIDPTR -48 // CLONE_CHILD_SETTID: where its guest id goes, or 0
 #define BIRTH_TID    -40
@@ -57,6 +58,7 @@
 #define SYS_exit_group 231
 #define SYS_munmap 11
 #define SYS_prctl 157
+#define SYS_arch_prctl 158
 #define SYS_gettid 186
 #define SYS_futex 202
 #define SYS_sigaltstack 131
@@ -87,11 +89,13 @@ TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	SUBQ CX, R8
 	CMPQ R8, $const_textSize
 	JAE  fromGuest
+	MOVQ $(const_table+const_tableMarks), R9
+	CMPQ AX, const_markFast(R9)
+	JEQ  badGS
 	CMPQ DI, $SIGSEGV
 	JEQ  copyFault
 	CMPQ DI, $SIGBUS
 	JEQ  copyFault
-	MOVQ $(const_table+const_tableMarks), R9
 	CMPQ DI, $const_kickSignal
 	JEQ  kickedInside
 	CMPQ DI, $SIGTRAP
@@ -101,6 +105,20 @@ TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	JMP  fromGuest
 copyFault:
 	ADDQ $2, AX
+	MOVQ AX, REG_RIP(R12)
+	JMP  sigreturn
+
+	// The guest's GS leads nowhere: on by the trap lane. A kick comes this way too.
+badGS:
+	CMPQ DI, $SIGSEGV
+	JEQ  trapLane
+	CMPQ DI, $SIGBUS
+	JEQ  trapLane
+	CMPQ DI, $const_kickSignal
+	JNE  fromGuest
+	MOVL $1, const_slotKicked(R13)
+trapLane:
+	MOVQ REG_R11(R12), AX
 	MOVQ AX, REG_RIP(R12)
 	JMP  sigreturn
 
@@ -520,8 +538,7 @@ doClone:
 	MOVQ AX, UC_FPSTATE(SI)
 cloneBirth:
 	MOVQ 8(R15), AX
-	ANDQ $const_opDirect, AX
-	MOVQ AX, BIRTH_DIRECT(DI)
+	MOVQ AX, BIRTH_HOW(DI)
 	MOVQ 56(R15), AX
 	MOVQ AX, BIRTH_SP(DI)
 	MOVQ const_slotBirthTIDPtr(R13), AX
@@ -572,9 +589,10 @@ cloneBirth:
 	MOVL $SYS_close, AX
 	SYSCALL
 ready:
+	// GS finds this thread's slot, if it found its parent's.
 	MOVQ $(const_table+const_tableMarks), AX
-	CMPQ const_markFast(AX), $0
-	JEQ  readyNow           // the processor or the host cannot
+	CMPQ const_markGSBase(AX), $0
+	JEQ  readyAsk
 	BYTE $0xf3; BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xc8 // RDGSBASE AX
 	TESTQ AX, AX
 	JZ   readyGS
@@ -583,11 +601,19 @@ ready:
 	JNE  readyNow           // the guest's own, which its child has too
 readyGS:
 	BYTE $0xf3; BYTE $0x49; BYTE $0x0f; BYTE $0xae; BYTE $0xdd // WRGSBASE R13
+	JMP  readyNow
+readyAsk:
+	TESTQ $const_opSetGS, BIRTH_HOW(R12)
+	JZ   readyNow
+	MOVL $const_archSetGS, DI
+	MOVQ R13, SI
+	MOVL $SYS_arch_prctl, AX
+	SYSCALL
 readyNow:
 	MOVL $SYS_gettid, AX
 	SYSCALL
-	CMPQ BIRTH_DIRECT(R12), $0
-	JEQ  report
+	TESTQ $const_opDirect, BIRTH_HOW(R12)
+	JZ   report
 	// Straight to the guest. It can be kicked from now on, and was not before:
 	// either the sentry sees the number, or this sees that it wanted to kick.
 	XCHGQ AX, const_slotTID(R13)
@@ -652,13 +678,14 @@ die:
 	// does the same by the trap lane, and is followed by the way back. CX is free,
 	// as it is around any system call; nothing else is, not even the flags.
 	//
-	// GS finds the slot, if the guest has not set it to something of its own: a
-	// base in the stub's 4 GiB. The check uses no flag: the high half of the base,
-	// bytes reversed, plus what makes it 0.
+	// GS finds the slot, which says where it lies, if the guest has not set GS to
+	// something of its own: then what is read there is no address in the stub's
+	// 4 GiB, or cannot be read (badGS). The check uses no flag: the high half of
+	// the address, bytes reversed, plus what makes it 0.
 	BYTE $0x46; BYTE $0x61; BYTE $0x73; BYTE $0x74 // "FastLane": markFast
 	BYTE $0x4c; BYTE $0x61; BYTE $0x6e; BYTE $0x65
 fast:
-	BYTE $0xf3; BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xc9 // RDGSBASE CX
+	MOVQ const_slotAddr(GS), CX
 	BSWAPQ CX
 	LEAL 0x01810000(CX), CX
 	JCXZQ fastIn
@@ -693,7 +720,7 @@ ring:
 	MOVQ SP, (const_slotRegs+8*15)(GS)
 	ADDQ $2, R11            // past the SYSCALL: the way back
 	MOVQ R11, (const_slotRegs+8*16)(GS)
-	BYTE $0xf3; BYTE $0x49; BYTE $0x0f; BYTE $0xae; BYTE $0xcd // RDGSBASE R13
+	MOVQ const_slotAddr(GS), R13
 	MOVQ R13, R14
 	SUBQ $(const_slots-const_areas), R14
 	XORL R12, R12
@@ -861,6 +888,13 @@ init:
 	MOVL $SYS_close, AX
 	SYSCALL
 
+	MOVL $const_archSetGS, DI
+	MOVQ $const_slots, SI
+	MOVL $SYS_arch_prctl, AX
+	SYSCALL
+	TESTQ AX, AX
+	JNZ  die
+
 	MOVQ $(const_table+const_tableStack), DI
 	XORL SI, SI
 	MOVL $SYS_sigaltstack, AX
@@ -917,12 +951,6 @@ install:
 	CMPQ AX, $-4095
 	JCC  die
 	// UD2 with the listener's number in AX: the sentry takes it from there.
-	MOVQ $(const_table+const_tableMarks), R13
-	CMPQ const_markFast(R13), $0
-	JEQ  noFast
-	MOVQ $const_slots, R13
-	BYTE $0xf3; BYTE $0x49; BYTE $0x0f; BYTE $0xae; BYTE $0xdd // WRGSBASE R13
-noFast:
 	XORL BX, BX
 	MOVQ $const_areas, SP
 	ADDQ $const_areaSize, SP

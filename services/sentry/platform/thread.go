@@ -100,6 +100,10 @@ type Thread struct {
 	birth   token // what a new process shows, see donate.go
 	expects *donation
 	direct  bool // it goes to the guest without being Ready first
+	// ownGS: the guest has set a GS base of its own by a call, and so stays on the
+	// trap lane. Where it can do that by an instruction, nobody knows.
+	ownGS bool
+	setGS bool // its first answer sets its GS base
 	// stillborn: the host did not make it.
 	stillborn atomic.Bool
 }
@@ -530,6 +534,9 @@ func (th *Thread) WaitReady() error {
 	defer timer.Stop()
 	switch ev := th.Next(); ev.Kind {
 	case Ready:
+		if th.setGS {
+			th.SetGS(0)
+		}
 		return nil
 	default:
 		once.Do(end)

@@ -68,7 +68,8 @@ func stubText() ([]byte, error) {
 	return append([]byte(nil), code[:n]...), nil
 }
 
-// The marks, as offsets in tableMarks. markFast is 0 where there is no fast lane.
+// The marks, as offsets in tableMarks, and markGSBase: not 0 where user code may
+// write the GS base.
 const (
 	markFast     = 8 * iota // where the fast lane is entered
 	markUpgrade             // after its INT3
@@ -76,6 +77,7 @@ const (
 	markFinalEnd            //
 	markSelf                // answering without the sentry, which can start again
 	markSelfEnd             //
+	markGSBase
 )
 
 // markTexts are the bytes that stand beside each mark, and whether the mark is
@@ -89,7 +91,7 @@ var markTexts = map[int]struct {
 }
 
 // encodeMarks finds the marks in the stub's text.
-func encodeMarks(p, text []byte, fast bool) error {
+func encodeMarks(p, text []byte) error {
 	for at, m := range markTexts {
 		i := bytes.Index(text, []byte(m.text))
 		if i < 0 || bytes.LastIndex(text, []byte(m.text)) != i {
@@ -98,23 +100,20 @@ func encodeMarks(p, text []byte, fast bool) error {
 		if m.after {
 			i += len(m.text)
 		}
-		if at == markFast && !fast {
-			continue
-		}
 		binary.LittleEndian.PutUint64(p[at:], base+uint64(i))
 	}
 	return nil
 }
 
 // zygoteImage is a static ELF program of the stub's text and table, to be
-// executed once: the ancestor of all stubs. fast says whether the fast lane can
-// be used.
-func zygoteImage(fast, verified bool) ([]byte, error) {
+// executed once: the ancestor of all stubs. gsBase says whether user code may write
+// the GS base.
+func zygoteImage(gsBase, verified bool) ([]byte, error) {
 	text, err := stubText()
 	if err != nil {
 		return nil, err
 	}
-	data, err := tableImage(text, fast, verified)
+	data, err := tableImage(text, gsBase, verified)
 	if err != nil {
 		return nil, err
 	}
@@ -144,13 +143,16 @@ func zygoteImage(fast, verified bool) ([]byte, error) {
 }
 
 // tableImage is the read-only page beside the text.
-func tableImage(text []byte, fast, verified bool) ([]byte, error) {
+func tableImage(text []byte, gsBase, verified bool) ([]byte, error) {
 	p := make([]byte, tableSize)
 	le := binary.LittleEndian
 	encodeArgTable(p)
 	encodeLanes(p[tableLanes:])
-	if err := encodeMarks(p[tableMarks:], text, fast); err != nil {
+	if err := encodeMarks(p[tableMarks:], text); err != nil {
 		return nil, err
+	}
+	if gsBase {
+		p[tableMarks+markGSBase] = 1
 	}
 	le.PutUint64(p[tableOne:], 1)
 	le.PutUint64(p[tableStack:], areas+altStackOff)

@@ -320,8 +320,8 @@ func arch_prctl(t *task.Task, code uint64, addr mm.Addr) (uint64, error) {
 		return 0, linux.EINVAL
 	}
 	switch {
-	case code == setGS && addr == 0 && t.Thread().FastEntry() != 0:
-		t.Thread().ResetGS()
+	case code == setGS:
+		t.Thread().SetGS(uint64(addr))
 		return 0, nil
 	case code == getGS:
 		base, err := t.GSBase()

@@ -274,9 +274,9 @@ func (t *Task) order(space *mm.Space, p *program) error {
 	st := t.buildStack(p)
 	th.TryHostCall(unix.SYS_SET_TID_ADDRESS, 0)
 	t.dropRseq()
-	const archSetGS, archSetFS = 0x1001, 0x1002
+	const archSetFS = 0x1002
 	th.TryHostCall(unix.SYS_ARCH_PRCTL, archSetFS, 0)
-	th.ResetGS()
+	th.SetGS(0)
 	th.ResetFP()
 	err := space.Exec(th, mm.Program{
 		Loads: p.loads, Files: p.files, Exe: p.image.Exe.File.Path(), Brk: p.place.Brk,
