@@ -20,6 +20,7 @@ var filter = slices.Concat(hull.GoFilter, jail.Filter{
 	jail.Allow(unix.SYS_PROCESS_VM_WRITEV, "guest memory that the slot does not carry"),
 	jail.Allow(unix.SYS_WAIT4, "reap stubs"),
 	jail.Allow(unix.SYS_KILL, "end a stub"),
+	jail.Allow(unix.SYS_SCHED_SETAFFINITY, "a thread of its own leaves the core of the stub that it serves", jail.Int(0, 0)),
 	jail.Allow(unix.SYS_MEMFD_CREATE, "slots; tmpfs files that are mapped"),
 	jail.Allow(unix.SYS_EVENTFD2, "wake a sleeping goroutine"),
 	jail.Allow(unix.SYS_IOCTL, "seccomp notifications of stubs", jail.Int(1, notifyIoctls...).As("SECCOMP_IOCTL_NOTIF_RECV _SEND _ADDFD _ID_VALID")),

@@ -94,6 +94,7 @@ type Thread struct {
 	seenMoves *map[uint64]uint64
 
 	due     bool // see awaitDue
+	parting parting
 	asleep  atomic.Bool
 	wake    chan struct{}
 	dropped atomic.Bool
@@ -134,7 +135,9 @@ var maxSpinning = int32(max(1, runtime.NumCPU()-1))
 //go:noinline
 func (th *Thread) spin() bool {
 	// A guest that was last on this core cannot ask while this one spins.
-	if spinning.Add(1) <= maxSpinning && core() != atomic.LoadUint32(th.slot.word(slotStubCore)) {
+	here, there := core(), atomic.LoadUint32(th.slot.word(slotStubCore))
+	th.parting.meet(here, there)
+	if spinning.Add(1) <= maxSpinning && here != there {
 		for range spinBursts {
 			if awaitChange(th.slot.word(slotReq), th.last, burst) {
 				spinning.Add(-1)
@@ -165,10 +168,9 @@ type Yielder struct{ yields, others uint }
 // gets it first, and then now and then: each time it wakes a thread to look for
 // work, which finds none and sleeps again.
 func (y *Yielder) Yield() {
-	if y.yields%goschedEvery == 0 {
+	if y.yields++; y.yields%goschedEvery == 0 {
 		runtime.Gosched()
 	}
-	y.yields++
 	began := time.Now()
 	unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	if time.Since(began) > otherRan {
@@ -189,7 +191,7 @@ const (
 )
 
 // goschedEvery is how many yields to the host there are for one to Go's scheduler.
-const goschedEvery = 16
+const goschedEvery = 64
 
 // await returns once there is a request, or false once the process is dead.
 func (th *Thread) await() bool {

@@ -101,6 +101,7 @@ func (t *Task) Clone(a *CloneArgs) (uint64, error) {
 			th.Kick()
 		}
 		go child.run()
+		t.gaveBirth = true
 	} else {
 		regs := t.th.Regs
 		regs.RAX = 0

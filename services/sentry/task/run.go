@@ -1,6 +1,8 @@
 package task
 
 import (
+	"runtime"
+
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
@@ -45,6 +47,12 @@ func (t *Task) run() {
 		}
 		if !t.resume() {
 			return
+		}
+		if t.gaveBirth {
+			// The child's goroutine goes first, on this very thread: it would be
+			// taken over by another only after a while.
+			t.gaveBirth = false
+			runtime.Gosched()
 		}
 	}
 }

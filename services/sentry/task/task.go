@@ -57,6 +57,7 @@ type Task struct {
 	rseq          Rseq
 	piBlocked     *piFutex         // which one it waits for: guarded by Kernel.pi.mu
 	piGone        bool             // it owns none any more, likewise
+	gaveBirth     bool             // in the answer just given: a goroutine waits to be run
 	newborn       *platform.Thread // the child of answer newbornTicket
 	newbornTicket uint64
 	exited        chan struct{}
