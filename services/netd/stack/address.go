@@ -6,6 +6,7 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/route"
 )
 
@@ -25,6 +26,7 @@ type Options struct {
 	Segments             bool  // UDP_GRO: takes several datagrams at once
 	JoinedOnly           bool  // IP_MULTICAST_ALL is off
 	NoMulticastLoop      bool  // IP_MULTICAST_LOOP is off
+	MulticastInside      bool  // IP_MULTICAST_TTL is 0
 	MulticastHops        uint8 // IP_MULTICAST_TTL; 0: 1
 	MulticastDevice      int   // IP_MULTICAST_IF
 	SendCoverage         int   // UDPLITE_SEND_CSCOV; 0: all
@@ -68,7 +70,7 @@ func (s *Stack) bindTo(p *place, proto uint8, datagram bool, want netip.AddrPort
 		b.Families = ip.V4 | ip.V6
 	}
 	if !addr.IsUnspecified() {
-		if _, local := s.table.Local(addr); !local && !p.opts.FreeBind && !addr.IsMulticast() && !s.table.Broadcast(addr) {
+		if _, local := s.table.Local(addr); !local && !p.opts.FreeBind && !(addr.Is4() && s.tuned.nonlocal4 || addr.Is6() && s.tuned.nonlocal6) && !addr.IsMulticast() && !s.table.Broadcast(addr) {
 			return linux.EADDRNOTAVAIL
 		}
 		b.Addr = addr
@@ -178,5 +180,6 @@ func (s *Stack) pathTo(addr, src netip.Addr, device int) (route.Path, error) {
 	case route.NoSourceAddr:
 		return path, linux.EADDRNOTAVAIL
 	}
+	s.counts.Inc(mib.Of(addr.Is6(), mib.OutNoRoutes))
 	return path, linux.ENETUNREACH
 }

@@ -7,6 +7,7 @@ import (
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/icmp"
 	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/tcp"
 	"bulkhead/services/netd/wire"
@@ -101,6 +102,7 @@ type TCP struct {
 	closed   bool // by its user
 	released bool
 	last     Status
+	was      tcp.State // when it was last settled
 	err      linux.Errno
 
 	// A listening socket's.
@@ -221,7 +223,8 @@ func (e *TCP) ConnectLocked(to netip.AddrPort) error {
 			e.cfg.FastOpen = []byte{}
 		}
 	}
-	e.conn = tcp.Connect(e.cfg, s.now, e.sendq, e.recvq)
+	e.conn, e.was = tcp.Connect(e.cfg, s.now, e.sendq, e.recvq), tcp.SynSent
+	s.counts.Inc(mib.TCPActiveOpens)
 	s.conns[t] = e
 	e.inDemux = true
 	e.process(nil)
@@ -272,7 +275,7 @@ const initialWindow = 65536
 // machine completes a connection's configuration for its path.
 func (s *Stack) machine(cfg tcp.Config, t tuple, path route.Path) tcp.Config {
 	cfg.ISS = tcp.Tuple{Local: t.local, Remote: t.remote}.ISS(&s.secret, s.now)
-	cfg.TSOffset = s.tsBase
+	cfg.TSOffset, cfg.Counters, cfg.ECN = s.tsBase, &s.counts, s.tuned.ecn
 	mss := mssFor(path.MTU, t.remote.Addr())
 	if cfg.MSS == 0 || cfg.MSS > mss {
 		cfg.MSS = mss
@@ -407,6 +410,7 @@ func (e *TCP) process(seg *tcp.Segment) {
 // settle acts on the state that the machine is in now.
 func (e *TCP) settle() {
 	c := e.conn
+	e.tally()
 	if p := e.parent; p != nil && c.State() != tcp.SynReceived {
 		e.parent = nil
 		delete(p.children, e)
@@ -438,6 +442,29 @@ func (e *TCP) settle() {
 	if e.closed && (c.State() == tcp.Closed || c.Drained()) {
 		c.Detach()
 		e.release()
+	}
+}
+
+// tally counts what became of the connection: RFC 4022.
+func (e *TCP) tally() {
+	was, now := e.was, e.conn.State()
+	if was == now {
+		return
+	}
+	e.was = now
+	n := &e.s.counts
+	embryo := was == 0 || was == tcp.SynReceived
+	switch {
+	case embryo && e.parent != nil && e.conn.Synchronized():
+		n.Inc(mib.TCPPassiveOpens)
+	case now != tcp.Closed:
+	case embryo || was == tcp.SynSent:
+		n.Inc(mib.TCPAttemptFails)
+		if e.parent != nil && e.conn.Cause() == tcp.Refused {
+			n.Inc(mib.EmbryonicRsts)
+		}
+	case was == tcp.Established || was == tcp.CloseWait:
+		n.Inc(mib.TCPEstabResets)
 	}
 }
 
