@@ -19,11 +19,14 @@ const (
 	getRoute = 26
 	getNeigh = 30
 	getRule  = 34
+	newNSID  = 88
+	getNSID  = 90
 
 	flagRequest = 0x1
 	flagMulti   = 0x2
 	flagAck     = 0x4
 	flagDump    = 0x300
+	flagCapped  = 0x100 // in an answer
 
 	headerSize = 16
 )
@@ -36,11 +39,13 @@ type request struct {
 	seq, port  uint32
 	header     []byte
 	body       []byte
+	capped     bool // an error's answer leaves the request's body out: NETLINK_CAP_ACK
+	removed    bool // it is a notification of something that is no more
 }
 
 // answer gives the datagrams that answer the requests in b. A header that does
 // not fit ends the reading, as in the kernel.
-func answer(source Source, port uint32, b []byte) [][]byte {
+func answer(source Source, port uint32, b []byte, capped bool) [][]byte {
 	var out [][]byte
 	for len(b) >= headerSize {
 		n := int(le.Uint32(b))
@@ -48,6 +53,7 @@ func answer(source Source, port uint32, b []byte) [][]byte {
 			break
 		}
 		r := request{typ: le.Uint16(b[4:]), flags: le.Uint16(b[6:]), seq: le.Uint32(b[8:]), port: port, header: b[:headerSize], body: b[headerSize:n]}
+		r.capped = capped
 		if r.flags&flagRequest != 0 && r.typ >= 16 {
 			out = append(out, r.answer(source)...)
 		}
@@ -97,6 +103,10 @@ func (r *request) answer(source Source) [][]byte {
 		if b, err = r.tables(source); err != nil {
 			return [][]byte{r.failed(linux.ENETDOWN)}
 		}
+	case getNSID: // ip(8) asks about the namespaces that have names
+		if !dump { // NETNSA_NSID: none is assigned
+			b = r.message(b, newNSID, 0, attribute(make([]byte, 4), 1, le.AppendUint32(nil, 1<<32-1)))
+		}
 	case getRule:
 		if !dump {
 			return [][]byte{r.failed(linux.ENETUNREACH)}
@@ -134,10 +144,22 @@ func (r *request) message(b []byte, typ, flags uint16, body []byte) []byte {
 	return b
 }
 
-// failed is the answer that tells an error; 0 is an acknowledgement.
+// failed is the answer that tells an error; 0 is an acknowledgement, which never holds
+// more of the request than its header.
 func (r *request) failed(err linux.Errno) []byte {
-	body := le.AppendUint32(nil, uint32(-int32(err)))
-	return r.message(nil, msgError, 0, append(body, r.header...))
+	body := append(le.AppendUint32(nil, uint32(-int32(err))), r.header...)
+	if err == 0 || r.capped {
+		return r.message(nil, msgError, flagCapped, body)
+	}
+	return r.message(nil, msgError, 0, append(body, r.body...))
+}
+
+// kind is the type of a message that tells of something: removing's is the next.
+func (r *request) kind(adding uint16) uint16 {
+	if r.removed {
+		return adding + 1
+	}
+	return adding
 }
 
 // wanted is the interface that a question names.
@@ -199,7 +221,7 @@ func (r *request) link(b []byte, i *netdv1.Interface, flags uint16) []byte {
 	body = attribute(body, 1, mac)
 	body = attribute(body, 2, broadcast)
 	body = attribute(body, 7, make([]byte, 96)) // struct rtnl_link_stats
-	return r.message(b, newLink, flags, body)
+	return r.message(b, r.kind(newLink), flags, body)
 }
 
 // address appends RTM_NEWADDR, if the family that is asked for is p's.
@@ -233,5 +255,5 @@ func (r *request) address(b []byte, i *netdv1.Interface, p *netdv1.InterfaceAddr
 	body = attribute(body, 8, le.AppendUint32(nil, p.Flags))
 	info := le.AppendUint32(le.AppendUint32(nil, p.Preferred), p.Valid) // struct ifa_cacheinfo
 	body = attribute(body, 6, append(info, make([]byte, 8)...))
-	return r.message(b, newAddr, flags, body)
+	return r.message(b, r.kind(newAddr), flags, body)
 }
