@@ -33,6 +33,8 @@ type Options struct {
 	Rewrite Rewrite
 	// Memory that the guest is told of, in bytes; 0: the host's.
 	Memory uint64
+	// RenewNetd starts another netd if it ends before the sandbox does.
+	RenewNetd bool
 	// Network is the sandbox's outside; nil: none. It is closed when netd has it.
 	Network *network.Outside
 	// Capture is a file to be made that gets what passes there; "": none.
@@ -48,7 +50,7 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 	if err != nil {
 		return nil, err
 	}
-	config := spawn.Config{Libexec: libexec, Dir: dir, CgroupJoin: o.CgroupJoin}
+	config := spawn.Config{Libexec: libexec, Dir: dir, CgroupJoin: o.CgroupJoin, Renewable: o.RenewNetd}
 	logs, err := openLogs(o)
 	defer logs.close()
 	if err != nil {

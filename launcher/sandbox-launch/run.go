@@ -119,6 +119,7 @@ func (r *run) do(ctx context.Context, args []string) error {
 	}()
 	warn(outside.Warnings)
 	r.options.Network = outside
+	r.options.RenewNetd = mode.Kind != network.User // whose translator ends with netd
 	s, err := launch.Sandbox(ctx, dir, c, r.options)
 	if err != nil {
 		return err
