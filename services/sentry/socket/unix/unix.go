@@ -54,6 +54,7 @@ type Socket struct {
 
 	sendLimit atomic.Int64 // SO_SNDBUF, in bytes
 	recvLimit atomic.Int64 // SO_RCVBUF, which means nothing
+	lowat     atomic.Int64 // SO_RCVLOWAT, likewise
 	passCreds atomic.Bool  // SO_PASSCRED
 
 	mu struct {
