@@ -39,6 +39,8 @@ type Options struct {
 	Network *network.Outside
 	// Capture is a file to be made that gets what passes there; "": none.
 	Capture string
+	// EgressLog is a file that gets a line for each flow that the rules refuse; "": none.
+	EgressLog string
 	// Egress are the rules of what may leave, in order: see netd's policy.
 	Egress []string
 }
@@ -62,6 +64,12 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 			return nil, fmt.Errorf("open capture: %w", err)
 		}
 		defer config.Capture.Close()
+	}
+	if o.EgressLog != "" {
+		if config.Refused, err = os.OpenFile(o.EgressLog, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644); err != nil {
+			return nil, fmt.Errorf("open egress log: %w", err)
+		}
+		defer config.Refused.Close()
 	}
 	boot := &netdv1.BootRequest{Egress: network.Resolved(o.Egress), Debug: o.LogDir != ""}
 	if o.Network != nil {

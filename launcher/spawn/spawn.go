@@ -44,6 +44,9 @@ type Config struct {
 	Links []*os.File
 	// Capture takes what passes there as pcapng; nil: nobody looks.
 	Capture *os.File
+	// Refused takes a line for each flow that the egress policy refuses; nil: the debug
+	// log does, if there is one.
+	Refused *os.File
 	// Renewable keeps what RenewNetd needs.
 	Renewable bool
 	// CgroupJoin, if set, is called with each new process before it is used.
