@@ -45,13 +45,18 @@ type hub struct {
 // join adds a socket that has groups. The first makes the source tell.
 func (h *hub) join(s *Socket) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	if h.members == nil {
 		h.members = map[*Socket]bool{}
 	}
 	h.members[s] = true
-	if w, ok := h.source.(Watcher); ok && !h.watching {
-		h.watching = w.Watch(h.changed) == nil
+	first := !h.watching
+	h.watching = true
+	h.mu.Unlock()
+	// Without the lock: the answer comes after changes that are told by then.
+	if w, ok := h.source.(Watcher); ok && first && w.Watch(h.changed) != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.watching = false
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"syscall"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
 	"bulkhead/services/sentry/socket"
@@ -143,4 +145,27 @@ func TestOverrun(t *testing.T) {
 	if _, _, err := receive(s); err != nil {
 		t.Error("with NETLINK_NO_ENOBUFS:", err)
 	}
+}
+
+// What netd tells makes whole messages or none, whatever it tells.
+func FuzzNotification(f *testing.F) {
+	for _, c := range []*netdv1.Changed{
+		{What: &netdv1.Changed_Link{Link: &netdv1.Interface{Index: 2, Name: "eth0"}}, Removed: true},
+		{What: &netdv1.Changed_Route{Route: &netdv1.RouteEntry{Destination: &netdv1.Prefix{Address: make([]byte, 16)}}}},
+		{What: &netdv1.Changed_Neighbour{Neighbour: &netdv1.NeighbourEntry{Address: make([]byte, 4), Mac: make([]byte, 7)}}},
+	} {
+		b, _ := proto.Marshal(c)
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var c netdv1.Changed
+		if proto.Unmarshal(b, &c) != nil {
+			return
+		}
+		if _, out := notification(&c); len(out) > 0 && len(out) < 1<<15 {
+			if _, err := syscall.ParseNetlinkMessage(out); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }

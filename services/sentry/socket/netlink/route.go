@@ -97,8 +97,16 @@ func (r *request) answer(source Source) [][]byte {
 			}
 		}
 	case getRoute, getNeigh:
+		if !dump && r.typ == getRoute {
+			one, err := r.lookup(source, all)
+			if err != 0 {
+				return [][]byte{r.failed(err)}
+			}
+			b = one
+			break
+		}
 		if !dump {
-			return [][]byte{r.failed(linux.ENETUNREACH)}
+			return [][]byte{r.failed(linux.EOPNOTSUPP)}
 		}
 		if b, err = r.tables(source); err != nil {
 			return [][]byte{r.failed(linux.ENETDOWN)}
