@@ -25,7 +25,9 @@ type Dgram struct {
 	shutRead, shutWrite atomic.Bool
 	blocked             atomic.Bool
 	released            atomic.Bool
-	filtered            atomic.Bool // SO_ATTACH_FILTER
+	filtered            atomic.Bool   // SO_ATTACH_FILTER
+	stamping            atomic.Uint32 // SO_TIMESTAMPING
+	done                completions
 
 	mu struct {
 		sync.Mutex
@@ -244,7 +246,7 @@ func (d *Dgram) Poll() wait.Events {
 
 func (d *Dgram) ready(e *end) wait.Events {
 	var ev wait.Events
-	if d.errors.pending(d.n, e) || d.reports.waiting() {
+	if d.errors.pending(d.n, e) || d.reports.waiting() || d.done.waiting() {
 		ev |= wait.Err
 	}
 	d.receiving.Lock()
@@ -385,7 +387,9 @@ func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error
 		told, err = d.conf.set(ctx, level, name, value)
 	}
 	if err == linux.ENOPROTOOPT && level == linux.SOL_SOCKET {
-		err = d.Keep(ctx, name, value)
+		if err = d.Keep(ctx, name, value); name == linux.SO_TIMESTAMPING || name == linux.SO_TIMESTAMPING_NEW {
+			d.stamping.Store(uint32(d.KeptInt(name)))
+		}
 	}
 	if err != nil || !told || d.end.Load() == nil {
 		return err

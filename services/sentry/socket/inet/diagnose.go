@@ -106,6 +106,7 @@ func (s *Stream) Destroy() {
 	if e := s.end.Load(); e != nil {
 		s.n.post(&netdv1.Request{Socket: e.id, Op: &netdv1.Request_Destroy{Destroy: &netdv1.Destroy{}}})
 	}
+	s.Queue().Notify(ended) // who waits to accept
 }
 
 // destroy is Stream.Destroy of a connection within the sentry.

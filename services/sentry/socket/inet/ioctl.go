@@ -13,6 +13,7 @@ const (
 	siocInq       = linux.FIONREAD
 	siocOutq      = linux.TIOCOUTQ
 	siocAtMark    = 0x8905
+	siocOutqNSD   = 0x894b
 	siocGIFName   = 0x8910
 	siocGIFConf   = 0x8912
 	siocGIFFlags  = 0x8913
@@ -44,15 +45,10 @@ func (s *Stream) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 		if listening {
 			return 0, linux.EINVAL
 		}
-		n := 0
-		if h := s.direct.Load(); h != nil {
-			n, _ = h.queued()
-		} else if e != nil {
-			s.receiving.Lock()
-			n, _ = e.down.Len()
-			s.receiving.Unlock()
-		}
-		return 0, putInt(ctx, arg, n)
+		return 0, putInt(ctx, arg, s.left())
+	case siocOutqNSD:
+		b, _ := s.Diagnose(ctx)
+		return 0, putInt(ctx, arg, int(binary.LittleEndian.Uint32(b[144:]))) // tcpi_notsent_bytes
 	case siocOutq:
 		n := 0
 		if h := s.direct.Load(); h != nil {
@@ -68,6 +64,18 @@ func (s *Stream) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 		return 0, putInt(ctx, arg, boolInt(h != nil && h.atMark()))
 	}
 	return s.n.deviceIoctl(ctx, cmd, arg)
+}
+
+// left is how many bytes wait to be read.
+func (s *Stream) left() (n int) {
+	if h := s.direct.Load(); h != nil {
+		n, _ = h.queued()
+	} else if e := s.end.Load(); e != nil {
+		s.receiving.Lock()
+		n, _ = e.down.Len()
+		s.receiving.Unlock()
+	}
+	return n
 }
 
 func putInt(ctx vfs.Context, arg uint64, v int) error {

@@ -585,6 +585,11 @@ func (s *Stream) SetSockOpt(ctx vfs.Context, level, name int, value []byte) erro
 			s.conf.pace(s.KeptInt(name))
 		}
 	}
+	if err == nil && level == linux.IPPROTO_TCP && name == linux.TCP_INQ {
+		s.conf.mu.Lock()
+		s.inq.Store(s.conf.inq)
+		s.conf.mu.Unlock()
+	}
 	if e := s.end.Load(); err == nil && told && e != nil {
 		s.n.post(&netdv1.Request{Socket: e.id, Op: &netdv1.Request_Options{Options: s.conf.message()}})
 	}

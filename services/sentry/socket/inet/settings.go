@@ -49,7 +49,6 @@ type settings struct {
 	inq               bool // TCP_INQ
 	noLinger2         bool // TCP_LINGER2 is below 0
 	zerocopy          bool // SO_ZEROCOPY
-	timestamping      int  // SO_TIMESTAMPING
 	noPortOnBind      bool
 	device            string     // SO_BINDTODEVICE
 	multicastAddr     netip.Addr // of IP_MULTICAST_IF, if it was given so
@@ -117,6 +116,11 @@ func (c *settings) message() *netdv1.Options {
 // tuneStream puts what /proc/sys/net/ipv4 says in the place of what nobody has set.
 func (c *settings) tuneStream(o *netdv1.Options) {
 	t := c.tuning
+	mode := t.fastOpen.Load()
+	o.FastOpenConnect = o.FastOpenConnect && mode&1 != 0
+	if mode&2 == 0 {
+		o.FastOpen = 0
+	}
 	for _, x := range []struct {
 		to   *uint32
 		from *atomic.Int64

@@ -57,6 +57,9 @@ type Stream struct {
 	sending   sync.Mutex // guards end.up
 	receiving sync.Mutex // guards end.down
 
+	done completions
+	inq  atomic.Bool // TCP_INQ
+
 	queue struct {
 		sync.Mutex
 		listening bool

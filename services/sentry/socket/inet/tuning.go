@@ -26,6 +26,7 @@ type tuning struct {
 	keepIdle, keepEvery atomic.Int64 // seconds
 	keepProbes, synTry  atomic.Int64
 	linger2             atomic.Int64 // seconds
+	fastOpen            atomic.Int64 // 1: connecting, 2: listening
 	v6Only              atomic.Bool  // of new sockets
 	congestion          atomic.Pointer[string]
 }
@@ -45,7 +46,7 @@ func (t *tuning) numbers() map[*atomic.Int64]int64 {
 	return map[*atomic.Int64]int64{
 		&t.unprivileged: 1024, &t.backlog: linux.SOMAXCONN, &t.firstPort: firstEphemeral, &t.lastPort: lastEphemeral,
 		&t.firstPing: 0, &t.lastPing: math.MaxInt32, &t.mostReceive: maxBuffer / 2, &t.mostSend: maxBuffer / 2, &t.hops: 64,
-		&t.keepIdle: 7200, &t.keepEvery: 75, &t.keepProbes: 9, &t.synTry: 6, &t.linger2: 60,
+		&t.keepIdle: 7200, &t.keepEvery: 75, &t.keepProbes: 9, &t.synTry: 6, &t.linger2: 60, &t.fastOpen: 1,
 	}
 }
 
@@ -73,6 +74,7 @@ var tunedNumbers = map[string]tuned{
 	"ipv4/tcp_keepalive_probes":       {func(t *tuning) *atomic.Int64 { return &t.keepProbes }, 1, 127, false},
 	"ipv4/tcp_syn_retries":            {func(t *tuning) *atomic.Int64 { return &t.synTry }, 1, 127, false},
 	"ipv4/tcp_fin_timeout":            {func(t *tuning) *atomic.Int64 { return &t.linger2 }, 1, 120, false},
+	"ipv4/tcp_fastopen":               {func(t *tuning) *atomic.Int64 { return &t.fastOpen }, 0, math.MaxInt32, false},
 }
 
 // netdTunes are settings that netd alone goes by, with the values that they may have.
