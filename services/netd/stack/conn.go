@@ -445,29 +445,6 @@ func (e *TCP) settle() {
 	}
 }
 
-// tally counts what became of the connection: RFC 4022.
-func (e *TCP) tally() {
-	was, now := e.was, e.conn.State()
-	if was == now {
-		return
-	}
-	e.was = now
-	n := &e.s.counts
-	embryo := was == 0 || was == tcp.SynReceived
-	switch {
-	case embryo && e.parent != nil && e.conn.Synchronized():
-		n.Inc(mib.TCPPassiveOpens)
-	case now != tcp.Closed:
-	case embryo || was == tcp.SynSent:
-		n.Inc(mib.TCPAttemptFails)
-		if e.parent != nil && e.conn.Cause() == tcp.Refused {
-			n.Inc(mib.EmbryonicRsts)
-		}
-	case was == tcp.Established || was == tcp.CloseWait:
-		n.Inc(mib.TCPEstabResets)
-	}
-}
-
 // fail translates why the machine closed.
 func (e *TCP) fail() {
 	if e.err != 0 {

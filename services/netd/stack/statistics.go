@@ -49,3 +49,26 @@ func (s *Stack) GroupsLocked(index int) map[netip.Addr]int {
 	}
 	return all
 }
+
+// tally counts what became of the connection: RFC 4022.
+func (e *TCP) tally() {
+	was, now := e.was, e.conn.State()
+	if was == now {
+		return
+	}
+	e.was = now
+	n := &e.s.counts
+	embryo := was == 0 || was == tcp.SynReceived
+	switch {
+	case embryo && e.parent != nil && e.conn.Synchronized():
+		n.Inc(mib.TCPPassiveOpens)
+	case now != tcp.Closed:
+	case embryo || was == tcp.SynSent:
+		n.Inc(mib.TCPAttemptFails)
+		if e.parent != nil && e.conn.Cause() == tcp.Refused {
+			n.Inc(mib.EmbryonicRsts)
+		}
+	case was == tcp.Established || was == tcp.CloseWait:
+		n.Inc(mib.TCPEstabResets)
+	}
+}

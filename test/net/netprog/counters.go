@@ -117,7 +117,7 @@ func counters(address string) error {
 		{"no route", func() error { net.Dial("tcp", "203.0.113.1:80"); return nil }},
 		{"group", func() error { return datagrams("239.1.2.3:"+port, 2, 10) }},
 	} {
-		time.Sleep(150 * time.Millisecond) // what is still under way
+		time.Sleep(100 * time.Millisecond) // what is still under way
 		before, err := readCounters()
 		if err != nil {
 			return err
@@ -125,7 +125,7 @@ func counters(address string) error {
 		if err := step.do(); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
-		time.Sleep(150 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 		after, err := readCounters()
 		if err != nil {
 			return err

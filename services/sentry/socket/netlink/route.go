@@ -97,19 +97,9 @@ func (r *request) answer(source Source) [][]byte {
 			}
 		}
 	case getRoute, getNeigh:
-		if !dump && r.typ == getRoute {
-			one, err := r.lookup(source, all)
-			if err != 0 {
-				return [][]byte{r.failed(err)}
-			}
-			b = one
-			break
-		}
-		if !dump {
-			return [][]byte{r.failed(linux.EOPNOTSUPP)}
-		}
-		if b, err = r.tables(source); err != nil {
-			return [][]byte{r.failed(linux.ENETDOWN)}
+		var failed linux.Errno
+		if b, failed = r.routesOrOne(source, all, dump); failed != 0 {
+			return [][]byte{r.failed(failed)}
 		}
 	case getNSID: // ip(8) asks about the namespaces that have names
 		if !dump { // NETNSA_NSID: none is assigned
@@ -136,6 +126,21 @@ func (r *request) answer(source Source) [][]byte {
 		out = append(out, r.failed(0))
 	}
 	return out
+}
+
+// routesOrOne answers a dump of routes or neighbours, or where a route leads.
+func (r *request) routesOrOne(source Source, all []*netdv1.Interface, dump bool) ([]byte, linux.Errno) {
+	switch {
+	case !dump && r.typ == getRoute:
+		return r.lookup(source, all)
+	case !dump:
+		return nil, linux.EOPNOTSUPP
+	}
+	b, err := r.tables(source)
+	if err != nil {
+		return nil, linux.ENETDOWN
+	}
+	return b, 0
 }
 
 // message appends a message of the answer to b.

@@ -35,6 +35,10 @@ func (s *Socket) SockOpt(_ vfs.Context, level, name, room int) ([]byte, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.mu.peerCred.Bytes(), nil
+	case linux.SO_PEERGROUPS:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.mu.peerCred.groupsIn(room)
 	case linux.SO_PASSCRED:
 		return socket.Bool(s.passCreds.Load()), nil
 	case linux.SO_SNDBUF:
@@ -130,4 +134,19 @@ func (s *Socket) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 	var b [4]byte
 	binary.LittleEndian.PutUint32(b[:], uint32(n))
 	return 0, ctx.CopyOut(arg, b[:])
+}
+
+// groupsIn is SO_PEERGROUPS: ENODATA without a peer, ERANGE where they do not fit.
+func (c *caller) groupsIn(room int) ([]byte, error) {
+	if c.UID == ^uint32(0) {
+		return nil, linux.ENODATA
+	}
+	if room < 4*len(c.groups) {
+		return nil, linux.ERANGE
+	}
+	b := []byte{}
+	for _, g := range c.groups {
+		b = binary.LittleEndian.AppendUint32(b, g)
+	}
+	return b, nil
 }
