@@ -87,7 +87,7 @@ func TestRouteGet(t *testing.T) {
 	w.ip("-n", w.inside, "route", "add", "198.51.100.0/24", "via", "10.98.0.9")
 	settled(t, func() bool { return !strings.Contains(w.ip("-n", w.inside, "address"), "tentative") })
 	ask := "for a in " + outsideV4 + " 198.51.100.7 8.8.8.8 " + insideV4 + " 127.0.0.1 " + outsideV6 + ` 2001:db8::1; do
-		ip -o route get $a | sed 's/uid 0//; s/proto [a-z_]*//; s/pref medium//; s/table local//; s/metric [0-9]*//' | tr -s ' \\' '  '; done`
+		ip -o route get $a | sed 's/uid 0//; s/from :: //; s/proto [a-z_]*//; s/pref medium//; s/table local//; s/metric [0-9]*//' | tr -s ' \\' '  '; done`
 	host := w.run([]string{"ip", "netns", "exec", w.inside, "bash", "-c", ask})
 	if inside := w.run(w.sandbox(nil, "bash", "-c", ask)); host != inside {
 		t.Errorf("host:\n%s\nsandbox:\n%s", host, inside)

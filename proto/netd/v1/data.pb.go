@@ -1621,13 +1621,14 @@ type Options struct {
 	MaxPacing uint64 `protobuf:"varint,64,opt,name=max_pacing,json=maxPacing,proto3" json:"max_pacing,omitempty"`
 	// IP_MULTICAST_TTL is 0: what is sent to groups stays inside.
 	MulticastInside bool `protobuf:"varint,65,opt,name=multicast_inside,json=multicastInside,proto3" json:"multicast_inside,omitempty"`
-	// TCP_DEFER_ACCEPT in seconds; 0 is none.
-	DeferAccept uint32 `protobuf:"varint,66,opt,name=defer_accept,json=deferAccept,proto3" json:"defer_accept,omitempty"`
 	// IPV6_CHECKSUM: 1 more than the offset of the checksum that raw sockets have
 	// filled in and checked; 0 is none.
 	ChecksumAt uint32 `protobuf:"varint,67,opt,name=checksum_at,json=checksumAt,proto3" json:"checksum_at,omitempty"`
-	// IP_OPTIONS: what goes behind the IPv4 header; at most 40 bytes.
-	IpOptions     []byte `protobuf:"bytes,68,opt,name=ip_options,json=ipOptions,proto3" json:"ip_options,omitempty"`
+	// TCP_DEFER_ACCEPT in seconds: a connection is announced once it has brought data, or
+	// after so long; 0 is at once.
+	DeferAccept uint32 `protobuf:"varint,66,opt,name=defer_accept,json=deferAccept,proto3" json:"defer_accept,omitempty"`
+	// IP_MINTTL, IPV6_MINHOPCOUNT of streams: what came from farther away is dropped.
+	MinHops       uint32 `protobuf:"varint,69,opt,name=min_hops,json=minHops,proto3" json:"min_hops,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1970,13 +1971,6 @@ func (x *Options) GetMulticastInside() bool {
 	return false
 }
 
-func (x *Options) GetDeferAccept() uint32 {
-	if x != nil {
-		return x.DeferAccept
-	}
-	return 0
-}
-
 func (x *Options) GetChecksumAt() uint32 {
 	if x != nil {
 		return x.ChecksumAt
@@ -1984,11 +1978,18 @@ func (x *Options) GetChecksumAt() uint32 {
 	return 0
 }
 
-func (x *Options) GetIpOptions() []byte {
+func (x *Options) GetDeferAccept() uint32 {
 	if x != nil {
-		return x.IpOptions
+		return x.DeferAccept
 	}
-	return nil
+	return 0
+}
+
+func (x *Options) GetMinHops() uint32 {
+	if x != nil {
+		return x.MinHops
+	}
+	return 0
 }
 
 // Bind gives the socket a local address; port 0 lets netd choose one. A packet
@@ -4602,7 +4603,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
-	"\x05scope\x18\x03 \x01(\rR\x05scope\"\x9b\f\n" +
+	"\x05scope\x18\x03 \x01(\rR\x05scope\"\x97\f\n" +
 	"\aOptions\x12#\n" +
 	"\rreuse_address\x18\x01 \x01(\bR\freuseAddress\x12\x1d\n" +
 	"\n" +
@@ -4658,12 +4659,11 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x11fast_open_connect\x18? \x01(\bR\x0ffastOpenConnect\x12\x1d\n" +
 	"\n" +
 	"max_pacing\x18@ \x01(\x04R\tmaxPacing\x12)\n" +
-	"\x10multicast_inside\x18A \x01(\bR\x0fmulticastInside\x12!\n" +
-	"\fdefer_accept\x18B \x01(\rR\vdeferAccept\x12\x1f\n" +
+	"\x10multicast_inside\x18A \x01(\bR\x0fmulticastInside\x12\x1f\n" +
 	"\vchecksum_at\x18C \x01(\rR\n" +
-	"checksumAt\x12\x1d\n" +
-	"\n" +
-	"ip_options\x18D \x01(\fR\tipOptions\"2\n" +
+	"checksumAt\x12!\n" +
+	"\fdefer_accept\x18B \x01(\rR\vdeferAccept\x12\x19\n" +
+	"\bmin_hops\x18E \x01(\rR\aminHops\"2\n" +
 	"\x04Bind\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"5\n" +
 	"\aConnect\x12*\n" +

@@ -130,6 +130,7 @@ const (
 	FromZeroWindowAdv
 	Delivered
 	DeliveredCE
+	MinTTLDrop
 	counters
 )
 
@@ -167,7 +168,7 @@ var singles = [counters - afterPairs]string{
 	"TcpExtTCPChallengeACK", "TcpExtTCPSYNChallenge", "TcpExtTCPFastOpenActive", "TcpExtTCPFastOpenPassive",
 	"TcpExtTCPFastOpenPassiveFail", "TcpExtTCPFastOpenListenOverflow", "TcpExtTCPFastOpenCookieReqd", "TcpExtTCPReqQFullDoCookies",
 	"TcpExtTCPSynRetrans", "TcpExtTCPOrigDataSent", "TcpExtTCPWinProbe", "TcpExtTCPKeepAlive", "TcpExtTCPToZeroWindowAdv",
-	"TcpExtTCPFromZeroWindowAdv", "TcpExtTCPDelivered", "TcpExtTCPDeliveredCE",
+	"TcpExtTCPFromZeroWindowAdv", "TcpExtTCPDelivered", "TcpExtTCPDeliveredCE", "TcpExtTCPMinTTLDrop",
 }
 
 // Name is what nstat(8) calls it.

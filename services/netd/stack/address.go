@@ -8,6 +8,7 @@ import (
 	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/route"
+	"bulkhead/services/netd/tcp"
 )
 
 // Options are what a socket's options say; those of TCP are in tcp.Config.
@@ -18,21 +19,23 @@ type Options struct {
 	Broadcast            bool
 	ReceiveErrors        bool
 	UID, GID             uint32
-	Device               int   // the interface it is bound to; 0: none
-	NoDiscover           bool  // IP_PMTUDISC_DONT: may be fragmented on the way
-	NeverFragment        bool  // IP_PMTUDISC_DO: EMSGSIZE for what does not fit
-	FastOpen             int   // TCP_FASTOPEN: how many may be open so before their handshake ends
-	FastOpenConnect      bool  // TCP_FASTOPEN_CONNECT, MSG_FASTOPEN: data was written before connecting
-	Segments             bool  // UDP_GRO: takes several datagrams at once
-	JoinedOnly           bool  // IP_MULTICAST_ALL is off
-	NoMulticastLoop      bool  // IP_MULTICAST_LOOP is off
-	MulticastInside      bool  // IP_MULTICAST_TTL is 0
-	MulticastHops        uint8 // IP_MULTICAST_TTL; 0: 1
-	MulticastDevice      int   // IP_MULTICAST_IF
-	SendCoverage         int   // UDPLITE_SEND_CSCOV; 0: all
-	CheckCoverage        bool  // UDPLITE_RECV_CSCOV was set
-	ReceiveCoverage      int   // to what; 0: all
-	HopLimit             uint8 // 0: the default
+	Device               int      // the interface it is bound to; 0: none
+	NoDiscover           bool     // IP_PMTUDISC_DONT: may be fragmented on the way
+	NeverFragment        bool     // IP_PMTUDISC_DO: EMSGSIZE for what does not fit
+	FastOpen             int      // TCP_FASTOPEN: how many may be open so before their handshake ends
+	FastOpenConnect      bool     // TCP_FASTOPEN_CONNECT, MSG_FASTOPEN: data was written before connecting
+	Segments             bool     // UDP_GRO: takes several datagrams at once
+	JoinedOnly           bool     // IP_MULTICAST_ALL is off
+	NoMulticastLoop      bool     // IP_MULTICAST_LOOP is off
+	MulticastInside      bool     // IP_MULTICAST_TTL is 0
+	MulticastHops        uint8    // IP_MULTICAST_TTL; 0: 1
+	MulticastDevice      int      // IP_MULTICAST_IF
+	SendCoverage         int      // UDPLITE_SEND_CSCOV; 0: all
+	CheckCoverage        bool     // UDPLITE_RECV_CSCOV was set
+	ReceiveCoverage      int      // to what; 0: all
+	HopLimit             uint8    // 0: the default
+	DeferAccept          tcp.Time // TCP_DEFER_ACCEPT
+	MinHops              uint8    // of TCP: what came with less is dropped
 	TrafficClass         uint8
 }
 

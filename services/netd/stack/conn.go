@@ -112,7 +112,8 @@ type TCP struct {
 	fast      int               // of them, how many were opened with data
 	// A connection's that a listening socket took.
 	parent    *TCP
-	announced bool // before its handshake was over
+	announced bool     // before its handshake was over
+	until     tcp.Time // when it is announced without data: TCP_DEFER_ACCEPT
 
 	deadline tcp.Time
 	heapAt   int
@@ -411,7 +412,8 @@ func (e *TCP) process(seg *tcp.Segment) {
 func (e *TCP) settle() {
 	c := e.conn
 	e.tally()
-	if p := e.parent; p != nil && c.State() != tcp.SynReceived {
+	deferred := e.deferred()
+	if p := e.parent; p != nil && c.State() != tcp.SynReceived && !deferred {
 		e.parent = nil
 		delete(p.children, e)
 		if c.FastOpened() {
@@ -437,12 +439,29 @@ func (e *TCP) settle() {
 			u.Urgent(at)
 		}
 	}
-	e.s.schedule(e, c.Deadline())
+	deadline := c.Deadline()
+	if deferred {
+		deadline = min(deadline, e.until)
+	}
+	e.s.schedule(e, deadline)
 	e.changed()
 	if e.closed && (c.State() == tcp.Closed || c.Drained()) {
 		c.Detach()
 		e.release()
 	}
+}
+
+// deferred says that a connection stands, and that the listening socket that took it wants
+// to hear of it only when there is something to read: tcp(7), TCP_DEFER_ACCEPT.
+func (e *TCP) deferred() bool {
+	p, c := e.parent, e.conn
+	if p == nil || e.announced || !p.listening || p.place.opts.DeferAccept == 0 || !c.Synchronized() {
+		return false
+	}
+	if e.until == 0 {
+		e.until = e.s.now + p.place.opts.DeferAccept
+	}
+	return c.Stats().BytesReceived == 0 && !c.PeerClosed() && e.s.now < e.until
 }
 
 // fail translates why the machine closed.

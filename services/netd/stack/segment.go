@@ -36,6 +36,10 @@ func (s *Stack) inputTCP(a *arrival) {
 		Options: h.Options(), Payload: payload, Size: int(a.segment), ECN: a.class & 3}
 	t := tuple{netip.AddrPortFrom(a.dst, h.DstPort()), netip.AddrPortFrom(a.src, h.SrcPort())}
 	if e := s.conns[t]; e != nil {
+		if a.hops < e.place.opts.MinHops { // RFC 5082
+			s.counts.Inc(mib.MinTTLDrop)
+			return
+		}
 		if !e.conn.ReusableBy(&seg) {
 			e.receive(&seg)
 			return
@@ -44,6 +48,10 @@ func (s *Stack) inputTCP(a *arrival) {
 		e.drop()
 	}
 	if l := s.listener(t); l != nil {
+		if a.hops < l.place.opts.MinHops {
+			s.counts.Inc(mib.MinTTLDrop)
+			return
+		}
 		l.incoming(t, &seg, a.in.Index)
 		return
 	}

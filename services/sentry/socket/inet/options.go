@@ -224,6 +224,7 @@ var (
 	receivePktInfo = flag(func(c *settings) *bool { return &c.receivePacketInfo }, false)
 	receiveHops    = flag(func(c *settings) *bool { return &c.receiveHops }, false)
 	receiveClass   = flag(func(c *settings) *bool { return &c.receiveClass }, false)
+	minHops        = sent(func(c *settings) *uint32 { return &c.o.MinHops }, 0, 255, nil)
 	freeBind       = flag(func(c *settings) *bool { return &c.o.FreeBind }, true)
 )
 
@@ -243,6 +244,8 @@ var options = map[optionKey]option{
 
 	{linux.IPPROTO_IP, linux.IP_TTL}:                  hops,
 	{linux.IPPROTO_IP, linux.IP_TOS}:                  class,
+	{linux.IPPROTO_IP, linux.IP_MINTTL}:               minHops,
+	{linux.IPPROTO_IPV6, linux.IPV6_MINHOPCOUNT}:      minHops,
 	{linux.IPPROTO_IP, linux.IP_MTU_DISCOVER}:         discover,
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_TTL}:        multicastHops,
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_LOOP}:       multicastLoop,

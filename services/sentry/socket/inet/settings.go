@@ -87,7 +87,7 @@ func cloneOptions(o *netdv1.Options) *netdv1.Options {
 		SendCoverage: o.SendCoverage, CheckCoverage: o.CheckCoverage, ReceiveCoverage: o.ReceiveCoverage,
 		HeaderIncluded: o.HeaderIncluded, BlockedTypes: o.BlockedTypes,
 		Congestion: o.Congestion, QuickAck: o.QuickAck, FastOpen: o.FastOpen, FastOpenConnect: o.FastOpenConnect, MaxPacing: o.MaxPacing,
-		ChecksumAt: o.ChecksumAt,
+		ChecksumAt: o.ChecksumAt, MinHops: o.MinHops,
 	}
 }
 
@@ -116,6 +116,7 @@ func (c *settings) message() *netdv1.Options {
 // tuneStream puts what /proc/sys/net/ipv4 says in the place of what nobody has set.
 func (c *settings) tuneStream(o *netdv1.Options) {
 	t := c.tuning
+	o.DeferAccept = uint32(c.kept[optionKey{linux.IPPROTO_TCP, linux.TCP_DEFER_ACCEPT}])
 	mode := t.fastOpen.Load()
 	o.FastOpenConnect = o.FastOpenConnect && mode&1 != 0
 	if mode&2 == 0 {

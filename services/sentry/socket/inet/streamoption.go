@@ -107,6 +107,9 @@ func (s *Stream) SetSockOpt(ctx vfs.Context, level, name int, value []byte) erro
 		s.inq.Store(s.conf.inq)
 		s.conf.mu.Unlock()
 	}
+	if level == linux.IPPROTO_TCP && name == linux.TCP_DEFER_ACCEPT {
+		told = true
+	}
 	if e := s.end.Load(); err == nil && told && e != nil {
 		s.n.post(&netdv1.Request{Socket: e.id, Op: &netdv1.Request_Options{Options: s.conf.message()}})
 	}

@@ -13,7 +13,8 @@ const (
 	tableMain, tableLocal = 254, 255
 	typeLocal             = 2
 	scopeLink             = 253
-	flagCloned            = 0x200 // RTM_F_CLONED
+	flagCloned            = 0x200   // RTM_F_CLONED
+	flagLocal             = 1 << 31 // RTCF_LOCAL
 )
 
 // lookup answers RTM_GETROUTE of one destination, what `ip route get` asks: from the
@@ -58,7 +59,11 @@ func (r *request) lookup(source Source, all []*netdv1.Interface) ([]byte, linux.
 	one := request{seq: r.seq, port: r.port}
 	b := one.route(nil, m, 0)
 	if len(b) >= headerSize+12 && dst.Is4() {
-		le.PutUint32(b[headerSize+8:], flagCloned)
+		flags := uint32(flagCloned)
+		if m.Kind == typeLocal {
+			flags |= flagLocal
+		}
+		le.PutUint32(b[headerSize+8:], flags)
 	}
 	return b, 0
 }

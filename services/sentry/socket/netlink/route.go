@@ -226,15 +226,42 @@ func (r *request) link(b []byte, i *netdv1.Interface, flags uint16) []byte {
 	body = le.AppendUint32(body, 0)
 	body = attribute(body, 3, text(i.Name))
 	body = attribute(body, 13, le.AppendUint32(nil, 1000))
-	body = attribute(body, 16, []byte{0}) // operstate: unknown
+	body = attribute(body, 16, []byte{operational(i.Flags)})
 	body = attribute(body, 4, le.AppendUint32(nil, i.Mtu))
 	body = attribute(body, 6, text("noqueue"))
 	mac := make([]byte, 6)
 	copy(mac, i.Mac)
 	body = attribute(body, 1, mac)
 	body = attribute(body, 2, broadcast)
-	body = attribute(body, 7, make([]byte, 96)) // struct rtnl_link_stats
+	body = attribute(body, 33, []byte{byte(i.Flags & 1)}) // the carrier: it has one while it is up
+	var small, wide []byte
+	for _, n := range linkStats(i) {
+		small, wide = le.AppendUint32(small, uint32(n)), le.AppendUint64(wide, n)
+	}
+	body = attribute(body, 7, small) // struct rtnl_link_stats
+	body = attribute(body, 23, wide) // struct rtnl_link_stats64
 	return r.message(b, r.kind(newLink), flags, body)
+}
+
+// operational is an interface's state of RFC 2863, which the loopback has none of.
+func operational(flags uint32) byte {
+	const up, loopback = 1, 8
+	switch {
+	case flags&loopback != 0:
+		return 0 // unknown
+	case flags&up != 0:
+		return 6
+	}
+	return 2
+}
+
+// linkStats are struct rtnl_link_stats64: packets and bytes, errors, losses, multicast
+// packets; the rest is what cables do.
+func linkStats(i *netdv1.Interface) (out [24]uint64) {
+	var c [8]uint64
+	copy(c[:], i.Counters)
+	out[0], out[1], out[2], out[3], out[4], out[6], out[7], out[8] = c[1], c[6], c[0], c[5], c[2], c[3], c[7], c[4]
+	return out
 }
 
 // address appends RTM_NEWADDR, if the family that is asked for is p's.

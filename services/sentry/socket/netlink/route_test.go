@@ -126,3 +126,30 @@ func TestAddress(t *testing.T) {
 		t.Error("not valid at all:", m)
 	}
 }
+
+// What an interface has carried is told where ip -s link looks.
+func TestLinkStats(t *testing.T) {
+	i := &netdv1.Interface{Index: 2, Name: "eth0", Flags: 1, Counters: []uint64{1 << 33, 2, 3, 4, 5, 6, 7, 8}}
+	out := answer(fixed{i}, 9, ask(getLink, flagDump, nil), false)
+	msgs, err := syscall.ParseNetlinkMessage(out[0])
+	if err != nil || len(msgs) != 1 {
+		t.Fatal(msgs, err)
+	}
+	attributes, err := syscall.ParseNetlinkRouteAttr(&msgs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[uint16][]byte{}
+	for _, a := range attributes {
+		found[a.Attr.Type] = a.Value
+	}
+	wide := found[23]
+	for at, want := range map[int]uint64{0: 2, 1: 7, 2: 1 << 33, 3: 6, 4: 3, 6: 4, 7: 8, 8: 5} {
+		if got := le.Uint64(wide[8*at:]); got != want {
+			t.Errorf("field %d: %d, not %d", at, got, want)
+		}
+	}
+	if len(wide) != 192 || len(found[7]) != 96 || found[16][0] != 6 {
+		t.Error(len(wide), len(found[7]), found[16])
+	}
+}
