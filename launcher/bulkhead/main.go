@@ -65,6 +65,7 @@ func main() {
 	f.Var(&g.options.Rewrite, "rewrite", "system-call sites of guests that are used often: `SWITCH` on (rewritten, so that a call raises no signal) or off")
 	f.BoolVar(&g.options.Strace, "strace", false, "log each system call of the guest, to standard error or to --debug-log")
 	f.StringVar(&g.network, "network", "", "the containers' network: `none` (a loopback only) sandbox (the interfaces of the network namespace that the spec names; the default) or user (outbound by passt)")
+	f.StringVar(&g.options.EgressLog, "egress-log", "", "add a line to `FILE` for each flow that --egress-allow and --egress-deny refuse")
 	f.StringVar(&g.options.Capture, "pcap", "", "write what passes the sandbox's interfaces to `FILE`, as pcapng")
 	f.StringVar(&g.options.LogDir, "debug-log", "", "write one log a process into `DIR`")
 	root.AddCommand(createCommand(&g), startCommand(&g), stateCommand(&g), killCommand(&g), deleteCommand(&g), runCommand(&g), execCommand(&g))

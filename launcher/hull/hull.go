@@ -37,6 +37,7 @@ const (
 	FDNetd     = "netd"     // sentry: data channel to netd
 	FDDonate   = "donate"   // sentry: listener for donations
 	FDCapture  = "capture"  // netd: where it traces its interfaces
+	FDRefused  = "refused"  // netd: log of what its egress policy refused
 	FDLog      = "log"      // debug log
 	FDStrace   = "strace"   // sentry: system-call log
 	FDPeer     = "peer"     // sentry: lifeline that its gofer holds

@@ -71,7 +71,9 @@ func attend(ctx context.Context, s *spawn.Sandbox, id string, tty bool, begin fu
 		defer t.detach()
 	}
 	hull.Slim(hull.ProgramText())
+	rest := tend(ctx, s)
 	status, err := wait(ctx, s, id, pid, t, signals)
+	rest()
 	s.Log.Info("ended", "id", id, "pid", pid, "status", status, "error", err)
 	end()
 	return status, err

@@ -33,10 +33,14 @@ type Options struct {
 	Rewrite Rewrite
 	// Memory that the guest is told of, in bytes; 0: the host's.
 	Memory uint64
+	// RenewNetd starts another netd if it ends before the sandbox does.
+	RenewNetd bool
 	// Network is the sandbox's outside; nil: none. It is closed when netd has it.
 	Network *network.Outside
 	// Capture is a file to be made that gets what passes there; "": none.
 	Capture string
+	// EgressLog is a file that gets a line for each flow that the rules refuse; "": none.
+	EgressLog string
 	// Egress are the rules of what may leave, in order: see netd's policy.
 	Egress []string
 }
@@ -48,7 +52,7 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 	if err != nil {
 		return nil, err
 	}
-	config := spawn.Config{Libexec: libexec, Dir: dir, CgroupJoin: o.CgroupJoin}
+	config := spawn.Config{Libexec: libexec, Dir: dir, CgroupJoin: o.CgroupJoin, Renewable: o.RenewNetd}
 	logs, err := openLogs(o)
 	defer logs.close()
 	if err != nil {
@@ -60,6 +64,12 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 			return nil, fmt.Errorf("open capture: %w", err)
 		}
 		defer config.Capture.Close()
+	}
+	if o.EgressLog != "" {
+		if config.Refused, err = os.OpenFile(o.EgressLog, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644); err != nil {
+			return nil, fmt.Errorf("open egress log: %w", err)
+		}
+		defer config.Refused.Close()
 	}
 	boot := &netdv1.BootRequest{Egress: network.Resolved(o.Egress), Debug: o.LogDir != ""}
 	if o.Network != nil {

@@ -68,6 +68,7 @@ there; 126 if it cannot be executed; 125 if the sandbox could not be made.`,
 	f.Var(network.Rules{Verb: "allow", List: &r.options.Egress}, "egress-allow", "let this leave, and nothing that no rule allows: [tcp:|udp:|icmp:]ADDRESS|PREFIX|NAME|*.NAME|*[:PORT[-PORT]]; the first rule that fits counts")
 	f.Var(network.Rules{Verb: "deny", List: &r.options.Egress}, "egress-deny", "let this not leave; written as for --egress-allow")
 	f.Var(network.Rules{Verb: "resolver", List: &r.options.Egress}, "egress-resolver", "the address of a DNS server that says what the names in the rules stand for, and is asked for no others (default: those of /etc/resolv.conf)")
+	f.StringVar(&r.options.EgressLog, "egress-log", "", "add a line to `FILE` for each flow that --egress-allow and --egress-deny refuse")
 	f.StringVar(&r.options.Capture, "pcap", "", "write what passes the sandbox's interfaces to `FILE`, as pcapng")
 	f.StringVar(&r.options.LogDir, "debug-log", "", "write one log a process into `DIR`")
 	return c
@@ -119,6 +120,7 @@ func (r *run) do(ctx context.Context, args []string) error {
 	}()
 	warn(outside.Warnings)
 	r.options.Network = outside
+	r.options.RenewNetd = mode.Kind != network.User // whose translator ends with netd
 	s, err := launch.Sandbox(ctx, dir, c, r.options)
 	if err != nil {
 		return err

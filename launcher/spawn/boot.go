@@ -12,6 +12,9 @@ import (
 // Boot boots and seals the three services. The gofer's attach points come back
 // as it found them. On an error the sandbox is good for nothing but Kill.
 func (s *Sandbox) Boot(ctx context.Context, sentry *sentryv1.BootRequest, gofer *goferv1.BootRequest, netd *netdv1.BootRequest) ([]*goferv1.Attach, error) {
+	if s.spare != nil {
+		s.spare.boot = netd
+	}
 	var attaches []*goferv1.Attach
 	errs := make([]error, 3)
 	var all sync.WaitGroup

@@ -110,6 +110,7 @@ func join(c Config) (a allEnds, lifeline *os.File, err error) {
 	a.give("sentry", hull.FDDonate, donate)
 	a.lend("sentry", hull.FDStrace, c.Strace)
 	a.lend("netd", hull.FDCapture, c.Capture)
+	a.lend("netd", hull.FDRefused, c.Refused)
 	for n, f := range c.Links {
 		a.lend("netd", hull.FDLink(n), f)
 	}

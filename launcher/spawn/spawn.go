@@ -44,6 +44,11 @@ type Config struct {
 	Links []*os.File
 	// Capture takes what passes there as pcapng; nil: nobody looks.
 	Capture *os.File
+	// Refused takes a line for each flow that the egress policy refuses; nil: the debug
+	// log does, if there is one.
+	Refused *os.File
+	// Renewable keeps what RenewNetd needs.
+	Renewable bool
 	// CgroupJoin, if set, is called with each new process before it is used.
 	CgroupJoin func(pid int) error
 }
@@ -73,6 +78,7 @@ type Sandbox struct {
 	Log *slog.Logger
 	// lifeline ends the services when this process ends.
 	lifeline *os.File
+	spare    *spare // nil: netd is not renewed
 }
 
 // names of the services in the order in which they are started.
@@ -112,6 +118,12 @@ func Start(c Config) (*Sandbox, error) {
 	}
 	defer given.close()
 	s := &Sandbox{Dir: c.Dir, Log: slog.New(slog.DiscardHandler), lifeline: lifeline}
+	if c.Renewable {
+		if s.spare, err = keepSpare(c, given["netd"]); err != nil {
+			lifeline.Close()
+			return nil, err
+		}
+	}
 	services := make([]*Service, len(names))
 	errs := make([]error, len(names))
 	var all sync.WaitGroup
@@ -237,6 +249,7 @@ const NetdFarewell = 2 * time.Second
 
 // Kill ends every service of the sandbox at once, netd last.
 func (s *Sandbox) Kill() {
+	s.spare.close()
 	var all sync.WaitGroup
 	for _, service := range []*Service{s.Sentry, s.Gofer} {
 		all.Go(service.Kill)

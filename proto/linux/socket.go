@@ -79,6 +79,20 @@ const (
 	SOL_NETLINK = 270
 )
 
+// Options of level SOL_NETLINK: netlink(7).
+const (
+	NETLINK_ADD_MEMBERSHIP   = 1
+	NETLINK_DROP_MEMBERSHIP  = 2
+	NETLINK_PKTINFO          = 3
+	NETLINK_BROADCAST_ERROR  = 4
+	NETLINK_NO_ENOBUFS       = 5
+	NETLINK_LISTEN_ALL_NSID  = 8
+	NETLINK_LIST_MEMBERSHIPS = 9
+	NETLINK_CAP_ACK          = 10
+	NETLINK_EXT_ACK          = 11
+	NETLINK_GET_STRICT_CHK   = 12
+)
+
 // Options of level SOL_SOCKET: socket(7).
 const (
 	SO_DEBUG                 = 1
@@ -119,6 +133,7 @@ const (
 	SO_PROTOCOL              = 38
 	SO_DOMAIN                = 39
 	SO_RXQ_OVFL              = 40
+	SO_WIFI_STATUS           = 41
 	SO_PEEK_OFF              = 42
 	SO_NOFCS                 = 43
 	SO_LOCK_FILTER           = 44
@@ -128,6 +143,9 @@ const (
 	SO_INCOMING_CPU          = 49
 	SO_ATTACH_BPF            = 50
 	SO_ATTACH_REUSEPORT_CBPF = 51
+	SO_ATTACH_REUSEPORT_EBPF = 52
+	SO_CNX_ADVICE            = 53
+	SO_MEMINFO               = 55
 	SO_INCOMING_NAPI_ID      = 56
 	SO_COOKIE                = 57
 	SO_PEERGROUPS            = 59
@@ -136,10 +154,16 @@ const (
 	SO_BINDTOIFINDEX         = 62
 	SO_TIMESTAMP_NEW         = 63
 	SO_TIMESTAMPNS_NEW       = 64
+	SO_TIMESTAMPING_NEW      = 65
 	SO_RCVTIMEO_NEW          = 66
 	SO_SNDTIMEO_NEW          = 67
+	SO_DETACH_REUSEPORT_BPF  = 68
 	SO_PREFER_BUSY_POLL      = 69
+	SO_BUSY_POLL_BUDGET      = 70
+	SO_NETNS_COOKIE          = 71
 	SO_BUF_LOCK              = 72
+	SO_RESERVE_MEM           = 73
+	SO_TXREHASH              = 74
 	SO_PASSPIDFD             = 76
 	SO_PEERPIDFD             = 77
 )
@@ -159,6 +183,7 @@ const (
 	IP_TTL                    = 2
 	IP_HDRINCL                = 3
 	IP_OPTIONS                = 4
+	IP_ROUTER_ALERT           = 5
 	IP_RECVOPTS               = 6
 	IP_RETOPTS                = 7
 	IP_PKTINFO                = 8
@@ -168,10 +193,15 @@ const (
 	IP_RECVTOS                = 13
 	IP_MTU                    = 14
 	IP_FREEBIND               = 15
+	IP_PASSSEC                = 18
 	IP_TRANSPARENT            = 19
 	IP_RECVORIGDSTADDR        = 20
 	IP_MINTTL                 = 21
+	IP_NODEFRAG               = 22
+	IP_CHECKSUM               = 23
 	IP_BIND_ADDRESS_NO_PORT   = 24
+	IP_RECVFRAGSIZE           = 25
+	IP_RECVERR_RFC4884        = 26
 	IP_MULTICAST_IF           = 32
 	IP_MULTICAST_TTL          = 33
 	IP_MULTICAST_LOOP         = 34
@@ -181,18 +211,57 @@ const (
 	IP_BLOCK_SOURCE           = 38
 	IP_ADD_SOURCE_MEMBERSHIP  = 39
 	IP_DROP_SOURCE_MEMBERSHIP = 40
+	IP_MSFILTER               = 41
 	MCAST_JOIN_GROUP          = 42 // of level IPPROTO_IPV6 too, as are the next five
 	MCAST_BLOCK_SOURCE        = 43
 	MCAST_UNBLOCK_SOURCE      = 44
 	MCAST_LEAVE_GROUP         = 45
 	MCAST_JOIN_SOURCE_GROUP   = 46
 	MCAST_LEAVE_SOURCE_GROUP  = 47
+	MCAST_MSFILTER            = 48
 	IP_MULTICAST_ALL          = 49
+	IP_UNICAST_IF             = 50
 	IP_LOCAL_PORT_RANGE       = 51
 )
 
 // Options of level IPPROTO_IPV6: ipv6(7).
 const (
+	IPV6_ADDRFORM             = 1
+	IPV6_2292PKTINFO          = 2
+	IPV6_2292HOPOPTS          = 3
+	IPV6_2292DSTOPTS          = 4
+	IPV6_2292RTHDR            = 5
+	IPV6_2292PKTOPTIONS       = 6
+	IPV6_CHECKSUM             = 7
+	IPV6_2292HOPLIMIT         = 8
+	IPV6_FLOWINFO             = 11
+	IPV6_ROUTER_ALERT         = 22
+	IPV6_JOIN_ANYCAST         = 27
+	IPV6_LEAVE_ANYCAST        = 28
+	IPV6_ROUTER_ALERT_ISOLATE = 30
+	IPV6_RECVERR_RFC4884      = 31
+	IPV6_FLOWLABEL_MGR        = 32
+	IPV6_FLOWINFO_SEND        = 33
+	IPV6_HDRINCL              = 36
+	IPV6_RECVHOPOPTS          = 53
+	IPV6_HOPOPTS              = 54
+	IPV6_RTHDRDSTOPTS         = 55
+	IPV6_RECVRTHDR            = 56
+	IPV6_RTHDR                = 57
+	IPV6_RECVDSTOPTS          = 58
+	IPV6_DSTOPTS              = 59
+	IPV6_RECVPATHMTU          = 60
+	IPV6_PATHMTU              = 61
+	IPV6_DONTFRAG             = 62
+	IPV6_AUTOFLOWLABEL        = 70
+	IPV6_ADDR_PREFERENCES     = 72
+	IPV6_MINHOPCOUNT          = 73
+	IPV6_RECVORIGDSTADDR      = 74
+	IPV6_TRANSPARENT          = 75
+	IPV6_UNICAST_IF           = 76
+	IPV6_RECVFRAGSIZE         = 77
+	IPV6_FREEBIND             = 78
+
 	IPV6_UNICAST_HOPS    = 16
 	IPV6_MULTICAST_IF    = 17
 	IPV6_MULTICAST_HOPS  = 18
@@ -227,20 +296,38 @@ const (
 	TCP_INFO                 = 11
 	TCP_QUICKACK             = 12
 	TCP_CONGESTION           = 13
+	TCP_MD5SIG               = 14
 	TCP_THIN_LINEAR_TIMEOUTS = 16
+	TCP_THIN_DUPACK          = 17
 	TCP_USER_TIMEOUT         = 18
+	TCP_REPAIR               = 19
+	TCP_REPAIR_QUEUE         = 20
+	TCP_QUEUE_SEQ            = 21
+	TCP_REPAIR_OPTIONS       = 22
 	TCP_FASTOPEN             = 23
 	TCP_TIMESTAMP            = 24
 	TCP_NOTSENT_LOWAT        = 25
+	TCP_CC_INFO              = 26
+	TCP_SAVE_SYN             = 27
+	TCP_SAVED_SYN            = 28
+	TCP_REPAIR_WINDOW        = 29
 	TCP_FASTOPEN_CONNECT     = 30
+	TCP_ULP                  = 31
+	TCP_MD5SIG_EXT           = 32
+	TCP_FASTOPEN_KEY         = 33
+	TCP_FASTOPEN_NO_COOKIE   = 34
+	TCP_ZEROCOPY_RECEIVE     = 35
 	TCP_INQ                  = 36
+	TCP_TX_DELAY             = 37
 )
 
 // Options of level IPPROTO_UDP: udp(7).
 const (
-	UDP_CORK    = 1
-	UDP_SEGMENT = 103
-	UDP_GRO     = 104
+	UDP_CORK         = 1
+	UDP_NO_CHECK6_TX = 101
+	UDP_NO_CHECK6_RX = 102
+	UDP_SEGMENT      = 103
+	UDP_GRO          = 104
 
 	// UDP_MAX_SEGMENTS is how many datagrams one call may send by UDP_SEGMENT.
 	UDP_MAX_SEGMENTS = 128

@@ -40,6 +40,9 @@ func outsideOf(q *netdv1.BootRequest, fds hull.Descriptors, log *slog.Logger) (o
 	if err != nil {
 		return nil, err
 	}
+	if f := fds.Take(hull.FDRefused); f != nil {
+		log = hull.Logger(f, false)
+	}
 	var out outside
 	var tracer *link.Tracer
 	if f := fds.Take(hull.FDCapture); f != nil {

@@ -1,6 +1,8 @@
 package net_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,6 +19,11 @@ func TestEgress(t *testing.T) {
 		if r := (sandboxtest.Command{Args: w.sandbox(flags, ping...)}).Run(); r.Code != 1 {
 			t.Errorf("%q: ping: status %d\n%s", flags, r.Code, r.Output)
 		}
+	}
+	refused := filepath.Join(t.TempDir(), "refused")
+	sandboxtest.Command{Args: w.sandbox([]string{"--egress-deny", "10.98.0.0/24", "--egress-log", refused}, ping...)}.Run()
+	if b, err := os.ReadFile(refused); err != nil || strings.Count(string(b), "egress refused") != 1 || !strings.Contains(string(b), `"to":"`+outsideV4) {
+		t.Errorf("the log: %v\n%s", err, b)
 	}
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
 	s := w.start(w.sandbox([]string{"--egress-deny", "*"}, prog, "receive", insideV4+":7000"), "ready")

@@ -253,6 +253,12 @@ type Request struct {
 	//	*Request_Membership
 	//	*Request_Netfilter
 	//	*Request_OriginalDestination
+	//	*Request_Statistics
+	//	*Request_Watch
+	//	*Request_Connections
+	//	*Request_Destroy
+	//	*Request_Tuning
+	//	*Request_SourceFilter
 	Op            isRequest_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -453,6 +459,60 @@ func (x *Request) GetOriginalDestination() *OriginalDestination {
 	return nil
 }
 
+func (x *Request) GetStatistics() *StatisticsQuery {
+	if x != nil {
+		if x, ok := x.Op.(*Request_Statistics); ok {
+			return x.Statistics
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetWatch() *Watch {
+	if x != nil {
+		if x, ok := x.Op.(*Request_Watch); ok {
+			return x.Watch
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetConnections() *ConnectionDump {
+	if x != nil {
+		if x, ok := x.Op.(*Request_Connections); ok {
+			return x.Connections
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetDestroy() *Destroy {
+	if x != nil {
+		if x, ok := x.Op.(*Request_Destroy); ok {
+			return x.Destroy
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetTuning() *Tuning {
+	if x != nil {
+		if x, ok := x.Op.(*Request_Tuning); ok {
+			return x.Tuning
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetSourceFilter() *SourceFilter {
+	if x != nil {
+		if x, ok := x.Op.(*Request_SourceFilter); ok {
+			return x.SourceFilter
+		}
+	}
+	return nil
+}
+
 type isRequest_Op interface {
 	isRequest_Op()
 }
@@ -524,6 +584,31 @@ type Request_OriginalDestination struct {
 	OriginalDestination *OriginalDestination `protobuf:"bytes,31,opt,name=original_destination,json=originalDestination,proto3,oneof"`
 }
 
+type Request_Statistics struct {
+	Statistics *StatisticsQuery `protobuf:"bytes,60,opt,name=statistics,proto3,oneof"`
+}
+
+type Request_Watch struct {
+	Watch *Watch `protobuf:"bytes,61,opt,name=watch,proto3,oneof"`
+}
+
+type Request_Connections struct {
+	Connections *ConnectionDump `protobuf:"bytes,62,opt,name=connections,proto3,oneof"`
+}
+
+type Request_Destroy struct {
+	Destroy *Destroy `protobuf:"bytes,63,opt,name=destroy,proto3,oneof"`
+}
+
+type Request_Tuning struct {
+	Tuning *Tuning `protobuf:"bytes,64,opt,name=tuning,proto3,oneof"`
+}
+
+type Request_SourceFilter struct {
+	// Of a raw or datagram socket.
+	SourceFilter *SourceFilter `protobuf:"bytes,65,opt,name=source_filter,json=sourceFilter,proto3,oneof"`
+}
+
 func (*Request_Hello) isRequest_Op() {}
 
 func (*Request_Bind) isRequest_Op() {}
@@ -556,6 +641,18 @@ func (*Request_Netfilter) isRequest_Op() {}
 
 func (*Request_OriginalDestination) isRequest_Op() {}
 
+func (*Request_Statistics) isRequest_Op() {}
+
+func (*Request_Watch) isRequest_Op() {}
+
+func (*Request_Connections) isRequest_Op() {}
+
+func (*Request_Destroy) isRequest_Op() {}
+
+func (*Request_Tuning) isRequest_Op() {}
+
+func (*Request_SourceFilter) isRequest_Op() {}
+
 // Response answers a Request.
 type Response struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -577,8 +674,15 @@ type Response struct {
 	// and netd learns only of the ports that are bound.
 	LoopbackThroughNetd bool `protobuf:"varint,9,opt,name=loopback_through_netd,json=loopbackThroughNetd,proto3" json:"loopback_through_netd,omitempty"`
 	// Of a RouteQuery: what the path takes, in bytes; 0 if there is none.
-	Mtu           uint32           `protobuf:"varint,10,opt,name=mtu,proto3" json:"mtu,omitempty"`
-	Netfilter     *NetfilterResult `protobuf:"bytes,30,opt,name=netfilter,proto3" json:"netfilter,omitempty"`
+	Mtu       uint32           `protobuf:"varint,10,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	Netfilter *NetfilterResult `protobuf:"bytes,30,opt,name=netfilter,proto3" json:"netfilter,omitempty"`
+	// Of a StatisticsQuery: counters since netd began, by nstat(8)'s names:
+	// "TcpActiveOpens", "Ip6InReceives", "TcpExtTCPTimeouts", "IcmpMsgInType8".
+	Statistics map[string]uint64 `protobuf:"bytes,60,rep,name=statistics,proto3" json:"statistics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Of a ConnectionDump.
+	Connections []*Connection `protobuf:"bytes,61,rep,name=connections,proto3" json:"connections,omitempty"`
+	// Of a SourceFilter that asks.
+	SourceFilter  *SourceFilter `protobuf:"bytes,62,opt,name=source_filter,json=sourceFilter,proto3" json:"source_filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -686,6 +790,27 @@ func (x *Response) GetMtu() uint32 {
 func (x *Response) GetNetfilter() *NetfilterResult {
 	if x != nil {
 		return x.Netfilter
+	}
+	return nil
+}
+
+func (x *Response) GetStatistics() map[string]uint64 {
+	if x != nil {
+		return x.Statistics
+	}
+	return nil
+}
+
+func (x *Response) GetConnections() []*Connection {
+	if x != nil {
+		return x.Connections
+	}
+	return nil
+}
+
+func (x *Response) GetSourceFilter() *SourceFilter {
+	if x != nil {
+		return x.SourceFilter
 	}
 	return nil
 }
@@ -886,6 +1011,7 @@ type Notice struct {
 	//	*Notice_Accepted
 	//	*Notice_Forgotten
 	//	*Notice_Error
+	//	*Notice_Changed
 	Event         isNotice_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -955,6 +1081,15 @@ func (x *Notice) GetError() *SocketError {
 	return nil
 }
 
+func (x *Notice) GetChanged() *Changed {
+	if x != nil {
+		if x, ok := x.Event.(*Notice_Changed); ok {
+			return x.Changed
+		}
+	}
+	return nil
+}
+
 type isNotice_Event interface {
 	isNotice_Event()
 }
@@ -971,11 +1106,150 @@ type Notice_Error struct {
 	Error *SocketError `protobuf:"bytes,3,opt,name=error,proto3,oneof"`
 }
 
+type Notice_Changed struct {
+	Changed *Changed `protobuf:"bytes,60,opt,name=changed,proto3,oneof"`
+}
+
 func (*Notice_Accepted) isNotice_Event() {}
 
 func (*Notice_Forgotten) isNotice_Event() {}
 
 func (*Notice_Error) isNotice_Event() {}
+
+func (*Notice_Changed) isNotice_Event() {}
+
+// Changed says, after a Watch, what is now different of the configuration.
+type Changed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to What:
+	//
+	//	*Changed_Link
+	//	*Changed_Address
+	//	*Changed_Route
+	//	*Changed_Neighbour
+	What    isChanged_What `protobuf_oneof:"what"`
+	Removed bool           `protobuf:"varint,5,opt,name=removed,proto3" json:"removed,omitempty"`
+	// A route took another's place.
+	Replaced      bool `protobuf:"varint,6,opt,name=replaced,proto3" json:"replaced,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Changed) Reset() {
+	*x = Changed{}
+	mi := &file_netd_v1_data_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Changed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Changed) ProtoMessage() {}
+
+func (x *Changed) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Changed.ProtoReflect.Descriptor instead.
+func (*Changed) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Changed) GetWhat() isChanged_What {
+	if x != nil {
+		return x.What
+	}
+	return nil
+}
+
+func (x *Changed) GetLink() *Interface {
+	if x != nil {
+		if x, ok := x.What.(*Changed_Link); ok {
+			return x.Link
+		}
+	}
+	return nil
+}
+
+func (x *Changed) GetAddress() *Interface {
+	if x != nil {
+		if x, ok := x.What.(*Changed_Address); ok {
+			return x.Address
+		}
+	}
+	return nil
+}
+
+func (x *Changed) GetRoute() *RouteEntry {
+	if x != nil {
+		if x, ok := x.What.(*Changed_Route); ok {
+			return x.Route
+		}
+	}
+	return nil
+}
+
+func (x *Changed) GetNeighbour() *NeighbourEntry {
+	if x != nil {
+		if x, ok := x.What.(*Changed_Neighbour); ok {
+			return x.Neighbour
+		}
+	}
+	return nil
+}
+
+func (x *Changed) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *Changed) GetReplaced() bool {
+	if x != nil {
+		return x.Replaced
+	}
+	return false
+}
+
+type isChanged_What interface {
+	isChanged_What()
+}
+
+type Changed_Link struct {
+	Link *Interface `protobuf:"bytes,1,opt,name=link,proto3,oneof"`
+}
+
+type Changed_Address struct {
+	// An interface with the one address that it is about.
+	Address *Interface `protobuf:"bytes,2,opt,name=address,proto3,oneof"`
+}
+
+type Changed_Route struct {
+	Route *RouteEntry `protobuf:"bytes,3,opt,name=route,proto3,oneof"`
+}
+
+type Changed_Neighbour struct {
+	Neighbour *NeighbourEntry `protobuf:"bytes,4,opt,name=neighbour,proto3,oneof"`
+}
+
+func (*Changed_Link) isChanged_What() {}
+
+func (*Changed_Address) isChanged_What() {}
+
+func (*Changed_Route) isChanged_What() {}
+
+func (*Changed_Neighbour) isChanged_What() {}
 
 // SocketError is an entry of the error queue of a datagram or raw socket that has
 // Options.receive_errors: struct sock_extended_err of ip(7).
@@ -1001,7 +1275,7 @@ type SocketError struct {
 
 func (x *SocketError) Reset() {
 	*x = SocketError{}
-	mi := &file_netd_v1_data_proto_msgTypes[6]
+	mi := &file_netd_v1_data_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1287,7 @@ func (x *SocketError) String() string {
 func (*SocketError) ProtoMessage() {}
 
 func (x *SocketError) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[6]
+	mi := &file_netd_v1_data_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1300,7 @@ func (x *SocketError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SocketError.ProtoReflect.Descriptor instead.
 func (*SocketError) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{6}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SocketError) GetSocket() uint32 {
@@ -1102,7 +1376,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_netd_v1_data_proto_msgTypes[7]
+	mi := &file_netd_v1_data_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1388,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[7]
+	mi := &file_netd_v1_data_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1401,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{7}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{8}
 }
 
 // Open says what socket to make.
@@ -1149,7 +1423,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_netd_v1_data_proto_msgTypes[8]
+	mi := &file_netd_v1_data_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1435,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[8]
+	mi := &file_netd_v1_data_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1448,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{8}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Open) GetFamily() uint32 {
@@ -1220,7 +1494,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_netd_v1_data_proto_msgTypes[9]
+	mi := &file_netd_v1_data_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1506,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[9]
+	mi := &file_netd_v1_data_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1519,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{9}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Address) GetIp() []byte {
@@ -1334,14 +1608,34 @@ type Options struct {
 	// PACKET_IGNORE_OUTGOING.
 	IgnoreOutgoing bool `protobuf:"varint,37,opt,name=ignore_outgoing,json=ignoreOutgoing,proto3" json:"ignore_outgoing,omitempty"`
 	// The caller's effective group id when it made the socket, for packet filters.
-	Gid           uint32 `protobuf:"varint,50,opt,name=gid,proto3" json:"gid,omitempty"`
+	Gid uint32 `protobuf:"varint,50,opt,name=gid,proto3" json:"gid,omitempty"`
+	// TCP_CONGESTION; empty is the default.
+	Congestion string `protobuf:"bytes,60,opt,name=congestion,proto3" json:"congestion,omitempty"`
+	// TCP_QUICKACK was set.
+	QuickAck bool `protobuf:"varint,61,opt,name=quick_ack,json=quickAck,proto3" json:"quick_ack,omitempty"`
+	// TCP_FASTOPEN: how many connections may be open with data before their handshake
+	// has ended, 0 none; TCP_FASTOPEN_CONNECT or MSG_FASTOPEN.
+	FastOpen        uint32 `protobuf:"varint,62,opt,name=fast_open,json=fastOpen,proto3" json:"fast_open,omitempty"`
+	FastOpenConnect bool   `protobuf:"varint,63,opt,name=fast_open_connect,json=fastOpenConnect,proto3" json:"fast_open_connect,omitempty"`
+	// SO_MAX_PACING_RATE in bytes a second; 0 is none.
+	MaxPacing uint64 `protobuf:"varint,64,opt,name=max_pacing,json=maxPacing,proto3" json:"max_pacing,omitempty"`
+	// IP_MULTICAST_TTL is 0: what is sent to groups stays inside.
+	MulticastInside bool `protobuf:"varint,65,opt,name=multicast_inside,json=multicastInside,proto3" json:"multicast_inside,omitempty"`
+	// IPV6_CHECKSUM: 1 more than the offset of the checksum that raw sockets have
+	// filled in and checked; 0 is none.
+	ChecksumAt uint32 `protobuf:"varint,67,opt,name=checksum_at,json=checksumAt,proto3" json:"checksum_at,omitempty"`
+	// TCP_DEFER_ACCEPT in seconds: a connection is announced once it has brought data, or
+	// after so long; 0 is at once.
+	DeferAccept uint32 `protobuf:"varint,66,opt,name=defer_accept,json=deferAccept,proto3" json:"defer_accept,omitempty"`
+	// IP_MINTTL, IPV6_MINHOPCOUNT of streams: what came from farther away is dropped.
+	MinHops       uint32 `protobuf:"varint,69,opt,name=min_hops,json=minHops,proto3" json:"min_hops,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_netd_v1_data_proto_msgTypes[10]
+	mi := &file_netd_v1_data_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1353,7 +1647,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[10]
+	mi := &file_netd_v1_data_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1366,7 +1660,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{10}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Options) GetReuseAddress() bool {
@@ -1635,6 +1929,69 @@ func (x *Options) GetGid() uint32 {
 	return 0
 }
 
+func (x *Options) GetCongestion() string {
+	if x != nil {
+		return x.Congestion
+	}
+	return ""
+}
+
+func (x *Options) GetQuickAck() bool {
+	if x != nil {
+		return x.QuickAck
+	}
+	return false
+}
+
+func (x *Options) GetFastOpen() uint32 {
+	if x != nil {
+		return x.FastOpen
+	}
+	return 0
+}
+
+func (x *Options) GetFastOpenConnect() bool {
+	if x != nil {
+		return x.FastOpenConnect
+	}
+	return false
+}
+
+func (x *Options) GetMaxPacing() uint64 {
+	if x != nil {
+		return x.MaxPacing
+	}
+	return 0
+}
+
+func (x *Options) GetMulticastInside() bool {
+	if x != nil {
+		return x.MulticastInside
+	}
+	return false
+}
+
+func (x *Options) GetChecksumAt() uint32 {
+	if x != nil {
+		return x.ChecksumAt
+	}
+	return 0
+}
+
+func (x *Options) GetDeferAccept() uint32 {
+	if x != nil {
+		return x.DeferAccept
+	}
+	return 0
+}
+
+func (x *Options) GetMinHops() uint32 {
+	if x != nil {
+		return x.MinHops
+	}
+	return 0
+}
+
 // Bind gives the socket a local address; port 0 lets netd choose one. A packet
 // socket's is an interface in scope, 0 for all, and a protocol in port, 0 for the one
 // it has.
@@ -1647,7 +2004,7 @@ type Bind struct {
 
 func (x *Bind) Reset() {
 	*x = Bind{}
-	mi := &file_netd_v1_data_proto_msgTypes[11]
+	mi := &file_netd_v1_data_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1659,7 +2016,7 @@ func (x *Bind) String() string {
 func (*Bind) ProtoMessage() {}
 
 func (x *Bind) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[11]
+	mi := &file_netd_v1_data_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1672,7 +2029,7 @@ func (x *Bind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bind.ProtoReflect.Descriptor instead.
 func (*Bind) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{11}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Bind) GetAddress() *Address {
@@ -1693,7 +2050,7 @@ type Connect struct {
 
 func (x *Connect) Reset() {
 	*x = Connect{}
-	mi := &file_netd_v1_data_proto_msgTypes[12]
+	mi := &file_netd_v1_data_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +2062,7 @@ func (x *Connect) String() string {
 func (*Connect) ProtoMessage() {}
 
 func (x *Connect) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[12]
+	mi := &file_netd_v1_data_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +2075,7 @@ func (x *Connect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connect.ProtoReflect.Descriptor instead.
 func (*Connect) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{12}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Connect) GetAddress() *Address {
@@ -1739,7 +2096,7 @@ type Listen struct {
 
 func (x *Listen) Reset() {
 	*x = Listen{}
-	mi := &file_netd_v1_data_proto_msgTypes[13]
+	mi := &file_netd_v1_data_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +2108,7 @@ func (x *Listen) String() string {
 func (*Listen) ProtoMessage() {}
 
 func (x *Listen) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[13]
+	mi := &file_netd_v1_data_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +2121,7 @@ func (x *Listen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listen.ProtoReflect.Descriptor instead.
 func (*Listen) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{13}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Listen) GetBacklog() uint32 {
@@ -1785,7 +2142,7 @@ type Shutdown struct {
 
 func (x *Shutdown) Reset() {
 	*x = Shutdown{}
-	mi := &file_netd_v1_data_proto_msgTypes[14]
+	mi := &file_netd_v1_data_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1797,7 +2154,7 @@ func (x *Shutdown) String() string {
 func (*Shutdown) ProtoMessage() {}
 
 func (x *Shutdown) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[14]
+	mi := &file_netd_v1_data_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1810,7 +2167,7 @@ func (x *Shutdown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shutdown.ProtoReflect.Descriptor instead.
 func (*Shutdown) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{14}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Shutdown) GetRead() bool {
@@ -1841,7 +2198,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_netd_v1_data_proto_msgTypes[15]
+	mi := &file_netd_v1_data_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1853,7 +2210,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[15]
+	mi := &file_netd_v1_data_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1866,7 +2223,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{15}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Close) GetAbort() bool {
@@ -1885,7 +2242,7 @@ type Info struct {
 
 func (x *Info) Reset() {
 	*x = Info{}
-	mi := &file_netd_v1_data_proto_msgTypes[16]
+	mi := &file_netd_v1_data_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +2254,7 @@ func (x *Info) String() string {
 func (*Info) ProtoMessage() {}
 
 func (x *Info) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[16]
+	mi := &file_netd_v1_data_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +2267,7 @@ func (x *Info) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Info.ProtoReflect.Descriptor instead.
 func (*Info) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{16}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{17}
 }
 
 // InfoResult are some of struct tcp_info's numbers; times in microseconds,
@@ -1937,15 +2294,47 @@ type InfoResult struct {
 	SendQueue uint32 `protobuf:"varint,17,opt,name=send_queue,json=sendQueue,proto3" json:"send_queue,omitempty"`
 	// Of a packet socket, which says nothing else: what it was given and what found
 	// no room, since it was made.
-	Frames        uint64 `protobuf:"varint,18,opt,name=frames,proto3" json:"frames,omitempty"`
-	FramesLost    uint64 `protobuf:"varint,19,opt,name=frames_lost,json=framesLost,proto3" json:"frames_lost,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Frames     uint64 `protobuf:"varint,18,opt,name=frames,proto3" json:"frames,omitempty"`
+	FramesLost uint64 `protobuf:"varint,19,opt,name=frames_lost,json=framesLost,proto3" json:"frames_lost,omitempty"`
+	// The rest is struct tcp_info's as well; times in microseconds, ages in
+	// milliseconds, rates in bytes a second.
+	Phase              uint32 `protobuf:"varint,60,opt,name=phase,proto3" json:"phase,omitempty"` // tcpi_ca_state
+	Probes             uint32 `protobuf:"varint,61,opt,name=probes,proto3" json:"probes,omitempty"`
+	Options            uint32 `protobuf:"varint,62,opt,name=options,proto3" json:"options,omitempty"` // TCPI_OPT_ bits
+	SendScale          uint32 `protobuf:"varint,63,opt,name=send_scale,json=sendScale,proto3" json:"send_scale,omitempty"`
+	ReceiveScale       uint32 `protobuf:"varint,64,opt,name=receive_scale,json=receiveScale,proto3" json:"receive_scale,omitempty"`
+	Sacked             uint32 `protobuf:"varint,65,opt,name=sacked,proto3" json:"sacked,omitempty"` // in segments, as the next two
+	Lost               uint32 `protobuf:"varint,66,opt,name=lost,proto3" json:"lost,omitempty"`
+	InFlightAgain      uint32 `protobuf:"varint,67,opt,name=in_flight_again,json=inFlightAgain,proto3" json:"in_flight_again,omitempty"` // tcpi_retrans
+	PathMtu            uint32 `protobuf:"varint,68,opt,name=path_mtu,json=pathMtu,proto3" json:"path_mtu,omitempty"`
+	AdvertisedMss      uint32 `protobuf:"varint,69,opt,name=advertised_mss,json=advertisedMss,proto3" json:"advertised_mss,omitempty"`
+	ReceiveRtt         uint32 `protobuf:"varint,70,opt,name=receive_rtt,json=receiveRtt,proto3" json:"receive_rtt,omitempty"`
+	MinRtt             uint32 `protobuf:"varint,71,opt,name=min_rtt,json=minRtt,proto3" json:"min_rtt,omitempty"`
+	NotSent            uint32 `protobuf:"varint,72,opt,name=not_sent,json=notSent,proto3" json:"not_sent,omitempty"` // bytes
+	DataSegmentsIn     uint32 `protobuf:"varint,73,opt,name=data_segments_in,json=dataSegmentsIn,proto3" json:"data_segments_in,omitempty"`
+	DataSegmentsOut    uint32 `protobuf:"varint,74,opt,name=data_segments_out,json=dataSegmentsOut,proto3" json:"data_segments_out,omitempty"`
+	PacingRate         uint64 `protobuf:"varint,75,opt,name=pacing_rate,json=pacingRate,proto3" json:"pacing_rate,omitempty"` // all ones: there is none
+	DeliveryRate       uint64 `protobuf:"varint,76,opt,name=delivery_rate,json=deliveryRate,proto3" json:"delivery_rate,omitempty"`
+	ApplicationLimited bool   `protobuf:"varint,77,opt,name=application_limited,json=applicationLimited,proto3" json:"application_limited,omitempty"`
+	Delivered          uint32 `protobuf:"varint,78,opt,name=delivered,proto3" json:"delivered,omitempty"` // segments
+	DeliveredCe        uint32 `protobuf:"varint,79,opt,name=delivered_ce,json=deliveredCe,proto3" json:"delivered_ce,omitempty"`
+	BytesSent          uint64 `protobuf:"varint,80,opt,name=bytes_sent,json=bytesSent,proto3" json:"bytes_sent,omitempty"`
+	BytesAgain         uint64 `protobuf:"varint,81,opt,name=bytes_again,json=bytesAgain,proto3" json:"bytes_again,omitempty"`
+	Dsacks             uint32 `protobuf:"varint,82,opt,name=dsacks,proto3" json:"dsacks,omitempty"`
+	Reordered          uint32 `protobuf:"varint,83,opt,name=reordered,proto3" json:"reordered,omitempty"`
+	SendWindow         uint32 `protobuf:"varint,84,opt,name=send_window,json=sendWindow,proto3" json:"send_window,omitempty"` // bytes, as the next
+	ReceiveWindow      uint32 `protobuf:"varint,85,opt,name=receive_window,json=receiveWindow,proto3" json:"receive_window,omitempty"`
+	LastSent           uint32 `protobuf:"varint,86,opt,name=last_sent,json=lastSent,proto3" json:"last_sent,omitempty"`
+	LastHeard          uint32 `protobuf:"varint,87,opt,name=last_heard,json=lastHeard,proto3" json:"last_heard,omitempty"`
+	Timer              *Timer `protobuf:"bytes,88,opt,name=timer,proto3" json:"timer,omitempty"`
+	Congestion         string `protobuf:"bytes,89,opt,name=congestion,proto3" json:"congestion,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *InfoResult) Reset() {
 	*x = InfoResult{}
-	mi := &file_netd_v1_data_proto_msgTypes[17]
+	mi := &file_netd_v1_data_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1957,7 +2346,7 @@ func (x *InfoResult) String() string {
 func (*InfoResult) ProtoMessage() {}
 
 func (x *InfoResult) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[17]
+	mi := &file_netd_v1_data_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1970,7 +2359,7 @@ func (x *InfoResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoResult.ProtoReflect.Descriptor instead.
 func (*InfoResult) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{17}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *InfoResult) GetState() uint32 {
@@ -2106,6 +2495,280 @@ func (x *InfoResult) GetFramesLost() uint64 {
 	return 0
 }
 
+func (x *InfoResult) GetPhase() uint32 {
+	if x != nil {
+		return x.Phase
+	}
+	return 0
+}
+
+func (x *InfoResult) GetProbes() uint32 {
+	if x != nil {
+		return x.Probes
+	}
+	return 0
+}
+
+func (x *InfoResult) GetOptions() uint32 {
+	if x != nil {
+		return x.Options
+	}
+	return 0
+}
+
+func (x *InfoResult) GetSendScale() uint32 {
+	if x != nil {
+		return x.SendScale
+	}
+	return 0
+}
+
+func (x *InfoResult) GetReceiveScale() uint32 {
+	if x != nil {
+		return x.ReceiveScale
+	}
+	return 0
+}
+
+func (x *InfoResult) GetSacked() uint32 {
+	if x != nil {
+		return x.Sacked
+	}
+	return 0
+}
+
+func (x *InfoResult) GetLost() uint32 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *InfoResult) GetInFlightAgain() uint32 {
+	if x != nil {
+		return x.InFlightAgain
+	}
+	return 0
+}
+
+func (x *InfoResult) GetPathMtu() uint32 {
+	if x != nil {
+		return x.PathMtu
+	}
+	return 0
+}
+
+func (x *InfoResult) GetAdvertisedMss() uint32 {
+	if x != nil {
+		return x.AdvertisedMss
+	}
+	return 0
+}
+
+func (x *InfoResult) GetReceiveRtt() uint32 {
+	if x != nil {
+		return x.ReceiveRtt
+	}
+	return 0
+}
+
+func (x *InfoResult) GetMinRtt() uint32 {
+	if x != nil {
+		return x.MinRtt
+	}
+	return 0
+}
+
+func (x *InfoResult) GetNotSent() uint32 {
+	if x != nil {
+		return x.NotSent
+	}
+	return 0
+}
+
+func (x *InfoResult) GetDataSegmentsIn() uint32 {
+	if x != nil {
+		return x.DataSegmentsIn
+	}
+	return 0
+}
+
+func (x *InfoResult) GetDataSegmentsOut() uint32 {
+	if x != nil {
+		return x.DataSegmentsOut
+	}
+	return 0
+}
+
+func (x *InfoResult) GetPacingRate() uint64 {
+	if x != nil {
+		return x.PacingRate
+	}
+	return 0
+}
+
+func (x *InfoResult) GetDeliveryRate() uint64 {
+	if x != nil {
+		return x.DeliveryRate
+	}
+	return 0
+}
+
+func (x *InfoResult) GetApplicationLimited() bool {
+	if x != nil {
+		return x.ApplicationLimited
+	}
+	return false
+}
+
+func (x *InfoResult) GetDelivered() uint32 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *InfoResult) GetDeliveredCe() uint32 {
+	if x != nil {
+		return x.DeliveredCe
+	}
+	return 0
+}
+
+func (x *InfoResult) GetBytesSent() uint64 {
+	if x != nil {
+		return x.BytesSent
+	}
+	return 0
+}
+
+func (x *InfoResult) GetBytesAgain() uint64 {
+	if x != nil {
+		return x.BytesAgain
+	}
+	return 0
+}
+
+func (x *InfoResult) GetDsacks() uint32 {
+	if x != nil {
+		return x.Dsacks
+	}
+	return 0
+}
+
+func (x *InfoResult) GetReordered() uint32 {
+	if x != nil {
+		return x.Reordered
+	}
+	return 0
+}
+
+func (x *InfoResult) GetSendWindow() uint32 {
+	if x != nil {
+		return x.SendWindow
+	}
+	return 0
+}
+
+func (x *InfoResult) GetReceiveWindow() uint32 {
+	if x != nil {
+		return x.ReceiveWindow
+	}
+	return 0
+}
+
+func (x *InfoResult) GetLastSent() uint32 {
+	if x != nil {
+		return x.LastSent
+	}
+	return 0
+}
+
+func (x *InfoResult) GetLastHeard() uint32 {
+	if x != nil {
+		return x.LastHeard
+	}
+	return 0
+}
+
+func (x *InfoResult) GetTimer() *Timer {
+	if x != nil {
+		return x.Timer
+	}
+	return nil
+}
+
+func (x *InfoResult) GetCongestion() string {
+	if x != nil {
+		return x.Congestion
+	}
+	return ""
+}
+
+// Timer is what struct inet_diag_msg tells of one.
+type Timer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: off, 1: retransmission, 2: keepalive, 3: TIME-WAIT, 4: zero-window probe.
+	Kind uint32 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Until it is due, in milliseconds.
+	Due uint32 `protobuf:"varint,2,opt,name=due,proto3" json:"due,omitempty"`
+	// How often it was due in a row.
+	Count         uint32 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Timer) Reset() {
+	*x = Timer{}
+	mi := &file_netd_v1_data_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Timer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Timer) ProtoMessage() {}
+
+func (x *Timer) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Timer.ProtoReflect.Descriptor instead.
+func (*Timer) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Timer) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *Timer) GetDue() uint32 {
+	if x != nil {
+		return x.Due
+	}
+	return 0
+}
+
+func (x *Timer) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // RouteQuery asks whether a datagram socket can send to an address, binds it to
 // a port if it has none, and answers with the source address that it would use.
 type RouteQuery struct {
@@ -2117,7 +2780,7 @@ type RouteQuery struct {
 
 func (x *RouteQuery) Reset() {
 	*x = RouteQuery{}
-	mi := &file_netd_v1_data_proto_msgTypes[18]
+	mi := &file_netd_v1_data_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2792,7 @@ func (x *RouteQuery) String() string {
 func (*RouteQuery) ProtoMessage() {}
 
 func (x *RouteQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[18]
+	mi := &file_netd_v1_data_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2805,7 @@ func (x *RouteQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteQuery.ProtoReflect.Descriptor instead.
 func (*RouteQuery) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{18}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RouteQuery) GetAddress() *Address {
@@ -2161,7 +2824,7 @@ type InterfaceQuery struct {
 
 func (x *InterfaceQuery) Reset() {
 	*x = InterfaceQuery{}
-	mi := &file_netd_v1_data_proto_msgTypes[19]
+	mi := &file_netd_v1_data_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2173,7 +2836,7 @@ func (x *InterfaceQuery) String() string {
 func (*InterfaceQuery) ProtoMessage() {}
 
 func (x *InterfaceQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[19]
+	mi := &file_netd_v1_data_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2186,7 +2849,7 @@ func (x *InterfaceQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterfaceQuery.ProtoReflect.Descriptor instead.
 func (*InterfaceQuery) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{19}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{21}
 }
 
 // RouteDump asks for the routes that a table holds, and for the neighbours.
@@ -2198,7 +2861,7 @@ type RouteDump struct {
 
 func (x *RouteDump) Reset() {
 	*x = RouteDump{}
-	mi := &file_netd_v1_data_proto_msgTypes[20]
+	mi := &file_netd_v1_data_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2873,7 @@ func (x *RouteDump) String() string {
 func (*RouteDump) ProtoMessage() {}
 
 func (x *RouteDump) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[20]
+	mi := &file_netd_v1_data_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2886,7 @@ func (x *RouteDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteDump.ProtoReflect.Descriptor instead.
 func (*RouteDump) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{20}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{22}
 }
 
 // RouteEntry is struct rtmsg with its attributes: rtnetlink(7). In what the
@@ -2254,7 +2917,7 @@ type RouteEntry struct {
 
 func (x *RouteEntry) Reset() {
 	*x = RouteEntry{}
-	mi := &file_netd_v1_data_proto_msgTypes[21]
+	mi := &file_netd_v1_data_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2266,7 +2929,7 @@ func (x *RouteEntry) String() string {
 func (*RouteEntry) ProtoMessage() {}
 
 func (x *RouteEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[21]
+	mi := &file_netd_v1_data_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2279,7 +2942,7 @@ func (x *RouteEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteEntry.ProtoReflect.Descriptor instead.
 func (*RouteEntry) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{21}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RouteEntry) GetDestination() *Prefix {
@@ -2381,7 +3044,7 @@ type NeighbourEntry struct {
 
 func (x *NeighbourEntry) Reset() {
 	*x = NeighbourEntry{}
-	mi := &file_netd_v1_data_proto_msgTypes[22]
+	mi := &file_netd_v1_data_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2393,7 +3056,7 @@ func (x *NeighbourEntry) String() string {
 func (*NeighbourEntry) ProtoMessage() {}
 
 func (x *NeighbourEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[22]
+	mi := &file_netd_v1_data_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2406,7 +3069,7 @@ func (x *NeighbourEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighbourEntry.ProtoReflect.Descriptor instead.
 func (*NeighbourEntry) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{22}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *NeighbourEntry) GetInterface() uint32 {
@@ -2455,7 +3118,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_netd_v1_data_proto_msgTypes[23]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2467,7 +3130,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[23]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2480,7 +3143,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{23}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Change) GetWhat() isChange_What {
@@ -2581,7 +3244,7 @@ type SettingsChange struct {
 
 func (x *SettingsChange) Reset() {
 	*x = SettingsChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2593,7 +3256,7 @@ func (x *SettingsChange) String() string {
 func (*SettingsChange) ProtoMessage() {}
 
 func (x *SettingsChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2606,7 +3269,7 @@ func (x *SettingsChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsChange.ProtoReflect.Descriptor instead.
 func (*SettingsChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SettingsChange) GetIndex() uint32 {
@@ -2635,7 +3298,7 @@ type LinkChange struct {
 
 func (x *LinkChange) Reset() {
 	*x = LinkChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2647,7 +3310,7 @@ func (x *LinkChange) String() string {
 func (*LinkChange) ProtoMessage() {}
 
 func (x *LinkChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2660,7 +3323,7 @@ func (x *LinkChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkChange.ProtoReflect.Descriptor instead.
 func (*LinkChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LinkChange) GetIndex() uint32 {
@@ -2703,7 +3366,7 @@ type AddressChange struct {
 
 func (x *AddressChange) Reset() {
 	*x = AddressChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2715,7 +3378,7 @@ func (x *AddressChange) String() string {
 func (*AddressChange) ProtoMessage() {}
 
 func (x *AddressChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2728,7 +3391,7 @@ func (x *AddressChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressChange.ProtoReflect.Descriptor instead.
 func (*AddressChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AddressChange) GetIndex() uint32 {
@@ -2792,7 +3455,7 @@ type RouteChange struct {
 
 func (x *RouteChange) Reset() {
 	*x = RouteChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2804,7 +3467,7 @@ func (x *RouteChange) String() string {
 func (*RouteChange) ProtoMessage() {}
 
 func (x *RouteChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2817,7 +3480,7 @@ func (x *RouteChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteChange.ProtoReflect.Descriptor instead.
 func (*RouteChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RouteChange) GetRoute() *RouteEntry {
@@ -2841,6 +3504,430 @@ func (x *RouteChange) GetReplace() bool {
 	return false
 }
 
+// StatisticsQuery asks for the counters.
+type StatisticsQuery struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatisticsQuery) Reset() {
+	*x = StatisticsQuery{}
+	mi := &file_netd_v1_data_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatisticsQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatisticsQuery) ProtoMessage() {}
+
+func (x *StatisticsQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatisticsQuery.ProtoReflect.Descriptor instead.
+func (*StatisticsQuery) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
+}
+
+// Watch asks to be told of changes of the configuration from now on: Changed.
+type Watch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Watch) Reset() {
+	*x = Watch{}
+	mi := &file_netd_v1_data_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Watch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Watch) ProtoMessage() {}
+
+func (x *Watch) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Watch.ProtoReflect.Descriptor instead.
+func (*Watch) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{31}
+}
+
+// ConnectionDump asks for the TCP connections that are no socket of the sentry's
+// any more, or not yet: TIME-WAIT, FIN-WAIT, SYN-RECV and the like.
+type ConnectionDump struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectionDump) Reset() {
+	*x = ConnectionDump{}
+	mi := &file_netd_v1_data_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectionDump) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectionDump) ProtoMessage() {}
+
+func (x *ConnectionDump) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectionDump.ProtoReflect.Descriptor instead.
+func (*ConnectionDump) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{32}
+}
+
+// Connection is one of those.
+type Connection struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Local  *Address               `protobuf:"bytes,1,opt,name=local,proto3" json:"local,omitempty"`
+	Remote *Address               `protobuf:"bytes,2,opt,name=remote,proto3" json:"remote,omitempty"`
+	// In tcp_info's numbering.
+	State uint32 `protobuf:"varint,3,opt,name=state,proto3" json:"state,omitempty"`
+	Timer *Timer `protobuf:"bytes,4,opt,name=timer,proto3" json:"timer,omitempty"`
+	// Bytes that nobody has read, and that the peer has not acknowledged.
+	ReceiveQueue uint32 `protobuf:"varint,5,opt,name=receive_queue,json=receiveQueue,proto3" json:"receive_queue,omitempty"`
+	SendQueue    uint32 `protobuf:"varint,6,opt,name=send_queue,json=sendQueue,proto3" json:"send_queue,omitempty"`
+	Uid          uint32 `protobuf:"varint,7,opt,name=uid,proto3" json:"uid,omitempty"`
+	// It was an AF_INET6 socket's.
+	V6            bool `protobuf:"varint,8,opt,name=v6,proto3" json:"v6,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Connection) Reset() {
+	*x = Connection{}
+	mi := &file_netd_v1_data_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Connection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Connection) ProtoMessage() {}
+
+func (x *Connection) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Connection.ProtoReflect.Descriptor instead.
+func (*Connection) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Connection) GetLocal() *Address {
+	if x != nil {
+		return x.Local
+	}
+	return nil
+}
+
+func (x *Connection) GetRemote() *Address {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+func (x *Connection) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *Connection) GetTimer() *Timer {
+	if x != nil {
+		return x.Timer
+	}
+	return nil
+}
+
+func (x *Connection) GetReceiveQueue() uint32 {
+	if x != nil {
+		return x.ReceiveQueue
+	}
+	return 0
+}
+
+func (x *Connection) GetSendQueue() uint32 {
+	if x != nil {
+		return x.SendQueue
+	}
+	return 0
+}
+
+func (x *Connection) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
+func (x *Connection) GetV6() bool {
+	if x != nil {
+		return x.V6
+	}
+	return false
+}
+
+// Destroy ends a TCP connection with a reset: of the request's socket, which gets
+// ECONNABORTED, or, if that is 0, of those that a ConnectionDump shows, by its
+// addresses: ENOENT. A datagram socket is unbound and gets the same error.
+type Destroy struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Local         *Address               `protobuf:"bytes,1,opt,name=local,proto3" json:"local,omitempty"`
+	Remote        *Address               `protobuf:"bytes,2,opt,name=remote,proto3" json:"remote,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Destroy) Reset() {
+	*x = Destroy{}
+	mi := &file_netd_v1_data_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Destroy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Destroy) ProtoMessage() {}
+
+func (x *Destroy) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Destroy.ProtoReflect.Descriptor instead.
+func (*Destroy) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Destroy) GetLocal() *Address {
+	if x != nil {
+		return x.Local
+	}
+	return nil
+}
+
+func (x *Destroy) GetRemote() *Address {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+// Tuning sets what is at name below /proc/sys/net: ENOENT where nothing here goes by it,
+// EINVAL.
+type Tuning struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Values []int64                `protobuf:"zigzag64,2,rep,packed,name=values,proto3" json:"values,omitempty"`
+	// Of a text.
+	Word          string `protobuf:"bytes,3,opt,name=word,proto3" json:"word,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tuning) Reset() {
+	*x = Tuning{}
+	mi := &file_netd_v1_data_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tuning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tuning) ProtoMessage() {}
+
+func (x *Tuning) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tuning.ProtoReflect.Descriptor instead.
+func (*Tuning) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Tuning) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Tuning) GetValues() []int64 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *Tuning) GetWord() string {
+	if x != nil {
+		return x.Word
+	}
+	return ""
+}
+
+// SourceFilter sets or reads the sources of a membership: IP_MSFILTER,
+// MCAST_MSFILTER.
+type SourceFilter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 4 or 16 bytes, as are those below.
+	Group []byte `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// The interface, as a Membership names it.
+	Index   uint32 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Address []byte `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	// Read only.
+	Get bool `protobuf:"varint,4,opt,name=get,proto3" json:"get,omitempty"`
+	// All sources but those named; else only those named.
+	Exclude       bool     `protobuf:"varint,5,opt,name=exclude,proto3" json:"exclude,omitempty"`
+	Sources       [][]byte `protobuf:"bytes,6,rep,name=sources,proto3" json:"sources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SourceFilter) Reset() {
+	*x = SourceFilter{}
+	mi := &file_netd_v1_data_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SourceFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SourceFilter) ProtoMessage() {}
+
+func (x *SourceFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SourceFilter.ProtoReflect.Descriptor instead.
+func (*SourceFilter) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *SourceFilter) GetGroup() []byte {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *SourceFilter) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *SourceFilter) GetAddress() []byte {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *SourceFilter) GetGet() bool {
+	if x != nil {
+		return x.Get
+	}
+	return false
+}
+
+func (x *SourceFilter) GetExclude() bool {
+	if x != nil {
+		return x.Exclude
+	}
+	return false
+}
+
+func (x *SourceFilter) GetSources() [][]byte {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
 // Filter is SO_ATTACH_FILTER's program, checked by netd; empty: none.
 type Filter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2852,7 +3939,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2864,7 +3951,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2877,7 +3964,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Filter) GetProgram() []byte {
@@ -2905,7 +3992,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2917,7 +4004,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2930,7 +4017,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Membership) GetAction() MembershipAction {
@@ -2984,14 +4071,16 @@ type Interface struct {
 	// received, multicast packets received; bytes, packets and drops sent.
 	Counters []uint64 `protobuf:"varint,7,rep,packed,name=counters,proto3" json:"counters,omitempty"`
 	// What IPv6 does there by itself; unset: nothing.
-	Ipv6          *Autoconfiguration `protobuf:"bytes,8,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
+	Ipv6 *Autoconfiguration `protobuf:"bytes,8,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
+	// Multicast groups that it listens to.
+	Groups        []*Group `protobuf:"bytes,60,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_netd_v1_data_proto_msgTypes[30]
+	mi := &file_netd_v1_data_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3003,7 +4092,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[30]
+	mi := &file_netd_v1_data_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3016,7 +4105,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Interface) GetIndex() uint32 {
@@ -3075,6 +4164,68 @@ func (x *Interface) GetIpv6() *Autoconfiguration {
 	return nil
 }
 
+func (x *Interface) GetGroups() []*Group {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+// Group is one of an interface's.
+type Group struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 4 or 16 bytes.
+	Address []byte `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Sockets that joined it; the interface's own count as one.
+	Users         uint32 `protobuf:"varint,2,opt,name=users,proto3" json:"users,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group) Reset() {
+	*x = Group{}
+	mi := &file_netd_v1_data_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group) ProtoMessage() {}
+
+func (x *Group) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group.ProtoReflect.Descriptor instead.
+func (*Group) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Group) GetAddress() []byte {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *Group) GetUsers() uint32 {
+	if x != nil {
+		return x.Users
+	}
+	return 0
+}
+
 // InterfaceAddress is struct ifaddrmsg with its attributes: rtnetlink(7).
 type InterfaceAddress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3092,7 +4243,7 @@ type InterfaceAddress struct {
 
 func (x *InterfaceAddress) Reset() {
 	*x = InterfaceAddress{}
-	mi := &file_netd_v1_data_proto_msgTypes[31]
+	mi := &file_netd_v1_data_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3104,7 +4255,7 @@ func (x *InterfaceAddress) String() string {
 func (*InterfaceAddress) ProtoMessage() {}
 
 func (x *InterfaceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[31]
+	mi := &file_netd_v1_data_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3117,7 +4268,7 @@ func (x *InterfaceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterfaceAddress.ProtoReflect.Descriptor instead.
 func (*InterfaceAddress) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{31}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *InterfaceAddress) GetAddress() []byte {
@@ -3168,7 +4319,7 @@ type Rings struct {
 
 func (x *Rings) Reset() {
 	*x = Rings{}
-	mi := &file_netd_v1_data_proto_msgTypes[32]
+	mi := &file_netd_v1_data_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3180,7 +4331,7 @@ func (x *Rings) String() string {
 func (*Rings) ProtoMessage() {}
 
 func (x *Rings) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[32]
+	mi := &file_netd_v1_data_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3193,7 +4344,7 @@ func (x *Rings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rings.ProtoReflect.Descriptor instead.
 func (*Rings) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{32}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Rings) GetId() uint32 {
@@ -3225,7 +4376,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_netd_v1_data_proto_msgTypes[33]
+	mi := &file_netd_v1_data_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3237,7 +4388,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[33]
+	mi := &file_netd_v1_data_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3250,7 +4401,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{33}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Accepted) GetListener() uint32 {
@@ -3298,7 +4449,7 @@ type Forgotten struct {
 
 func (x *Forgotten) Reset() {
 	*x = Forgotten{}
-	mi := &file_netd_v1_data_proto_msgTypes[34]
+	mi := &file_netd_v1_data_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3310,7 +4461,7 @@ func (x *Forgotten) String() string {
 func (*Forgotten) ProtoMessage() {}
 
 func (x *Forgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[34]
+	mi := &file_netd_v1_data_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3323,7 +4474,7 @@ func (x *Forgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
 func (*Forgotten) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{34}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Forgotten) GetRings() uint32 {
@@ -3337,7 +4488,7 @@ var File_netd_v1_data_proto protoreflect.FileDescriptor
 
 const file_netd_v1_data_proto_rawDesc = "" +
 	"\n" +
-	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\xc6\x06\n" +
+	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\xfe\b\n" +
 	"\aRequest\x12\x16\n" +
 	"\x06socket\x18\x01 \x01(\rR\x06socket\x12!\n" +
 	"\x04open\x18\x02 \x01(\v2\r.netd.v1.OpenR\x04open\x12&\n" +
@@ -3361,8 +4512,16 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"membership\x18\x10 \x01(\v2\x13.netd.v1.MembershipH\x00R\n" +
 	"membership\x122\n" +
 	"\tnetfilter\x18\x1e \x01(\v2\x12.netd.v1.NetfilterH\x00R\tnetfilter\x12Q\n" +
-	"\x14original_destination\x18\x1f \x01(\v2\x1c.netd.v1.OriginalDestinationH\x00R\x13originalDestinationB\x04\n" +
-	"\x02op\"\xd9\x03\n" +
+	"\x14original_destination\x18\x1f \x01(\v2\x1c.netd.v1.OriginalDestinationH\x00R\x13originalDestination\x12:\n" +
+	"\n" +
+	"statistics\x18< \x01(\v2\x18.netd.v1.StatisticsQueryH\x00R\n" +
+	"statistics\x12&\n" +
+	"\x05watch\x18= \x01(\v2\x0e.netd.v1.WatchH\x00R\x05watch\x12;\n" +
+	"\vconnections\x18> \x01(\v2\x17.netd.v1.ConnectionDumpH\x00R\vconnections\x12,\n" +
+	"\adestroy\x18? \x01(\v2\x10.netd.v1.DestroyH\x00R\adestroy\x12)\n" +
+	"\x06tuning\x18@ \x01(\v2\x0f.netd.v1.TuningH\x00R\x06tuning\x12<\n" +
+	"\rsource_filter\x18A \x01(\v2\x15.netd.v1.SourceFilterH\x00R\fsourceFilterB\x04\n" +
+	"\x02op\"\xce\x05\n" +
 	"\bResponse\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\rR\x05error\x12&\n" +
 	"\x05local\x18\x02 \x01(\v2\x10.netd.v1.AddressR\x05local\x12(\n" +
@@ -3379,7 +4538,15 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x15loopback_through_netd\x18\t \x01(\bR\x13loopbackThroughNetd\x12\x10\n" +
 	"\x03mtu\x18\n" +
 	" \x01(\rR\x03mtu\x126\n" +
-	"\tnetfilter\x18\x1e \x01(\v2\x18.netd.v1.NetfilterResultR\tnetfilter\"\x97\x03\n" +
+	"\tnetfilter\x18\x1e \x01(\v2\x18.netd.v1.NetfilterResultR\tnetfilter\x12A\n" +
+	"\n" +
+	"statistics\x18< \x03(\v2!.netd.v1.Response.StatisticsEntryR\n" +
+	"statistics\x125\n" +
+	"\vconnections\x18= \x03(\v2\x13.netd.v1.ConnectionR\vconnections\x12:\n" +
+	"\rsource_filter\x18> \x01(\v2\x15.netd.v1.SourceFilterR\fsourceFilter\x1a=\n" +
+	"\x0fStatisticsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x97\x03\n" +
 	"\tNetfilter\x12:\n" +
 	"\toperation\x18\x01 \x01(\x0e2\x1c.netd.v1.Netfilter.OperationR\toperation\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
@@ -3402,12 +4569,21 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x16\n" +
 	"\x06active\x18\x03 \x01(\bR\x06active\"\x15\n" +
-	"\x13OriginalDestination\"\xa4\x01\n" +
+	"\x13OriginalDestination\"\xd2\x01\n" +
 	"\x06Notice\x12/\n" +
 	"\baccepted\x18\x01 \x01(\v2\x11.netd.v1.AcceptedH\x00R\baccepted\x122\n" +
 	"\tforgotten\x18\x02 \x01(\v2\x12.netd.v1.ForgottenH\x00R\tforgotten\x12,\n" +
-	"\x05error\x18\x03 \x01(\v2\x14.netd.v1.SocketErrorH\x00R\x05errorB\a\n" +
-	"\x05event\"\xf5\x01\n" +
+	"\x05error\x18\x03 \x01(\v2\x14.netd.v1.SocketErrorH\x00R\x05error\x12,\n" +
+	"\achanged\x18< \x01(\v2\x10.netd.v1.ChangedH\x00R\achangedB\a\n" +
+	"\x05event\"\x87\x02\n" +
+	"\aChanged\x12(\n" +
+	"\x04link\x18\x01 \x01(\v2\x12.netd.v1.InterfaceH\x00R\x04link\x12.\n" +
+	"\aaddress\x18\x02 \x01(\v2\x12.netd.v1.InterfaceH\x00R\aaddress\x12+\n" +
+	"\x05route\x18\x03 \x01(\v2\x13.netd.v1.RouteEntryH\x00R\x05route\x127\n" +
+	"\tneighbour\x18\x04 \x01(\v2\x17.netd.v1.NeighbourEntryH\x00R\tneighbour\x12\x18\n" +
+	"\aremoved\x18\x05 \x01(\bR\aremoved\x12\x1a\n" +
+	"\breplaced\x18\x06 \x01(\bR\breplacedB\x06\n" +
+	"\x04what\"\xf5\x01\n" +
 	"\vSocketError\x12\x16\n" +
 	"\x06socket\x18\x01 \x01(\rR\x06socket\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\rR\x05error\x12\x14\n" +
@@ -3427,7 +4603,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
-	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xe8\t\n" +
+	"\x05scope\x18\x03 \x01(\rR\x05scope\"\x97\f\n" +
 	"\aOptions\x12#\n" +
 	"\rreuse_address\x18\x01 \x01(\bR\freuseAddress\x12\x1d\n" +
 	"\n" +
@@ -3474,7 +4650,20 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x0fheader_included\x18# \x01(\bR\x0eheaderIncluded\x12#\n" +
 	"\rblocked_types\x18$ \x03(\rR\fblockedTypes\x12'\n" +
 	"\x0fignore_outgoing\x18% \x01(\bR\x0eignoreOutgoing\x12\x10\n" +
-	"\x03gid\x182 \x01(\rR\x03gid\"2\n" +
+	"\x03gid\x182 \x01(\rR\x03gid\x12\x1e\n" +
+	"\n" +
+	"congestion\x18< \x01(\tR\n" +
+	"congestion\x12\x1b\n" +
+	"\tquick_ack\x18= \x01(\bR\bquickAck\x12\x1b\n" +
+	"\tfast_open\x18> \x01(\rR\bfastOpen\x12*\n" +
+	"\x11fast_open_connect\x18? \x01(\bR\x0ffastOpenConnect\x12\x1d\n" +
+	"\n" +
+	"max_pacing\x18@ \x01(\x04R\tmaxPacing\x12)\n" +
+	"\x10multicast_inside\x18A \x01(\bR\x0fmulticastInside\x12\x1f\n" +
+	"\vchecksum_at\x18C \x01(\rR\n" +
+	"checksumAt\x12!\n" +
+	"\fdefer_accept\x18B \x01(\rR\vdeferAccept\x12\x19\n" +
+	"\bmin_hops\x18E \x01(\rR\aminHops\"2\n" +
 	"\x04Bind\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"5\n" +
 	"\aConnect\x12*\n" +
@@ -3486,7 +4675,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x05write\x18\x02 \x01(\bR\x05write\"\x1d\n" +
 	"\x05Close\x12\x14\n" +
 	"\x05abort\x18\x01 \x01(\bR\x05abort\"\x06\n" +
-	"\x04Info\"\xf8\x04\n" +
+	"\x04Info\"\xbd\f\n" +
 	"\n" +
 	"InfoResult\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\rR\x05state\x12\x10\n" +
@@ -3513,7 +4702,50 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"send_queue\x18\x11 \x01(\rR\tsendQueue\x12\x16\n" +
 	"\x06frames\x18\x12 \x01(\x04R\x06frames\x12\x1f\n" +
 	"\vframes_lost\x18\x13 \x01(\x04R\n" +
-	"framesLost\"8\n" +
+	"framesLost\x12\x14\n" +
+	"\x05phase\x18< \x01(\rR\x05phase\x12\x16\n" +
+	"\x06probes\x18= \x01(\rR\x06probes\x12\x18\n" +
+	"\aoptions\x18> \x01(\rR\aoptions\x12\x1d\n" +
+	"\n" +
+	"send_scale\x18? \x01(\rR\tsendScale\x12#\n" +
+	"\rreceive_scale\x18@ \x01(\rR\freceiveScale\x12\x16\n" +
+	"\x06sacked\x18A \x01(\rR\x06sacked\x12\x12\n" +
+	"\x04lost\x18B \x01(\rR\x04lost\x12&\n" +
+	"\x0fin_flight_again\x18C \x01(\rR\rinFlightAgain\x12\x19\n" +
+	"\bpath_mtu\x18D \x01(\rR\apathMtu\x12%\n" +
+	"\x0eadvertised_mss\x18E \x01(\rR\radvertisedMss\x12\x1f\n" +
+	"\vreceive_rtt\x18F \x01(\rR\n" +
+	"receiveRtt\x12\x17\n" +
+	"\amin_rtt\x18G \x01(\rR\x06minRtt\x12\x19\n" +
+	"\bnot_sent\x18H \x01(\rR\anotSent\x12(\n" +
+	"\x10data_segments_in\x18I \x01(\rR\x0edataSegmentsIn\x12*\n" +
+	"\x11data_segments_out\x18J \x01(\rR\x0fdataSegmentsOut\x12\x1f\n" +
+	"\vpacing_rate\x18K \x01(\x04R\n" +
+	"pacingRate\x12#\n" +
+	"\rdelivery_rate\x18L \x01(\x04R\fdeliveryRate\x12/\n" +
+	"\x13application_limited\x18M \x01(\bR\x12applicationLimited\x12\x1c\n" +
+	"\tdelivered\x18N \x01(\rR\tdelivered\x12!\n" +
+	"\fdelivered_ce\x18O \x01(\rR\vdeliveredCe\x12\x1d\n" +
+	"\n" +
+	"bytes_sent\x18P \x01(\x04R\tbytesSent\x12\x1f\n" +
+	"\vbytes_again\x18Q \x01(\x04R\n" +
+	"bytesAgain\x12\x16\n" +
+	"\x06dsacks\x18R \x01(\rR\x06dsacks\x12\x1c\n" +
+	"\treordered\x18S \x01(\rR\treordered\x12\x1f\n" +
+	"\vsend_window\x18T \x01(\rR\n" +
+	"sendWindow\x12%\n" +
+	"\x0ereceive_window\x18U \x01(\rR\rreceiveWindow\x12\x1b\n" +
+	"\tlast_sent\x18V \x01(\rR\blastSent\x12\x1d\n" +
+	"\n" +
+	"last_heard\x18W \x01(\rR\tlastHeard\x12$\n" +
+	"\x05timer\x18X \x01(\v2\x0e.netd.v1.TimerR\x05timer\x12\x1e\n" +
+	"\n" +
+	"congestion\x18Y \x01(\tR\n" +
+	"congestion\"C\n" +
+	"\x05Timer\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x10\n" +
+	"\x03due\x18\x02 \x01(\rR\x03due\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\"8\n" +
 	"\n" +
 	"RouteQuery\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"\x10\n" +
@@ -3571,7 +4803,35 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\vRouteChange\x12)\n" +
 	"\x05route\x18\x01 \x01(\v2\x13.netd.v1.RouteEntryR\x05route\x12\x16\n" +
 	"\x06remove\x18\x02 \x01(\bR\x06remove\x12\x18\n" +
-	"\areplace\x18\x03 \x01(\bR\areplace\"\"\n" +
+	"\areplace\x18\x03 \x01(\bR\areplace\"\x11\n" +
+	"\x0fStatisticsQuery\"\a\n" +
+	"\x05Watch\"\x10\n" +
+	"\x0eConnectionDump\"\x80\x02\n" +
+	"\n" +
+	"Connection\x12&\n" +
+	"\x05local\x18\x01 \x01(\v2\x10.netd.v1.AddressR\x05local\x12(\n" +
+	"\x06remote\x18\x02 \x01(\v2\x10.netd.v1.AddressR\x06remote\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\rR\x05state\x12$\n" +
+	"\x05timer\x18\x04 \x01(\v2\x0e.netd.v1.TimerR\x05timer\x12#\n" +
+	"\rreceive_queue\x18\x05 \x01(\rR\freceiveQueue\x12\x1d\n" +
+	"\n" +
+	"send_queue\x18\x06 \x01(\rR\tsendQueue\x12\x10\n" +
+	"\x03uid\x18\a \x01(\rR\x03uid\x12\x0e\n" +
+	"\x02v6\x18\b \x01(\bR\x02v6\"[\n" +
+	"\aDestroy\x12&\n" +
+	"\x05local\x18\x01 \x01(\v2\x10.netd.v1.AddressR\x05local\x12(\n" +
+	"\x06remote\x18\x02 \x01(\v2\x10.netd.v1.AddressR\x06remote\"H\n" +
+	"\x06Tuning\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06values\x18\x02 \x03(\x12R\x06values\x12\x12\n" +
+	"\x04word\x18\x03 \x01(\tR\x04word\"\x9a\x01\n" +
+	"\fSourceFilter\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\fR\x05group\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\rR\x05index\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\fR\aaddress\x12\x10\n" +
+	"\x03get\x18\x04 \x01(\bR\x03get\x12\x18\n" +
+	"\aexclude\x18\x05 \x01(\bR\aexclude\x12\x18\n" +
+	"\asources\x18\x06 \x03(\fR\asources\"\"\n" +
 	"\x06Filter\x12\x18\n" +
 	"\aprogram\x18\x01 \x01(\fR\aprogram\"\x9d\x01\n" +
 	"\n" +
@@ -3580,7 +4840,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x05group\x18\x02 \x01(\fR\x05group\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\rR\x05index\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\fR\aaddress\x12\x16\n" +
-	"\x06source\x18\x05 \x01(\fR\x06source\"\xf4\x01\n" +
+	"\x06source\x18\x05 \x01(\fR\x06source\"\x9c\x02\n" +
 	"\tInterface\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -3589,7 +4849,11 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x03mac\x18\x05 \x01(\fR\x03mac\x127\n" +
 	"\taddresses\x18\x06 \x03(\v2\x19.netd.v1.InterfaceAddressR\taddresses\x12\x1a\n" +
 	"\bcounters\x18\a \x03(\x04R\bcounters\x12.\n" +
-	"\x04ipv6\x18\b \x01(\v2\x1a.netd.v1.AutoconfigurationR\x04ipv6\"\x8a\x01\n" +
+	"\x04ipv6\x18\b \x01(\v2\x1a.netd.v1.AutoconfigurationR\x04ipv6\x12&\n" +
+	"\x06groups\x18< \x03(\v2\x0e.netd.v1.GroupR\x06groups\"7\n" +
+	"\x05Group\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x14\n" +
+	"\x05users\x18\x02 \x01(\rR\x05users\"\x8a\x01\n" +
 	"\x10InterfaceAddress\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x12\n" +
 	"\x04bits\x18\x02 \x01(\rR\x04bits\x12\x14\n" +
@@ -3636,7 +4900,7 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_netd_v1_data_proto_goTypes = []any{
 	(SocketState)(0),            // 0: netd.v1.SocketState
 	(MembershipAction)(0),       // 1: netd.v1.MembershipAction
@@ -3647,93 +4911,125 @@ var file_netd_v1_data_proto_goTypes = []any{
 	(*NetfilterResult)(nil),     // 6: netd.v1.NetfilterResult
 	(*OriginalDestination)(nil), // 7: netd.v1.OriginalDestination
 	(*Notice)(nil),              // 8: netd.v1.Notice
-	(*SocketError)(nil),         // 9: netd.v1.SocketError
-	(*Hello)(nil),               // 10: netd.v1.Hello
-	(*Open)(nil),                // 11: netd.v1.Open
-	(*Address)(nil),             // 12: netd.v1.Address
-	(*Options)(nil),             // 13: netd.v1.Options
-	(*Bind)(nil),                // 14: netd.v1.Bind
-	(*Connect)(nil),             // 15: netd.v1.Connect
-	(*Listen)(nil),              // 16: netd.v1.Listen
-	(*Shutdown)(nil),            // 17: netd.v1.Shutdown
-	(*Close)(nil),               // 18: netd.v1.Close
-	(*Info)(nil),                // 19: netd.v1.Info
-	(*InfoResult)(nil),          // 20: netd.v1.InfoResult
-	(*RouteQuery)(nil),          // 21: netd.v1.RouteQuery
-	(*InterfaceQuery)(nil),      // 22: netd.v1.InterfaceQuery
-	(*RouteDump)(nil),           // 23: netd.v1.RouteDump
-	(*RouteEntry)(nil),          // 24: netd.v1.RouteEntry
-	(*NeighbourEntry)(nil),      // 25: netd.v1.NeighbourEntry
-	(*Change)(nil),              // 26: netd.v1.Change
-	(*SettingsChange)(nil),      // 27: netd.v1.SettingsChange
-	(*LinkChange)(nil),          // 28: netd.v1.LinkChange
-	(*AddressChange)(nil),       // 29: netd.v1.AddressChange
-	(*RouteChange)(nil),         // 30: netd.v1.RouteChange
-	(*Filter)(nil),              // 31: netd.v1.Filter
-	(*Membership)(nil),          // 32: netd.v1.Membership
-	(*Interface)(nil),           // 33: netd.v1.Interface
-	(*InterfaceAddress)(nil),    // 34: netd.v1.InterfaceAddress
-	(*Rings)(nil),               // 35: netd.v1.Rings
-	(*Accepted)(nil),            // 36: netd.v1.Accepted
-	(*Forgotten)(nil),           // 37: netd.v1.Forgotten
-	(*Prefix)(nil),              // 38: netd.v1.Prefix
-	(*Autoconfiguration)(nil),   // 39: netd.v1.Autoconfiguration
+	(*Changed)(nil),             // 9: netd.v1.Changed
+	(*SocketError)(nil),         // 10: netd.v1.SocketError
+	(*Hello)(nil),               // 11: netd.v1.Hello
+	(*Open)(nil),                // 12: netd.v1.Open
+	(*Address)(nil),             // 13: netd.v1.Address
+	(*Options)(nil),             // 14: netd.v1.Options
+	(*Bind)(nil),                // 15: netd.v1.Bind
+	(*Connect)(nil),             // 16: netd.v1.Connect
+	(*Listen)(nil),              // 17: netd.v1.Listen
+	(*Shutdown)(nil),            // 18: netd.v1.Shutdown
+	(*Close)(nil),               // 19: netd.v1.Close
+	(*Info)(nil),                // 20: netd.v1.Info
+	(*InfoResult)(nil),          // 21: netd.v1.InfoResult
+	(*Timer)(nil),               // 22: netd.v1.Timer
+	(*RouteQuery)(nil),          // 23: netd.v1.RouteQuery
+	(*InterfaceQuery)(nil),      // 24: netd.v1.InterfaceQuery
+	(*RouteDump)(nil),           // 25: netd.v1.RouteDump
+	(*RouteEntry)(nil),          // 26: netd.v1.RouteEntry
+	(*NeighbourEntry)(nil),      // 27: netd.v1.NeighbourEntry
+	(*Change)(nil),              // 28: netd.v1.Change
+	(*SettingsChange)(nil),      // 29: netd.v1.SettingsChange
+	(*LinkChange)(nil),          // 30: netd.v1.LinkChange
+	(*AddressChange)(nil),       // 31: netd.v1.AddressChange
+	(*RouteChange)(nil),         // 32: netd.v1.RouteChange
+	(*StatisticsQuery)(nil),     // 33: netd.v1.StatisticsQuery
+	(*Watch)(nil),               // 34: netd.v1.Watch
+	(*ConnectionDump)(nil),      // 35: netd.v1.ConnectionDump
+	(*Connection)(nil),          // 36: netd.v1.Connection
+	(*Destroy)(nil),             // 37: netd.v1.Destroy
+	(*Tuning)(nil),              // 38: netd.v1.Tuning
+	(*SourceFilter)(nil),        // 39: netd.v1.SourceFilter
+	(*Filter)(nil),              // 40: netd.v1.Filter
+	(*Membership)(nil),          // 41: netd.v1.Membership
+	(*Interface)(nil),           // 42: netd.v1.Interface
+	(*Group)(nil),               // 43: netd.v1.Group
+	(*InterfaceAddress)(nil),    // 44: netd.v1.InterfaceAddress
+	(*Rings)(nil),               // 45: netd.v1.Rings
+	(*Accepted)(nil),            // 46: netd.v1.Accepted
+	(*Forgotten)(nil),           // 47: netd.v1.Forgotten
+	nil,                         // 48: netd.v1.Response.StatisticsEntry
+	(*Prefix)(nil),              // 49: netd.v1.Prefix
+	(*Autoconfiguration)(nil),   // 50: netd.v1.Autoconfiguration
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
-	11, // 0: netd.v1.Request.open:type_name -> netd.v1.Open
-	10, // 1: netd.v1.Request.hello:type_name -> netd.v1.Hello
-	14, // 2: netd.v1.Request.bind:type_name -> netd.v1.Bind
-	15, // 3: netd.v1.Request.connect:type_name -> netd.v1.Connect
-	16, // 4: netd.v1.Request.listen:type_name -> netd.v1.Listen
-	17, // 5: netd.v1.Request.shutdown:type_name -> netd.v1.Shutdown
-	18, // 6: netd.v1.Request.close:type_name -> netd.v1.Close
-	13, // 7: netd.v1.Request.options:type_name -> netd.v1.Options
-	19, // 8: netd.v1.Request.info:type_name -> netd.v1.Info
-	21, // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
-	22, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
-	23, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
-	26, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
-	31, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
-	32, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
+	12, // 0: netd.v1.Request.open:type_name -> netd.v1.Open
+	11, // 1: netd.v1.Request.hello:type_name -> netd.v1.Hello
+	15, // 2: netd.v1.Request.bind:type_name -> netd.v1.Bind
+	16, // 3: netd.v1.Request.connect:type_name -> netd.v1.Connect
+	17, // 4: netd.v1.Request.listen:type_name -> netd.v1.Listen
+	18, // 5: netd.v1.Request.shutdown:type_name -> netd.v1.Shutdown
+	19, // 6: netd.v1.Request.close:type_name -> netd.v1.Close
+	14, // 7: netd.v1.Request.options:type_name -> netd.v1.Options
+	20, // 8: netd.v1.Request.info:type_name -> netd.v1.Info
+	23, // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
+	24, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
+	25, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
+	28, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
+	40, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
+	41, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
 	5,  // 15: netd.v1.Request.netfilter:type_name -> netd.v1.Netfilter
 	7,  // 16: netd.v1.Request.original_destination:type_name -> netd.v1.OriginalDestination
-	12, // 17: netd.v1.Response.local:type_name -> netd.v1.Address
-	12, // 18: netd.v1.Response.remote:type_name -> netd.v1.Address
-	35, // 19: netd.v1.Response.rings:type_name -> netd.v1.Rings
-	20, // 20: netd.v1.Response.info:type_name -> netd.v1.InfoResult
-	33, // 21: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
-	24, // 22: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
-	25, // 23: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
-	6,  // 24: netd.v1.Response.netfilter:type_name -> netd.v1.NetfilterResult
-	2,  // 25: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
-	36, // 26: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	37, // 27: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
-	9,  // 28: netd.v1.Notice.error:type_name -> netd.v1.SocketError
-	12, // 29: netd.v1.SocketError.destination:type_name -> netd.v1.Address
-	13, // 30: netd.v1.Open.options:type_name -> netd.v1.Options
-	12, // 31: netd.v1.Bind.address:type_name -> netd.v1.Address
-	12, // 32: netd.v1.Connect.address:type_name -> netd.v1.Address
-	12, // 33: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	38, // 34: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
-	28, // 35: netd.v1.Change.link:type_name -> netd.v1.LinkChange
-	29, // 36: netd.v1.Change.address:type_name -> netd.v1.AddressChange
-	30, // 37: netd.v1.Change.route:type_name -> netd.v1.RouteChange
-	25, // 38: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
-	27, // 39: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
-	39, // 40: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
-	38, // 41: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
-	24, // 42: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
-	1,  // 43: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
-	34, // 44: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
-	39, // 45: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
-	12, // 46: netd.v1.Accepted.local:type_name -> netd.v1.Address
-	12, // 47: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	35, // 48: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	33, // 17: netd.v1.Request.statistics:type_name -> netd.v1.StatisticsQuery
+	34, // 18: netd.v1.Request.watch:type_name -> netd.v1.Watch
+	35, // 19: netd.v1.Request.connections:type_name -> netd.v1.ConnectionDump
+	37, // 20: netd.v1.Request.destroy:type_name -> netd.v1.Destroy
+	38, // 21: netd.v1.Request.tuning:type_name -> netd.v1.Tuning
+	39, // 22: netd.v1.Request.source_filter:type_name -> netd.v1.SourceFilter
+	13, // 23: netd.v1.Response.local:type_name -> netd.v1.Address
+	13, // 24: netd.v1.Response.remote:type_name -> netd.v1.Address
+	45, // 25: netd.v1.Response.rings:type_name -> netd.v1.Rings
+	21, // 26: netd.v1.Response.info:type_name -> netd.v1.InfoResult
+	42, // 27: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
+	26, // 28: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
+	27, // 29: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
+	6,  // 30: netd.v1.Response.netfilter:type_name -> netd.v1.NetfilterResult
+	48, // 31: netd.v1.Response.statistics:type_name -> netd.v1.Response.StatisticsEntry
+	36, // 32: netd.v1.Response.connections:type_name -> netd.v1.Connection
+	39, // 33: netd.v1.Response.source_filter:type_name -> netd.v1.SourceFilter
+	2,  // 34: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
+	46, // 35: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
+	47, // 36: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	10, // 37: netd.v1.Notice.error:type_name -> netd.v1.SocketError
+	9,  // 38: netd.v1.Notice.changed:type_name -> netd.v1.Changed
+	42, // 39: netd.v1.Changed.link:type_name -> netd.v1.Interface
+	42, // 40: netd.v1.Changed.address:type_name -> netd.v1.Interface
+	26, // 41: netd.v1.Changed.route:type_name -> netd.v1.RouteEntry
+	27, // 42: netd.v1.Changed.neighbour:type_name -> netd.v1.NeighbourEntry
+	13, // 43: netd.v1.SocketError.destination:type_name -> netd.v1.Address
+	14, // 44: netd.v1.Open.options:type_name -> netd.v1.Options
+	13, // 45: netd.v1.Bind.address:type_name -> netd.v1.Address
+	13, // 46: netd.v1.Connect.address:type_name -> netd.v1.Address
+	22, // 47: netd.v1.InfoResult.timer:type_name -> netd.v1.Timer
+	13, // 48: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
+	49, // 49: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
+	30, // 50: netd.v1.Change.link:type_name -> netd.v1.LinkChange
+	31, // 51: netd.v1.Change.address:type_name -> netd.v1.AddressChange
+	32, // 52: netd.v1.Change.route:type_name -> netd.v1.RouteChange
+	27, // 53: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
+	29, // 54: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
+	50, // 55: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
+	49, // 56: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
+	26, // 57: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
+	13, // 58: netd.v1.Connection.local:type_name -> netd.v1.Address
+	13, // 59: netd.v1.Connection.remote:type_name -> netd.v1.Address
+	22, // 60: netd.v1.Connection.timer:type_name -> netd.v1.Timer
+	13, // 61: netd.v1.Destroy.local:type_name -> netd.v1.Address
+	13, // 62: netd.v1.Destroy.remote:type_name -> netd.v1.Address
+	1,  // 63: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
+	44, // 64: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
+	50, // 65: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
+	43, // 66: netd.v1.Interface.groups:type_name -> netd.v1.Group
+	13, // 67: netd.v1.Accepted.local:type_name -> netd.v1.Address
+	13, // 68: netd.v1.Accepted.remote:type_name -> netd.v1.Address
+	45, // 69: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	70, // [70:70] is the sub-list for method output_type
+	70, // [70:70] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_data_proto_init() }
@@ -3759,28 +5055,41 @@ func file_netd_v1_data_proto_init() {
 		(*Request_Membership)(nil),
 		(*Request_Netfilter)(nil),
 		(*Request_OriginalDestination)(nil),
+		(*Request_Statistics)(nil),
+		(*Request_Watch)(nil),
+		(*Request_Connections)(nil),
+		(*Request_Destroy)(nil),
+		(*Request_Tuning)(nil),
+		(*Request_SourceFilter)(nil),
 	}
 	file_netd_v1_data_proto_msgTypes[5].OneofWrappers = []any{
 		(*Notice_Accepted)(nil),
 		(*Notice_Forgotten)(nil),
 		(*Notice_Error)(nil),
+		(*Notice_Changed)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[23].OneofWrappers = []any{
+	file_netd_v1_data_proto_msgTypes[6].OneofWrappers = []any{
+		(*Changed_Link)(nil),
+		(*Changed_Address)(nil),
+		(*Changed_Route)(nil),
+		(*Changed_Neighbour)(nil),
+	}
+	file_netd_v1_data_proto_msgTypes[25].OneofWrappers = []any{
 		(*Change_Link)(nil),
 		(*Change_Address)(nil),
 		(*Change_Route)(nil),
 		(*Change_Neighbour)(nil),
 		(*Change_Ipv6)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[25].OneofWrappers = []any{}
-	file_netd_v1_data_proto_msgTypes[26].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[27].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[28].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   35,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -38,6 +38,8 @@ const (
 	Role_ROLE_KEEPER Role = 5
 	// The sentry's end of the data channel to the container's gofer.
 	Role_ROLE_GOFER Role = 6
+	// The sentry's end of the data channel to a netd.
+	Role_ROLE_NETD Role = 7
 )
 
 // Enum value maps for Role.
@@ -50,6 +52,7 @@ var (
 		4: "ROLE_CONSOLE",
 		5: "ROLE_KEEPER",
 		6: "ROLE_GOFER",
+		7: "ROLE_NETD",
 	}
 	Role_value = map[string]int32{
 		"ROLE_UNSPECIFIED": 0,
@@ -59,6 +62,7 @@ var (
 		"ROLE_CONSOLE":     4,
 		"ROLE_KEEPER":      5,
 		"ROLE_GOFER":       6,
+		"ROLE_NETD":        7,
 	}
 )
 
@@ -1225,6 +1229,87 @@ func (*ResizeResponse) Descriptor() ([]byte, []int) {
 	return file_sentry_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
+type ReconnectRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Token of the donation: the channel to netd.
+	Donation      []byte `protobuf:"bytes,1,opt,name=donation,proto3" json:"donation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconnectRequest) Reset() {
+	*x = ReconnectRequest{}
+	mi := &file_sentry_v1_control_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconnectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconnectRequest) ProtoMessage() {}
+
+func (x *ReconnectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sentry_v1_control_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconnectRequest.ProtoReflect.Descriptor instead.
+func (*ReconnectRequest) Descriptor() ([]byte, []int) {
+	return file_sentry_v1_control_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ReconnectRequest) GetDonation() []byte {
+	if x != nil {
+		return x.Donation
+	}
+	return nil
+}
+
+type ReconnectResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconnectResponse) Reset() {
+	*x = ReconnectResponse{}
+	mi := &file_sentry_v1_control_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconnectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconnectResponse) ProtoMessage() {}
+
+func (x *ReconnectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sentry_v1_control_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconnectResponse.ProtoReflect.Descriptor instead.
+func (*ReconnectResponse) Descriptor() ([]byte, []int) {
+	return file_sentry_v1_control_proto_rawDescGZIP(), []int{22}
+}
+
 var File_sentry_v1_control_proto protoreflect.FileDescriptor
 
 const file_sentry_v1_control_proto_rawDesc = "" +
@@ -1297,7 +1382,10 @@ const file_sentry_v1_control_proto_rawDesc = "" +
 	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x12\n" +
 	"\x04rows\x18\x03 \x01(\rR\x04rows\x12\x18\n" +
 	"\acolumns\x18\x04 \x01(\rR\acolumns\"\x10\n" +
-	"\x0eResizeResponse*\x81\x01\n" +
+	"\x0eResizeResponse\".\n" +
+	"\x10ReconnectRequest\x12\x1a\n" +
+	"\bdonation\x18\x01 \x01(\fR\bdonation\"\x13\n" +
+	"\x11ReconnectResponse*\x90\x01\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -1307,7 +1395,8 @@ const file_sentry_v1_control_proto_rawDesc = "" +
 	"\fROLE_CONSOLE\x10\x04\x12\x0f\n" +
 	"\vROLE_KEEPER\x10\x05\x12\x0e\n" +
 	"\n" +
-	"ROLE_GOFER\x10\x062\xaf\x04\n" +
+	"ROLE_GOFER\x10\x06\x12\r\n" +
+	"\tROLE_NETD\x10\a2\xf7\x04\n" +
 	"\x0eControlService\x127\n" +
 	"\x04Boot\x12\x16.sentry.v1.BootRequest\x1a\x17.sentry.v1.BootResponse\x12=\n" +
 	"\x06Create\x12\x18.sentry.v1.CreateRequest\x1a\x19.sentry.v1.CreateResponse\x12:\n" +
@@ -1317,7 +1406,8 @@ const file_sentry_v1_control_proto_rawDesc = "" +
 	"\x04Wait\x12\x16.sentry.v1.WaitRequest\x1a\x17.sentry.v1.WaitResponse\x12:\n" +
 	"\x05State\x12\x17.sentry.v1.StateRequest\x1a\x18.sentry.v1.StateResponse\x12=\n" +
 	"\x06Delete\x12\x18.sentry.v1.DeleteRequest\x1a\x19.sentry.v1.DeleteResponse\x12=\n" +
-	"\x06Resize\x12\x18.sentry.v1.ResizeRequest\x1a\x19.sentry.v1.ResizeResponseB#Z!bulkhead/proto/sentry/v1;sentryv1b\x06proto3"
+	"\x06Resize\x12\x18.sentry.v1.ResizeRequest\x1a\x19.sentry.v1.ResizeResponse\x12F\n" +
+	"\tReconnect\x12\x1b.sentry.v1.ReconnectRequest\x1a\x1c.sentry.v1.ReconnectResponseB#Z!bulkhead/proto/sentry/v1;sentryv1b\x06proto3"
 
 var (
 	file_sentry_v1_control_proto_rawDescOnce sync.Once
@@ -1332,7 +1422,7 @@ func file_sentry_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_sentry_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sentry_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_sentry_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_sentry_v1_control_proto_goTypes = []any{
 	(Role)(0),                  // 0: sentry.v1.Role
 	(ContainerState_Status)(0), // 1: sentry.v1.ContainerState.Status
@@ -1357,13 +1447,15 @@ var file_sentry_v1_control_proto_goTypes = []any{
 	(*DeleteResponse)(nil),     // 20: sentry.v1.DeleteResponse
 	(*ResizeRequest)(nil),      // 21: sentry.v1.ResizeRequest
 	(*ResizeResponse)(nil),     // 22: sentry.v1.ResizeResponse
-	(*ContainerSpec)(nil),      // 23: sentry.v1.ContainerSpec
-	(*ProcessSpec)(nil),        // 24: sentry.v1.ProcessSpec
+	(*ReconnectRequest)(nil),   // 23: sentry.v1.ReconnectRequest
+	(*ReconnectResponse)(nil),  // 24: sentry.v1.ReconnectResponse
+	(*ContainerSpec)(nil),      // 25: sentry.v1.ContainerSpec
+	(*ProcessSpec)(nil),        // 26: sentry.v1.ProcessSpec
 }
 var file_sentry_v1_control_proto_depIdxs = []int32{
 	0,  // 0: sentry.v1.Donation.roles:type_name -> sentry.v1.Role
-	23, // 1: sentry.v1.CreateRequest.spec:type_name -> sentry.v1.ContainerSpec
-	24, // 2: sentry.v1.ExecRequest.process:type_name -> sentry.v1.ProcessSpec
+	25, // 1: sentry.v1.CreateRequest.spec:type_name -> sentry.v1.ContainerSpec
+	26, // 2: sentry.v1.ExecRequest.process:type_name -> sentry.v1.ProcessSpec
 	15, // 3: sentry.v1.WaitResponse.status:type_name -> sentry.v1.ExitStatus
 	18, // 4: sentry.v1.StateResponse.state:type_name -> sentry.v1.ContainerState
 	1,  // 5: sentry.v1.ContainerState.status:type_name -> sentry.v1.ContainerState.Status
@@ -1377,17 +1469,19 @@ var file_sentry_v1_control_proto_depIdxs = []int32{
 	16, // 13: sentry.v1.ControlService.State:input_type -> sentry.v1.StateRequest
 	19, // 14: sentry.v1.ControlService.Delete:input_type -> sentry.v1.DeleteRequest
 	21, // 15: sentry.v1.ControlService.Resize:input_type -> sentry.v1.ResizeRequest
-	4,  // 16: sentry.v1.ControlService.Boot:output_type -> sentry.v1.BootResponse
-	6,  // 17: sentry.v1.ControlService.Create:output_type -> sentry.v1.CreateResponse
-	8,  // 18: sentry.v1.ControlService.Start:output_type -> sentry.v1.StartResponse
-	10, // 19: sentry.v1.ControlService.Exec:output_type -> sentry.v1.ExecResponse
-	12, // 20: sentry.v1.ControlService.Signal:output_type -> sentry.v1.SignalResponse
-	14, // 21: sentry.v1.ControlService.Wait:output_type -> sentry.v1.WaitResponse
-	17, // 22: sentry.v1.ControlService.State:output_type -> sentry.v1.StateResponse
-	20, // 23: sentry.v1.ControlService.Delete:output_type -> sentry.v1.DeleteResponse
-	22, // 24: sentry.v1.ControlService.Resize:output_type -> sentry.v1.ResizeResponse
-	16, // [16:25] is the sub-list for method output_type
-	7,  // [7:16] is the sub-list for method input_type
+	23, // 16: sentry.v1.ControlService.Reconnect:input_type -> sentry.v1.ReconnectRequest
+	4,  // 17: sentry.v1.ControlService.Boot:output_type -> sentry.v1.BootResponse
+	6,  // 18: sentry.v1.ControlService.Create:output_type -> sentry.v1.CreateResponse
+	8,  // 19: sentry.v1.ControlService.Start:output_type -> sentry.v1.StartResponse
+	10, // 20: sentry.v1.ControlService.Exec:output_type -> sentry.v1.ExecResponse
+	12, // 21: sentry.v1.ControlService.Signal:output_type -> sentry.v1.SignalResponse
+	14, // 22: sentry.v1.ControlService.Wait:output_type -> sentry.v1.WaitResponse
+	17, // 23: sentry.v1.ControlService.State:output_type -> sentry.v1.StateResponse
+	20, // 24: sentry.v1.ControlService.Delete:output_type -> sentry.v1.DeleteResponse
+	22, // 25: sentry.v1.ControlService.Resize:output_type -> sentry.v1.ResizeResponse
+	24, // 26: sentry.v1.ControlService.Reconnect:output_type -> sentry.v1.ReconnectResponse
+	17, // [17:27] is the sub-list for method output_type
+	7,  // [7:17] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -1405,7 +1499,7 @@ func file_sentry_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sentry_v1_control_proto_rawDesc), len(file_sentry_v1_control_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,15 +19,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ControlService_Boot_FullMethodName   = "/sentry.v1.ControlService/Boot"
-	ControlService_Create_FullMethodName = "/sentry.v1.ControlService/Create"
-	ControlService_Start_FullMethodName  = "/sentry.v1.ControlService/Start"
-	ControlService_Exec_FullMethodName   = "/sentry.v1.ControlService/Exec"
-	ControlService_Signal_FullMethodName = "/sentry.v1.ControlService/Signal"
-	ControlService_Wait_FullMethodName   = "/sentry.v1.ControlService/Wait"
-	ControlService_State_FullMethodName  = "/sentry.v1.ControlService/State"
-	ControlService_Delete_FullMethodName = "/sentry.v1.ControlService/Delete"
-	ControlService_Resize_FullMethodName = "/sentry.v1.ControlService/Resize"
+	ControlService_Boot_FullMethodName      = "/sentry.v1.ControlService/Boot"
+	ControlService_Create_FullMethodName    = "/sentry.v1.ControlService/Create"
+	ControlService_Start_FullMethodName     = "/sentry.v1.ControlService/Start"
+	ControlService_Exec_FullMethodName      = "/sentry.v1.ControlService/Exec"
+	ControlService_Signal_FullMethodName    = "/sentry.v1.ControlService/Signal"
+	ControlService_Wait_FullMethodName      = "/sentry.v1.ControlService/Wait"
+	ControlService_State_FullMethodName     = "/sentry.v1.ControlService/State"
+	ControlService_Delete_FullMethodName    = "/sentry.v1.ControlService/Delete"
+	ControlService_Resize_FullMethodName    = "/sentry.v1.ControlService/Resize"
+	ControlService_Reconnect_FullMethodName = "/sentry.v1.ControlService/Reconnect"
 )
 
 // ControlServiceClient is the client API for ControlService service.
@@ -67,6 +68,9 @@ type ControlServiceClient interface {
 	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	// Resize tells a process's terminal its size.
 	Resize(ctx context.Context, in *ResizeRequest, opts ...grpc.CallOption) (*ResizeResponse, error)
+	// Reconnect takes another netd in the place of one that has ended. Sockets of
+	// the old one stay dead.
+	Reconnect(ctx context.Context, in *ReconnectRequest, opts ...grpc.CallOption) (*ReconnectResponse, error)
 }
 
 type controlServiceClient struct {
@@ -167,6 +171,16 @@ func (c *controlServiceClient) Resize(ctx context.Context, in *ResizeRequest, op
 	return out, nil
 }
 
+func (c *controlServiceClient) Reconnect(ctx context.Context, in *ReconnectRequest, opts ...grpc.CallOption) (*ReconnectResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReconnectResponse)
+	err := c.cc.Invoke(ctx, ControlService_Reconnect_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ControlServiceServer is the server API for ControlService service.
 // All implementations must embed UnimplementedControlServiceServer
 // for forward compatibility.
@@ -204,6 +218,9 @@ type ControlServiceServer interface {
 	Delete(context.Context, *DeleteRequest) (*DeleteResponse, error)
 	// Resize tells a process's terminal its size.
 	Resize(context.Context, *ResizeRequest) (*ResizeResponse, error)
+	// Reconnect takes another netd in the place of one that has ended. Sockets of
+	// the old one stay dead.
+	Reconnect(context.Context, *ReconnectRequest) (*ReconnectResponse, error)
 	mustEmbedUnimplementedControlServiceServer()
 }
 
@@ -240,6 +257,9 @@ func (UnimplementedControlServiceServer) Delete(context.Context, *DeleteRequest)
 }
 func (UnimplementedControlServiceServer) Resize(context.Context, *ResizeRequest) (*ResizeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Resize not implemented")
+}
+func (UnimplementedControlServiceServer) Reconnect(context.Context, *ReconnectRequest) (*ReconnectResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Reconnect not implemented")
 }
 func (UnimplementedControlServiceServer) mustEmbedUnimplementedControlServiceServer() {}
 func (UnimplementedControlServiceServer) testEmbeddedByValue()                        {}
@@ -424,6 +444,24 @@ func _ControlService_Resize_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ControlService_Reconnect_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReconnectRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServiceServer).Reconnect(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ControlService_Reconnect_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServiceServer).Reconnect(ctx, req.(*ReconnectRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ControlService_ServiceDesc is the grpc.ServiceDesc for ControlService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -466,6 +504,10 @@ var ControlService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Resize",
 			Handler:    _ControlService_Resize_Handler,
+		},
+		{
+			MethodName: "Reconnect",
+			Handler:    _ControlService_Reconnect_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -114,6 +114,9 @@ func (g *guard) allows(p *link.Packet) bool {
 		f.Names = g.names.of(h.dst)
 	}
 	if g.policy.Allows(f) {
+		if g.names != nil {
+			g.names.readAlong(&h, true)
+		}
 		if len(f.Names) > 0 {
 			g.know(&h, h.dst, h.dstPort, h.srcPort) // it goes on when the answer is too old
 		}
@@ -182,8 +185,11 @@ func (g *guard) know(h *head, outer netip.Addr, port, inPort uint16) {
 
 func (g *guard) note(p *link.Packet) {
 	h, kind := g.read(p)
-	if g.names != nil && kind == packet && g.names.learn(&h) {
-		return
+	if g.names != nil && kind == packet {
+		if g.names.learn(&h) {
+			return
+		}
+		g.names.readAlong(&h, false)
 	}
 	if kind != packet || h.protocol == policy.TCP && !h.opens || h.protocol != policy.TCP && h.protocol != policy.UDP && !h.opens {
 		return

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"encoding/binary"
 	"log/slog"
 	"net/netip"
 	"testing"
@@ -129,6 +130,75 @@ func TestRefusals(t *testing.T) {
 	if sum := wire.PseudoSum(netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("10.0.0.1"), wire.ProtoUDP, len(b)-20); wire.Fold(wire.Sum(sum, b[20:])) != 0 || u.DstPort() != 1000 {
 		t.Error("the datagram is wrong")
 	}
+}
+
+// segmentOf is a packet of TCP.
+func segmentOf(src, dst string, srcPort, dstPort uint16, flags uint8, seq uint32, payload []byte) *link.Packet {
+	t := wire.TCPHeader{SrcPort: srcPort, DstPort: dstPort, Seq: seq, Flags: flags, Options: wire.TCPOptions{WindowScale: -1}}
+	b := make([]byte, wire.IPv4Size+t.Size())
+	(&wire.IPv4Header{PayloadLen: t.Size() + len(payload), TTL: 64, Protocol: wire.ProtoTCP, Src: netip.MustParseAddr(src), Dst: netip.MustParseAddr(dst)}).Put(b)
+	t.Put(b[wire.IPv4Size:])
+	return &link.Packet{Header: append(b, payload...)}
+}
+
+// What a resolver answers over TCP counts too, in however many segments, if the guest
+// asked for it there.
+func TestNamesOverTCP(t *testing.T) {
+	const guest, resolver, good = "10.0.0.1", "10.0.0.9", "198.51.100.7"
+	prefixed := func(p *link.Packet) []byte {
+		b := p.Payload
+		return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
+	}
+	for _, c := range []struct {
+		name   string
+		asked  string // what the guest asks for
+		cut    int    // where the answer is cut in two
+		gap    uint32 // lost before the second part
+		learns bool
+	}{
+		{"in one", "good.example", 0, 0, true}, {"in two", "good.example", 1, 0, true}, {"cut later", "good.example", 30, 0, true},
+		{"with a gap", "good.example", 30, 5, false}, {"not asked for", "other.example", 0, 0, false},
+	} {
+		d, g := guarded("allow good.example", "allow tcp:"+resolver+":53", "resolver "+resolver)
+		q := prefixed(message(guest, resolver, 700, 53, 9, c.asked, false))
+		a := prefixed(message(resolver, guest, 53, 700, 9, "good.example", true, good))
+		g.Send([]*link.Packet{segmentOf(guest, resolver, 700, 53, wire.SYN, 100, nil)})
+		g.note(segmentOf(resolver, guest, 53, 700, wire.SYN|wire.ACK, 900, nil))
+		g.Send([]*link.Packet{segmentOf(guest, resolver, 700, 53, wire.ACK, 101, q)})
+		g.note(segmentOf(resolver, guest, 53, 700, wire.ACK, 901, a[:c.cut]))
+		g.note(segmentOf(resolver, guest, 53, 700, wire.ACK, 901+uint32(c.cut)+c.gap, a[c.cut:]))
+		before := d.sent
+		g.Send([]*link.Packet{segmentOf(guest, good, 701, 443, wire.SYN, 1, nil)})
+		if learnt := d.sent > before; learnt != c.learns {
+			t.Errorf("%s: learnt: %v", c.name, learnt)
+		}
+	}
+}
+
+// Whatever comes over TCP, what is kept of it is bounded.
+func FuzzNamesOverTCP(f *testing.F) {
+	f.Add(uint32(901), uint8(wire.ACK), []byte{0, 1, 2}, true)
+	f.Fuzz(func(t *testing.T, seq uint32, flags uint8, b []byte, out bool) {
+		_, g := guarded("allow good.example", "allow tcp:10.0.0.9:53", "resolver 10.0.0.9")
+		g.Send([]*link.Packet{segmentOf("10.0.0.1", "10.0.0.9", 700, 53, wire.SYN, 100, nil)})
+		g.note(segmentOf("10.0.0.9", "10.0.0.1", 53, 700, wire.SYN|wire.ACK, 900, nil))
+		for range 3 {
+			if out {
+				g.Send([]*link.Packet{segmentOf("10.0.0.1", "10.0.0.9", 700, 53, flags, seq, b)})
+			} else {
+				g.note(segmentOf("10.0.0.9", "10.0.0.1", 53, 700, flags, seq, b))
+			}
+			seq += uint32(len(b))
+		}
+		for _, s := range g.names.streams {
+			if len(s.in.held) > 4*maxPending || len(s.out.held) > 4*maxPending {
+				t.Error("too much is kept")
+			}
+		}
+		if len(g.names.addresses) > 0 {
+			t.Error("learnt what nobody asked for")
+		}
+	})
 }
 
 // Whatever a resolver says, reading it ends, and only what was asked for is learnt.

@@ -35,6 +35,7 @@ type names struct {
 	now       func() time.Time
 
 	mu        sync.Mutex
+	streams   streams
 	questions map[asked]time.Time                 // when they were asked
 	addresses map[netip.Addr]map[string]time.Time // until when
 }
@@ -55,7 +56,7 @@ type asked struct {
 }
 
 func newNames(p policy.Policy) *names {
-	return &names{resolvers: p.Resolvers, now: time.Now, questions: map[asked]time.Time{}, addresses: map[netip.Addr]map[string]time.Time{}}
+	return &names{resolvers: p.Resolvers, now: time.Now, streams: streams{}, questions: map[asked]time.Time{}, addresses: map[netip.Addr]map[string]time.Time{}}
 }
 
 // of gives the names that an address stands for.
@@ -116,6 +117,10 @@ func lower(n dnsmessage.Name) string { return strings.ToLower(strings.TrimSuffix
 func (n *names) expect(h *head, q question) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.expectLocked(asked{h.dst, h.srcPort, q.id, q.name, q.asked.Type})
+}
+
+func (n *names) expectLocked(k asked) {
 	now := n.now()
 	if len(n.questions) >= maxQuestions {
 		for k, at := range n.questions {
@@ -127,7 +132,7 @@ func (n *names) expect(h *head, q question) {
 			return
 		}
 	}
-	n.questions[asked{h.dst, h.srcPort, q.id, q.name, q.asked.Type}] = now
+	n.questions[k] = now
 }
 
 // learn takes what a resolver answers to a question that was asked; false if the
@@ -136,8 +141,15 @@ func (n *names) learn(h *head) bool {
 	if h.protocol != wire.ProtoUDP || h.srcPort != domain || !slices.Contains(n.resolvers, h.src) {
 		return false
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.learnLocked(h.src, h.dstPort, payload(h))
+}
+
+// learnLocked takes a resolver's message to a port of the guest's.
+func (n *names) learnLocked(resolver netip.Addr, port uint16, b []byte) bool {
 	var p dnsmessage.Parser
-	header, err := p.Start(payload(h))
+	header, err := p.Start(b)
 	if err != nil || !header.Response {
 		return false
 	}
@@ -146,9 +158,7 @@ func (n *names) learn(h *head) bool {
 		return false
 	}
 	name := lower(all[0].Name)
-	k := asked{h.src, h.dstPort, header.ID, name, all[0].Type}
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	k := asked{resolver, port, header.ID, name, all[0].Type}
 	if at, open := n.questions[k]; !open || n.now().Sub(at) > questionAge {
 		return false
 	}

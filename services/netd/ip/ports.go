@@ -48,7 +48,8 @@ func (b *Binding) conflicts(o *Binding) bool {
 
 // Ports are the ports in use of one protocol.
 type Ports struct {
-	held map[uint16][]*Binding
+	held        map[uint16][]*Binding
+	first, last uint16 // that are chosen; 0: FirstEphemeral and LastEphemeral
 }
 
 // Free says whether b could be held.
@@ -86,24 +87,31 @@ func (p *Ports) Drop(b *Binding) {
 	p.held[b.Port] = list
 }
 
-// The ports that are chosen for sockets: ip_local_port_range.
+// The ports that are chosen for sockets at first: ip_local_port_range.
 const (
 	FirstEphemeral = 32768
 	LastEphemeral  = 60999
 )
 
+// SetRange sets which ports Ephemeral chooses from.
+func (p *Ports) SetRange(first, last uint16) { p.first, p.last = first, last }
+
 // Ephemeral chooses a free port for b at random and sets it. usable may refuse
 // ports for further reasons. A port that nobody holds at all is preferred; a
 // binding that can share does not look far for one.
 func (p *Ports) Ephemeral(b *Binding, random uint32, usable func(port uint16) bool) bool {
-	const n = LastEphemeral - FirstEphemeral + 1
+	first, last := p.first, p.last
+	if first == 0 {
+		first, last = FirstEphemeral, LastEphemeral
+	}
+	n := uint32(last-first) + 1
 	for pass := 0; pass < 2; pass++ {
 		tries := uint32(n)
 		if pass == 0 && b.Auto {
 			tries = 64
 		}
 		for i := uint32(0); i < tries; i++ {
-			b.Port = uint16(FirstEphemeral + (random%n+i)%n)
+			b.Port = uint16(uint32(first) + (random%n+i)%n)
 			if pass == 0 && len(p.held[b.Port]) > 0 || !p.Free(b) {
 				continue
 			}

@@ -90,6 +90,8 @@ type Cache[P any] struct {
 	// ReachableFor and Retransmit are those of IPv6 neighbours as a router says; 0: the
 	// defaults.
 	ReachableFor, Retransmit Time
+	// Generation moves on with every change of what Entries gives.
+	Generation uint64
 
 	entries  map[netip.Addr]*Entry[P]
 	waiting  int
@@ -116,11 +118,11 @@ func (c *Cache[P]) Resolve(now Time, addr netip.Addr, p P) (mac [6]byte, ok bool
 		}
 		c.ask(now, e, Incomplete)
 	case Stale:
-		e.State, e.at = Delay, now+delayFirst
+		c.become(e, Delay, now+delayFirst)
 		c.deadline = min(c.deadline, e.at)
 	case Reachable:
 		if now >= e.at {
-			e.State, e.at = Delay, now+delayFirst
+			c.become(e, Delay, now+delayFirst)
 			c.deadline = min(c.deadline, e.at)
 		}
 	}
@@ -197,13 +199,23 @@ func (c *Cache[P]) evict() bool {
 	}
 	if oldest != nil {
 		delete(c.entries, oldest.Addr)
+		c.Generation++
 	}
 	return oldest != nil
 }
 
+// become moves an entry to a state, where something is due at a time.
+func (c *Cache[P]) become(e *Entry[P], st State, at Time) {
+	if e.State != st {
+		c.Generation++
+	}
+	e.State, e.at = st, at
+}
+
 // ask begins to solicit.
 func (c *Cache[P]) ask(now Time, e *Entry[P], as State) {
-	e.State, e.solicits, e.at = as, 0, now
+	e.solicits = 0
+	c.become(e, as, now)
 	c.solicit(now, e)
 }
 
@@ -225,7 +237,8 @@ func (c *Cache[P]) Heard(now Time, addr netip.Addr, mac [6]byte, create bool) {
 		if e = c.add(now, addr); e == nil {
 			return
 		}
-		e.MAC, e.State = mac, Stale
+		e.MAC = mac
+		c.become(e, Stale, Never)
 		return
 	}
 	switch {
@@ -233,7 +246,9 @@ func (c *Cache[P]) Heard(now Time, addr netip.Addr, mac [6]byte, create bool) {
 	case e.State == Incomplete || e.State == Failed:
 		c.settle(e, mac, Stale, Never)
 	case e.MAC != mac:
-		e.MAC, e.State, e.at = mac, Stale, Never
+		e.MAC = mac
+		c.Generation++
+		c.become(e, Stale, Never)
 	}
 }
 
@@ -275,25 +290,30 @@ func (c *Cache[P]) Answered(now Time, addr netip.Addr, a Answer) {
 	differs := a.HasMAC && a.MAC != e.MAC
 	if differs && !a.Override {
 		if e.State == Reachable {
-			e.State, e.at = Stale, Never
+			c.become(e, Stale, Never)
 		}
 		return
 	}
 	if a.HasMAC {
 		e.MAC = a.MAC
 	}
+	if differs {
+		c.Generation++
+	}
 	e.Router = a.Router
 	switch {
 	case a.Solicited:
-		e.State, e.at = Reachable, now+c.reachable(addr)
+		c.become(e, Reachable, now+c.reachable(addr))
 	case differs:
-		e.State, e.at = Stale, Never
+		c.become(e, Stale, Never)
 	}
 }
 
 // settle ends a resolution.
 func (c *Cache[P]) settle(e *Entry[P], mac [6]byte, st State, at Time) {
-	e.MAC, e.State, e.at = mac, st, at
+	e.MAC = mac
+	c.Generation++
+	c.become(e, st, at)
 	if len(e.pending) > 0 {
 		c.events = append(c.events, Event[P]{Kind: Release, Addr: e.Addr, MAC: mac, Pending: e.pending})
 		c.waiting -= len(e.pending)
@@ -305,7 +325,7 @@ func (c *Cache[P]) settle(e *Entry[P], mac [6]byte, st State, at Time) {
 // (RFC 4861, section 7.3.1).
 func (c *Cache[P]) Confirm(now Time, addr netip.Addr) {
 	if e := c.entries[addr]; e != nil && e.State&(Reachable|Stale|Delay|Probe) != 0 {
-		e.State, e.at = Reachable, now+c.reachable(addr)
+		c.become(e, Reachable, now+c.reachable(addr))
 	}
 }
 
@@ -328,6 +348,7 @@ func (c *Cache[P]) Delete(addr netip.Addr) bool {
 	}
 	c.fail(e)
 	delete(c.entries, addr)
+	c.Generation++
 	return true
 }
 
@@ -383,11 +404,11 @@ func (c *Cache[P]) due(now Time, e *Entry[P]) {
 			c.solicit(now, e)
 			return
 		}
-		e.State, e.at = Failed, now+failedFor
+		c.become(e, Failed, now+failedFor)
 		c.events = append(c.events, Event[P]{Kind: Fail, Addr: e.Addr, Pending: e.pending})
 		c.waiting -= len(e.pending)
 		e.pending = nil
 	case Reachable:
-		e.State, e.at = Stale, Never
+		c.become(e, Stale, Never)
 	}
 }

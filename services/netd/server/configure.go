@@ -21,6 +21,19 @@ func (s *server) configuration(req *netdv1.Request) *netdv1.Response {
 		return &netdv1.Response{Interfaces: s.interfaces()}
 	case *netdv1.Request_Routes:
 		return s.routes()
+	case *netdv1.Request_Tuning:
+		return errno(s.stack.TuneLocked(op.Tuning.Name, op.Tuning.Values))
+	case *netdv1.Request_Connections:
+		return s.connections()
+	case *netdv1.Request_Destroy:
+		if req.Socket == 0 {
+			return errno(s.destroy(op.Destroy))
+		}
+	case *netdv1.Request_Watch:
+		s.stack.WatchLocked(s.changed)
+		return &netdv1.Response{}
+	case *netdv1.Request_Statistics:
+		return &netdv1.Response{Statistics: s.stack.StatisticsLocked()}
 	case *netdv1.Request_Netfilter:
 		return s.rulesRequest(op.Netfilter)
 	case *netdv1.Request_Change:
@@ -32,20 +45,46 @@ func (s *server) configuration(req *netdv1.Request) *netdv1.Response {
 func (s *server) routes() *netdv1.Response {
 	resp := &netdv1.Response{}
 	for _, r := range s.stack.RoutesLocked() {
-		resp.Routes = append(resp.Routes, &netdv1.RouteEntry{
-			Destination: prefix(r.Destination), Gateway: bytesOf(r.Gateway), Interface: uint32(r.Interface), Source: bytesOf(r.Source),
-			Metric: r.Metric, Table: r.Table, Kind: uint32(r.Kind), Protocol: uint32(r.Protocol), Scope: uint32(r.Scope), Mtu: uint32(r.MTU),
-			Expires: s.secondsTo(r.Expires), Preference: int32(r.Preference),
-		})
+		resp.Routes = append(resp.Routes, s.routeMessage(&r))
 	}
 	for _, n := range s.stack.NeighboursLocked() {
-		m := &netdv1.NeighbourEntry{Interface: uint32(n.Interface), Address: bytesOf(n.Addr), State: nudOf(n.State)}
-		if n.MAC != [6]byte{} {
-			m.Mac = n.MAC[:]
-		}
-		resp.Neighbours = append(resp.Neighbours, m)
+		resp.Neighbours = append(resp.Neighbours, neighbourMessage(&n))
 	}
 	return resp
+}
+
+func (s *server) routeMessage(r *route.Route) *netdv1.RouteEntry {
+	return &netdv1.RouteEntry{
+		Destination: prefix(r.Destination), Gateway: bytesOf(r.Gateway), Interface: uint32(r.Interface), Source: bytesOf(r.Source),
+		Metric: r.Metric, Table: r.Table, Kind: uint32(r.Kind), Protocol: uint32(r.Protocol), Scope: uint32(r.Scope), Mtu: uint32(r.MTU),
+		Expires: s.secondsTo(r.Expires), Preference: int32(r.Preference),
+	}
+}
+
+func neighbourMessage(n *stack.Neighbour) *netdv1.NeighbourEntry {
+	m := &netdv1.NeighbourEntry{Interface: uint32(n.Interface), Address: bytesOf(n.Addr), State: nudOf(n.State)}
+	if n.MAC != [6]byte{} {
+		m.Mac = n.MAC[:]
+	}
+	return m
+}
+
+// changed tells the sentry of a change of the configuration.
+func (s *server) changed(c stack.Change) {
+	m := &netdv1.Changed{Removed: c.Removed, Replaced: c.Replaced}
+	switch {
+	case c.Route != nil:
+		m.What = &netdv1.Changed_Route{Route: s.routeMessage(c.Route)}
+	case c.Neighbour != nil:
+		m.What = &netdv1.Changed_Neighbour{Neighbour: neighbourMessage(c.Neighbour)}
+	case c.Address != nil:
+		i := s.interfaceMessage(c.Link)
+		i.Addresses = []*netdv1.InterfaceAddress{s.addressMessage(c.Link, *c.Address)}
+		m.What = &netdv1.Changed_Address{Address: i}
+	default:
+		m.What = &netdv1.Changed_Link{Link: s.interfaceMessage(c.Link)}
+	}
+	s.queue(&netdv1.Notice{Event: &netdv1.Notice_Changed{Changed: m}}, nil)
 }
 
 // secondsTo is how long it is until a point in time of the stack's, a second at
@@ -57,9 +96,28 @@ func (s *server) secondsTo(at int64) uint32 {
 	return uint32(max(s.stack.RemainingLocked(at)/time.Second, 1))
 }
 
-// addressMessage is an address as the sentry is told it.
-func (s *server) addressMessage(a ip.Address) *netdv1.InterfaceAddress {
+// secondary is the flag of an IPv4 address that is not the first of its network.
+const secondary = 0x01
+
+// isSecondary says whether an interface has another address of the network before a.
+func isSecondary(i *ip.Interface, a netip.Prefix) bool {
+	for _, o := range i.Addresses {
+		if o.Prefix == a {
+			return false
+		}
+		if o.Masked() == a.Masked() {
+			return a.Addr().Is4()
+		}
+	}
+	return false
+}
+
+// addressMessage is an interface's address as the sentry is told it.
+func (s *server) addressMessage(i *ip.Interface, a ip.Address) *netdv1.InterfaceAddress {
 	m := &netdv1.InterfaceAddress{Address: a.Addr().AsSlice(), Bits: uint32(a.Bits()), Flags: uint32(a.Flags), Valid: wire.NDForever, Preferred: wire.NDForever}
+	if isSecondary(i, a.Prefix) {
+		m.Flags |= secondary
+	}
 	if a.Valid != 0 {
 		m.Valid = s.secondsTo(a.Valid)
 	} else if !a.Is(ip.Autonomous) {

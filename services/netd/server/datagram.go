@@ -15,17 +15,17 @@ const gramHeader = 48
 
 func padded(n int) int { return (n + 7) &^ 7 }
 
-// Deliver puts a datagram into the ring down, or loses it.
-func (k *socket) Deliver(m stack.Meta, head, body []byte) {
+// Deliver puts a datagram into the ring down, or loses it, which is false.
+func (k *socket) Deliver(m stack.Meta, head, body []byte) bool {
 	n := len(head) + len(body)
 	room, err := (*receiveQueue)(k).down.Free()
 	if err != nil {
 		k.Failed(linux.EIO)
-		return
+		return false
 	}
 	used := k.down.Size() - room
 	if gramHeader+padded(n) > room || used > 0 && used+n > k.receiveLimit {
-		return
+		return false
 	}
 	h := k.down.Slice(0, gramHeader)
 	clear(h)
@@ -42,6 +42,7 @@ func (k *socket) Deliver(m stack.Meta, head, body []byte) {
 	copy(k.down.Slice(gramHeader+len(head), len(body)), body)
 	k.down.Publish(gramHeader + padded(n))
 	k.tellDown()
+	return true
 }
 
 // pump sends what is in the ring up.
@@ -178,6 +179,44 @@ func (k *socket) membership(m *netdv1.Membership) error {
 		return s.BlockLocked(group, int(m.Index), source, m.Action == netdv1.MembershipAction_MEMBERSHIP_ACTION_BLOCK)
 	}
 	return linux.EINVAL
+}
+
+// sources sets or reads the sources of a membership: EINVAL, and the errors of the stack.
+func (k *socket) sources(m *netdv1.SourceFilter) (*netdv1.SourceFilter, error) {
+	var s interface {
+		SourcesLocked(group netip.Addr, index int, addr netip.Addr) (bool, []netip.Addr, error)
+		SetSourcesLocked(group netip.Addr, index int, addr netip.Addr, exclude bool, sources []netip.Addr) error
+	}
+	switch {
+	case k.gram != nil:
+		s = k.gram
+	case k.raw != nil:
+		s = k.raw
+	default:
+		return nil, linux.EPROTO
+	}
+	group, ok := netip.AddrFromSlice(m.Group)
+	if !ok || m.Index > 1<<31-1 || len(m.Sources) > 1024 {
+		return nil, linux.EINVAL
+	}
+	addr, _ := netip.AddrFromSlice(m.Address)
+	if m.Get {
+		exclude, list, err := s.SourcesLocked(group, int(m.Index), addr)
+		out := &netdv1.SourceFilter{Exclude: exclude}
+		for _, a := range list {
+			out.Sources = append(out.Sources, a.AsSlice())
+		}
+		return out, err
+	}
+	var list []netip.Addr
+	for _, b := range m.Sources {
+		a, ok := netip.AddrFromSlice(b)
+		if !ok || a.Is4() != group.Is4() {
+			return nil, linux.EINVAL
+		}
+		list = append(list, a)
+	}
+	return nil, s.SetSourcesLocked(group, int(m.Index), addr, m.Exclude, list)
 }
 
 // filter sets SO_ATTACH_FILTER's program: EINVAL.

@@ -26,6 +26,7 @@ import (
 	"bulkhead/proto/channel"
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/stack"
 )
 
@@ -288,6 +289,11 @@ func (s *server) request(req *netdv1.Request) (*netdv1.Response, *os.File) {
 		resp.Error, resp.Mtu = errno(err).Error, uint32(max(mtu, 0))
 		resp.Remote = &netdv1.Address{Ip: src}
 	}
+	if m := req.GetSourceFilter(); m != nil && err == nil {
+		var err error
+		resp.SourceFilter, err = k.sources(m)
+		resp.Error = errno(err).Error
+	}
 	if req.GetOriginalDestination() != nil && err == nil {
 		a, err := k.original()
 		resp.Error, resp.Remote = errno(err).Error, address(a)
@@ -345,22 +351,31 @@ func parseAddress(m *netdv1.Address) (a netip.AddrPort, err error) {
 func (s *server) interfaces() []*netdv1.Interface {
 	var out []*netdv1.Interface
 	for _, i := range s.stack.InterfacesLocked() {
-		m := &netdv1.Interface{Index: uint32(i.Index), Name: i.Name, Mtu: uint32(i.MTU), Ipv6: settingsMessage(s.stack.IPv6Locked(i.Index))}
-		if !i.Down {
-			m.Flags = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
-		}
+		m := s.interfaceMessage(i)
+		m.Ipv6 = settingsMessage(s.stack.IPv6Locked(i.Index))
 		c := s.stack.StatsLocked(i.Index)
 		m.Counters = []uint64{c.ReceivedBytes, c.ReceivedPackets, c.ReceiveErrors, c.ReceiveDrops, c.Multicast, c.SentBytes, c.SentPackets, c.SendDrops}
-		if i.Loopback {
-			m.Flags |= unix.IFF_LOOPBACK
-		} else {
-			m.Flags |= unix.IFF_BROADCAST | unix.IFF_MULTICAST
-		}
-		m.Mac = i.MAC[:]
 		for _, a := range i.Addresses {
-			m.Addresses = append(m.Addresses, s.addressMessage(a))
+			m.Addresses = append(m.Addresses, s.addressMessage(i, a))
+		}
+		for group, users := range s.stack.GroupsLocked(i.Index) {
+			m.Groups = append(m.Groups, &netdv1.Group{Address: group.AsSlice(), Users: uint32(users)})
 		}
 		out = append(out, m)
 	}
 	return out
+}
+
+// interfaceMessage is what an interface is, without what it has and does.
+func (s *server) interfaceMessage(i *ip.Interface) *netdv1.Interface {
+	m := &netdv1.Interface{Index: uint32(i.Index), Name: i.Name, Mtu: uint32(i.MTU), Mac: i.MAC[:]}
+	if !i.Down {
+		m.Flags = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
+	}
+	if i.Loopback {
+		m.Flags |= unix.IFF_LOOPBACK
+	} else {
+		m.Flags |= unix.IFF_BROADCAST | unix.IFF_MULTICAST
+	}
+	return m
 }

@@ -2,10 +2,12 @@ package server
 
 import (
 	"net/netip"
+	"slices"
 
 	"bulkhead/proto/channel"
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/stack"
 	"bulkhead/services/netd/tcp"
 )
@@ -108,13 +110,26 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 			ReceiveErrors: o.ReceiveErrors, UID: o.Uid, GID: o.Gid, HopLimit: uint8(min(o.HopLimit, 255)), TrafficClass: uint8(o.TrafficClass),
 			Device: index(o.Device), MulticastDevice: index(o.MulticastDevice), MulticastHops: uint8(min(o.MulticastHops, 255)),
 			NoMulticastLoop: o.NoMulticastLoop, JoinedOnly: o.JoinedOnly, NoDiscover: o.NoDiscover, NeverFragment: o.NeverFragment,
+			FastOpen: int(min(o.FastOpen, linux.SOMAXCONN)), FastOpenConnect: o.FastOpenConnect, MulticastInside: o.MulticastInside, MinHops: uint8(min(o.MinHops, 255)), DeferAccept: seconds(o.DeferAccept),
 			Segments: o.Segments, SendCoverage: int(min(o.SendCoverage, 65535)), CheckCoverage: o.CheckCoverage, ReceiveCoverage: int(min(o.ReceiveCoverage, 65535)),
 		}, tcp.Config{
 			MSS: int(min(o.MaxSegment, 65535)), ReceiveBuffer: RingSize, ReceiveLimit: k.receiveLimit, NoDelay: o.NoDelay, Cork: o.Cork,
 			KeepAlive: o.KeepAlive, KeepIdle: seconds(o.KeepIdle), KeepInterval: seconds(o.KeepInterval), KeepCount: int(min(o.KeepCount, 127)),
 			UserTimeout: tcp.Time(o.UserTimeout) * tcp.Millisecond, SynRetries: int(min(o.SynCount, 127)), Linger2: seconds(o.Linger2),
+			Congestion: congestion(o.Congestion), QuickAck: o.QuickAck, MaxPacing: o.MaxPacing,
 		}
 }
+
+// congestion is the name of a controller that there is, or "" for the default.
+func congestion(name string) string {
+	if slices.Contains(tcp.Controllers, name) {
+		return name
+	}
+	return ""
+}
+
+// noAddress is that of no peer.
+var noAddress netip.AddrPort
 
 // index is an interface's, which an int may hold.
 func index(n uint32) int { return int(min(n, 1<<31-1)) }
@@ -124,6 +139,9 @@ func (k *socket) applyRaw() {
 	o, r := k.options, k.raw
 	r.HeaderIncluded = !k.v6 && (o.HeaderIncluded || r.OnlySends())
 	r.Blocked = [8]uint32{}
+	if o.ChecksumAt > 0 && k.v6 && k.protocol != linux.IPPROTO_ICMPV6 {
+		r.SumOffset = int(min(o.ChecksumAt, 1<<16)) - 1
+	}
 	if len(o.BlockedTypes) == len(r.Blocked) {
 		copy(r.Blocked[:], o.BlockedTypes)
 	}
@@ -188,7 +206,9 @@ func (k *socket) do(req *netdv1.Request) error {
 		return k.membership(op.Membership)
 	case *netdv1.Request_Filter:
 		return k.filter(op.Filter)
-	case *netdv1.Request_Info, *netdv1.Request_Route, *netdv1.Request_OriginalDestination, nil:
+	case *netdv1.Request_Destroy:
+		return k.destroy()
+	case *netdv1.Request_Info, *netdv1.Request_Route, *netdv1.Request_OriginalDestination, *netdv1.Request_SourceFilter, nil:
 	default:
 		return linux.EPROTO
 	}
@@ -232,6 +252,9 @@ func (k *socket) close(abort bool) {
 	}
 	if unread, err := k.down.Used(); err != nil || unread > 0 {
 		abort = true // RFC 9293, 3.6.1; RFC 2525, 2.17
+		k.s.stack.CountLocked(mib.AbortOnClose)
+	} else if abort {
+		k.s.stack.CountLocked(mib.AbortOnData)
 	}
 	k.tcp.CloseLocked(abort)
 }
@@ -313,14 +336,5 @@ func (k *socket) info() *netdv1.InfoResult {
 	if k.tcp == nil {
 		return nil
 	}
-	i := k.tcp.InfoLocked()
-	mss := max(i.MSS, 1)
-	us := func(t tcp.Time) uint32 { return uint32(t / 1000) }
-	return &netdv1.InfoResult{
-		State: uint32(i.State), Rtt: us(i.RTT), RttVariation: us(i.RTTVar), Rto: us(i.RTO), SendMss: uint32(i.MSS), ReceiveMss: uint32(i.ReceiveMSS),
-		CongestionWindow: uint32(i.CongestionWindow / mss), SlowStartThreshold: uint32(i.SSThresh / mss),
-		Retransmits: uint32(i.Backoff), TotalRetransmits: i.Stats.Retransmits, Unacked: uint32((i.Unacked + mss - 1) / mss),
-		ReceiveSpace: uint32(k.receiveLimit), BytesAcked: i.Stats.BytesAcked, BytesReceived: i.Stats.BytesReceived,
-		SegmentsOut: i.Stats.SegmentsOut, SegmentsIn: i.Stats.SegmentsIn, SendQueue: uint32(max(i.Unsent, 0) + i.Unacked),
-	}
+	return k.s.infoOf(k.tcp, k.receiveLimit)
 }

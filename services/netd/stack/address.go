@@ -6,7 +6,9 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/route"
+	"bulkhead/services/netd/tcp"
 )
 
 // Options are what a socket's options say; those of TCP are in tcp.Config.
@@ -17,20 +19,23 @@ type Options struct {
 	Broadcast            bool
 	ReceiveErrors        bool
 	UID, GID             uint32
-	Device               int   // the interface it is bound to; 0: none
-	NoDiscover           bool  // IP_PMTUDISC_DONT: may be fragmented on the way
-	NeverFragment        bool  // IP_PMTUDISC_DO: EMSGSIZE for what does not fit
-	FastOpen             int   // TCP_FASTOPEN: how many may be open so before their handshake ends
-	FastOpenConnect      bool  // TCP_FASTOPEN_CONNECT, MSG_FASTOPEN: data was written before connecting
-	Segments             bool  // UDP_GRO: takes several datagrams at once
-	JoinedOnly           bool  // IP_MULTICAST_ALL is off
-	NoMulticastLoop      bool  // IP_MULTICAST_LOOP is off
-	MulticastHops        uint8 // IP_MULTICAST_TTL; 0: 1
-	MulticastDevice      int   // IP_MULTICAST_IF
-	SendCoverage         int   // UDPLITE_SEND_CSCOV; 0: all
-	CheckCoverage        bool  // UDPLITE_RECV_CSCOV was set
-	ReceiveCoverage      int   // to what; 0: all
-	HopLimit             uint8 // 0: the default
+	Device               int      // the interface it is bound to; 0: none
+	NoDiscover           bool     // IP_PMTUDISC_DONT: may be fragmented on the way
+	NeverFragment        bool     // IP_PMTUDISC_DO: EMSGSIZE for what does not fit
+	FastOpen             int      // TCP_FASTOPEN: how many may be open so before their handshake ends
+	FastOpenConnect      bool     // TCP_FASTOPEN_CONNECT, MSG_FASTOPEN: data was written before connecting
+	Segments             bool     // UDP_GRO: takes several datagrams at once
+	JoinedOnly           bool     // IP_MULTICAST_ALL is off
+	NoMulticastLoop      bool     // IP_MULTICAST_LOOP is off
+	MulticastInside      bool     // IP_MULTICAST_TTL is 0
+	MulticastHops        uint8    // IP_MULTICAST_TTL; 0: 1
+	MulticastDevice      int      // IP_MULTICAST_IF
+	SendCoverage         int      // UDPLITE_SEND_CSCOV; 0: all
+	CheckCoverage        bool     // UDPLITE_RECV_CSCOV was set
+	ReceiveCoverage      int      // to what; 0: all
+	HopLimit             uint8    // 0: the default
+	DeferAccept          tcp.Time // TCP_DEFER_ACCEPT
+	MinHops              uint8    // of TCP: what came with less is dropped
 	TrafficClass         uint8
 }
 
@@ -68,7 +73,7 @@ func (s *Stack) bindTo(p *place, proto uint8, datagram bool, want netip.AddrPort
 		b.Families = ip.V4 | ip.V6
 	}
 	if !addr.IsUnspecified() {
-		if _, local := s.table.Local(addr); !local && !p.opts.FreeBind && !addr.IsMulticast() && !s.table.Broadcast(addr) {
+		if _, local := s.table.Local(addr); !local && !p.opts.FreeBind && !(addr.Is4() && s.tuned.nonlocal4 || addr.Is6() && s.tuned.nonlocal6) && !addr.IsMulticast() && !s.table.Broadcast(addr) {
 			return linux.EADDRNOTAVAIL
 		}
 		b.Addr = addr
@@ -178,5 +183,6 @@ func (s *Stack) pathTo(addr, src netip.Addr, device int) (route.Path, error) {
 	case route.NoSourceAddr:
 		return path, linux.EADDRNOTAVAIL
 	}
+	s.counts.Inc(mib.Of(addr.Is6(), mib.OutNoRoutes))
 	return path, linux.ENETUNREACH
 }

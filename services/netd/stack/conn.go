@@ -7,6 +7,7 @@ import (
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/icmp"
 	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/tcp"
 	"bulkhead/services/netd/wire"
@@ -101,6 +102,7 @@ type TCP struct {
 	closed   bool // by its user
 	released bool
 	last     Status
+	was      tcp.State // when it was last settled
 	err      linux.Errno
 
 	// A listening socket's.
@@ -110,7 +112,8 @@ type TCP struct {
 	fast      int               // of them, how many were opened with data
 	// A connection's that a listening socket took.
 	parent    *TCP
-	announced bool // before its handshake was over
+	announced bool     // before its handshake was over
+	until     tcp.Time // when it is announced without data: TCP_DEFER_ACCEPT
 
 	deadline tcp.Time
 	heapAt   int
@@ -221,7 +224,8 @@ func (e *TCP) ConnectLocked(to netip.AddrPort) error {
 			e.cfg.FastOpen = []byte{}
 		}
 	}
-	e.conn = tcp.Connect(e.cfg, s.now, e.sendq, e.recvq)
+	e.conn, e.was = tcp.Connect(e.cfg, s.now, e.sendq, e.recvq), tcp.SynSent
+	s.counts.Inc(mib.TCPActiveOpens)
 	s.conns[t] = e
 	e.inDemux = true
 	e.process(nil)
@@ -272,7 +276,7 @@ const initialWindow = 65536
 // machine completes a connection's configuration for its path.
 func (s *Stack) machine(cfg tcp.Config, t tuple, path route.Path) tcp.Config {
 	cfg.ISS = tcp.Tuple{Local: t.local, Remote: t.remote}.ISS(&s.secret, s.now)
-	cfg.TSOffset = s.tsBase
+	cfg.TSOffset, cfg.Counters, cfg.ECN = s.tsBase, &s.counts, s.tuned.ecn
 	mss := mssFor(path.MTU, t.remote.Addr())
 	if cfg.MSS == 0 || cfg.MSS > mss {
 		cfg.MSS = mss
@@ -407,7 +411,9 @@ func (e *TCP) process(seg *tcp.Segment) {
 // settle acts on the state that the machine is in now.
 func (e *TCP) settle() {
 	c := e.conn
-	if p := e.parent; p != nil && c.State() != tcp.SynReceived {
+	e.tally()
+	deferred := e.deferred()
+	if p := e.parent; p != nil && c.State() != tcp.SynReceived && !deferred {
 		e.parent = nil
 		delete(p.children, e)
 		if c.FastOpened() {
@@ -433,12 +439,29 @@ func (e *TCP) settle() {
 			u.Urgent(at)
 		}
 	}
-	e.s.schedule(e, c.Deadline())
+	deadline := c.Deadline()
+	if deferred {
+		deadline = min(deadline, e.until)
+	}
+	e.s.schedule(e, deadline)
 	e.changed()
 	if e.closed && (c.State() == tcp.Closed || c.Drained()) {
 		c.Detach()
 		e.release()
 	}
+}
+
+// deferred says that a connection stands, and that the listening socket that took it wants
+// to hear of it only when there is something to read: tcp(7), TCP_DEFER_ACCEPT.
+func (e *TCP) deferred() bool {
+	p, c := e.parent, e.conn
+	if p == nil || e.announced || !p.listening || p.place.opts.DeferAccept == 0 || !c.Synchronized() {
+		return false
+	}
+	if e.until == 0 {
+		e.until = e.s.now + p.place.opts.DeferAccept
+	}
+	return c.Stats().BytesReceived == 0 && !c.PeerClosed() && e.s.now < e.until
 }
 
 // fail translates why the machine closed.

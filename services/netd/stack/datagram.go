@@ -7,6 +7,7 @@ import (
 	"bulkhead/services/netd/icmp"
 	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/udp"
 	"bulkhead/services/netd/wire"
@@ -16,8 +17,8 @@ import (
 // held.
 type DatagramOwner interface {
 	// Deliver gives what arrived, in two pieces that are valid during the call;
-	// without room it is lost.
-	Deliver(m Meta, head, body []byte)
+	// without room it is lost, which is false.
+	Deliver(m Meta, head, body []byte) bool
 	// Failed sets the socket's error.
 	Failed(err linux.Errno)
 }
@@ -171,6 +172,7 @@ func (d *Datagram) SendSegmentsLocked(to netip.AddrPort, from netip.Addr, hops, 
 	o := &d.place.opts
 	f := flow{src: src, dst: dst.Addr(), proto: d.proto, hops: first(hops, o.HopLimit), class: first(class, o.TrafficClass)}
 	if f.dst.IsMulticast() {
+		f.inside = hops == 0 && o.MulticastInside
 		f.hops = max(first(hops, o.MulticastHops), 1)
 		f.lonely = o.NoMulticastLoop
 	}
@@ -202,6 +204,11 @@ func (d *Datagram) emit(path *route.Path, f flow, port uint16, payload []byte, s
 	if n+wire.UDPSize+len(payload) > 65535 {
 		return linux.EMSGSIZE
 	}
+	pieces := 1
+	if size > 0 {
+		pieces = (len(payload) + size - 1) / size
+	}
+	s.counts.Add(udpCounter(d.proto == wire.ProtoUDPLite, !f.src.Is4(), mib.UDPOutDatagrams), pieces)
 	p := s.packet()
 	p.Trusted = path.Out.Loopback
 	h := p.Make(n + wire.UDPSize)
@@ -240,6 +247,7 @@ func (d *Datagram) ping(path *route.Path, f flow, payload []byte) error {
 	if (d.proto == wire.ProtoICMP) != f.src.Is4() || h.Type != want || h.Code != 0 {
 		return linux.EINVAL
 	}
+	s.counts.ICMP(!f.src.Is4(), true, want)
 	p := s.packet()
 	p.Trusted = path.Out.Loopback
 	t := p.Make(n + wire.ICMPSize)[n:]
@@ -371,10 +379,23 @@ func udpHeader(a *arrival) (h wire.UDP, body []byte, coverage int, ok bool) {
 	return h, body, wire.UDPSize + len(body), a.trusted || udp.Valid(h, a.src, a.dst, body)
 }
 
+// udpCounter is a counter of UDP, of UDP-Lite, or of either over IPv6.
+func udpCounter(lite, v6 bool, k mib.Counter) mib.Counter {
+	if lite {
+		k += mib.LiteInDatagrams - mib.UDPInDatagrams
+	}
+	return mib.Of(v6, k)
+}
+
 // inputUDP delivers a datagram of UDP or UDP-Lite, or says that nobody wants it.
 func (s *Stack) inputUDP(a *arrival) {
+	lite := a.proto == wire.ProtoUDPLite
 	h, body, coverage, ok := udpHeader(a)
 	if !ok {
+		s.counts.Inc(udpCounter(lite, a.v6, mib.UDPInErrors))
+		if len(h) > 0 {
+			s.counts.Inc(udpCounter(lite, a.v6, mib.UDPInCsumErrors))
+		}
 		return
 	}
 	src := netip.AddrPortFrom(a.src, h.SrcPort())
@@ -384,6 +405,7 @@ func (s *Stack) inputUDP(a *arrival) {
 	}
 	d := s.receiver(a.proto, h.DstPort(), src, a.dst, a.in.Index)
 	if d == nil {
+		s.counts.Inc(udpCounter(lite, a.v6, mib.UDPNoPorts))
 		s.reject(a, icmp.PortUnreachable)
 		return
 	}
@@ -401,10 +423,22 @@ func (s *Stack) inputUDP(a *arrival) {
 }
 
 func (d *Datagram) deliver(a *arrival, from netip.AddrPort, head, body []byte) {
+	n, lite := &d.s.counts, d.proto == wire.ProtoUDPLite
 	if d.rcvOff || !d.filter.passes(a.head, a.rest) {
+		if d.ported() {
+			n.Inc(udpCounter(lite, a.v6, mib.UDPInErrors))
+		}
 		return
 	}
-	d.owner.Deliver(a.meta(from), head, body)
+	taken := d.owner.Deliver(a.meta(from), head, body)
+	switch {
+	case !d.ported():
+	case taken:
+		n.Inc(udpCounter(lite, a.v6, mib.UDPInDatagrams))
+	default:
+		n.Inc(udpCounter(lite, a.v6, mib.UDPInErrors))
+		n.Inc(udpCounter(lite, a.v6, mib.UDPRcvbufErrors))
+	}
 }
 
 // unreachable takes an ICMP error: udp(7), the ERRORS section.

@@ -126,6 +126,8 @@ func (i *iface) sendND(h wire.ICMPHeader, src, dst netip.Addr, mac wire.MAC, tar
 	copy(t[at+2:], value[:])
 	wire.ICMP(t).PutChecksum(wire.ICMPSum(true, src, dst, t, nil))
 	(&wire.IPv6Header{PayloadLen: n, NextHeader: wire.ProtoICMPv6, HopLimit: 255, Src: src, Dst: dst}).Put(b)
+	i.s.countOwn(p, dst)
+	i.s.counts.ICMP(true, true, h.Type)
 	i.frameTo(p, mac)
 }
 

@@ -4,8 +4,8 @@ import (
 	"encoding/binary"
 
 	"bulkhead/services/netd/icmp"
-
 	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/wire"
 )
@@ -17,12 +17,14 @@ func (s *Stack) ForwardLocked(v4, v6 bool) { s.forward4, s.forward6 = v4, v6 }
 // forward sends a packet on that is not for this host: RFC 1812, section 5.2.
 func (s *Stack) forward(a *arrival, p *link.Packet) {
 	if a.v6 && !s.forward6 || !a.v6 && !s.forward4 || a.in.Loopback {
+		s.counts.Inc(mib.Of(a.v6, mib.InAddrErrors))
 		return
 	}
 	if a.src.IsUnspecified() || a.dst.IsUnspecified() || a.src.IsLinkLocalUnicast() || a.dst.IsLinkLocalUnicast() || s.table.Broadcast(a.src) {
 		return
 	}
 	if a.hops <= 1 {
+		s.counts.Inc(mib.Of(a.v6, mib.InHdrErrors))
 		s.reject(a, icmp.TimeExceeded)
 		return
 	}
@@ -44,6 +46,7 @@ func (s *Stack) forward(a *arrival, p *link.Packet) {
 	if path.Out.Loopback || s.screens && !s.screenForward(a, &path) {
 		return
 	}
+	s.counts.Inc(mib.Of(a.v6, mib.ForwDatagrams))
 	s.forwardTo(a, p, path)
 }
 

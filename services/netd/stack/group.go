@@ -93,6 +93,10 @@ func (i *iface) sendReport(r mcast.Report) {
 		copy(h[wire.IPv6Size:], []byte{wire.ProtoICMPv6, 0, 5, 2, 0, 0, 1, 0})
 	}
 	p.Payload = msg
+	s.countOwn(p, dst)
+	if dst.Is6() {
+		s.counts.ICMP(true, true, msg[0])
+	}
 	i.transmit(p, dst)
 }
 

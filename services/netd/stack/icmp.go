@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"bulkhead/services/netd/icmp"
+	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/wire"
 )
 
@@ -12,12 +13,18 @@ import (
 func (s *Stack) inputICMP(a *arrival) {
 	h, err := wire.ParseICMP(a.head)
 	if err != nil {
+		s.counts.Inc(mib.Of(a.v6, mib.ICMPInMsgs))
+		s.counts.Inc(mib.Of(a.v6, mib.ICMPInErrors))
 		return
 	}
 	body := a.after(wire.ICMPSize, a.size())
 	if !a.trusted && wire.ICMPSum(a.v6, a.src, a.dst, h, body) != 0 {
+		s.counts.Inc(mib.Of(a.v6, mib.ICMPInMsgs))
+		s.counts.Inc(mib.Of(a.v6, mib.ICMPInErrors))
+		s.counts.Inc(mib.Of(a.v6, mib.ICMPInCsumErrors))
 		return
 	}
+	s.counts.ICMP(a.v6, false, h.Type())
 	if r, ok := icmp.EchoReply(a.v6, h); ok {
 		s.echo(a, r, body)
 		return
@@ -46,6 +53,9 @@ func (s *Stack) inputICMP(a *arrival) {
 
 // echo answers a ping. One to everybody is not answered: RFC 1122, 3.2.2.6.
 func (s *Stack) echo(a *arrival, r wire.ICMPHeader, body []byte) {
+	if a.v6 && s.tuned.noEcho6 || !a.v6 && s.tuned.noEcho4 {
+		return
+	}
 	if a.toMany && !a.v6 || !a.in.Loopback && !s.echoes.Allow(int64(s.now)) {
 		return
 	}
@@ -64,6 +74,7 @@ func (s *Stack) sendICMP(src, dst netip.Addr, index int, h wire.ICMPHeader, body
 		return
 	}
 	src = path.Source
+	s.counts.ICMP(!src.Is4(), true, h.Type)
 	p := s.packet()
 	n := ipSize(src)
 	t := p.Make(n + wire.ICMPSize)[n:]
@@ -96,7 +107,11 @@ func (s *Stack) complain(a *arrival, h wire.ICMPHeader) {
 	if a.src.IsUnspecified() || a.src.IsMulticast() || s.table.Broadcast(a.src) || s.table.Broadcast(a.dst) {
 		return
 	}
-	if icmp.IsError(a.v6, a.whole) || (a.in == nil || !a.in.Loopback) && !s.limiter.Allow(int64(s.now)) {
+	if icmp.IsError(a.v6, a.whole) {
+		return
+	}
+	if (a.in == nil || !a.in.Loopback) && !s.limiter.Allow(int64(s.now)) {
+		s.counts.Inc(mib.Of(a.v6, mib.ICMPOutRateLimitHost))
 		return
 	}
 	limit := icmp.Quote4
@@ -138,6 +153,7 @@ func (s *Stack) inputError(q icmp.Quoted, problem icmp.Problem, f failure) {
 	case wire.ProtoTCP:
 		e := s.conns[tuple{q.Src, q.Dst}]
 		if e == nil || !e.sent(q) {
+			s.counts.Inc(mib.OutOfWindowIcmps)
 			return // RFC 5927: it must quote something in flight
 		}
 		if problem == icmp.TooBig {

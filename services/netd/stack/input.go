@@ -6,6 +6,7 @@ import (
 	"bulkhead/services/netd/icmp"
 	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/netfilter"
 	"bulkhead/services/netd/wire"
 )
@@ -56,16 +57,24 @@ func (s *Stack) input(in *iface, p *link.Packet) {
 	}
 	switch p.Header[0] >> 4 {
 	case 4:
+		s.counts.Inc(mib.InReceives)
+		s.counts.Add(mib.InOctets, p.Size())
 		s.input4(&a, p)
 	case 6:
+		s.counts.Inc(mib.Of(true, mib.InReceives))
+		s.counts.Add(mib.Of(true, mib.InOctets), p.Size())
 		s.input6(&a, p)
 	}
 }
+
+// classes are the counters of the values of the ECN field.
+var classes = [4]mib.Counter{mib.InNotECT, mib.InECT1, mib.InECT0, mib.InCE}
 
 func (s *Stack) input4(a *arrival, p *link.Packet) {
 	h, err := wire.ParseIPv4(p.Header, p.Size())
 	if err != nil {
 		a.in.stats.ReceiveErrors++
+		s.counts.Inc(mib.Of(a.v6, mib.InHdrErrors))
 		return
 	}
 	a.src, a.dst, a.proto, a.hops, a.class = h.Src(), h.Dst(), h.Protocol(), h.TTL(), h.TOS()
@@ -98,6 +107,7 @@ func (s *Stack) input6(a *arrival, p *link.Packet) {
 	h, err := wire.ParseIPv6(p.Header, p.Size())
 	if err != nil {
 		a.in.stats.ReceiveErrors++
+		s.counts.Inc(mib.Of(a.v6, mib.InHdrErrors))
 		return
 	}
 	a.src, a.dst, a.hops, a.class, a.proto = h.Src(), h.Dst(), h.HopLimit(), h.TrafficClass(), h.NextHeader()
@@ -173,12 +183,16 @@ func (a *arrival) cut(p *link.Packet, n, length int) {
 // arrives says whether the packet is for this host; another one's it forwards.
 // Addresses that cannot come from or go over a wire end here: RFC 1122, 3.2.1.3.
 func (s *Stack) arrives(a *arrival, p *link.Packet) bool {
+	n := &s.counts
+	n.Inc(mib.Of(a.v6, classes[a.class&3]))
 	if !a.in.Loopback {
 		if a.src.IsLoopback() || a.dst.IsLoopback() || a.src.IsMulticast() || a.src == ip.BroadcastAll {
+			n.Inc(mib.Of(a.v6, mib.InAddrErrors))
 			return false
 		}
 		if a.v6 {
 			if _, local := s.table.Local(a.src); local {
+				n.Inc(mib.Of(a.v6, mib.InAddrErrors))
 				return false // our own, which somebody plays back
 			}
 		}
@@ -186,6 +200,8 @@ func (s *Stack) arrives(a *arrival, p *link.Packet) bool {
 	if a.dst.IsMulticast() {
 		a.toMany = true
 		a.in.stats.Multicast++
+		n.Inc(mib.Of(a.v6, mib.InMcastPkts))
+		n.Add(mib.Of(a.v6, mib.InMcastOctets), p.Size())
 		return a.in.listens(a.dst)
 	}
 	if _, local := s.table.Local(a.dst); local {
@@ -194,6 +210,8 @@ func (s *Stack) arrives(a *arrival, p *link.Packet) bool {
 	}
 	if s.table.Broadcast(a.dst) {
 		a.toMany = true
+		n.Inc(mib.InBcastPkts)
+		n.Add(mib.InBcastOctets, p.Size())
 		return true
 	}
 	s.forward(a, p)
@@ -206,8 +224,10 @@ func (s *Stack) reassemble(a *arrival, key ip.FragmentKey, offset int, more bool
 	if len(a.rest) > 0 {
 		quote = append(append([]byte(nil), a.whole...), a.rest...)
 	}
+	s.counts.Inc(mib.Of(a.v6, mib.ReasmReqds))
 	whole, _, ok := s.fragments.Add(int64(s.now), key, ip.Piece{Offset: offset, More: more, Data: a.after(0, a.size()), First: quote[:min(len(quote), icmp.Quote6)]})
 	if ok {
+		s.counts.Inc(mib.Of(a.v6, mib.ReasmOKs))
 		a.head, a.rest = whole, nil
 		a.trusted, a.segment, a.pieces = false, 0, true
 	}
@@ -234,6 +254,8 @@ func (s *Stack) expireFragments() {
 			}
 			a.src, a.dst = h.Src(), h.Dst()
 		}
+		s.counts.Inc(mib.Of(a.v6, mib.ReasmTimeout))
+		s.counts.Inc(mib.Of(a.v6, mib.ReasmFails))
 		s.reject(&a, icmp.ReassemblyTime)
 	}
 }
@@ -243,6 +265,7 @@ func (s *Stack) deliver(a *arrival) {
 	if s.screens && !s.screenLocal(a) {
 		return
 	}
+	s.counts.Inc(mib.Of(a.v6, mib.InDelivers))
 	wanted := s.deliverRaw(a)
 	switch a.proto {
 	case wire.ProtoTCP:
@@ -262,6 +285,7 @@ func (s *Stack) deliver(a *arrival) {
 	case wire.ProtoNone:
 	default:
 		if !wanted {
+			s.counts.Inc(mib.Of(a.v6, mib.InUnknownProtos))
 			s.reject(a, icmp.ProtocolUnreachable)
 		}
 	}

@@ -222,18 +222,73 @@ func (r *Raw) LeaveLocked(group netip.Addr, index int, addr, source netip.Addr) 
 	return r.s.leaveGroup(&r.groups, group, index, addr, source)
 }
 
+// SourcesLocked are the mode and the sources of a membership: EADDRNOTAVAIL.
+func (d *Datagram) SourcesLocked(group netip.Addr, index int, addr netip.Addr) (exclude bool, sources []netip.Addr, err error) {
+	return d.s.sourcesOf(d.groups, group, index, addr)
+}
+
+// SetSourcesLocked sets them; to want none of the sources is to leave: EINVAL,
+// ENOBUFS.
+func (d *Datagram) SetSourcesLocked(group netip.Addr, index int, addr netip.Addr, exclude bool, sources []netip.Addr) error {
+	return d.s.setSources(&d.groups, group, index, addr, exclude, sources)
+}
+
+// SourcesLocked is Datagram's.
+func (r *Raw) SourcesLocked(group netip.Addr, index int, addr netip.Addr) (exclude bool, sources []netip.Addr, err error) {
+	return r.s.sourcesOf(r.groups, group, index, addr)
+}
+
+// SetSourcesLocked is Datagram's.
+func (r *Raw) SetSourcesLocked(group netip.Addr, index int, addr netip.Addr, exclude bool, sources []netip.Addr) error {
+	return r.s.setSources(&r.groups, group, index, addr, exclude, sources)
+}
+
+// member finds a membership, or -1.
+func (s *Stack) member(list []membership, group netip.Addr, index int, addr netip.Addr) int {
+	i := s.interfaceFor(group, index, addr)
+	return slices.IndexFunc(list, func(m membership) bool { return i != nil && m.group == group && m.index == i.Index })
+}
+
+func (s *Stack) sourcesOf(list []membership, group netip.Addr, index int, addr netip.Addr) (bool, []netip.Addr, error) {
+	if s.interfaceFor(group, index, addr) == nil {
+		return false, nil, linux.ENODEV
+	}
+	at := s.member(list, group, index, addr)
+	if at < 0 {
+		return false, nil, linux.EADDRNOTAVAIL
+	}
+	return list[at].exclude, list[at].sources, nil
+}
+
+func (s *Stack) setSources(list *[]membership, group netip.Addr, index int, addr netip.Addr, exclude bool, sources []netip.Addr) error {
+	at := s.member(*list, group, index, addr)
+	switch {
+	case at < 0 || !group.IsMulticast():
+		return linux.EINVAL
+	case len(sources) > maxSources:
+		return linux.ENOBUFS
+	case !exclude && len(sources) == 0:
+		s.end((*list)[at])
+		*list = slices.Delete(*list, at, at+1)
+		return nil
+	}
+	(*list)[at].exclude, (*list)[at].sources = exclude, slices.Clone(sources)
+	return nil
+}
+
 // admits says whether a socket takes a datagram to a group: if it has joined it,
 // by its sources; else unless IP_MULTICAST_ALL is off.
 func (d *Datagram) admits(a *arrival) bool {
-	if !a.dst.IsMulticast() {
-		return true
-	}
-	for k := range d.groups {
-		if m := &d.groups[k]; m.group == a.dst && m.index == a.in.Index {
+	return !a.dst.IsMulticast() || admitted(d.groups, a, d.place.opts.JoinedOnly)
+}
+
+func admitted(groups []membership, a *arrival, joinedOnly bool) bool {
+	for k := range groups {
+		if m := &groups[k]; m.group == a.dst && m.index == a.in.Index {
 			return m.wants(a.src)
 		}
 	}
-	return !d.place.opts.JoinedOnly
+	return !joinedOnly
 }
 
 // toAll delivers a datagram to every socket that takes it: what a broadcast or

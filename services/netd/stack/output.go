@@ -6,6 +6,7 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/wire"
 )
@@ -16,6 +17,7 @@ type flow struct {
 	proto       uint8
 	hops, class uint8 // hops 0: the default
 	fragment    bool  // IPv4 may be fragmented on the way
+	inside      bool  // it is for this host's members of a group alone
 	lonely      bool  // this host's own members of a group get no copy
 	mtu         int   // 0: the path's
 	sender      *Options
@@ -29,10 +31,14 @@ func (s *Stack) output(p *link.Packet, path *route.Path, f flow) error {
 		f.hops = path.Out.HopLimit6
 	}
 	n := p.Size()
+	v6 := !f.src.Is4()
+	s.counts.Inc(mib.Of(v6, mib.OutRequests))
+	s.counts.Add(mib.Of(v6, mib.OutOctets), n)
 	if s.screens {
 		s.putIP(p.Header, f, n, 0, 0, false)
 		var err error
 		if path, err = s.screenOut(p, path, &f); err != nil {
+			s.counts.Inc(mib.Of(v6, mib.OutDiscards))
 			s.recycle(p)
 			return err
 		}
@@ -48,6 +54,7 @@ func (s *Stack) output(p *link.Packet, path *route.Path, f flow) error {
 	}
 	if n > mtu && p.Offload.GSO == link.GSONone && !path.Out.Loopback {
 		if f.src.Is4() && !f.fragment {
+			s.counts.Inc(mib.FragFails)
 			s.recycle(p)
 			return linux.EMSGSIZE
 		}
@@ -57,17 +64,44 @@ func (s *Stack) output(p *link.Packet, path *route.Path, f flow) error {
 		s.putIP(p.Header, f, n, 0, 0, false)
 	}
 	if f.dst.IsMulticast() || f.dst.Is4() && s.table.Broadcast(f.dst) {
+		s.countMany(f.dst, n)
 		s.loopBack(p, path, f.dst, !f.lonely)
+	}
+	if f.inside && !path.Out.Loopback {
+		s.recycle(p)
+		return nil
 	}
 	s.send(p, path)
 	return nil
+}
+
+// countMany counts a packet of n bytes to a group or to everybody.
+func (s *Stack) countMany(dst netip.Addr, n int) {
+	if !dst.IsMulticast() {
+		s.counts.Inc(mib.OutBcastPkts)
+		s.counts.Add(mib.OutBcastOctets, n)
+		return
+	}
+	s.counts.Inc(mib.Of(dst.Is6(), mib.OutMcastPkts))
+	s.counts.Add(mib.Of(dst.Is6(), mib.OutMcastOctets), n)
+}
+
+// countOwn counts what an interface sends of itself.
+func (s *Stack) countOwn(p *link.Packet, dst netip.Addr) {
+	v6, n := dst.Is6(), p.Size()
+	s.counts.Inc(mib.Of(v6, mib.OutRequests))
+	s.counts.Add(mib.Of(v6, mib.OutOctets), n)
+	s.counts.Inc(mib.Of(v6, mib.OutTransmits))
+	if dst.IsMulticast() {
+		s.countMany(dst, n)
+	}
 }
 
 // putIP writes the IP header; n is the packet's length.
 func (s *Stack) putIP(b []byte, f flow, n int, id uint16, offset int, more bool) {
 	hops := f.hops
 	if hops == 0 {
-		hops = defaultHops
+		hops = s.defaultHops()
 	}
 	if !f.src.Is4() {
 		h := wire.IPv6Header{TrafficClass: f.class, PayloadLen: n - wire.IPv6Size, NextHeader: f.proto, HopLimit: hops, Src: f.src, Dst: f.dst}
@@ -93,6 +127,7 @@ func (s *Stack) nextID() uint16 {
 
 // send gives a whole packet to its interface.
 func (s *Stack) send(p *link.Packet, path *route.Path) {
+	s.counts.Inc(mib.Of(p.Header[0]>>4 == 6, mib.OutTransmits))
 	if path.Out.Loopback {
 		if !s.loop.Send(p) {
 			s.recycle(p)
@@ -168,9 +203,11 @@ func (s *Stack) fragment(p *link.Packet, path *route.Path, f flow, mtu int) erro
 	body := append(append(make([]byte, 0, p.Size()-n), p.Header[n:]...), p.Payload...)
 	id := s.rand32()
 	id4 := s.nextID()
+	s.counts.Inc(mib.Of(!f.src.Is4(), mib.FragOKs))
 	for off := 0; off < len(body); off += step {
 		end := min(off+step, len(body))
 		more := end < len(body)
+		s.counts.Inc(mib.Of(!f.src.Is4(), mib.FragCreates))
 		q := s.packet()
 		h := q.Make(head)
 		q.Payload = body[off:end]

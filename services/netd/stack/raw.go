@@ -68,7 +68,7 @@ func (r *Raw) BindLocked(addr netip.Addr) error {
 	if addr.Is4() == r.v6 {
 		return linux.EINVAL
 	}
-	if _, local := r.s.table.Local(addr.WithZone("")); !local && !r.opts.FreeBind && !addr.IsMulticast() {
+	if _, local := r.s.table.Local(addr.WithZone("")); !local && !r.opts.FreeBind && !(addr.Is4() && r.s.tuned.nonlocal4 || addr.Is6() && r.s.tuned.nonlocal6) && !addr.IsMulticast() {
 		return linux.EADDRNOTAVAIL
 	}
 	r.local, r.auto = addr.WithZone(""), false
@@ -126,7 +126,11 @@ func (r *Raw) SendLocked(to, from netip.Addr, hops, class uint8, payload []byte)
 	if from.IsValid() && !from.IsUnspecified() {
 		src = from
 	}
-	path, err := s.pathTo(to, src, r.opts.Device)
+	device := r.opts.Device
+	if to.IsMulticast() && device == 0 {
+		device = r.opts.MulticastDevice
+	}
+	path, err := s.pathTo(to, src, device)
 	if err != nil {
 		return err
 	}
@@ -140,7 +144,9 @@ func (r *Raw) SendLocked(to, from netip.Addr, hops, class uint8, payload []byte)
 	f := flow{src: path.Source, dst: to, proto: r.proto, hops: first(hops, r.opts.HopLimit), class: first(class, r.opts.TrafficClass),
 		fragment: !r.opts.NeverFragment, sender: &r.opts}
 	if to.IsMulticast() {
+		f.inside = hops == 0 && r.opts.MulticastInside
 		f.hops = max(first(hops, r.opts.MulticastHops), 1)
+		f.lonely = r.opts.NoMulticastLoop
 	}
 	if ipSize(to)+len(payload) > 65535 {
 		return linux.EMSGSIZE
@@ -254,6 +260,9 @@ func (r *Raw) deliver(a *arrival) {
 		if r.SumOffset+2 > len(body) || wire.Fold(wire.Sum(wire.PseudoSum(a.src, a.dst, r.proto, len(body)), body)) != 0 {
 			return
 		}
+	}
+	if a.dst.IsMulticast() && !admitted(r.groups, a, r.opts.JoinedOnly) {
+		return
 	}
 	var head []byte
 	if !a.v6 && a.ipHeader <= len(a.whole) {

@@ -8,6 +8,7 @@ import (
 	"bulkhead/services/netd/icmp"
 	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/tcp"
 	"bulkhead/services/netd/wire"
@@ -16,14 +17,18 @@ import (
 // inputTCP gives a segment to its connection or listening socket, or answers it
 // with a reset.
 func (s *Stack) inputTCP(a *arrival) {
+	s.counts.Inc(mib.TCPInSegs)
 	h, err := wire.ParseTCP(a.head, a.size())
 	if err != nil {
+		s.counts.Inc(mib.TCPInErrs)
 		return
 	}
 	payload := a.after(len(h), a.size()-len(h))
 	if !a.trusted {
 		sum := wire.PseudoSum(a.src, a.dst, wire.ProtoTCP, len(h)+len(payload))
 		if wire.Fold(wire.Sum(wire.Sum(sum, h), payload)) != 0 {
+			s.counts.Inc(mib.TCPInErrs)
+			s.counts.Inc(mib.TCPInCsumErrors)
 			return
 		}
 	}
@@ -31,13 +36,22 @@ func (s *Stack) inputTCP(a *arrival) {
 		Options: h.Options(), Payload: payload, Size: int(a.segment), ECN: a.class & 3}
 	t := tuple{netip.AddrPortFrom(a.dst, h.DstPort()), netip.AddrPortFrom(a.src, h.SrcPort())}
 	if e := s.conns[t]; e != nil {
+		if a.hops < e.place.opts.MinHops { // RFC 5082
+			s.counts.Inc(mib.MinTTLDrop)
+			return
+		}
 		if !e.conn.ReusableBy(&seg) {
 			e.receive(&seg)
 			return
 		}
+		s.counts.Inc(mib.TWRecycled)
 		e.drop()
 	}
 	if l := s.listener(t); l != nil {
+		if a.hops < l.place.opts.MinHops {
+			s.counts.Inc(mib.MinTTLDrop)
+			return
+		}
 		l.incoming(t, &seg, a.in.Index)
 		return
 	}
@@ -128,14 +142,21 @@ func (e *TCP) incoming(t tuple, seg *tcp.Segment, in int) {
 	}
 	pending := e.owner.Pending()
 	if pending > e.backlog {
+		s.counts.Inc(mib.ListenOverflows)
+		s.counts.Inc(mib.ListenDrops)
 		return // nobody takes them: the peer tries again
 	}
 	path, ok := s.findPath(t.remote.Addr(), t.local.Addr(), in)
 	if !ok {
 		return
 	}
-	if pending+len(e.children) > e.backlog {
+	if full := pending+len(e.children) > e.backlog; full && s.tuned.cookies == cookiesNever {
+		s.counts.Inc(mib.ListenDrops)
+		return
+	} else if full || s.tuned.cookies == cookiesAlways {
 		s.flooded = s.now
+		s.counts.Inc(mib.ReqQFullDoCookies)
+		s.counts.Inc(mib.SyncookiesSent)
 		cfg := s.machine(e.cfg, t, path)
 		r := tcp.CookieAnswer(cfg, s.now, tcp.Tuple{Local: t.local, Remote: t.remote}, &s.secret, seg)
 		s.sendTCP(t, &path, &r, &e.place.opts)
@@ -160,11 +181,20 @@ func (e *TCP) open(c *TCP, seg *tcp.Segment) *tcp.Conn {
 		return tcp.Accept(c.cfg, s.now, seg)
 	}
 	good := tcp.FastOpenCookie(&s.secret, c.remote.Addr())
-	if bytes.Equal(shown, good) && e.fast < e.place.opts.FastOpen {
+	n := &s.counts
+	switch {
+	case len(shown) == 0:
+		n.Inc(mib.FastOpenCookieReqd)
+	case !bytes.Equal(shown, good):
+		n.Inc(mib.FastOpenPassiveFail)
+	case e.fast >= e.place.opts.FastOpen:
+		n.Inc(mib.FastOpenListenOverflow)
+	default:
 		owner, send, receive, err := e.owner.Incoming(c)
 		if err == nil {
 			c.owner, c.sendq, c.recvq = owner, send, receive
 			e.fast++
+			n.Inc(mib.FastOpenPassive)
 			return tcp.AcceptFast(c.cfg, s.now, seg, nil, send, receive)
 		}
 	}
@@ -185,8 +215,10 @@ func (e *TCP) cookieBack(t tuple, seg *tcp.Segment, in int) bool {
 	}
 	conn, ok := tcp.AcceptCookie(s.machine(e.cfg, t, path), s.now, tcp.Tuple{Local: t.local, Remote: t.remote}, &s.secret, seg)
 	if !ok {
+		s.counts.Inc(mib.SyncookiesFailed)
 		return false
 	}
+	s.counts.Inc(mib.SyncookiesRecv)
 	c := e.child(t, path)
 	c.conn = conn
 	c.receive(seg)
@@ -255,6 +287,14 @@ func (e *TCP) sent(q icmp.Quoted) bool { return e.conn != nil && e.conn.InFlight
 
 // sendTCP sends a segment of a socket with opts; nil: of none.
 func (s *Stack) sendTCP(t tuple, path *route.Path, seg *tcp.Segment, opts *Options) {
+	segs := 1
+	if seg.Size > 0 {
+		segs = max((len(seg.Payload)+seg.Size-1)/seg.Size, 1)
+	}
+	s.counts.Add(mib.TCPOutSegs, segs)
+	if seg.Flags&wire.RST != 0 {
+		s.counts.Inc(mib.TCPOutRsts)
+	}
 	p := s.packet()
 	h := wire.TCPHeader{SrcPort: t.local.Port(), DstPort: t.remote.Port(), Seq: uint32(seg.Seq), Ack: uint32(seg.Ack),
 		Flags: seg.Flags, Window: seg.Window, Urgent: seg.Urgent, Options: seg.Options}

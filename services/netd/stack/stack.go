@@ -20,6 +20,7 @@ import (
 	"bulkhead/services/netd/icmp"
 	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/link"
+	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/netfilter"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/tcp"
@@ -64,10 +65,14 @@ type Stack struct {
 	forward6 bool
 
 	fragments ip.Reassembler
+	counts    mib.Counters
 
 	filter  *netfilter.Filter
 	screens bool             // packets can meet rules
 	lent    *netfilter.Track // for the next packet that is sent
+
+	watch watch
+	tuned tuned
 
 	later    []func() // once the loopback is empty
 	closed   bool
@@ -149,6 +154,7 @@ func (s *Stack) leave() {
 		s.now = tcp.Time(time.Since(s.start))
 	}
 	s.flush()
+	s.tellChanges()
 	later := s.later
 	s.later = nil
 	for _, f := range later {
@@ -219,7 +225,7 @@ func (s *Stack) recycle(p *link.Packet) {
 func (s *Stack) portsOf(proto uint8) *ip.Ports {
 	p := s.ports[proto]
 	if p == nil {
-		p = &ip.Ports{}
+		p = s.newPorts()
 		s.ports[proto] = p
 	}
 	return p

@@ -54,8 +54,9 @@ func (u *user) Incoming(child *TCP) (TCPOwner, SendQueue, ReceiveQueue, error) {
 func (u *user) Accepted(child *TCP) { u.accepted = append(u.accepted, child.OwnerLocked().(*user)) }
 func (u *user) Pending() int        { return len(u.accepted) }
 func (u *user) Released()           { u.released = true }
-func (u *user) Deliver(m Meta, head, body []byte) {
+func (u *user) Deliver(m Meta, head, body []byte) bool {
 	u.grams = append(u.grams, string(head)+string(body))
+	return true
 }
 func (u *user) Failed(err linux.Errno) { u.failed = err }
 

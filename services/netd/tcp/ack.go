@@ -1,6 +1,9 @@
 package tcp
 
-import "bulkhead/services/netd/wire"
+import (
+	"bulkhead/services/netd/mib"
+	"bulkhead/services/netd/wire"
+)
 
 // receiveAck takes the acknowledgement and the window; false drops s.
 func (c *Conn) receiveAck(now Time, s *Segment) bool {
@@ -127,9 +130,12 @@ func (c *Conn) drop(now Time, ack Seq, a *ackSample) {
 func (c *Conn) arrived(now Time, p *piece, n int, a *ackSample) {
 	a.delivered += n
 	c.delivered += uint64(n)
-	c.stats.Delivered += uint32((n + c.mss - 1) / c.mss)
+	segs := (n + c.mss - 1) / c.mss
+	c.stats.Delivered += uint32(segs)
+	c.count(mib.Delivered, segs)
 	if a.ece {
-		c.stats.DeliveredCE += uint32((n + c.mss - 1) / c.mss)
+		c.stats.DeliveredCE += uint32(segs)
+		c.count(mib.DeliveredCE, segs)
 	}
 	if !p.again {
 		r := now - p.at
@@ -174,6 +180,7 @@ func (c *Conn) takeSACK(now Time, s *Segment, a *ackSample) {
 		if i == 0 && c.isDSACK(b, s) {
 			a.dsack = true
 			c.stats.DSACKs++
+			c.count(mib.DSACKRecv, 1)
 			c.loss.undoBytes -= min(int(b.end-b.start), max(c.loss.undoBytes, 0))
 			continue
 		}
@@ -217,6 +224,7 @@ func (c *Conn) sack(now Time, b block, a *ackSample) {
 		}
 		if p.again == false && p.end.Less(c.rack.fack) {
 			c.stats.Reordered++
+			c.count(mib.SACKReorder, 1)
 		}
 		c.arrived(now, p, p.len(), a)
 		board.markSacked(p)

@@ -1,6 +1,9 @@
 package tcp
 
-import "bulkhead/services/netd/wire"
+import (
+	"bulkhead/services/netd/mib"
+	"bulkhead/services/netd/wire"
+)
 
 // Conn is one connection. The names of the sequence variables are those of RFC
 // 9293, section 3.3.1:
@@ -44,6 +47,7 @@ type Conn struct {
 	rcvNxt    Seq
 	rcvAdv    Seq
 	rcvScale  uint8
+	shut      bool    // the window announced last was 0
 	ooo       []block // ascending, apart from each other
 	recent    block   // the one that changed last, for SACK's first block
 	finAt     Seq     // the peer's FIN, valid if finKnown
@@ -173,7 +177,7 @@ func (c *Conn) Attached() bool { return c.send != nil }
 func (c *Conn) Configure(cfg Config, now Time) {
 	old := c.cfg
 	cfg.ISS, cfg.TSOffset, cfg.MSS, cfg.ReceiveBuffer = old.ISS, old.TSOffset, old.MSS, old.ReceiveBuffer
-	cfg.SuperSegment, cfg.ECN, cfg.FastOpen, cfg.InitialWindow = old.SuperSegment, old.ECN, old.FastOpen, old.InitialWindow
+	cfg.SuperSegment, cfg.ECN, cfg.FastOpen, cfg.InitialWindow, cfg.Counters = old.SuperSegment, old.ECN, old.FastOpen, old.InitialWindow, old.Counters
 	c.cfg = cfg.withDefaults()
 	if c.cfg.ReceiveLimit != old.ReceiveLimit {
 		c.tune.limit = 0 // the user has set it: SO_RCVBUF
@@ -200,6 +204,13 @@ func (c *Conn) Cause() Cause { return c.cause }
 
 // Stats are its counters.
 func (c *Conn) Stats() Stats { return c.stats }
+
+// count adds n to a counter of the host's.
+func (c *Conn) count(k mib.Counter, n int) {
+	if all := c.cfg.Counters; all != nil {
+		all.Add(k, n)
+	}
+}
 
 // Synchronized says whether the handshake is over and the connection not.
 func (c *Conn) Synchronized() bool {
@@ -343,6 +354,13 @@ func (c *Conn) window(syn bool) uint16 {
 	}
 	n = min(n, 65535)
 	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt+Seq(n<<scale))
+	if shut := n == 0; shut != c.shut {
+		if c.shut = shut; shut {
+			c.count(mib.ToZeroWindowAdv, 1)
+		} else {
+			c.count(mib.FromZeroWindowAdv, 1)
+		}
+	}
 	return uint16(n)
 }
 

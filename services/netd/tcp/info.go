@@ -20,6 +20,9 @@ type Info struct {
 	AppLimited                 bool
 	LastSent, LastHeard        Time // points in time
 	Congestion                 string
+	Timer                      TimerKind
+	Due                        Time // a point in time
+	Count                      int  // how often it was due in a row
 	Stats                      Stats
 }
 
@@ -33,6 +36,10 @@ func (c *Conn) Info() Info {
 		Timestamps: c.tsOK, SACK: c.sackOK, ECN: c.ecnOK, ECNSeen: c.stats.DeliveredCE > 0, FastOpen: c.fast.worked,
 		PacingRate: uint64(c.pacing), DeliveryRate: c.deliveryRate(), AppLimited: c.appLimited > c.delivered,
 		LastSent: c.lastSent, LastHeard: c.lastHeard, Congestion: c.cc.name(), Stats: c.stats}
+	if c.cfg.MaxPacing > 0 {
+		i.PacingRate = uint64(c.pacingRate())
+	}
+	i.Timer, i.Due, i.Count = c.timer.shown()
 	switch {
 	case c.loss.phase == reduced:
 		i.Phase = 2

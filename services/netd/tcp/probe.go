@@ -1,5 +1,7 @@
 package tcp
 
+import "bulkhead/services/netd/mib"
+
 // The tail loss probe of RFC 8985, section 7: when acknowledgements stop coming,
 // something is sent that makes the peer say what it has, long before the
 // retransmission timeout.
@@ -55,6 +57,7 @@ func (c *Conn) nextTailProbe(now Time) bool {
 	}
 	c.tail.out, c.tail.retrans = true, false
 	c.stats.TailProbes++
+	c.count(mib.LossProbes, 1)
 	left := int(int32(c.sendEnd() - c.nxt))
 	offered := int(int32(c.una + Seq(c.wnd) - c.nxt))
 	if n := min(left, c.mss, offered); n > 0 && !c.finSent {
@@ -86,6 +89,7 @@ func (c *Conn) tailAcked(ack Seq, dsack, duplicate bool) (lost bool) {
 		t.out = false
 	case t.end.Less(ack):
 		t.out = false
+		c.count(mib.LossProbeRecovery, 1)
 		return true
 	case duplicate:
 		t.out = false

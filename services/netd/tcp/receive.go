@@ -3,6 +3,7 @@ package tcp
 import (
 	"bytes"
 
+	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/wire"
 )
 
@@ -37,6 +38,7 @@ func (c *Conn) Receive(now Time, s *Segment) {
 		return
 	}
 	if s.has(wire.SYN) {
+		c.count(mib.SYNChallenge, 1)
 		c.challenge(now)
 		return
 	}
@@ -153,6 +155,7 @@ func (c *Conn) established(now Time, s *Segment) bool {
 func (c *Conn) acceptable(now Time, s *Segment) bool {
 	o := &s.Options
 	if c.tsOK && o.Timestamps && !s.has(wire.RST) && int32(o.TSVal-c.tsRecent) < 0 && now-c.tsAge < 24*86400*Second {
+		c.count(mib.PAWSEstab, 1)
 		if s.Len() > 0 || s.Seq != c.rcvNxt { // an acknowledgement that was overtaken needs no answer
 			c.challenge(now)
 			c.twice(s)
@@ -195,6 +198,7 @@ func (c *Conn) twice(s *Segment) {
 	end := minSeq(s.Seq+Seq(len(s.Payload)), c.rcvNxt)
 	if s.Seq.Less(end) {
 		c.dsack = block{s.Seq, end}
+		c.count(mib.DSACKOldSent, 1)
 	}
 }
 
@@ -223,6 +227,7 @@ func (c *Conn) challenge(now Time) {
 	if c.challenges < 10 {
 		c.challenges++
 		c.ackDue = true
+		c.count(mib.ChallengeACK, 1)
 	}
 }
 
@@ -243,6 +248,7 @@ func (c *Conn) finAcked(now Time) {
 
 func (c *Conn) timeWait(now Time) {
 	c.state = TimeWait
+	c.count(mib.TW, 1)
 	c.timer = noTimers
 	c.timer.final = now + c.cfg.TimeWait
 }
@@ -257,6 +263,7 @@ func (c *Conn) receiveData(now Time, s *Segment) {
 	}
 	if c.orphan && c.rcvNxt.Less(s.Seq+Seq(len(s.Payload))) {
 		// Nobody will ever read it: RFC 9293, section 3.6 (RFC 2525, 2.17).
+		c.count(mib.AbortOnData, 1)
 		c.Abort()
 		return
 	}
@@ -317,8 +324,10 @@ func (c *Conn) store(now Time, seq Seq, p []byte) {
 	blocks, joined, ok := insertBlock(c.ooo, block{seq, end}, maxOutOfOrder)
 	c.ackDue = true
 	if !ok {
+		c.count(mib.OFODrop, 1)
 		return
 	}
+	c.count(mib.OFOQueue, 1)
 	c.receive.Put(int(seq-c.rcvNxt), p)
 	c.ooo, c.recent = blocks, joined
 	if first := c.ooo[0]; first.start == c.rcvNxt {

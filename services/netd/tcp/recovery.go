@@ -1,5 +1,7 @@
 package tcp
 
+import "bulkhead/services/netd/mib"
+
 // phase is how the sender stands to losses. Opened grows the window; reduced
 // follows an explicit congestion notification and recovering a loss, both until
 // what was sent before is acknowledged; timedOut follows a timeout.
@@ -68,6 +70,13 @@ func (c *Conn) congested(now Time, p phase) {
 	l := &c.loss
 	if l.phase == opened || p == recovering && l.phase == reduced {
 		first := l.phase == opened
+		switch {
+		case p != recovering:
+		case c.sackOK:
+			c.count(mib.SackRecovery, 1)
+		default:
+			c.count(mib.RenoRecovery, 1)
+		}
 		l.phase = p
 		l.until = c.nxt
 		l.delivered, l.out, l.flight = 0, 0, max(int(c.nxt-c.una)-c.board.sacked, c.mss)
@@ -176,6 +185,7 @@ func (c *Conn) undone(now Time, a *ackSample) bool {
 	c.ssthresh = max(c.ssthresh, l.undoThresh)
 	c.cc.undo(c)
 	c.stats.Undos++
+	c.count(mib.FullUndo, 1)
 	c.loss = recovery{}
 	c.timer.retries = 0
 	return true
@@ -231,6 +241,7 @@ func (c *Conn) timedOutLoss(now Time) {
 
 // forgetSACK forgets what the peer said it had.
 func (c *Conn) forgetSACK() {
+	c.count(mib.SACKReneging, 1)
 	for _, p := range c.board.pieces() {
 		if p.sacked {
 			c.board.uncount(p)

@@ -1,6 +1,9 @@
 package tcp
 
-import "bulkhead/services/netd/wire"
+import (
+	"bulkhead/services/netd/mib"
+	"bulkhead/services/netd/wire"
+)
 
 // Poll carries out what is due at now and gives every segment that can be sent.
 // A segment is valid during the call of emit only; its payload lies in the send
@@ -41,6 +44,9 @@ func (c *Conn) nextSYN(now Time) bool {
 	c.synDue = false
 	if c.nxt == c.iss {
 		c.synAt = now
+	} else {
+		c.count(mib.SynRetrans, 1)
+		c.count(mib.TCPRetransSegs, 1)
 	}
 	c.out = Segment{Seq: c.iss, Flags: wire.SYN | c.synECN(), Options: wire.TCPOptions{WindowScale: -1}}
 	o := &c.out.Options
@@ -128,6 +134,9 @@ func (c *Conn) fill(now Time, start, end Seq, fresh bool) {
 			c.stats.SegmentsOut += uint32(segs - 1)
 		}
 		c.stats.DataOut += uint32(segs)
+		if fresh {
+			c.count(mib.OrigDataSent, segs)
+		}
 		c.stats.BytesSent += uint64(n)
 	}
 	c.putECN(fresh && n > 0)
@@ -138,8 +147,8 @@ func (c *Conn) fill(now Time, start, end Seq, fresh bool) {
 	c.timer.persist = Never
 	c.lastSent = now
 	c.loss.out += int(last - start)
-	if c.pacing > 0 {
-		c.pace(now, n)
+	if rate := c.pacingRate(); rate > 0 {
+		c.pace(now, n, rate)
 	}
 }
 
@@ -160,18 +169,24 @@ func (c *Conn) ack(now Time, seq Seq) {
 // need not be finer.
 const paceSlack = Millisecond / 4
 
-// pace sets when the next segment may go.
-func (c *Conn) pace(now Time, n int) {
+// pacingRate is what the controller wants or the user allows, in bytes a second; 0: there
+// is no pacing.
+func (c *Conn) pacingRate() float64 {
 	rate := c.pacing
-	if m := c.cfg.MaxPacing; m > 0 && float64(m) < rate {
-		rate = float64(m)
+	if m := float64(c.cfg.MaxPacing); m > 0 && (rate == 0 || m < rate) {
+		rate = m
 	}
+	return rate
+}
+
+// pace sets when the next segment may go.
+func (c *Conn) pace(now Time, n int, rate float64) {
 	c.paceAt = max(c.paceAt, now-paceSlack) + Time(float64(n)*float64(Second)/rate)
 }
 
 // paced says that the time of the next segment has not come.
 func (c *Conn) paced(now Time) bool {
-	if c.pacing == 0 || c.paceAt <= now+paceSlack {
+	if c.pacing == 0 && c.cfg.MaxPacing == 0 || c.paceAt <= now+paceSlack {
 		return false
 	}
 	c.timer.pace = c.paceAt
@@ -184,8 +199,8 @@ func (c *Conn) largest() int {
 	if k := c.cfg.SuperSegment / c.mss; k > 1 {
 		n = k * c.mss
 	}
-	if c.pacing > 0 { // no more than a millisecond at once
-		per := int(c.pacing/1000) / c.mss * c.mss
+	if rate := c.pacingRate(); rate > 0 { // no more than a millisecond at once
+		per := int(rate/1000) / c.mss * c.mss
 		n = max(min(n, per), c.mss)
 	}
 	return n
@@ -222,13 +237,25 @@ func (c *Conn) nextLostSegment(now Time) bool {
 // sendAgain makes a segment of p in c.out.
 func (c *Conn) sendAgain(now Time, p *piece) {
 	n := p.len()
-	c.stats.Retransmits += uint32((n + c.mss - 1) / c.mss)
+	c.countAgain((n + c.mss - 1) / c.mss)
 	c.stats.BytesAgain += uint64(n)
 	c.loss.undoBytes += n
 	c.loss.undoSent = true
 	c.board.markAgain(now, p)
 	c.stampRate(now, p)
 	c.fill(now, p.start, p.end, false)
+}
+
+// countAgain counts segments that are sent again.
+func (c *Conn) countAgain(segs int) {
+	c.stats.Retransmits += uint32(segs)
+	c.count(mib.TCPRetransSegs, segs)
+	switch c.loss.phase {
+	case recovering:
+		c.count(mib.FastRetrans, segs)
+	case timedOut:
+		c.count(mib.SlowStartRetrans, max(segs-1, 0)) // the first is the timeout's own
+	}
 }
 
 // nextData sends what was never sent, FIN last.

@@ -30,7 +30,10 @@
 // (segmentation offload) both ways.
 package tcp
 
-import "bulkhead/services/netd/wire"
+import (
+	"bulkhead/services/netd/mib"
+	"bulkhead/services/netd/wire"
+)
 
 // Time is a point in time in nanoseconds since any start that does not change.
 type Time int64
@@ -205,6 +208,8 @@ type Config struct {
 	// InitialWindow is how much of ReceiveLimit is announced at first: it grows
 	// as the user reads. 0 is all of it.
 	InitialWindow int
+	// Counters are the host's, which the connection's deeds go into; nil: none.
+	Counters *mib.Counters
 
 	// ReceiveLimit is the most that Room says now; 0 is ReceiveBuffer.
 	ReceiveLimit int

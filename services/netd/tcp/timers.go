@@ -1,5 +1,7 @@
 package tcp
 
+import "bulkhead/services/netd/mib"
+
 // timers are the deadlines of a connection, Never where one is not set.
 type timers struct {
 	retransmit Time
@@ -44,6 +46,7 @@ func (c *Conn) tick(now Time) {
 	if t.ack <= now {
 		t.ack = Never
 		c.ackDue = true
+		c.count(mib.DelayedACKs, 1)
 	}
 	if t.cork <= now {
 		t.cork = Never
@@ -97,6 +100,7 @@ func (c *Conn) retransmitDue(now Time) {
 		t.since = now - c.rtt.rto()
 	}
 	t.retries++
+	c.count(mib.Timeouts, 1)
 	limit := c.cfg.Retries
 	switch {
 	case c.state == SynSent || c.state == SynReceived:
@@ -105,6 +109,7 @@ func (c *Conn) retransmitDue(now Time) {
 		limit = min(limit, 8)
 	}
 	if c.expired(now, t.retries, limit) {
+		c.count(mib.AbortOnTimeout, 1)
 		c.finish(TimedOut)
 		return
 	}
@@ -166,9 +171,11 @@ func (c *Conn) persistDue(now Time) {
 		limit = 8
 	}
 	if c.expired(now, t.probing, limit) {
+		c.count(mib.AbortOnTimeout, 1)
 		c.finish(TimedOut)
 		return
 	}
+	c.count(mib.WinProbe, 1)
 	if c.wnd == 0 {
 		t.probe = true
 	} else {
@@ -207,10 +214,40 @@ func (c *Conn) keepDue(now Time) {
 	}
 	if limit {
 		c.resetDue = true
+		c.count(mib.AbortOnTimeout, 1)
 		c.finish(TimedOut)
 		return
 	}
 	t.probes++
 	t.probe = true
+	c.count(mib.KeepAlive, 1)
 	c.armKeepAlive(now)
+}
+
+// TimerKind is which timer runs, as sock_diag(7) numbers them.
+type TimerKind uint8
+
+// The kinds: struct inet_diag_msg's idiag_timer.
+const (
+	NoTimer TimerKind = iota
+	RetransmitTimer
+	KeepAliveTimer
+	TimeWaitTimer
+	ProbeTimer
+)
+
+// shown is the timer that is told of: the one that Linux, which has one for all, would
+// have set.
+func (t *timers) shown() (kind TimerKind, due Time, count int) {
+	switch {
+	case t.final != Never:
+		return TimeWaitTimer, t.final, 0
+	case t.retransmit != Never:
+		return RetransmitTimer, min(t.retransmit, t.probeTail), t.retries
+	case t.persist != Never:
+		return ProbeTimer, t.persist, t.probing
+	case t.keep != Never:
+		return KeepAliveTimer, t.keep, t.probes
+	}
+	return NoTimer, 0, 0
 }

@@ -122,7 +122,7 @@ func (s *Sandbox) simple(kind, options string) (vfs.FileSystem, error) {
 		}
 		return tmpfs.New(o), nil
 	case "proc":
-		return procfs.New(procfs.Config{Kernel: procfs.NewKernel(s.kernel), Host: s.host, Net: s.netTables, Conf6: s.conf6}), nil
+		return procfs.New(procfs.Config{Kernel: procfs.NewKernel(s.kernel), Host: s.host, Net: s.netTables, Conf6: s.conf6, Orphans: s.orphans, Tune: s.tune}), nil
 	case "sysfs":
 		return sysfs.New(sysfs.Config{CPUs: s.host.CPUs, Memory: s.host.Memory["MemTotal"] << 10}), nil
 	case "cgroup", "cgroup2":

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"errors"
 	"os"
 
 	"bulkhead/proto/linux"
@@ -18,12 +19,13 @@ func (s *Sandbox) network(netd *os.File) error {
 	if netd == nil {
 		return nil
 	}
-	n, err := inet.New(netd)
+	n, err := inet.NewOutlet(netd)
 	if err != nil {
 		return err
 	}
+	s.outlet = n
 	n.Register(syscalls.Families)
-	s.netTables = n.Tables()
+	s.netTables, s.orphans, s.tune = n.Tables(), n.Orphans, n.Tune
 	s.conf6 = func() map[string]map[string]procfs.Sysctl {
 		out := map[string]map[string]procfs.Sysctl{}
 		for name, settings := range n.Conf6() {
@@ -37,6 +39,15 @@ func (s *Sandbox) network(netd *os.File) error {
 	if f, ok := syscalls.Families[linux.AF_UNIX].(*unix.Family); ok {
 		f.Devices = n.DeviceIoctl
 	}
-	syscalls.Families[linux.AF_NETLINK] = netlink.Family{Source: n, Sockets: func() []socket.Socket { return procfs.Sockets(procfs.NewKernel(s.kernel)) }}
+	syscalls.Families[linux.AF_NETLINK] = netlink.New(n, func() []socket.Socket { return procfs.Sockets(procfs.NewKernel(s.kernel)) })
 	return nil
+}
+
+// Reconnect takes another netd in the place of the one that the sandbox had.
+func (s *Sandbox) Reconnect(netd *os.File) error {
+	if s.outlet == nil {
+		netd.Close()
+		return errors.New("netd: the sandbox never had one")
+	}
+	return s.outlet.Reconnect(netd)
 }

@@ -22,6 +22,7 @@ import (
 	"bulkhead/services/sentry/platform"
 	"bulkhead/services/sentry/procfs"
 	"bulkhead/services/sentry/socket"
+	"bulkhead/services/sentry/socket/inet"
 	usocket "bulkhead/services/sentry/socket/unix"
 	"bulkhead/services/sentry/syscalls"
 	"bulkhead/services/sentry/task"
@@ -38,8 +39,13 @@ type Sandbox struct {
 	netTables map[string]func(vfs.Context) ([]byte, error)
 	// conf6 are the settings below /proc/sys/net/ipv6/conf that it keeps.
 	conf6 func() map[string]map[string]procfs.Sysctl
-	gofer *channel.Client
-	pts   *devpts.FS
+	// orphans are the connections that no socket has.
+	orphans func() []socket.Orphan
+	// tune carries out what is written below /proc/sys/net.
+	tune   func(path, value string) error
+	outlet *inet.Outlet // nil: there is no netd
+	gofer  *channel.Client
+	pts    *devpts.FS
 
 	mu         sync.Mutex
 	containers map[string]*Container

@@ -130,6 +130,23 @@ func (s *Server) Resize(_ context.Context, q *sentryv1.ResizeRequest) (*sentryv1
 	return &sentryv1.ResizeResponse{}, nil
 }
 
+// Reconnect takes another netd.
+func (s *Server) Reconnect(ctx context.Context, q *sentryv1.ReconnectRequest) (*sentryv1.ReconnectResponse, error) {
+	g, err := s.gifts.take(ctx, q.Donation)
+	if err != nil {
+		return nil, fail("reconnect", err)
+	}
+	defer g.close()
+	netd := g.take(sentryv1.Role_ROLE_NETD)
+	if netd == nil {
+		return nil, status.Error(codes.InvalidArgument, "reconnect: no channel to netd was donated")
+	}
+	if err := s.kernel.Reconnect(netd); err != nil {
+		return nil, fail("reconnect", err)
+	}
+	return &sentryv1.ReconnectResponse{}, nil
+}
+
 // fail is the one place where the kernel's errors become the wire's.
 func fail(step string, err error) error {
 	code := codes.Internal

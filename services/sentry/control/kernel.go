@@ -51,6 +51,8 @@ type Kernel interface {
 	// Delete forgets a stopped container and its processes' statuses.
 	Delete(id string) error
 	Resize(id string, pid int32, rows, columns uint32) error
+	// Reconnect takes another netd, at the other end of a data channel.
+	Reconnect(netd *os.File) error
 }
 
 // ProgramError says why a program cannot be run.

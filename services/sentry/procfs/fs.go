@@ -5,6 +5,7 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/pseudo"
+	"bulkhead/services/sentry/socket"
 	"bulkhead/services/sentry/vfs"
 	"bulkhead/services/sentry/wait"
 )
@@ -17,8 +18,13 @@ type Config struct {
 	Cgroup string
 	// Net generates files of /proc/net in place of the empty ones here.
 	Net map[string]func(ctx vfs.Context) ([]byte, error)
+	// Orphans are the TCP connections that no process has a socket of; nil: there are none.
+	Orphans func() []socket.Orphan
 	// Conf6 gives the settings of IPv6 that somebody else keeps, by interface and name.
 	Conf6 func() map[string]map[string]Sysctl
+	// Tune is told of what is written below /proc/sys/net, by its path below /proc/sys,
+	// and may refuse it; nil: nobody goes by it.
+	Tune func(path, value string) error
 }
 
 // FS is one /proc.
@@ -31,6 +37,8 @@ type FS struct {
 	sys    *sysctls
 	net    *pseudo.Dir
 
+	orphans func() []socket.Orphan
+
 	mountQueue wait.Queue
 }
 
@@ -38,7 +46,7 @@ type FS struct {
 func New(c Config) *FS {
 	fs := &FS{
 		FS: pseudo.New("proc", linux.PROC_SUPER_MAGIC), kernel: c.Kernel, host: c.Host,
-		cgroup: c.Cgroup, boot: c.Host.Boot,
+		cgroup: c.Cgroup, boot: c.Host.Boot, orphans: c.Orphans,
 	}
 	fs.RefuseNames(linux.ENOENT)
 	if fs.cgroup == "" {
@@ -51,7 +59,7 @@ func New(c Config) *FS {
 	fs.net = fs.netDir(c.Net)
 	root := fs.Dir(0o555, nil).WithDynamic(&pids{fs})
 	fs.addMachine(root)
-	fs.sys = newSysctls(fs, c.Conf6)
+	fs.sys = newSysctls(fs, c.Conf6, c.Tune)
 	root.Add("sys", fs.sys.root)
 	root.Add("self", fs.Link(nil, func(ctx vfs.Context) (string, error) {
 		if ctx.TGID() == 0 {

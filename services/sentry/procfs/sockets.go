@@ -18,6 +18,7 @@ import (
 // States of a socket in the tables: net/tcp_states.h, linux/net.h.
 const (
 	tcpEstablished = 0x01
+	tcpTimeWait    = 0x06
 	tcpClose       = 0x07
 	tcpListen      = 0x0a
 
@@ -35,7 +36,8 @@ func (fs *FS) sockets(domain, typ int) (list []socket.Socket) {
 	return list
 }
 
-// Sockets gives every socket that a process of k has a descriptor of, once.
+// Sockets gives every socket that a process of k has a descriptor of, once, and the
+// connections that wait to be accepted.
 func Sockets(k Kernel) (list []socket.Socket) {
 	seen := make(map[socket.Socket]bool)
 	for _, pid := range k.PIDs() {
@@ -53,6 +55,9 @@ func Sockets(k Kernel) (list []socket.Socket) {
 				if err == nil && !seen[s] {
 					seen[s] = true
 					list = append(list, s)
+					if l, ok := s.(interface{ Queued() []socket.Socket }); ok {
+						list = append(list, l.Queued()...)
+					}
 				}
 			}
 		}
@@ -90,29 +95,58 @@ func endOf(sa []byte, v6 bool) end {
 
 func (e end) String() string { return fmt.Sprintf("%s:%04X", e.address, e.port) }
 
-// internet gives the generator of one of tcp, tcp6, udp, udp6, raw and raw6.
+// tableOf is the name of the table, without a 6, that a socket stands in.
+func tableOf(s socket.Socket) string {
+	switch {
+	case s.Type() == linux.SOCK_STREAM:
+		return "tcp"
+	case s.Type() == linux.SOCK_RAW:
+		return "raw"
+	case s.Protocol() == linux.IPPROTO_UDPLITE:
+		return "udplite"
+	case s.Protocol() == linux.IPPROTO_UDP:
+		return "udp"
+	}
+	return "icmp"
+}
+
+// internet gives the generator of one of tcp, udp, udplite, raw and icmp, or of the
+// one for IPv6.
 func (fs *FS) internet(name string) func(vfs.Context) ([]byte, error) {
 	v6 := strings.HasSuffix(name, "6")
-	domain, typ := linux.AF_INET, linux.SOCK_STREAM
+	domain, tcp := linux.AF_INET, strings.HasPrefix(name, "tcp")
 	if v6 {
 		domain = linux.AF_INET6
-	}
-	switch {
-	case strings.HasPrefix(name, "udp"):
-		typ = linux.SOCK_DGRAM
-	case strings.HasPrefix(name, "raw"):
-		typ = linux.SOCK_RAW
 	}
 	return func(ctx vfs.Context) ([]byte, error) {
 		b := bytes.NewBufferString(netTexts[name])
 		n := 0
-		for _, s := range fs.sockets(domain, typ) {
-			if internetLine(b, ctx, s, n, v6) {
+		for _, s := range fs.sockets(domain, 0) {
+			if tableOf(s) == strings.TrimSuffix(name, "6") && internetLine(b, ctx, s, n, v6) {
 				n++
+			}
+		}
+		if orphans := fs.orphans; orphans != nil && tcp {
+			for _, o := range orphans() {
+				if o.Domain == domain {
+					orphanLine(b, &o, n, v6)
+					n++
+				}
 			}
 		}
 		return b.Bytes(), nil
 	}
+}
+
+// orphanLine writes the line of a connection that no socket has.
+func orphanLine(b *bytes.Buffer, o *socket.Orphan, n int, v6 bool) {
+	start := b.Len()
+	fmt.Fprintf(b, "%4d: %v %v %02X %08X:%08X %02X:%08X %08X %5d %8d %d %d %016x", n, endOf(o.Local, v6), endOf(o.Remote, v6), o.Report.State,
+		o.Report.Send, o.Report.Receive, o.Timer.Kind, o.Timer.Due/10, o.Timer.Count, o.UID, 0, 0, 1, 0)
+	if pad := 149 - (b.Len() - start); pad > 0 && !v6 {
+		b.WriteString(strings.Repeat(" ", pad))
+	}
+	b.WriteByte('\n')
 }
 
 // internetLine writes the line of s, unless Linux shows none: a TCP socket that
@@ -212,8 +246,18 @@ func (fs *FS) sockstat(v6 bool) func(vfs.Context) ([]byte, error) {
 		if v6 {
 			return fmt.Appendf(nil, "TCP6: inuse %d\nUDP6: inuse %d\nUDPLITE6: inuse %d\nRAW6: inuse %d\nFRAG6: inuse 0 memory 0\n", tcp, udp, lite, raw), nil
 		}
-		return fmt.Appendf(nil, "sockets: used %d\nTCP: inuse %d orphan 0 tw 0 alloc %d mem 0\nUDP: inuse %d mem 0\nUDPLITE: inuse %d\nRAW: inuse %d\nFRAG: inuse 0 memory 0\n",
-			len(all), tcp, streams, udp, lite, raw), nil
+		orphan, tw := 0, 0
+		if fs.orphans != nil {
+			for _, o := range fs.orphans() {
+				if o.Report.State == tcpTimeWait {
+					tw++
+				} else {
+					orphan++
+				}
+			}
+		}
+		return fmt.Appendf(nil, "sockets: used %d\nTCP: inuse %d orphan %d tw %d alloc %d mem 0\nUDP: inuse %d mem 0\nUDPLITE: inuse %d\nRAW: inuse %d\nFRAG: inuse 0 memory 0\n",
+			len(all), tcp, orphan, tw, streams, udp, lite, raw), nil
 	}
 }
 

@@ -3,6 +3,7 @@ package procfs
 import (
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -105,48 +106,6 @@ var sysctlTable = []sysctl{
 	{"kernel/threads-max", "65536", number},
 	{"kernel/unprivileged_bpf_disabled", "2", number},
 	{"kernel/yama/ptrace_scope", "0", number},
-	{"net/core/netdev_max_backlog", "1000", number},
-	{"net/core/optmem_max", "131072", number},
-	{"net/core/rmem_default", "212992", number},
-	{"net/core/rmem_max", "212992", number},
-	{"net/core/somaxconn", "4096", number},
-	{"net/core/wmem_default", "212992", number},
-	{"net/core/wmem_max", "212992", number},
-	{"net/ipv4/conf/all/forwarding", "0", number},
-	{"net/ipv4/conf/all/rp_filter", "0", number},
-	{"net/ipv4/conf/default/forwarding", "0", number},
-	{"net/ipv4/conf/default/rp_filter", "0", number},
-	{"net/ipv4/ip_default_ttl", "64", number},
-	{"net/ipv4/ip_forward", "0", number},
-	{"net/ipv4/ip_local_port_range", "32768\t60999", number},
-	{"net/ipv4/ip_local_reserved_ports", "", word},
-	{"net/ipv4/ip_nonlocal_bind", "0", number},
-	{"net/ipv4/ip_unprivileged_port_start", "1024", number},
-	{"net/ipv4/ping_group_range", "1\t0", number},
-	{"net/ipv4/tcp_allowed_congestion_control", "reno cubic", word},
-	{"net/ipv4/tcp_available_congestion_control", "reno cubic", fixedValue},
-	{"net/ipv4/tcp_congestion_control", "cubic", word},
-	{"net/ipv4/tcp_ecn", "2", number},
-	{"net/ipv4/tcp_fastopen", "0", number},
-	{"net/ipv4/tcp_fin_timeout", "60", number},
-	{"net/ipv4/tcp_keepalive_intvl", "75", number},
-	{"net/ipv4/tcp_keepalive_probes", "9", number},
-	{"net/ipv4/tcp_keepalive_time", "7200", number},
-	{"net/ipv4/tcp_max_syn_backlog", "1024", number},
-	{"net/ipv4/tcp_rmem", "4096\t131072\t6291456", number},
-	{"net/ipv4/tcp_sack", "1", number},
-	{"net/ipv4/tcp_syncookies", "1", number},
-	{"net/ipv4/tcp_timestamps", "1", number},
-	{"net/ipv4/tcp_tw_reuse", "2", number},
-	{"net/ipv4/tcp_window_scaling", "1", number},
-	{"net/ipv4/tcp_wmem", "4096\t16384\t4194304", number},
-	{"net/ipv6/conf/all/disable_ipv6", "0", number},
-	{"net/ipv6/conf/all/forwarding", "0", number},
-	{"net/ipv6/conf/default/disable_ipv6", "0", number},
-	{"net/ipv6/conf/default/forwarding", "0", number},
-	{"net/ipv6/conf/lo/disable_ipv6", "0", number},
-	{"net/ipv6/ip_nonlocal_bind", "0", number},
-	{"net/unix/max_dgram_qlen", "512", number},
 	{"user/max_user_namespaces", "0", number},
 	{"vm/dirty_background_ratio", "10", number},
 	{"vm/dirty_ratio", "20", number},
@@ -167,18 +126,19 @@ type sysctls struct {
 	dirs  map[string]*pseudo.Dir
 	kind  map[string]sysctlKind
 	conf6 *confDir
+	tune  func(path, value string) error
 
 	mu     sync.Mutex
 	values map[string]string
 }
 
-func newSysctls(fs *FS, conf6 func() map[string]map[string]Sysctl) *sysctls {
+func newSysctls(fs *FS, conf6 func() map[string]map[string]Sysctl, tune func(path, value string) error) *sysctls {
 	s := &sysctls{
-		fs: fs, root: fs.Dir(0o555, nil), dirs: make(map[string]*pseudo.Dir),
+		fs: fs, tune: tune, root: fs.Dir(0o555, nil), dirs: make(map[string]*pseudo.Dir),
 		kind: make(map[string]sysctlKind), values: make(map[string]string),
 	}
 	s.dirs[""] = s.root
-	for _, c := range sysctlTable {
+	for _, c := range slices.Concat(sysctlTable, networkTable()) {
 		s.values[c.path], s.kind[c.path] = c.value, c.kind
 		mode := uint32(0o644)
 		if c.kind == fixedValue {
@@ -213,15 +173,18 @@ func name(set func(string)) func(string) error {
 // put makes the file at path; set may be nil.
 func (s *sysctls) put(path string, mode uint32, get func() string, set func(string) error) {
 	at := strings.LastIndexByte(path, '/')
-	s.putIn(s.dir(path[:max(at, 0)]), path[at+1:], mode, get, set)
+	s.putIn(s.dir(path[:max(at, 0)]), path[at+1:], mode, isNetwork(path), get, set)
 }
 
+// isNetwork says whether a path is of the network, which CAP_NET_ADMIN may set too.
+func isNetwork(path string) bool { return strings.HasPrefix(path, "net/") }
+
 // putIn makes the file in a directory.
-func (s *sysctls) putIn(d *pseudo.Dir, name string, mode uint32, get func() string, set func(string) error) {
+func (s *sysctls) putIn(d *pseudo.Dir, name string, mode uint32, network bool, get func() string, set func(string) error) {
 	f := s.fs.File(mode, nil, func(vfs.Context) ([]byte, error) { return []byte(get() + "\n"), nil })
 	if set != nil && mode&0o200 != 0 {
 		f.WithSet(func(ctx vfs.Context, p []byte) error {
-			if !ctx.Creds().Has(linux.CAP_SYS_ADMIN) {
+			if !ctx.Creds().Has(linux.CAP_SYS_ADMIN) && !(network && ctx.Creds().Has(linux.CAP_NET_ADMIN)) {
 				return linux.EPERM
 			}
 			return set(firstLine(p))
@@ -286,6 +249,11 @@ func (s *sysctls) write(path, v string) error {
 			}
 		}
 		v = strings.Join(fields, "\t")
+	}
+	if s.tune != nil && isNetwork(path) {
+		if err := s.tune(path, v); err != nil {
+			return err
+		}
 	}
 	s.mu.Lock()
 	s.values[path] = v

@@ -61,7 +61,7 @@ func (c *confDir) load() map[string]*pseudo.Dir {
 	for name, settings := range c.known {
 		d := c.s.fs.Dir(0o555, nil)
 		for _, n := range slices.Sorted(gomaps.Keys(settings)) {
-			c.s.putIn(d, n, 0o644, settings[n].read, settings[n].write)
+			c.s.putIn(d, n, 0o644, true, settings[n].read, settings[n].write)
 		}
 		c.dirs[name] = d
 	}

@@ -22,6 +22,7 @@ type Base struct {
 	ino                   uint64
 	uid, gid              uint32
 	queue                 wait.Queue
+	kept                  kept
 
 	timeouts struct {
 		sync.Mutex

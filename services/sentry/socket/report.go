@@ -26,6 +26,26 @@ type Report struct {
 	Peer uint64
 }
 
+// Timer is what struct inet_diag_msg tells of a connection's.
+type Timer struct {
+	// Kind: 0 off, 1 retransmission, 2 keepalive, 3 TIME-WAIT, 4 zero-window probe.
+	Kind uint8
+	// Count is how often it was due in a row.
+	Count uint8
+	// Due is when it is, in milliseconds from now.
+	Due uint32
+}
+
+// Orphan is a TCP connection that no process has a socket of: one that ends, or is in
+// the handshake.
+type Orphan struct {
+	Domain        int
+	Local, Remote []byte // raw sockaddrs
+	Report        Report
+	UID           uint32
+	Timer         Timer
+}
+
 // Reporter is a Socket that tells how it is. It asks no other process.
 type Reporter interface {
 	Report() Report

@@ -232,6 +232,9 @@ func setsockopt(t *task.Task, fd linux.FD, level, name int32, value mm.Addr, n i
 	if n < 0 || int(n) > most {
 		return 0, linux.EINVAL
 	}
+	if level == linux.SOL_SOCKET && name != linux.SO_BINDTODEVICE && n < 4 {
+		return 0, linux.EINVAL
+	}
 	b := make([]byte, n)
 	if err := t.CopyIn(value, b); err != nil {
 		return 0, err
@@ -243,14 +246,32 @@ func setsockopt(t *task.Task, fd linux.FD, level, name int32, value mm.Addr, n i
 // a part of the question.
 func sockOpt(t *task.Task, s socket.Socket, level, name int, value mm.Addr, room int) ([]byte, error) {
 	if a, ok := s.(socket.Asker); ok {
-		asked := make([]byte, min(room, 64))
+		asked := make([]byte, min(room, 144)) // struct group_filter's is the longest
 		if t.CopyIn(value, asked) == nil {
 			if b, known, err := a.Ask(t, level, name, asked); known {
 				return b, err
 			}
 		}
 	}
+	if level == linux.SOL_SOCKET && name == linux.SO_PEERNAME {
+		return peerName(t, s, room)
+	}
+	if level == linux.SOL_SOCKET && name == linux.SO_COOKIE && room < 8 {
+		return nil, linux.EINVAL
+	}
 	return s.SockOpt(t, level, name, room)
+}
+
+// peerName is SO_PEERNAME: EINVAL where there is more room than it takes.
+func peerName(t *task.Task, s socket.Socket, room int) ([]byte, error) {
+	b, err := s.PeerName(t)
+	if err != nil {
+		return nil, linux.ENOTCONN
+	}
+	if len(b) < room {
+		return nil, linux.EINVAL
+	}
+	return b, nil
 }
 
 // getsockopt tells an option's value, cut to the length that the guest has room

@@ -7,6 +7,12 @@
 //	netprog names ADDRESS NAME=IP..  a DNS server that knows these names
 //	netprog lookup RESOLVER NAME     ask it, print the addresses
 //	netprog dial ADDRESS             print "connected", or the error and how it came
+//	netprog counters ADDRESS         what an address's echo server and closed ports do to
+//	                                 the counters of /proc/net
+//	netprog crash SINK ECHO          how those who wait are told that netd is gone, and what
+//	                                 works again; "" for either: on the loopback only
+//	netprog sink ADDRESS             takes connections and reads nothing
+//	netprog echo ADDRESS             a TCP and UDP server of one port, that answers alike
 //	netprog advertise NAME PREFIX SECONDS
 //	                                 a router at an interface: it answers solicitations
 package main
@@ -50,6 +56,14 @@ func run(args []string) error {
 		return lookup(args[1], args[2])
 	case len(args) == 2 && args[0] == "dial":
 		return dial(args[1])
+	case len(args) == 2 && args[0] == "counters":
+		return counters(args[1])
+	case len(args) == 3 && args[0] == "crash":
+		return crash(args[1], args[2])
+	case len(args) == 2 && args[0] == "sink":
+		return sink(args[1])
+	case len(args) == 2 && args[0] == "echo":
+		return echo(args[1])
 	case len(args) == 4 && args[0] == "advertise":
 		prefix, err := netip.ParsePrefix(args[2])
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,6 +47,16 @@ func unixPair(t *T) {
 	t.N("FIONREAD", q, err)
 	cred, err := unix.GetsockoptUcred(p[0], unix.SOL_SOCKET, unix.SO_PEERCRED)
 	t.Say("peer is me %v uid %d %s", cred != nil && int(cred.Pid) == os.Getpid(), cred.Uid, errName(err))
+	groups, err := os.Getgroups()
+	t.Must("groups", err)
+	var theirs [64]uint32
+	size := uint32(len(theirs) * 4)
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(p[0]), unix.SOL_SOCKET, unix.SO_PEERGROUPS, uintptr(unsafe.Pointer(&theirs)), uintptr(unsafe.Pointer(&size)), 0)
+	same := errno == 0 && int(size) == 4*len(groups)
+	for i, g := range groups {
+		same = same && int(theirs[i]) == g
+	}
+	t.Say("the peer's groups are mine %v, errno %d", same, errno)
 	for _, o := range []struct {
 		name string
 		opt  int

@@ -137,8 +137,16 @@ func (d *Dgram) control(g gram, at time.Time) []linux.Cmsg {
 	d.conf.mu.Lock()
 	info, hops, class := d.conf.receivePacketInfo, d.conf.receiveHops, d.conf.receiveClass
 	stamp, nano := d.conf.timestamp, d.conf.timestampNS
+	target := len(d.conf.kept) > 0 && (d.conf.kept[optionKey{linux.IPPROTO_IP, linux.IP_RECVORIGDSTADDR}] != 0 ||
+		d.conf.kept[optionKey{linux.IPPROTO_IPV6, linux.IPV6_RECVORIGDSTADDR}] != 0)
 	d.conf.mu.Unlock()
 	var out []linux.Cmsg
+	if flags := d.stamping.Load(); flags&stampReceive != 0 && flags&stampSoftware != 0 {
+		out = append(out, softwareStamp(at))
+	}
+	if target {
+		out = append(out, d.sentTo(g))
+	}
 	if stamp || nano {
 		out = append(out, timestamp(at, nano))
 	}
@@ -175,6 +183,18 @@ func (d *Dgram) control(g gram, at time.Time) []linux.Cmsg {
 		}
 	}
 	return out
+}
+
+// sentTo is IP_ORIGDSTADDR or IPV6_ORIGDSTADDR: where the datagram was sent to.
+func (d *Dgram) sentTo(g gram) linux.Cmsg {
+	d.mu.Lock()
+	port := d.mu.local.Port()
+	d.mu.Unlock()
+	c := linux.Cmsg{Level: linux.IPPROTO_IP, Type: linux.IP_RECVORIGDSTADDR, Data: sockaddr(d.v6, netip.AddrPortFrom(g.to, port))}
+	if d.v6 {
+		c.Level, c.Type = linux.IPPROTO_IPV6, linux.IPV6_RECVORIGDSTADDR
+	}
+	return c
 }
 
 // timestamp is SCM_TIMESTAMP or SCM_TIMESTAMPNS: socket(7), SO_TIMESTAMP.
@@ -218,6 +238,7 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		return 0, err
 	}
 	if d.sendWithin(m, to, size, segment) {
+		d.stampSent(m)
 		return size, nil
 	}
 	h := d.header(m, to, size)
@@ -228,6 +249,7 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		return 0, err
 	}
 	e.put(d.n, &h, m.Data, size)
+	d.stampSent(m)
 	return size, nil
 }
 

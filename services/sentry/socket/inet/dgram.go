@@ -25,6 +25,9 @@ type Dgram struct {
 	shutRead, shutWrite atomic.Bool
 	blocked             atomic.Bool
 	released            atomic.Bool
+	filtered            atomic.Bool   // SO_ATTACH_FILTER
+	stamping            atomic.Uint32 // SO_TIMESTAMPING
+	done                completions
 
 	mu struct {
 		sync.Mutex
@@ -48,7 +51,7 @@ func newDgram(n *Network, v6 bool, typ, protocol int) *Dgram {
 		domain = linux.AF_INET6
 	}
 	d.Init(domain, typ, protocol)
-	d.conf.init()
+	d.conf.init(n.tuning)
 	d.conf.raw4 = d.raw() && !v6
 	return d
 }
@@ -95,7 +98,7 @@ func (d *Dgram) Bind(ctx vfs.Context, sa []byte) error {
 	if d.raw() && len(sa) >= 4 {
 		sa = append(append(append([]byte(nil), sa[:2]...), 0, 0), sa[4:]...) // no port
 	}
-	a, scope, err := bindAddress(ctx, d.v6, sa)
+	a, scope, err := d.n.bindAddress(ctx, d.v6, sa)
 	if err != nil {
 		return err
 	}
@@ -243,7 +246,7 @@ func (d *Dgram) Poll() wait.Events {
 
 func (d *Dgram) ready(e *end) wait.Events {
 	var ev wait.Events
-	if d.errors.pending(d.n, e) || d.reports.waiting() {
+	if d.errors.pending(d.n, e) || d.reports.waiting() || d.done.waiting() {
 		ev |= wait.Err
 	}
 	d.receiving.Lock()
@@ -317,10 +320,17 @@ func (d *Dgram) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
 	if level == linux.IPPROTO_IP && name == linux.IP_MTU || level == linux.IPPROTO_IPV6 && name == linux.IPV6_MTU {
 		return d.mtu(ctx)
 	}
-	if d.raw() && isTypeFilter(level, name) {
+	switch {
+	case d.raw() && isTypeFilter(d.v6, level, name):
 		return d.conf.typeFilter(level), nil
+	case d.raw() && d.v6 && isChecksum(level, name):
+		return socket.Int(d.checksum()), nil
 	}
-	return d.conf.get(level, name)
+	v, err := d.conf.get(level, name)
+	if err == linux.ENOPROTOOPT && level == linux.SOL_SOCKET {
+		return d.Kept(name, max)
+	}
+	return v, err
 }
 
 // mtu is IP_MTU, what the path to the peer takes: ENOTCONN without one.
@@ -356,6 +366,9 @@ func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error
 	if known, err := d.setRules(ctx, level, name, value); known {
 		return err
 	}
+	if general, ok := isSourceFilter(level, name); ok {
+		return d.setSourceFilter(ctx, level, general, value)
+	}
 	if m, err := membership(level, name, value); err != nil {
 		return err
 	} else if m != nil {
@@ -364,10 +377,19 @@ func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error
 	told, err := d.n.setDevice(ctx, &d.conf, true, level, name, value)
 	switch {
 	case told:
-	case d.raw() && isTypeFilter(level, name):
+	case d.raw() && isTypeFilter(d.v6, level, name):
 		told, err = true, d.conf.setTypeFilter(level, value)
+	case d.raw() && d.v6 && isChecksum(level, name):
+		told, err = true, d.setChecksum(value)
+	case d.raw() && level == linux.IPPROTO_IPV6 && name == linux.IPV6_V6ONLY:
+		return linux.EINVAL
 	default:
 		told, err = d.conf.set(ctx, level, name, value)
+	}
+	if err == linux.ENOPROTOOPT && level == linux.SOL_SOCKET {
+		if err = d.Keep(ctx, name, value); name == linux.SO_TIMESTAMPING || name == linux.SO_TIMESTAMPING_NEW {
+			d.stamping.Store(uint32(d.KeptInt(name)))
+		}
 	}
 	if err != nil || !told || d.end.Load() == nil {
 		return err
@@ -409,6 +431,12 @@ func (d *Dgram) attach(ctx vfs.Context, name int, value []byte) error {
 	program, err := filterProgram(ctx, name, value)
 	if err != nil {
 		return err
+	}
+	if d.KeptInt(linux.SO_LOCK_FILTER) != 0 {
+		return linux.EPERM
+	}
+	if was := d.filtered.Swap(program != nil); !was && program == nil {
+		return linux.ENOENT
 	}
 	return d.tell(ctx, &netdv1.Request{Op: &netdv1.Request_Filter{Filter: &netdv1.Filter{Program: program}}})
 }

@@ -146,14 +146,14 @@ func TestDuct_nonblockingConnect(t *testing.T) {
 func TestDuct_infoAndQueues(t *testing.T) {
 	c, s := pair(t, direct(t))
 	send(t, c, "12345")
-	v, err := s.SockOpt(ctx, linux.IPPROTO_TCP, linux.TCP_INFO, 232)
+	v, err := s.SockOpt(ctx, linux.IPPROTO_TCP, linux.TCP_INFO, 248)
 	must(t, err)
-	if v[0] != 1 || len(v) != 232 {
+	if v[0] != 1 || len(v) != 248 {
 		t.Errorf("state %d of %d bytes", v[0], len(v))
 	}
 	must(t, c.Shutdown(ctx, linux.SHUT_WR))
 	for i, want := range []byte{5, 8} {
-		v, err := []socket.Socket{c, s}[i].SockOpt(ctx, linux.IPPROTO_TCP, linux.TCP_INFO, 232)
+		v, err := []socket.Socket{c, s}[i].SockOpt(ctx, linux.IPPROTO_TCP, linux.TCP_INFO, 248)
 		must(t, err)
 		if v[0] != want {
 			t.Errorf("state %d, want %d", v[0], want)

@@ -50,6 +50,9 @@ const (
 // receiveReport takes the first error off the queue: what was sent, where to, and in
 // a control message struct sock_extended_err with who told. EAGAIN.
 func (d *Dgram) receiveReport(ctx vfs.Context, m *socket.Msg) (int, error) {
+	if d.done.waiting() {
+		return d.done.receive(m, d.v6, d.stamping.Load()&stampIDs != 0)
+	}
 	if e := d.end.Load(); e != nil && !d.reports.waiting() && d.conf.receivesErrors() && d.errors.pending(d.n, e) {
 		// The error is in the head before its report is here. What netd answers
 		// now comes after that.

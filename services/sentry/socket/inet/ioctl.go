@@ -13,6 +13,7 @@ const (
 	siocInq       = linux.FIONREAD
 	siocOutq      = linux.TIOCOUTQ
 	siocAtMark    = 0x8905
+	siocOutqNSD   = 0x894b
 	siocGIFName   = 0x8910
 	siocGIFConf   = 0x8912
 	siocGIFFlags  = 0x8913
@@ -27,6 +28,8 @@ const (
 	siocGIFTxQLen = 0x8942
 	siocGIFMap    = 0x8970
 	siocEthtool   = 0x8946
+	siocSIFFlags  = 0x8914
+	siocSIFMTU    = 0x8922
 
 	sizeOfIfreq = 40
 )
@@ -42,15 +45,10 @@ func (s *Stream) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 		if listening {
 			return 0, linux.EINVAL
 		}
-		n := 0
-		if h := s.direct.Load(); h != nil {
-			n, _ = h.queued()
-		} else if e != nil {
-			s.receiving.Lock()
-			n, _ = e.down.Len()
-			s.receiving.Unlock()
-		}
-		return 0, putInt(ctx, arg, n)
+		return 0, putInt(ctx, arg, s.left())
+	case siocOutqNSD:
+		b, _ := s.Diagnose(ctx)
+		return 0, putInt(ctx, arg, int(binary.LittleEndian.Uint32(b[144:]))) // tcpi_notsent_bytes
 	case siocOutq:
 		n := 0
 		if h := s.direct.Load(); h != nil {
@@ -66,6 +64,18 @@ func (s *Stream) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 		return 0, putInt(ctx, arg, boolInt(h != nil && h.atMark()))
 	}
 	return s.n.deviceIoctl(ctx, cmd, arg)
+}
+
+// left is how many bytes wait to be read.
+func (s *Stream) left() (n int) {
+	if h := s.direct.Load(); h != nil {
+		n, _ = h.queued()
+	} else if e := s.end.Load(); e != nil {
+		s.receiving.Lock()
+		n, _ = e.down.Len()
+		s.receiving.Unlock()
+	}
+	return n
 }
 
 func putInt(ctx vfs.Context, arg uint64, v int) error {
@@ -85,6 +95,8 @@ func (n *Network) DeviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, 
 // deviceIoctl answers the requests about interfaces and their IPv4 addresses.
 func (n *Network) deviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
 	switch cmd {
+	case siocSIFFlags, siocSIFMTU:
+		return 0, n.configure(ctx, cmd, arg)
 	case siocGIFConf:
 		return 0, n.interfaceList(ctx, arg)
 	case siocGIFName, siocGIFFlags, siocGIFAddr, siocGIFDest, siocGIFBroad, siocGIFMask, siocGIFMetric, siocGIFMTU, siocGIFHWAddr,
@@ -118,6 +130,32 @@ func (n *Network) deviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, 
 		}
 	}
 	return 0, linux.ENODEV
+}
+
+// configure sets what of an interface can be set: whether it is up, and its MTU. EPERM,
+// ENODEV, EINVAL.
+func (n *Network) configure(ctx vfs.Context, cmd uint32, arg uint64) error {
+	var req [sizeOfIfreq]byte
+	if err := ctx.CopyIn(arg, req[:]); err != nil {
+		return err
+	}
+	if !ctx.Creds().Has(linux.CAP_NET_ADMIN) {
+		return linux.EPERM
+	}
+	name := cString(req[:16])
+	i, err := n.device(func(i *netdv1.Interface) bool { return i.Name == name })
+	if err != nil {
+		return err
+	}
+	c := &netdv1.LinkChange{Index: i.Index}
+	if cmd == siocSIFMTU {
+		mtu := binary.LittleEndian.Uint32(req[16:])
+		c.Mtu = &mtu
+	} else {
+		up := req[16]&1 != 0
+		c.Up = &up
+	}
+	return n.Change(&netdv1.Change{What: &netdv1.Change_Link{Link: c}})
 }
 
 // describe fills the union of a struct ifreq.

@@ -93,6 +93,10 @@ func rulesLevel(v6 bool, level int) bool {
 // Ask answers the options whose value is a question: those of iptables-legacy(8),
 // of a raw socket.
 func (d *Dgram) Ask(ctx vfs.Context, level, name int, asked []byte) ([]byte, bool, error) {
+	if general, ok := isSourceFilter(level, name); ok {
+		b, err := d.sourceFilter(ctx, level, general, asked)
+		return b, true, err
+	}
 	if !d.raw() || !rulesLevel(d.v6, level) {
 		return nil, false, nil
 	}

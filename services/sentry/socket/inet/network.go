@@ -52,7 +52,10 @@ type Network struct {
 	sockets map[uint32]member
 	rings   map[uint32]*memory
 
+	tuning   *tuning
 	registry registry
+	within   within
+	watcher  atomic.Pointer[func(*netdv1.Changed)]
 	rules    sync.Mutex // held while the packet filter is asked
 }
 
@@ -81,7 +84,7 @@ func New(data *os.File) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Network{sockets: map[uint32]member{}, rings: map[uint32]*memory{}}
+	n := &Network{sockets: map[uint32]member{}, rings: map[uint32]*memory{}, tuning: newTuning()}
 	n.registry.init()
 	n.client = channel.NewClient(conn, n.notice)
 	go n.mourn()
@@ -284,6 +287,10 @@ func (n *Network) notice(f *channel.Frame) {
 		n.accepted(e.Accepted, fds)
 	case *netdv1.Notice_Forgotten:
 		n.forget(e.Forgotten.Rings)
+	case *netdv1.Notice_Changed:
+		if tell := n.watcher.Load(); tell != nil {
+			(*tell)(e.Changed)
+		}
 	case *netdv1.Notice_Error:
 		n.mu.Lock()
 		d, _ := n.sockets[e.Error.Socket].(*Dgram)
@@ -359,6 +366,9 @@ func (f family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error
 		case linux.IPPROTO_UDPLITE:
 			return newDgram(f.n, f.v6, linux.SOCK_DGRAM, linux.IPPROTO_UDPLITE), nil
 		case icmp:
+			if c := ctx.Creds(); !f.n.tuning.maySendPings(append([]uint32{c.EGID}, c.Groups...)...) {
+				return nil, linux.EACCES
+			}
 			return newDgram(f.n, f.v6, linux.SOCK_DGRAM, icmp), nil
 		}
 	case linux.SOCK_RAW:
@@ -403,6 +413,14 @@ func (n *Network) Change(c *netdv1.Change) error {
 	n.registry.own.asked = time.Time{}
 	n.registry.mu.Unlock()
 	return errnoOf(resp.Error)
+}
+
+// Watch has tell called for each change of netd's configuration from now on: ENETDOWN.
+func (n *Network) Watch(tell func(*netdv1.Changed)) error {
+	n.watcher.Store(&tell)
+	_, fds, err := n.call(&netdv1.Request{Op: &netdv1.Request_Watch{Watch: &netdv1.Watch{}}})
+	closeAll(fds)
+	return err
 }
 
 // end is a socket's shared memory, once netd has made the socket.

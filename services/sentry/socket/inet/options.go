@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 
 	"bulkhead/proto/linux"
-	netdv1 "bulkhead/proto/netd/v1"
 	"bulkhead/services/sentry/socket"
 	"bulkhead/services/sentry/vfs"
 )
@@ -31,6 +31,19 @@ func flag(field func(*settings) *bool, told bool) option {
 	}
 }
 
+// binaryFlag is a flag that takes 0 and 1 only: EINVAL.
+func binaryFlag(field func(*settings) *bool) option {
+	o := flag(field, true)
+	set := o.set
+	o.set = func(c *settings, v int) error {
+		if v != 0 && v != 1 {
+			return linux.EINVAL
+		}
+		return set(c, v)
+	}
+	return o
+}
+
 // number is an option between low and high; EINVAL otherwise.
 func number(field func(*settings) *int, low, high int) option {
 	return option{
@@ -45,14 +58,18 @@ func number(field func(*settings) *int, low, high int) option {
 	}
 }
 
-// sent is a number that netd has to know; unset is what it is when it is 0.
-func sent(field func(*settings) *uint32, low, high, unset int) option {
+// sent is a number that netd has to know; unset is what it is when it is 0, if anything
+// is.
+func sent(field func(*settings) *uint32, low, high int, unset func(*tuning) *atomic.Int64) option {
 	return option{
 		get: func(c *settings) int {
-			if v := int(*field(c)); v != 0 {
+			switch v := int(*field(c)); {
+			case v != 0:
 				return v
+			case unset != nil:
+				return int(unset(c.tuning).Load())
 			}
-			return unset
+			return 0
 		},
 		set: func(c *settings, v int) error {
 			if v < low || v > high {
@@ -100,7 +117,7 @@ var hops = option{
 		if c.o.HopLimit != 0 {
 			return int(c.o.HopLimit)
 		}
-		return 64
+		return int(c.tuning.hops.Load())
 	},
 	set: func(c *settings, v int) error {
 		if v == -1 {
@@ -116,23 +133,98 @@ var hops = option{
 var class = option{
 	get: func(c *settings) int { return int(c.o.TrafficClass) },
 	set: func(c *settings, v int) error {
-		if v == -1 {
-			v = 0
+		if c.stream { // whose two lowest bits are ECN's
+			v = v&^3 | int(c.o.TrafficClass&3)
 		}
 		c.o.TrafficClass = uint32(v & 0xff)
 		return nil
 	}, told: true,
 }
 
+// class6 is IPV6_TCLASS: -1 is the default.
+var class6 = option{
+	get: class.get,
+	set: func(c *settings, v int) error {
+		if v < -1 || v > 255 {
+			return linux.EINVAL
+		}
+		return class.set(c, max(v, 0))
+	}, told: true,
+}
+
+// linger2 is TCP_LINGER2: two minutes at most; below 0 there is no FIN-WAIT-2 at all,
+// which netd takes for the least.
+var linger2 = option{
+	get: func(c *settings) int {
+		switch {
+		case c.noLinger2:
+			return -1
+		case c.o.Linger2 == 0:
+			return int(c.tuning.linger2.Load())
+		}
+		return int(c.o.Linger2)
+	},
+	set: func(c *settings, v int) error {
+		if c.noLinger2 = v < 0; c.noLinger2 {
+			v = 1
+		}
+		c.o.Linger2 = uint32(min(v, 120))
+		return nil
+	}, told: true,
+}
+
+// maxSegment is TCP_MAXSEG: 0 is what the route allows.
+var maxSegment = option{
+	get: func(c *settings) int {
+		if c.o.MaxSegment == 0 {
+			return 536
+		}
+		return int(c.o.MaxSegment)
+	},
+	set: func(c *settings, v int) error {
+		if v != 0 && (v < 88 || v > 32767) {
+			return linux.EINVAL
+		}
+		c.o.MaxSegment = uint32(v)
+		return nil
+	}, told: true,
+}
+
+// lowat is SO_RCVLOWAT: one byte at least, and all there can be for what is below 0.
+var lowat = option{
+	get: func(c *settings) int { return c.lowat },
+	set: func(c *settings, v int) error {
+		if v < 0 {
+			v = maxInt
+		}
+		c.lowat = max(v, 1)
+		return nil
+	},
+}
+
 var (
-	discover       = reported(number(func(c *settings) *int { return &c.discover }, 0, 5))
-	multicastHops  = reported(number(func(c *settings) *int { return &c.multicastHops }, -1, 255))
+	discover      = reported(number(func(c *settings) *int { return &c.discover }, 0, 5))
+	multicastHops = option{
+		get: func(c *settings) int { return c.multicastHops },
+		set: func(c *settings, v int) error {
+			if v < -1 || v > 255 {
+				return linux.EINVAL
+			}
+			if c.multicastHops = v; v == -1 {
+				c.multicastHops = 1
+			}
+			return nil
+		}, told: true,
+	}
 	multicastLoop  = flag(func(c *settings) *bool { return &c.multicastLoop }, true)
-	multicastAll   = flag(func(c *settings) *bool { return &c.multicastAll }, true)
+	multicastLoop6 = binaryFlag(func(c *settings) *bool { return &c.multicastLoop })
+	multicastAll   = binaryFlag(func(c *settings) *bool { return &c.multicastAll })
+	multicastAll6  = flag(func(c *settings) *bool { return &c.multicastAll }, true)
 	receiveErrors  = flag(func(c *settings) *bool { return &c.o.ReceiveErrors }, true)
 	receivePktInfo = flag(func(c *settings) *bool { return &c.receivePacketInfo }, false)
 	receiveHops    = flag(func(c *settings) *bool { return &c.receiveHops }, false)
 	receiveClass   = flag(func(c *settings) *bool { return &c.receiveClass }, false)
+	minHops        = sent(func(c *settings) *uint32 { return &c.o.MinHops }, 0, 255, nil)
 	freeBind       = flag(func(c *settings) *bool { return &c.o.FreeBind }, true)
 )
 
@@ -146,14 +238,14 @@ var options = map[optionKey]option{
 	{linux.SOL_SOCKET, linux.SO_OOBINLINE}:   flag(func(c *settings) *bool { return &c.oobInline }, false),
 	{linux.SOL_SOCKET, linux.SO_TIMESTAMP}:   flag(func(c *settings) *bool { return &c.timestamp }, false),
 	{linux.SOL_SOCKET, linux.SO_TIMESTAMPNS}: flag(func(c *settings) *bool { return &c.timestampNS }, false),
-	{linux.SOL_SOCKET, linux.SO_PRIORITY}:    number(func(c *settings) *int { return &c.priority }, 0, maxInt),
-	{linux.SOL_SOCKET, linux.SO_MARK}:        number(func(c *settings) *int { return &c.mark }, -1<<31, maxInt),
-	{linux.SOL_SOCKET, linux.SO_RCVLOWAT}:    number(func(c *settings) *int { return &c.lowat }, 0, maxInt),
+	{linux.SOL_SOCKET, linux.SO_RCVLOWAT}:    lowat,
 	{linux.SOL_SOCKET, linux.SO_RCVBUF}:      buffer(true),
 	{linux.SOL_SOCKET, linux.SO_SNDBUF}:      buffer(false),
 
 	{linux.IPPROTO_IP, linux.IP_TTL}:                  hops,
 	{linux.IPPROTO_IP, linux.IP_TOS}:                  class,
+	{linux.IPPROTO_IP, linux.IP_MINTTL}:               minHops,
+	{linux.IPPROTO_IPV6, linux.IPV6_MINHOPCOUNT}:      minHops,
 	{linux.IPPROTO_IP, linux.IP_MTU_DISCOVER}:         discover,
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_TTL}:        multicastHops,
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_LOOP}:       multicastLoop,
@@ -170,12 +262,13 @@ var options = map[optionKey]option{
 
 	{linux.IPPROTO_IPV6, linux.IPV6_V6ONLY}:         flag(func(c *settings) *bool { return &c.o.V6Only }, true),
 	{linux.IPPROTO_IPV6, linux.IPV6_UNICAST_HOPS}:   hops,
-	{linux.IPPROTO_IPV6, linux.IPV6_TCLASS}:         class,
+	{linux.IPPROTO_IPV6, linux.IPV6_TCLASS}:         class6,
 	{linux.IPPROTO_IPV6, linux.IPV6_MTU_DISCOVER}:   discover,
 	{linux.IPPROTO_IPV6, linux.IPV6_MULTICAST_HOPS}: multicastHops,
-	{linux.IPPROTO_IPV6, linux.IPV6_MULTICAST_LOOP}: multicastLoop,
-	{linux.IPPROTO_IPV6, linux.IPV6_MULTICAST_ALL}:  multicastAll,
+	{linux.IPPROTO_IPV6, linux.IPV6_MULTICAST_LOOP}: multicastLoop6,
+	{linux.IPPROTO_IPV6, linux.IPV6_MULTICAST_ALL}:  multicastAll6,
 	{linux.IPPROTO_IPV6, linux.IPV6_RECVERR}:        receiveErrors,
+	{linux.IPPROTO_IPV6, linux.IPV6_FREEBIND}:       freeBind,
 	{linux.IPPROTO_IPV6, linux.IPV6_RECVPKTINFO}:    receivePktInfo,
 	{linux.IPPROTO_IPV6, linux.IPV6_RECVHOPLIMIT}:   receiveHops,
 	{linux.IPPROTO_IPV6, linux.IPV6_RECVTCLASS}:     receiveClass,
@@ -187,22 +280,33 @@ var options = map[optionKey]option{
 	{linux.IPPROTO_UDPLITE, linux.UDPLITE_RECV_CSCOV}: coverage(func(c *settings) *uint32 { return &c.o.ReceiveCoverage },
 		func(c *settings) { c.o.CheckCoverage = true }),
 
-	{linux.IPPROTO_TCP, linux.TCP_NODELAY}:       flag(func(c *settings) *bool { return &c.o.NoDelay }, true),
-	{linux.IPPROTO_TCP, linux.TCP_CORK}:          flag(func(c *settings) *bool { return &c.o.Cork }, true),
-	{linux.IPPROTO_TCP, linux.TCP_KEEPIDLE}:      sent(func(c *settings) *uint32 { return &c.o.KeepIdle }, 1, 32767, 7200),
-	{linux.IPPROTO_TCP, linux.TCP_KEEPINTVL}:     sent(func(c *settings) *uint32 { return &c.o.KeepInterval }, 1, 32767, 75),
-	{linux.IPPROTO_TCP, linux.TCP_KEEPCNT}:       sent(func(c *settings) *uint32 { return &c.o.KeepCount }, 1, 127, 9),
-	{linux.IPPROTO_TCP, linux.TCP_SYNCNT}:        sent(func(c *settings) *uint32 { return &c.o.SynCount }, 1, 127, 6),
-	{linux.IPPROTO_TCP, linux.TCP_LINGER2}:       sent(func(c *settings) *uint32 { return &c.o.Linger2 }, 0, maxInt, 60),
-	{linux.IPPROTO_TCP, linux.TCP_USER_TIMEOUT}:  sent(func(c *settings) *uint32 { return &c.o.UserTimeout }, 0, maxInt, 0),
-	{linux.IPPROTO_TCP, linux.TCP_MAXSEG}:        sent(func(c *settings) *uint32 { return &c.o.MaxSegment }, 88, 32767, 536),
-	{linux.IPPROTO_TCP, linux.TCP_WINDOW_CLAMP}:  number(func(c *settings) *int { return &c.windowClamp }, 0, maxInt),
-	{linux.IPPROTO_TCP, linux.TCP_DEFER_ACCEPT}:  number(func(c *settings) *int { return &c.deferAccept }, 0, maxInt),
-	{linux.IPPROTO_TCP, linux.TCP_NOTSENT_LOWAT}: number(func(c *settings) *int { return &c.notsentLowat }, -1<<31, maxInt),
-	{linux.IPPROTO_TCP, linux.TCP_FASTOPEN}:      number(func(c *settings) *int { return &c.fastOpen }, 0, maxInt),
+	{linux.IPPROTO_TCP, linux.TCP_NODELAY}:      flag(func(c *settings) *bool { return &c.o.NoDelay }, true),
+	{linux.IPPROTO_TCP, linux.TCP_CORK}:         flag(func(c *settings) *bool { return &c.o.Cork }, true),
+	{linux.IPPROTO_TCP, linux.TCP_KEEPIDLE}:     sent(func(c *settings) *uint32 { return &c.o.KeepIdle }, 1, 32767, func(t *tuning) *atomic.Int64 { return &t.keepIdle }),
+	{linux.IPPROTO_TCP, linux.TCP_KEEPINTVL}:    sent(func(c *settings) *uint32 { return &c.o.KeepInterval }, 1, 32767, func(t *tuning) *atomic.Int64 { return &t.keepEvery }),
+	{linux.IPPROTO_TCP, linux.TCP_KEEPCNT}:      sent(func(c *settings) *uint32 { return &c.o.KeepCount }, 1, 127, func(t *tuning) *atomic.Int64 { return &t.keepProbes }),
+	{linux.IPPROTO_TCP, linux.TCP_SYNCNT}:       sent(func(c *settings) *uint32 { return &c.o.SynCount }, 1, 127, func(t *tuning) *atomic.Int64 { return &t.synTry }),
+	{linux.IPPROTO_TCP, linux.TCP_LINGER2}:      linger2,
+	{linux.IPPROTO_TCP, linux.TCP_USER_TIMEOUT}: sent(func(c *settings) *uint32 { return &c.o.UserTimeout }, 0, maxInt, nil),
+	{linux.IPPROTO_TCP, linux.TCP_MAXSEG}:       maxSegment,
+	{linux.IPPROTO_TCP, linux.TCP_FASTOPEN}: {
+		get: func(c *settings) int { return int(c.o.FastOpen) },
+		set: func(c *settings, v int) error {
+			if v < 0 {
+				return linux.EINVAL
+			}
+			c.o.FastOpen = uint32(min(v, linux.SOMAXCONN))
+			return nil
+		}, told: true,
+	},
+	{linux.IPPROTO_TCP, linux.TCP_FASTOPEN_CONNECT}: binaryFlag(func(c *settings) *bool { return &c.o.FastOpenConnect }),
+	{linux.IPPROTO_TCP, linux.TCP_INQ}:              binaryFlag(func(c *settings) *bool { return &c.inq }),
+	{linux.SOL_SOCKET, linux.SO_ZEROCOPY}:           binaryFlag(func(c *settings) *bool { return &c.zerocopy }),
+	{linux.SOL_SOCKET, linux.SO_TIMESTAMP_NEW}:      flag(func(c *settings) *bool { return &c.timestamp }, false),
+	{linux.SOL_SOCKET, linux.SO_TIMESTAMPNS_NEW}:    flag(func(c *settings) *bool { return &c.timestampNS }, false),
 	{linux.IPPROTO_TCP, linux.TCP_QUICKACK}: {
 		get: func(c *settings) int { return boolInt(!c.quickAckOff) },
-		set: func(c *settings, v int) error { c.quickAckOff = v == 0; return nil },
+		set: func(c *settings, v int) error { c.quickAckOff, c.o.QuickAck = v == 0, v != 0; return nil }, told: true,
 	},
 }
 
@@ -220,23 +324,23 @@ var headerIncluded = option{
 
 // buffer is SO_RCVBUF or SO_SNDBUF: the kernel doubles what it is given.
 func buffer(receive bool) option {
-	field := func(c *settings) (size *int, told *uint32, least, unset int) {
+	field := func(c *settings) (size *int, told *uint32, least, unset, most int) {
 		if receive {
-			return &c.receive, &c.o.ReceiveBuffer, minReceive, defaultReceive
+			return &c.receive, &c.o.ReceiveBuffer, minReceive, defaultReceive, int(c.tuning.mostReceive.Load())
 		}
-		return &c.send, &c.o.SendBuffer, minSend, defaultSend
+		return &c.send, &c.o.SendBuffer, minSend, defaultSend, int(c.tuning.mostSend.Load())
 	}
 	return option{
 		get: func(c *settings) int {
-			size, _, _, unset := field(c)
+			size, _, _, unset, _ := field(c)
 			if *size == 0 {
 				return unset
 			}
 			return *size
 		},
 		set: func(c *settings, v int) error {
-			size, told, least, _ := field(c)
-			*size = min(max(v, 0), maxBuffer/2) * 2
+			size, told, least, _, most := field(c)
+			*size = min(max(v, 0), most) * 2
 			*size = max(*size, least)
 			*told = uint32(*size)
 			return nil
@@ -258,7 +362,7 @@ func applies(v6, raw bool, protocol, level int, reading bool) error {
 		}
 		return linux.ENOPROTOOPT
 	case linux.SOL_RAW:
-		if raw {
+		if raw && (v6 || protocol == linux.IPPROTO_ICMP) {
 			return nil
 		}
 	case protocol:
@@ -271,6 +375,9 @@ func applies(v6, raw bool, protocol, level int, reading bool) error {
 		if protocol == linux.IPPROTO_UDP && reading {
 			return nil
 		}
+	}
+	if reading && !v6 {
+		return linux.EOPNOTSUPP
 	}
 	return linux.ENOPROTOOPT
 }
@@ -288,7 +395,9 @@ func (c *settings) get(level, name int) ([]byte, error) {
 		return binary.LittleEndian.AppendUint32(b, c.o.LingerSeconds), nil
 	case optionKey{linux.IPPROTO_TCP, linux.TCP_CONGESTION}:
 		b := make([]byte, 16)
-		copy(b, c.congestion)
+		if copy(b, c.o.Congestion); c.o.Congestion == "" {
+			copy(b, defaultCongestion)
+		}
 		return b, nil
 	case optionKey{linux.SOL_SOCKET, linux.SO_BINDTODEVICE}:
 		if c.device == "" {
@@ -305,30 +414,23 @@ func (c *settings) get(level, name int) ([]byte, error) {
 		return a.AsSlice(), nil
 	case optionKey{linux.IPPROTO_IPV6, linux.IPV6_MULTICAST_IF}:
 		return socket.Int(int(c.o.MulticastDevice)), nil
-	case optionKey{linux.SOL_SOCKET, linux.SO_SNDLOWAT}:
-		return socket.Int(1), nil
-	case optionKey{linux.SOL_SOCKET, linux.SO_DONTROUTE}, optionKey{linux.SOL_SOCKET, linux.SO_NO_CHECK},
-		optionKey{linux.SOL_SOCKET, linux.SO_DEBUG}, optionKey{linux.SOL_SOCKET, linux.SO_INCOMING_CPU},
-		optionKey{linux.SOL_SOCKET, linux.SO_BUSY_POLL}, optionKey{linux.SOL_SOCKET, linux.SO_ZEROCOPY}:
-		return socket.Int(0), nil
 	case optionKey{linux.IPPROTO_IP, linux.IP_OPTIONS}:
 		return []byte{}, nil
 	}
-	return nil, linux.ENOPROTOOPT
+	return c.getKept(optionKey{level, name})
 }
+
+// defaultCongestion is what netd goes by if nobody names an algorithm.
+const defaultCongestion = "cubic"
 
 // set changes an option; told says that netd has to know.
 func (c *settings) set(ctx vfs.Context, level, name int, v []byte) (told bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if o, ok := options[optionKey{level, name}]; ok {
-		n, err := socket.ParseInt(v)
+		n, err := intOf(optionKey{level, name}, v)
 		if err != nil {
-			if level == linux.IPPROTO_IP && len(v) == 1 {
-				n = int(v[0]) // ip(7) takes a byte too
-			} else {
-				return false, err
-			}
+			return false, err
 		}
 		return o.told, o.set(c, n)
 	}
@@ -351,130 +453,16 @@ func (c *settings) set(ctx vfs.Context, level, name int, v []byte) (told bool, e
 		return true, buffer(name == linux.SO_RCVBUFFORCE).set(c, n)
 	case optionKey{linux.IPPROTO_TCP, linux.TCP_CONGESTION}:
 		name, _, _ := strings.Cut(string(v), "\x00")
-		if name != "reno" && name != "cubic" {
+		if len(v) == 0 {
+			return false, linux.EINVAL
+		}
+		if name != "reno" && name != "cubic" && name != "bbr" {
 			return false, linux.ENOENT
 		}
-		c.congestion = name
-		return false, nil
-	case optionKey{linux.SOL_SOCKET, linux.SO_DONTROUTE}, optionKey{linux.SOL_SOCKET, linux.SO_NO_CHECK},
-		optionKey{linux.SOL_SOCKET, linux.SO_DEBUG}, optionKey{linux.SOL_SOCKET, linux.SO_INCOMING_CPU},
-		optionKey{linux.SOL_SOCKET, linux.SO_BUSY_POLL}, optionKey{linux.SOL_SOCKET, linux.SO_ZEROCOPY},
-		optionKey{linux.SOL_SOCKET, linux.SO_BSDCOMPAT}:
-		return false, nil
+		c.o.Congestion = name
+		return true, nil
 	case optionKey{linux.SOL_SOCKET, linux.SO_ACCEPTCONN}, optionKey{linux.SOL_SOCKET, linux.SO_ERROR}:
 		return false, linux.ENOPROTOOPT
 	}
-	return false, linux.ENOPROTOOPT
-}
-
-// SockOpt gives an option's value.
-func (s *Stream) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
-	if err := applies(s.v6, false, linux.IPPROTO_TCP, level, true); err != nil {
-		return nil, err
-	}
-	if level == linux.SOL_SOCKET {
-		switch name {
-		case linux.SO_ERROR:
-			if h := s.direct.Load(); h != nil {
-				return errorOption(h.takeError()), nil
-			}
-			return errorOption(s.errors.take(s.n, s.end.Load())), nil
-		case linux.SO_ACCEPTCONN:
-			s.queue.Lock()
-			defer s.queue.Unlock()
-			return socket.Bool(s.queue.listening), nil
-		}
-		if v, ok := s.SockOptBase(name); ok {
-			return v, nil
-		}
-	}
-	switch {
-	case level == linux.IPPROTO_TCP && name == linux.TCP_INFO:
-		return s.info(ctx)
-	case name == optOriginalDst && (level == linux.IPPROTO_IP || level == linux.IPPROTO_IPV6):
-		return s.original()
-	}
-	return s.conf.get(level, name)
-}
-
-// errorOption is SO_ERROR's value.
-func errorOption(err error) []byte {
-	if e, ok := err.(linux.Errno); ok {
-		return socket.Int(int(e))
-	}
-	return socket.Int(0)
-}
-
-// SetSockOpt sets an option.
-func (s *Stream) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error {
-	if err := applies(s.v6, false, linux.IPPROTO_TCP, level, false); err != nil {
-		return err
-	}
-	if level == linux.SOL_SOCKET {
-		if known, err := s.SetSockOptBase(name, value); known {
-			return err
-		}
-	}
-	if level == linux.IPPROTO_IPV6 && name == linux.IPV6_V6ONLY {
-		s.mu.Lock()
-		bound := s.mu.bound
-		s.mu.Unlock()
-		if bound {
-			return linux.EINVAL
-		}
-	}
-	if m, err := membership(level, name, value); m != nil || err != nil {
-		return linux.EPROTO // ip(7): datagrams alone have groups
-	}
-	told, err := s.n.setDevice(ctx, &s.conf, false, level, name, value)
-	if !told {
-		told, err = s.conf.set(ctx, level, name, value)
-	}
-	if e := s.end.Load(); err == nil && told && e != nil {
-		s.n.post(&netdv1.Request{Socket: e.id, Op: &netdv1.Request_Options{Options: s.conf.message()}})
-	}
-	return err
-}
-
-// info is TCP_INFO: the first 232 bytes of struct tcp_info.
-func (s *Stream) info(ctx vfs.Context) ([]byte, error) {
-	b := make([]byte, 232)
-	if h := s.direct.Load(); h != nil {
-		h.info(b)
-		return b, nil
-	}
-	e := s.end.Load()
-	if e == nil {
-		b[0] = 7 // TCP_CLOSE
-		return b, nil
-	}
-	resp, fds, err := s.n.call(&netdv1.Request{Socket: e.id, Op: &netdv1.Request_Info{Info: &netdv1.Info{}}})
-	closeAll(fds)
-	if err != nil || resp.Info == nil {
-		b[0] = 7
-		return b, nil
-	}
-	i := resp.Info
-	b[0] = byte(i.State)
-	b[2] = byte(i.Retransmits)
-	b[5] = 1 | 2 | 4 // timestamps, SACK, window scaling
-	put := func(at int, v uint32) { binary.LittleEndian.PutUint32(b[at:], v) }
-	put(8, i.Rto)
-	put(12, 40000)
-	put(16, i.SendMss)
-	put(20, i.ReceiveMss)
-	put(24, i.Unacked)
-	put(60, i.SendMss)
-	put(68, i.Rtt)
-	put(72, i.RttVariation)
-	put(76, i.SlowStartThreshold)
-	put(80, i.CongestionWindow)
-	put(84, i.SendMss)
-	put(96, i.ReceiveSpace)
-	put(100, i.TotalRetransmits)
-	binary.LittleEndian.PutUint64(b[120:], i.BytesAcked)
-	binary.LittleEndian.PutUint64(b[128:], i.BytesReceived)
-	put(136, i.SegmentsOut)
-	put(140, i.SegmentsIn)
-	return b, nil
+	return false, c.setKept(ctx, optionKey{level, name}, v)
 }

@@ -77,7 +77,7 @@ func (f packetFamily) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket,
 	}
 	p := &Packet{n: f.n}
 	p.Init(linux.AF_PACKET, typ, protocol)
-	p.conf.init()
+	p.conf.init(f.n.tuning)
 	p.mu.protocol = bits.ReverseBytes16(uint16(protocol))
 	p.n.watched(1)
 	p.mu.Lock()

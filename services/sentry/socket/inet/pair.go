@@ -23,7 +23,7 @@ func (s *Stream) meetLocked(a netip.AddrPort) (bool, error) {
 	}
 	place := &hold{remote: to, reuse: s.conf.reuse}
 	if !s.mu.bound {
-		if !n.registry.choose(place, from) {
+		if !n.registry.choose(place, from, n.tuning.firstPort.Load(), n.tuning.lastPort.Load()) {
 			return true, linux.EADDRNOTAVAIL
 		}
 	} else if place.local = netip.AddrPortFrom(from, s.mu.local.Port()); !n.registry.join(place) {
@@ -44,6 +44,7 @@ func (s *Stream) meetLocked(a netip.AddrPort) (bool, error) {
 	}
 	s.mu.met, s.mu.autoPort = place, !s.mu.bound
 	s.mu.local, s.mu.remote, s.mu.bound = place.local, to, true
+	n.within.opens.Add(1)
 	l.Queue().Notify(wait.In)
 	return true, nil
 }

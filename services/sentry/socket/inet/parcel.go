@@ -183,7 +183,9 @@ func (d *Dgram) sendWithin(m *socket.Msg, to netip.AddrPort, size, segment int) 
 	arrived := false
 	for more := true; more; more = len(data) > 0 {
 		g.size = min(segment, len(data))
-		arrived = r.mail.put(&parcel{gram: g, data: data[:g.size], at: now}, limit) || arrived
+		put := r.mail.put(&parcel{gram: g, data: data[:g.size], at: now}, limit)
+		d.n.within.datagram(to.Addr(), put)
+		arrived = arrived || put
 		data = data[g.size:]
 	}
 	if arrived {

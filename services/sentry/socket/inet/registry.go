@@ -92,7 +92,7 @@ func (r *registry) taken(a netip.AddrPort, reuse, reusePort bool) bool {
 	return false
 }
 
-// The ports that are chosen for connections: ip_local_port_range.
+// The ports that are chosen for connections at first: ip_local_port_range.
 const (
 	firstEphemeral = 32768
 	lastEphemeral  = 60999
@@ -100,13 +100,13 @@ const (
 
 // choose takes a port for a connection from local to remote: one that nobody
 // holds, or else one whose other connections lead elsewhere. It sets h.local.
-func (r *registry) choose(h *hold, from netip.Addr) bool {
+func (r *registry) choose(h *hold, from netip.Addr, first, last int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	const n = lastEphemeral - firstEphemeral + 1
+	n := uint32(max(last-first+1, 1))
 	start := rand.Uint32()
 	for try := uint32(0); try < n; try++ {
-		port := uint16(firstEphemeral + (start+try)%n)
+		port := uint16(uint32(first) + (start+try)%n)
 		a := netip.AddrPortFrom(from, port)
 		if list := r.held[port]; len(list) > 0 && (try < 64 || !elsewhere(list, h.remote)) || len(r.listeners[port]) > 0 {
 			continue

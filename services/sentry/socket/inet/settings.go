@@ -1,8 +1,10 @@
 package inet
 
 import (
+	"maps"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
@@ -21,15 +23,17 @@ const (
 
 // settings are a socket's options.
 type settings struct {
+	tuning *tuning // set before the socket is shared
+
 	mu sync.Mutex
 	o  netdv1.Options
 
 	receive, send int  // SO_RCVBUF, SO_SNDBUF as the guest sees them; 0: untuned
 	raw4          bool // of a raw IPv4 socket
+	stream        bool // of a TCP socket
+	kept          map[optionKey]int
 	lowat         int
 	oobInline     bool
-	priority      int
-	mark          int
 	timestamp     bool
 	timestampNS   bool
 
@@ -41,12 +45,10 @@ type settings struct {
 	discover          int // IP_MTU_DISCOVER
 	multicastHops     int
 	multicastLoop     bool
-	congestion        string
 	quickAckOff       bool
-	windowClamp       int
-	deferAccept       int
-	notsentLowat      int
-	fastOpen          int
+	inq               bool // TCP_INQ
+	noLinger2         bool // TCP_LINGER2 is below 0
+	zerocopy          bool // SO_ZEROCOPY
 	noPortOnBind      bool
 	device            string     // SO_BINDTODEVICE
 	multicastAddr     netip.Addr // of IP_MULTICAST_IF, if it was given so
@@ -54,8 +56,13 @@ type settings struct {
 	segment           int // UDP_SEGMENT in bytes
 }
 
-func (c *settings) init() {
-	c.lowat, c.discover, c.multicastHops, c.multicastLoop, c.congestion = 1, 1, 1, true, "reno"
+func (c *settings) init(t *tuning) {
+	c.tuning = t
+	c.o.V6Only = t.v6Only.Load()
+	if name := *t.congestion.Load(); name != defaultCongestion {
+		c.o.Congestion = name
+	}
+	c.lowat, c.discover, c.multicastHops, c.multicastLoop = 1, 1, 1, true
 	c.multicastAll = true
 }
 
@@ -63,8 +70,8 @@ func (c *settings) init() {
 func (c *settings) copy(from *settings) {
 	from.mu.Lock()
 	defer from.mu.Unlock()
-	c.receive, c.send, c.lowat, c.oobInline, c.priority, c.mark = from.receive, from.send, from.lowat, from.oobInline, from.priority, from.mark
-	c.congestion, c.windowClamp, c.notsentLowat = from.congestion, from.windowClamp, from.notsentLowat
+	c.receive, c.send, c.lowat, c.oobInline, c.zerocopy = from.receive, from.send, from.lowat, from.oobInline, from.zerocopy
+	c.kept = maps.Clone(from.kept)
 	c.o = *cloneOptions(&from.o)
 }
 
@@ -79,6 +86,8 @@ func cloneOptions(o *netdv1.Options) *netdv1.Options {
 		Device: o.Device, MulticastDevice: o.MulticastDevice, Segments: o.Segments,
 		SendCoverage: o.SendCoverage, CheckCoverage: o.CheckCoverage, ReceiveCoverage: o.ReceiveCoverage,
 		HeaderIncluded: o.HeaderIncluded, BlockedTypes: o.BlockedTypes,
+		Congestion: o.Congestion, QuickAck: o.QuickAck, FastOpen: o.FastOpen, FastOpenConnect: o.FastOpenConnect, MaxPacing: o.MaxPacing,
+		ChecksumAt: o.ChecksumAt, MinHops: o.MinHops,
 	}
 }
 
@@ -94,10 +103,33 @@ func (c *settings) message() *netdv1.Options {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o := cloneOptions(&c.o)
-	o.MulticastHops = uint32(max(c.multicastHops, 0))
+	o.MulticastHops, o.MulticastInside = uint32(max(c.multicastHops, 0)), c.multicastHops == 0
+	o.FreeBind = o.FreeBind || c.kept[optionKey{linux.IPPROTO_IP, linux.IP_TRANSPARENT}] != 0 || c.kept[optionKey{linux.IPPROTO_IPV6, linux.IPV6_TRANSPARENT}] != 0
 	o.NoMulticastLoop, o.JoinedOnly = !c.multicastLoop, !c.multicastAll
+	if c.stream {
+		c.tuneStream(o)
+	}
 	o.NoDiscover, o.NeverFragment = c.discover == 0, c.discover == 2 || c.discover == 3
 	return o
+}
+
+// tuneStream puts what /proc/sys/net/ipv4 says in the place of what nobody has set.
+func (c *settings) tuneStream(o *netdv1.Options) {
+	t := c.tuning
+	o.DeferAccept = uint32(c.kept[optionKey{linux.IPPROTO_TCP, linux.TCP_DEFER_ACCEPT}])
+	mode := t.fastOpen.Load()
+	o.FastOpenConnect = o.FastOpenConnect && mode&1 != 0
+	if mode&2 == 0 {
+		o.FastOpen = 0
+	}
+	for _, x := range []struct {
+		to   *uint32
+		from *atomic.Int64
+	}{{&o.KeepIdle, &t.keepIdle}, {&o.KeepInterval, &t.keepEvery}, {&o.KeepCount, &t.keepProbes}, {&o.SynCount, &t.synTry}, {&o.Linger2, &t.linger2}} {
+		if *x.to == 0 {
+			*x.to = uint32(x.from.Load())
+		}
+	}
 }
 
 // resets says whether close(2) resets: SO_LINGER with no time.
@@ -144,7 +176,7 @@ func (c *settings) header() (hops, class uint8) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.o.HopLimit == 0 {
-		return 64, uint8(c.o.TrafficClass)
+		return uint8(c.tuning.hops.Load()), uint8(c.o.TrafficClass)
 	}
 	return uint8(c.o.HopLimit), uint8(c.o.TrafficClass)
 }
@@ -187,4 +219,11 @@ func (c *settings) untuned(name int) bool {
 		return c.receive == 0
 	}
 	return c.send == 0
+}
+
+// pace is SO_MAX_PACING_RATE, in bytes a second; below 0: none.
+func (c *settings) pace(rate int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.o.MaxPacing = uint64(max(rate, 0))
 }

@@ -57,6 +57,9 @@ type Stream struct {
 	sending   sync.Mutex // guards end.up
 	receiving sync.Mutex // guards end.down
 
+	done completions
+	inq  atomic.Bool // TCP_INQ
+
 	queue struct {
 		sync.Mutex
 		listening bool
@@ -81,7 +84,8 @@ func newStream(n *Network, v6 bool) *Stream {
 		domain = linux.AF_INET6
 	}
 	s.Init(domain, linux.SOCK_STREAM, linux.IPPROTO_TCP)
-	s.conf.init()
+	s.conf.stream = true
+	s.conf.init(n.tuning)
 	return s
 }
 
@@ -164,7 +168,7 @@ func ask(n *Network, m member, e *end, req *netdv1.Request, open *netdv1.Open) (
 
 // Bind gives the socket its address.
 func (s *Stream) Bind(ctx vfs.Context, sa []byte) error {
-	a, scope, err := bindAddress(ctx, s.v6, sa)
+	a, scope, err := s.n.bindAddress(ctx, s.v6, sa)
 	if err != nil {
 		return err
 	}
@@ -181,7 +185,7 @@ func (s *Stream) Bind(ctx vfs.Context, sa []byte) error {
 }
 
 // bindAddress checks an address for bind(2).
-func bindAddress(ctx vfs.Context, v6 bool, sa []byte) (netip.AddrPort, uint32, error) {
+func (n *Network) bindAddress(ctx vfs.Context, v6 bool, sa []byte) (netip.AddrPort, uint32, error) {
 	if !v6 && len(sa) >= linux.SizeofSockaddrIn && linux.SockaddrFamily(sa) == linux.AF_UNSPEC {
 		// Compatibility: AF_UNSPEC is AF_INET if the address is any.
 		sa = append([]byte{linux.AF_INET, 0}, sa[2:]...)
@@ -190,7 +194,7 @@ func bindAddress(ctx vfs.Context, v6 bool, sa []byte) (netip.AddrPort, uint32, e
 		}
 	}
 	a, scope, err := parseSockaddr(v6, sa)
-	if err == nil && a.Port() > 0 && a.Port() < 1024 && !ctx.Creds().Has(linux.CAP_NET_BIND_SERVICE) {
+	if err == nil && a.Port() > 0 && int64(a.Port()) < n.tuning.unprivileged.Load() && !ctx.Creds().Has(linux.CAP_NET_BIND_SERVICE) {
 		err = linux.EACCES
 	}
 	return a, scope, err
@@ -203,8 +207,8 @@ func (s *Stream) Listen(ctx vfs.Context, backlog int) error {
 	if s.mu.phase != unconnected {
 		return linux.EINVAL
 	}
-	if backlog < 0 || backlog > linux.SOMAXCONN {
-		backlog = linux.SOMAXCONN
+	if most := int(min(s.n.tuning.backlog.Load(), linux.SOMAXCONN)); backlog < 0 || backlog > most {
+		backlog = most
 	}
 	s.queue.Lock()
 	was := s.queue.listening

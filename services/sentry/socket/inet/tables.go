@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -13,8 +14,8 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// Tables are the files of /proc/net about interfaces, routes, neighbours and packet filters, which
-// netd knows. Without netd they are empty.
+// Tables are the files of /proc/net about interfaces, routes, neighbours, packet filters and
+// counters, which netd knows. Without netd they are empty.
 func (n *Network) Tables() map[string]func(vfs.Context) ([]byte, error) {
 	interfaces := func(show func([]*netdv1.Interface) []byte) func(vfs.Context) ([]byte, error) {
 		return func(vfs.Context) ([]byte, error) {
@@ -51,11 +52,13 @@ func (n *Network) Tables() map[string]func(vfs.Context) ([]byte, error) {
 			return out[0], nil
 		}
 	}
-	return map[string]func(vfs.Context) ([]byte, error){
+	all := n.counted(interfaces)
+	maps.Copy(all, map[string]func(vfs.Context) ([]byte, error){
 		"ip_tables_names": rules(false), "ip6_tables_names": rules(true),
 		"dev": interfaces(devTable), "if_inet6": interfaces(inet6Table),
 		"route": routes(routeTable), "ipv6_route": routes(route6Table), "arp": routes(arpTable),
-	}
+	})
+	return all
 }
 
 // names are those of interfaces, by index.

@@ -23,7 +23,10 @@ func (s *Stream) WriteStream(ctx vfs.Context, p []byte) (int, error) {
 func (s *Stream) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	m.Out = 0
 	if m.Flags&linux.MSG_ERRQUEUE != 0 {
-		return 0, linux.EAGAIN
+		return s.done.receive(m, s.v6, false)
+	}
+	if s.inq.Load() {
+		defer s.tellLeft(m)
 	}
 	if h := s.direct.Load(); h != nil {
 		return h.receive(m)
@@ -55,6 +58,11 @@ func (s *Stream) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		s.freed(e)
 	}
 	return n, nil
+}
+
+// tellLeft puts TCP_CM_INQ into a message: how many bytes may be read at once still.
+func (s *Stream) tellLeft(m *socket.Msg) {
+	m.Control.Other = []linux.Cmsg{{Level: linux.IPPROTO_TCP, Type: linux.TCP_INQ, Data: socket.Int(s.left())}}
 }
 
 // unread is how many bytes there are, with the receiving lock held. With none it
@@ -173,8 +181,12 @@ func (s *Stream) Poll() wait.Events {
 	if s.released.Load() {
 		return wait.Hup
 	}
+	told := wait.Events(0)
+	if s.done.waiting() {
+		told = wait.Err
+	}
 	if h := s.direct.Load(); h != nil {
-		return h.ready()
+		return h.ready() | told
 	}
 	s.queue.Lock()
 	listening, waiting := s.queue.listening, len(s.queue.waiting)
@@ -197,7 +209,7 @@ func (s *Stream) Poll() wait.Events {
 		e.head.WantSpace.Store(1)
 		ev = s.ready(e)
 	}
-	return ev
+	return ev | told
 }
 
 // ready computes readiness from shared memory alone, as tcp_poll does.

@@ -4,12 +4,13 @@ import (
 	"encoding/binary"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/socket"
 )
 
 // isTypeFilter says whether an option is ICMP_FILTER or ICMP6_FILTER, which raw
 // sockets alone have: raw(7), RFC 3542, section 3.2.
-func isTypeFilter(level, name int) bool {
-	return level == linux.SOL_RAW && name == linux.ICMP_FILTER || level == linux.IPPROTO_ICMPV6 && name == linux.ICMP6_FILTER
+func isTypeFilter(v6 bool, level, name int) bool {
+	return !v6 && level == linux.SOL_RAW && name == linux.ICMP_FILTER || level == linux.IPPROTO_ICMPV6 && name == linux.ICMP6_FILTER
 }
 
 // typeFilter is the option's value: a bit of each type that is blocked, of which
@@ -45,5 +46,37 @@ func (c *settings) setTypeFilter(level int, v []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.o.BlockedTypes = words
+	return nil
+}
+
+// isChecksum says whether an option is IPV6_CHECKSUM, which raw IPv6 sockets have on two
+// levels: RFC 3542, section 3.1.
+func isChecksum(level, name int) bool {
+	return (level == linux.IPPROTO_IPV6 || level == linux.SOL_RAW) && name == linux.IPV6_CHECKSUM
+}
+
+// checksum is where the checksum lies that netd fills in and checks; -1: nowhere.
+func (d *Dgram) checksum() int {
+	if d.Protocol() == linux.IPPROTO_ICMPV6 {
+		return 2
+	}
+	d.conf.mu.Lock()
+	defer d.conf.mu.Unlock()
+	return int(d.conf.o.ChecksumAt) - 1
+}
+
+// setChecksum takes an even offset, or what is below 0 for none; ICMPv6's is where it is:
+// EINVAL.
+func (d *Dgram) setChecksum(value []byte) error {
+	v, err := socket.ParseInt(value)
+	if err != nil {
+		return err
+	}
+	if d.Protocol() == linux.IPPROTO_ICMPV6 || v > 0 && v&1 != 0 {
+		return linux.EINVAL
+	}
+	d.conf.mu.Lock()
+	defer d.conf.mu.Unlock()
+	d.conf.o.ChecksumAt = uint32(max(v, -1) + 1)
 	return nil
 }

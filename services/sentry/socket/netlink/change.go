@@ -36,6 +36,7 @@ const (
 	delNeigh = 29
 
 	flagReplace = 0x100
+	flagCreate  = 0x400
 )
 
 // tables answers RTM_GETROUTE and RTM_GETNEIGH dumps.
@@ -63,6 +64,14 @@ func (r *request) tables(source Source) ([]byte, error) {
 		b = r.neighbour(b, m, wanted)
 	}
 	return b, nil
+}
+
+// listed are the flags of a message: one of a dump's, or a notification's.
+func (r *request) listed() uint16 {
+	if r.flags&flagDump == flagDump {
+		return flagMulti
+	}
+	return r.flags & flagReplace
 }
 
 func familyOf(a []byte) byte {
@@ -120,7 +129,7 @@ func (r *request) route(b []byte, m *netdv1.RouteEntry, wanted byte) []byte {
 		body = attribute(body, 12, append(info, make([]byte, 20)...))
 		body = attribute(body, 20, []byte{preferenceOf(m.Preference)})
 	}
-	return r.message(b, newRoute, flagMulti, body)
+	return r.message(b, r.kind(newRoute), r.listed(), body)
 }
 
 // preferenceOf is a router's as two bits: RFC 4191, section 2.1.
@@ -146,7 +155,7 @@ func (r *request) neighbour(b []byte, m *netdv1.NeighbourEntry, wanted byte) []b
 	if len(m.Mac) == 6 {
 		body = attribute(body, 2, m.Mac)
 	}
-	return r.message(b, newNeigh, flagMulti, body)
+	return r.message(b, r.kind(newNeigh), r.listed(), body)
 }
 
 // attributes are those behind the first n bytes of the body; of several of one
@@ -218,7 +227,7 @@ func (r *request) linkChange(all []*netdv1.Interface) (*netdv1.Change, linux.Err
 		}
 	}
 	if index == 0 {
-		if r.typ == newLink {
+		if r.typ == newLink && r.flags&flagCreate != 0 {
 			return nil, linux.EOPNOTSUPP
 		}
 		return nil, linux.ENODEV

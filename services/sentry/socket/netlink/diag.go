@@ -13,7 +13,8 @@ import (
 // Messages of linux/sock_diag.h and their parts: linux/inet_diag.h,
 // linux/unix_diag.h. Sizes are in bytes.
 const (
-	byFamily = 20
+	byFamily    = 20
+	destroyThat = 21
 
 	inetRequestSize = 56
 	unixRequestSize = 24
@@ -47,7 +48,7 @@ type identity interface {
 
 // diagnose gives the datagrams that answer the requests in b about the sockets
 // that list gives.
-func diagnose(ctx vfs.Context, list func() []socket.Socket, port uint32, b []byte) [][]byte {
+func diagnose(ctx vfs.Context, source Source, list func() []socket.Socket, port uint32, b []byte) [][]byte {
 	var out [][]byte
 	for len(b) >= headerSize {
 		n := int(le.Uint32(b))
@@ -56,7 +57,7 @@ func diagnose(ctx vfs.Context, list func() []socket.Socket, port uint32, b []byt
 		}
 		r := request{typ: le.Uint16(b[4:]), flags: le.Uint16(b[6:]), seq: le.Uint32(b[8:]), port: port, header: b[:headerSize], body: b[headerSize:n]}
 		if r.flags&flagRequest != 0 && r.typ >= 16 {
-			out = append(out, r.diagnose(ctx, list)...)
+			out = append(out, r.diagnose(ctx, source, list)...)
 		}
 		b = b[min((n+3)&^3, len(b)):]
 	}
@@ -64,10 +65,17 @@ func diagnose(ctx vfs.Context, list func() []socket.Socket, port uint32, b []byt
 }
 
 // diagnose answers one request.
-func (r *request) diagnose(ctx vfs.Context, list func() []socket.Socket) [][]byte {
+func (r *request) diagnose(ctx vfs.Context, source Source, list func() []socket.Socket) [][]byte {
+	if list == nil {
+		list = func() []socket.Socket { return nil }
+	}
+	if r.typ == destroyThat {
+		return [][]byte{r.failed(r.destroy(ctx, source, list))}
+	}
 	if r.typ != byFamily || len(r.body) < 2 {
 		return [][]byte{r.failed(linux.EINVAL)}
 	}
+	var orphans [][]byte
 	var match func(vfs.Context, socket.Socket) []byte
 	switch r.body[0] {
 	case linux.AF_INET, linux.AF_INET6:
@@ -76,6 +84,13 @@ func (r *request) diagnose(ctx vfs.Context, list func() []socket.Socket) [][]byt
 			return [][]byte{r.failed(err)}
 		}
 		match = q.match
+		if s, ok := source.(Orphanage); ok && q.protocol == linux.IPPROTO_TCP && r.flags&flagDump != 0 {
+			for _, o := range s.Orphans() {
+				if body := q.orphan(&o); body != nil {
+					orphans = append(orphans, body)
+				}
+			}
+		}
 	case linux.AF_UNIX:
 		q, err := parseUnix(r.body)
 		if err != 0 {
@@ -86,9 +101,6 @@ func (r *request) diagnose(ctx vfs.Context, list func() []socket.Socket) [][]byt
 	default:
 		return [][]byte{r.failed(linux.ENOENT)}
 	}
-	if list == nil {
-		list = func() []socket.Socket { return nil }
-	}
 	if r.flags&flagDump == 0 {
 		for _, s := range list() {
 			if body := match(ctx, s); body != nil {
@@ -97,17 +109,26 @@ func (r *request) diagnose(ctx vfs.Context, list func() []socket.Socket) [][]byt
 		}
 		return [][]byte{r.failed(linux.ENOENT)}
 	}
-	var out [][]byte
+	return r.dumped(ctx, list(), match, orphans)
+}
+
+// dumped gives the datagrams of a dump: of those that match, and of further bodies.
+func (r *request) dumped(ctx vfs.Context, list []socket.Socket, match func(vfs.Context, socket.Socket) []byte, bodies [][]byte) (out [][]byte) {
 	var b []byte
-	for _, s := range list() {
-		body := match(ctx, s)
+	add := func(body []byte) {
 		if body == nil {
-			continue
+			return
 		}
 		if len(b) > 0 && len(b)+headerSize+len(body) > maxDiagAnswer {
 			out, b = append(out, b), nil
 		}
 		b = r.message(b, byFamily, flagMulti, body)
+	}
+	for _, s := range list {
+		add(match(ctx, s))
+	}
+	for _, body := range bodies {
+		add(body)
 	}
 	if len(b) > 0 {
 		out = append(out, b)
@@ -195,22 +216,47 @@ func (q *inetQuestion) match(ctx vfs.Context, s socket.Socket) []byte {
 	if q.states&(1<<r.State) == 0 || q.sport != 0 && q.sport != sport || q.dport != 0 && q.dport != dport {
 		return nil
 	}
-	b := []byte{q.family, byte(r.State), 0, 0}
-	b = binary.BigEndian.AppendUint16(b, sport)
-	b = binary.BigEndian.AppendUint16(b, dport)
-	b = append(append(b, src[:]...), dst[:]...)
+	m := inetMessage{q.family, r, socket.Timer{}, src, dst, sport, dport, id.Ino(), id.Owner()}
+	var info []byte
+	if d, ok := s.(diagnosed); ok && (q.extensions&(1<<(inetInfo-1)) != 0 || r.State != socket.StateListen) {
+		info, m.timer = d.Diagnose(ctx)
+	}
+	return q.attributes(ctx, m.put(), s, r, info)
+}
+
+// diagnosed is a socket with a struct tcp_info and a timer, which take a question to
+// netd.
+type diagnosed interface {
+	Diagnose(vfs.Context) ([]byte, socket.Timer)
+}
+
+// inetMessage is a struct inet_diag_msg.
+type inetMessage struct {
+	family       byte
+	report       socket.Report
+	timer        socket.Timer
+	src, dst     [16]byte
+	sport, dport uint16
+	ino          uint64
+	uid          uint32
+}
+
+func (m *inetMessage) put() []byte {
+	b := []byte{m.family, byte(m.report.State), m.timer.Kind, m.timer.Count}
+	b = binary.BigEndian.AppendUint16(b, m.sport)
+	b = binary.BigEndian.AppendUint16(b, m.dport)
+	b = append(append(b, m.src[:]...), m.dst[:]...)
 	b = le.AppendUint32(b, 0) // the interface that it is bound to
-	b = le.AppendUint64(b, id.Ino())
-	b = le.AppendUint32(b, 0) // its timer
-	b = le.AppendUint32(b, uint32(r.Receive))
-	b = le.AppendUint32(b, uint32(r.Send))
-	b = le.AppendUint32(b, id.Owner())
-	b = le.AppendUint32(b, uint32(id.Ino()))
-	return q.attributes(ctx, b, s, r)
+	b = le.AppendUint64(b, m.ino)
+	b = le.AppendUint32(b, m.timer.Due)
+	b = le.AppendUint32(b, uint32(m.report.Receive))
+	b = le.AppendUint32(b, uint32(m.report.Send))
+	b = le.AppendUint32(b, m.uid)
+	return le.AppendUint32(b, uint32(m.ino))
 }
 
 // attributes appends what the question's extensions ask for.
-func (q *inetQuestion) attributes(ctx vfs.Context, b []byte, s socket.Socket, r socket.Report) []byte {
+func (q *inetQuestion) attributes(ctx vfs.Context, b []byte, s socket.Socket, r socket.Report, info []byte) []byte {
 	asked := func(kind int) bool { return q.extensions&(1<<(kind-1)) != 0 }
 	b = attribute(b, inetShutdown, []byte{r.Shut})
 	if asked(inetTOS) {
@@ -232,13 +278,8 @@ func (q *inetQuestion) attributes(ctx vfs.Context, b []byte, s socket.Socket, r 
 	if s.Type() != linux.SOCK_STREAM {
 		return b
 	}
-	if v, err := s.SockOpt(ctx, linux.IPPROTO_TCP, linux.TCP_INFO, 232); asked(inetInfo) && err == nil {
-		if r.State == socket.StateListen && len(v) > 32 {
-			v[0] = socket.StateListen
-			le.PutUint32(v[24:], uint32(r.Receive)) // tcpi_unacked
-			le.PutUint32(v[28:], uint32(r.Send))    // tcpi_sacked
-		}
-		b = attribute(b, inetInfo, v)
+	if asked(inetInfo) && info != nil {
+		b = attribute(b, inetInfo, info)
 	}
 	if v, err := s.SockOpt(ctx, linux.IPPROTO_TCP, linux.TCP_CONGESTION, 16); asked(inetCongested) && err == nil {
 		b = attribute(b, inetCongested, v)

@@ -106,7 +106,7 @@ func TestDiag(t *testing.T) {
 		{"unix listening", flagDump, unixAsk(1<<socket.StateListen, 0, 0), 4, []int{5}},
 		{"unix one", 0, unixAsk(0, 6, 0xff), 4, []int{6}},
 	} {
-		out := diagnose(vfs.KernelContext(), some, 9, ask(byFamily, c.flags, c.body))
+		out := diagnose(vfs.KernelContext(), nil, some, 9, ask(byFamily, c.flags, c.body))
 		got := inodes(t, out, c.at)
 		if len(got) != len(c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
@@ -128,7 +128,7 @@ func TestDiagOfMany(t *testing.T) {
 		}
 		return list
 	}
-	out := diagnose(vfs.KernelContext(), many, 9, ask(byFamily, flagDump, inetAsk(linux.AF_INET, linux.IPPROTO_TCP, 0xff, ^uint32(0), 0)))
+	out := diagnose(vfs.KernelContext(), nil, many, 9, ask(byFamily, flagDump, inetAsk(linux.AF_INET, linux.IPPROTO_TCP, 0xff, ^uint32(0), 0)))
 	for _, b := range out {
 		if len(b) > 8192 {
 			t.Errorf("a datagram of %d bytes", len(b))
@@ -143,7 +143,7 @@ func FuzzDiag(f *testing.F) {
 	f.Add(ask(byFamily, flagDump, inetAsk(linux.AF_INET, linux.IPPROTO_TCP, 0xff, ^uint32(0), 0)))
 	f.Add(ask(byFamily, flagDump, unixAsk(^uint32(0), 0, 0xff)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, a := range diagnose(vfs.KernelContext(), some, 1, b) {
+		for _, a := range diagnose(vfs.KernelContext(), nil, some, 1, b) {
 			if _, err := syscall.ParseNetlinkMessage(a); err != nil {
 				t.Fatal(err)
 			}

@@ -2,8 +2,8 @@
 // about interfaces and addresses, which getifaddrs(3), if_nameindex(3) and `ip
 // addr` ask, and its orders to change addresses, routes, neighbours and what can
 // be set of a link; and ss(8)'s questions about the sandbox's sockets. netd
-// answers the former and obeys, the sentry the latter. Nobody is told of changes:
-// netlink(7), rtnetlink(7), sock_diag(7).
+// answers the former and obeys, the sentry the latter. Who joins the route family's
+// groups is told of changes: netlink(7), rtnetlink(7), sock_diag(7).
 package netlink
 
 import (
@@ -33,9 +33,15 @@ type Source interface {
 
 // Family makes the sockets.
 type Family struct {
-	Source Source
-	// Sockets lists those that processes of the sandbox have, for sock_diag(7).
-	Sockets func() []socket.Socket
+	source  Source
+	sockets func() []socket.Socket
+	hub     *hub
+}
+
+// New makes the family. sockets lists those that processes of the sandbox have, for
+// sock_diag(7).
+func New(source Source, sockets func() []socket.Socket) Family {
+	return Family{source, sockets, &hub{source: source}}
 }
 
 // Socket makes a route socket, one of sock_diag(7), or one of kernel events that
@@ -47,7 +53,8 @@ func (f Family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error
 	if protocol != protoRoute && protocol != protoDiag && protocol != protoNetfilter && protocol != protoUevent {
 		return nil, linux.EPROTONOSUPPORT
 	}
-	s := &Socket{source: f.Source, sockets: f.Sockets}
+	s := &Socket{source: f.source, sockets: f.sockets, hub: f.hub}
+	s.mu.buffer = defaultBuffer
 	s.Init(linux.AF_NETLINK, typ, protocol)
 	return s, nil
 }
@@ -57,12 +64,19 @@ type Socket struct {
 	socket.Base
 	source  Source
 	sockets func() []socket.Socket
+	hub     *hub
 
 	mu struct {
 		sync.Mutex
-		port    uint32 // nl_pid, 0 before it has one
-		groups  uint32
-		answers [][]byte // one a datagram
+		port      uint32 // nl_pid, 0 before it has one
+		groups    groups
+		answers   []datagram
+		waiting   int // what notifications among them cost of the buffer
+		buffer    int // SO_RCVBUF
+		overrun   bool
+		congested bool     // no notification is taken until all is read
+		passCreds bool     // SO_PASSCRED
+		options   [16]bool // of SOL_NETLINK, by number
 	}
 }
 
@@ -99,20 +113,22 @@ func parse(sa []byte) (port, groups uint32, err error) {
 
 // Bind gives the socket its port and groups.
 func (s *Socket) Bind(ctx vfs.Context, sa []byte) error {
-	port, groups, err := parse(sa)
+	port, wanted, err := parse(sa)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.mu.port != 0 && port != 0 && port != s.mu.port {
+		s.mu.Unlock()
 		return linux.EINVAL
 	}
 	if port != 0 {
 		s.mu.port = port
 	}
-	s.mu.groups = groups
 	s.portLocked()
+	g := s.mu.groups&^(1<<32-1) | groups(wanted) // those above 32 stay
+	s.mu.Unlock()
+	s.joinGroups(g)
 	return nil
 }
 
@@ -145,22 +161,30 @@ func (s *Socket) Shutdown(vfs.Context, int) error { return linux.EOPNOTSUPP }
 func (s *Socket) SockName(vfs.Context) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return sockaddr(s.mu.port, s.mu.groups), nil
+	return sockaddr(s.mu.port, uint32(s.mu.groups)), nil
 }
 
 func (s *Socket) PeerName(vfs.Context) ([]byte, error) { return sockaddr(0, 0), nil }
 
 // Release drops what nobody read.
-func (s *Socket) Release() {}
+func (s *Socket) Release() {
+	if s.hub != nil {
+		s.hub.leave(s)
+	}
+}
 
 // Poll is whether there are answers.
 func (s *Socket) Poll() wait.Events {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	ev := wait.Out
 	if len(s.mu.answers) > 0 {
-		return wait.In | wait.Out
+		ev |= wait.In
 	}
-	return wait.Out
+	if s.mu.overrun {
+		ev |= wait.In | wait.Err
+	}
+	return ev
 }
 
 // ReadStream is read(2).
@@ -177,18 +201,33 @@ func (s *Socket) WriteStream(ctx vfs.Context, p []byte) (int, error) {
 func (s *Socket) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.mu.overrun {
+		s.mu.overrun = false
+		return 0, linux.ENOBUFS
+	}
 	if len(s.mu.answers) == 0 {
 		return 0, linux.EAGAIN
 	}
-	b := s.mu.answers[0]
+	d := s.mu.answers[0]
+	b := d.b
 	at := 0
 	for _, p := range m.Data {
 		at += copy(p, b[at:])
 	}
 	if m.Flags&linux.MSG_PEEK == 0 {
-		s.mu.answers = s.mu.answers[1:]
+		s.takeLocked()
 	}
 	m.Addr, m.Out = sockaddr(0, 0), 0
+	if d.group > 0 && d.group <= 32 {
+		m.Addr = sockaddr(0, 1<<(d.group-1))
+	}
+	m.Control = socket.Control{}
+	if s.mu.options[linux.NETLINK_PKTINFO] {
+		m.Control.Other = []linux.Cmsg{{Level: linux.SOL_NETLINK, Type: linux.NETLINK_PKTINFO, Data: le.AppendUint32(nil, uint32(d.group))}}
+	}
+	if s.mu.passCreds {
+		m.Control.Creds = &linux.Ucred{} // the kernel's
+	}
 	if at < len(b) {
 		m.Out = linux.MSG_TRUNC
 		if m.Flags&linux.MSG_TRUNC != 0 {
@@ -243,7 +282,7 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	room := maxAnswers
 	switch s.Protocol() {
 	case protoDiag:
-		answers = diagnose(ctx, s.sockets, port, b)
+		answers = diagnose(ctx, s.source, s.sockets, port, b)
 	case protoNetfilter:
 		f, ok := s.source.(Filter)
 		if !ok {
@@ -255,12 +294,12 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		}
 		room = maxRulesAnswers
 	default:
-		answers = answer(source, port, b)
+		answers = answer(source, port, b, s.option(linux.NETLINK_CAP_ACK))
 	}
 	s.mu.Lock()
 	for _, a := range answers {
 		if len(s.mu.answers) < room {
-			s.mu.answers = append(s.mu.answers, a)
+			s.mu.answers = append(s.mu.answers, datagram{b: a})
 		}
 	}
 	s.mu.Unlock()
@@ -286,44 +325,8 @@ func (s *Socket) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 	s.mu.Lock()
 	n := 0
 	if len(s.mu.answers) > 0 {
-		n = len(s.mu.answers[0])
+		n = len(s.mu.answers[0].b)
 	}
 	s.mu.Unlock()
 	return 0, ctx.CopyOut(arg, binary.LittleEndian.AppendUint32(nil, uint32(n)))
-}
-
-// SockOpt gives an option's value.
-func (s *Socket) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
-	if level == linux.SOL_SOCKET {
-		if v, ok := s.SockOptBase(name); ok {
-			return v, nil
-		}
-		switch name {
-		case linux.SO_RCVBUF, linux.SO_SNDBUF:
-			return socket.Int(212992), nil
-		case linux.SO_ERROR, linux.SO_ACCEPTCONN, linux.SO_PASSCRED, linux.SO_REUSEADDR:
-			return socket.Int(0), nil
-		}
-	}
-	if level == linux.SOL_NETLINK && name <= 12 {
-		return socket.Int(0), nil
-	}
-	return nil, linux.ENOPROTOOPT
-}
-
-// SetSockOpt accepts what changes nothing here.
-func (s *Socket) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error {
-	if level == linux.SOL_SOCKET {
-		if known, err := s.SetSockOptBase(name, value); known {
-			return err
-		}
-		switch name {
-		case linux.SO_RCVBUF, linux.SO_SNDBUF, linux.SO_RCVBUFFORCE, linux.SO_SNDBUFFORCE, linux.SO_PASSCRED, linux.SO_REUSEADDR, linux.SO_ATTACH_FILTER:
-			return nil
-		}
-	}
-	if level == linux.SOL_NETLINK && name <= 12 {
-		return nil
-	}
-	return linux.ENOPROTOOPT
 }

@@ -19,11 +19,14 @@ const (
 	getRoute = 26
 	getNeigh = 30
 	getRule  = 34
+	newNSID  = 88
+	getNSID  = 90
 
 	flagRequest = 0x1
 	flagMulti   = 0x2
 	flagAck     = 0x4
 	flagDump    = 0x300
+	flagCapped  = 0x100 // in an answer
 
 	headerSize = 16
 )
@@ -36,11 +39,13 @@ type request struct {
 	seq, port  uint32
 	header     []byte
 	body       []byte
+	capped     bool // an error's answer leaves the request's body out: NETLINK_CAP_ACK
+	removed    bool // it is a notification of something that is no more
 }
 
 // answer gives the datagrams that answer the requests in b. A header that does
 // not fit ends the reading, as in the kernel.
-func answer(source Source, port uint32, b []byte) [][]byte {
+func answer(source Source, port uint32, b []byte, capped bool) [][]byte {
 	var out [][]byte
 	for len(b) >= headerSize {
 		n := int(le.Uint32(b))
@@ -48,6 +53,7 @@ func answer(source Source, port uint32, b []byte) [][]byte {
 			break
 		}
 		r := request{typ: le.Uint16(b[4:]), flags: le.Uint16(b[6:]), seq: le.Uint32(b[8:]), port: port, header: b[:headerSize], body: b[headerSize:n]}
+		r.capped = capped
 		if r.flags&flagRequest != 0 && r.typ >= 16 {
 			out = append(out, r.answer(source)...)
 		}
@@ -91,11 +97,13 @@ func (r *request) answer(source Source) [][]byte {
 			}
 		}
 	case getRoute, getNeigh:
-		if !dump {
-			return [][]byte{r.failed(linux.ENETUNREACH)}
+		var failed linux.Errno
+		if b, failed = r.routesOrOne(source, all, dump); failed != 0 {
+			return [][]byte{r.failed(failed)}
 		}
-		if b, err = r.tables(source); err != nil {
-			return [][]byte{r.failed(linux.ENETDOWN)}
+	case getNSID: // ip(8) asks about the namespaces that have names
+		if !dump { // NETNSA_NSID: none is assigned
+			b = r.message(b, newNSID, 0, attribute(make([]byte, 4), 1, le.AppendUint32(nil, 1<<32-1)))
 		}
 	case getRule:
 		if !dump {
@@ -120,6 +128,21 @@ func (r *request) answer(source Source) [][]byte {
 	return out
 }
 
+// routesOrOne answers a dump of routes or neighbours, or where a route leads.
+func (r *request) routesOrOne(source Source, all []*netdv1.Interface, dump bool) ([]byte, linux.Errno) {
+	switch {
+	case !dump && r.typ == getRoute:
+		return r.lookup(source, all)
+	case !dump:
+		return nil, linux.EOPNOTSUPP
+	}
+	b, err := r.tables(source)
+	if err != nil {
+		return nil, linux.ENETDOWN
+	}
+	return b, 0
+}
+
 // message appends a message of the answer to b.
 func (r *request) message(b []byte, typ, flags uint16, body []byte) []byte {
 	b = le.AppendUint32(b, uint32(headerSize+len(body)))
@@ -134,10 +157,22 @@ func (r *request) message(b []byte, typ, flags uint16, body []byte) []byte {
 	return b
 }
 
-// failed is the answer that tells an error; 0 is an acknowledgement.
+// failed is the answer that tells an error; 0 is an acknowledgement, which never holds
+// more of the request than its header.
 func (r *request) failed(err linux.Errno) []byte {
-	body := le.AppendUint32(nil, uint32(-int32(err)))
-	return r.message(nil, msgError, 0, append(body, r.header...))
+	body := append(le.AppendUint32(nil, uint32(-int32(err))), r.header...)
+	if err == 0 || r.capped {
+		return r.message(nil, msgError, flagCapped, body)
+	}
+	return r.message(nil, msgError, 0, append(body, r.body...))
+}
+
+// kind is the type of a message that tells of something: removing's is the next.
+func (r *request) kind(adding uint16) uint16 {
+	if r.removed {
+		return adding + 1
+	}
+	return adding
 }
 
 // wanted is the interface that a question names.
@@ -191,15 +226,42 @@ func (r *request) link(b []byte, i *netdv1.Interface, flags uint16) []byte {
 	body = le.AppendUint32(body, 0)
 	body = attribute(body, 3, text(i.Name))
 	body = attribute(body, 13, le.AppendUint32(nil, 1000))
-	body = attribute(body, 16, []byte{0}) // operstate: unknown
+	body = attribute(body, 16, []byte{operational(i.Flags)})
 	body = attribute(body, 4, le.AppendUint32(nil, i.Mtu))
 	body = attribute(body, 6, text("noqueue"))
 	mac := make([]byte, 6)
 	copy(mac, i.Mac)
 	body = attribute(body, 1, mac)
 	body = attribute(body, 2, broadcast)
-	body = attribute(body, 7, make([]byte, 96)) // struct rtnl_link_stats
-	return r.message(b, newLink, flags, body)
+	body = attribute(body, 33, []byte{byte(i.Flags & 1)}) // the carrier: it has one while it is up
+	var small, wide []byte
+	for _, n := range linkStats(i) {
+		small, wide = le.AppendUint32(small, uint32(n)), le.AppendUint64(wide, n)
+	}
+	body = attribute(body, 7, small) // struct rtnl_link_stats
+	body = attribute(body, 23, wide) // struct rtnl_link_stats64
+	return r.message(b, r.kind(newLink), flags, body)
+}
+
+// operational is an interface's state of RFC 2863, which the loopback has none of.
+func operational(flags uint32) byte {
+	const up, loopback = 1, 8
+	switch {
+	case flags&loopback != 0:
+		return 0 // unknown
+	case flags&up != 0:
+		return 6
+	}
+	return 2
+}
+
+// linkStats are struct rtnl_link_stats64: packets and bytes, errors, losses, multicast
+// packets; the rest is what cables do.
+func linkStats(i *netdv1.Interface) (out [24]uint64) {
+	var c [8]uint64
+	copy(c[:], i.Counters)
+	out[0], out[1], out[2], out[3], out[4], out[6], out[7], out[8] = c[1], c[6], c[0], c[5], c[2], c[3], c[7], c[4]
+	return out
 }
 
 // address appends RTM_NEWADDR, if the family that is asked for is p's.
@@ -233,5 +295,5 @@ func (r *request) address(b []byte, i *netdv1.Interface, p *netdv1.InterfaceAddr
 	body = attribute(body, 8, le.AppendUint32(nil, p.Flags))
 	info := le.AppendUint32(le.AppendUint32(nil, p.Preferred), p.Valid) // struct ifa_cacheinfo
 	body = attribute(body, 6, append(info, make([]byte, 8)...))
-	return r.message(b, newAddr, flags, body)
+	return r.message(b, r.kind(newAddr), flags, body)
 }

@@ -24,7 +24,7 @@ func ask(typ, flags uint16, body []byte) []byte {
 // What Go's own reader of netlink makes of the answers.
 func TestDumps(t *testing.T) {
 	for typ, want := range map[uint16]int{getLink: 1, getAddr: 2, getRoute: 0} {
-		out := answer(one, 9, ask(typ, flagDump, []byte{0}))
+		out := answer(one, 9, ask(typ, flagDump, []byte{0}), false)
 		if want > 0 {
 			msgs, err := syscall.ParseNetlinkMessage(out[0])
 			if err != nil || len(msgs) != want {
@@ -46,14 +46,14 @@ func TestDumps(t *testing.T) {
 func TestOneLink(t *testing.T) {
 	body := make([]byte, 16)
 	body = attribute(body, 3, text("lo"))
-	if out := answer(one, 9, ask(getLink, 0, body)); len(out) != 1 || le.Uint16(out[0][4:]) != newLink {
+	if out := answer(one, 9, ask(getLink, 0, body), false); len(out) != 1 || le.Uint16(out[0][4:]) != newLink {
 		t.Error(out)
 	}
 	body = attribute(make([]byte, 16), 3, text("eth9"))
-	if out := answer(one, 9, ask(getLink, 0, body)); len(out) != 1 || int32(le.Uint32(out[0][16:])) != -int32(syscall.ENODEV) {
+	if out := answer(one, 9, ask(getLink, 0, body), false); len(out) != 1 || int32(le.Uint32(out[0][16:])) != -int32(syscall.ENODEV) {
 		t.Error(out)
 	}
-	if out := answer(one, 9, ask(newAddr, flagAck, nil)); len(out) != 1 || int32(le.Uint32(out[0][16:])) != -int32(syscall.EPERM) {
+	if out := answer(one, 9, ask(newAddr, flagAck, nil), false); len(out) != 1 || int32(le.Uint32(out[0][16:])) != -int32(syscall.EPERM) {
 		t.Error(out)
 	}
 }
@@ -62,7 +62,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(ask(getLink, flagDump, []byte{0}))
 	f.Add(ask(getLink, 0, attribute(make([]byte, 16), 3, text("lo"))))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, a := range answer(one, 1, b) {
+		for _, a := range answer(one, 1, b, false) {
 			if _, err := syscall.ParseNetlinkMessage(a); err != nil {
 				t.Fatal(err)
 			}
@@ -84,7 +84,7 @@ func TestAddress(t *testing.T) {
 	s := &configured{fixed: fixed{{Index: 2, Name: "eth0", Addresses: []*netdv1.InterfaceAddress{
 		{Address: local, Bits: 64, Flags: 0x148, Valid: 7000, Preferred: 1<<32 - 1},
 	}}}}
-	out := answer(s, 9, ask(getAddr, flagDump, []byte{10}))
+	out := answer(s, 9, ask(getAddr, flagDump, []byte{10}), false)
 	msgs, err := syscall.ParseNetlinkMessage(out[0])
 	if err != nil || len(msgs) != 1 {
 		t.Fatal(msgs, err)
@@ -110,7 +110,7 @@ func TestAddress(t *testing.T) {
 		body := attribute([]byte{10, 64, 2, 0, 2, 0, 0, 0}, 2, local)
 		body = attribute(body, 8, le.AppendUint32(nil, 0x202))
 		body = attribute(body, 6, append(le.AppendUint32(le.AppendUint32(nil, preferred), valid), make([]byte, 8)...))
-		answer(s, 9, ask(newAddr, flags, body))
+		answer(s, 9, ask(newAddr, flags, body), false)
 		return s.last.GetAddress()
 	}
 	if m := order(flagReplace, 50, 60); m == nil || m.Flags != 0x202 || m.GetPreferred() != 50 || m.Valid != 60 || !m.Replace || m.Index != 2 {
@@ -124,5 +124,32 @@ func TestAddress(t *testing.T) {
 	}
 	if m := order(0, 0, 0); m != nil {
 		t.Error("not valid at all:", m)
+	}
+}
+
+// What an interface has carried is told where ip -s link looks.
+func TestLinkStats(t *testing.T) {
+	i := &netdv1.Interface{Index: 2, Name: "eth0", Flags: 1, Counters: []uint64{1 << 33, 2, 3, 4, 5, 6, 7, 8}}
+	out := answer(fixed{i}, 9, ask(getLink, flagDump, nil), false)
+	msgs, err := syscall.ParseNetlinkMessage(out[0])
+	if err != nil || len(msgs) != 1 {
+		t.Fatal(msgs, err)
+	}
+	attributes, err := syscall.ParseNetlinkRouteAttr(&msgs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[uint16][]byte{}
+	for _, a := range attributes {
+		found[a.Attr.Type] = a.Value
+	}
+	wide := found[23]
+	for at, want := range map[int]uint64{0: 2, 1: 7, 2: 1 << 33, 3: 6, 4: 3, 6: 4, 7: 8, 8: 5} {
+		if got := le.Uint64(wide[8*at:]); got != want {
+			t.Errorf("field %d: %d, not %d", at, got, want)
+		}
+	}
+	if len(wide) != 192 || len(found[7]) != 96 || found[16][0] != 6 {
+		t.Error(len(wide), len(found[7]), found[16])
 	}
 }

@@ -24,7 +24,7 @@ func (s *Socket) Listen(ctx vfs.Context, backlog int) error {
 		return linux.EINVAL
 	}
 	s.mu.state, s.mu.backlog = listening, backlog
-	s.mu.peerCred = effective(ctx)
+	s.mu.peerCred = callerOf(ctx)
 	s.mu.Unlock()
 	s.Queue().Notify(wait.Out)
 	return nil
@@ -116,14 +116,14 @@ func (s *Socket) connectTo(ctx vfs.Context, l *Socket) error {
 	switch {
 	case l.mu.state != listening || l.mu.noRead:
 		l.mu.Unlock()
-		s.end(nil, linux.Ucred{})
+		s.end(nil, caller{})
 		return linux.ECONNREFUSED
 	case len(l.mu.pending) > l.mu.backlog:
 		l.mu.Unlock()
-		s.end(nil, linux.Ucred{})
+		s.end(nil, caller{})
 		return linux.EAGAIN
 	}
-	server.mu.state, server.mu.peer, server.mu.peerCred = connected, s, effective(ctx)
+	server.mu.state, server.mu.peer, server.mu.peerCred = connected, s, callerOf(ctx)
 	server.mu.name = l.mu.name
 	server.passCreds.Store(l.passCreds.Load())
 	s.end(server, l.mu.peerCred)
@@ -151,7 +151,7 @@ func (s *Socket) begin() error {
 }
 
 // end gives s its peer, or none.
-func (s *Socket) end(peer *Socket, cred linux.Ucred) {
+func (s *Socket) end(peer *Socket, cred caller) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.state != connecting {

@@ -65,7 +65,7 @@ func (f *Family) Pair(ctx vfs.Context, typ, protocol int) (socket.Socket, socket
 	}
 	a, b := f.newSocket(typ, protocol), f.newSocket(typ, protocol)
 	for _, p := range [2][2]*Socket{{a, b}, {b, a}} {
-		p[0].mu.state, p[0].mu.peer, p[0].mu.peerCred = connected, p[1], effective(ctx)
+		p[0].mu.state, p[0].mu.peer, p[0].mu.peerCred = connected, p[1], callerOf(ctx)
 	}
 	return a, b, nil
 }

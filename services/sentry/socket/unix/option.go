@@ -10,12 +10,13 @@ import (
 
 // Bounds of SO_SNDBUF in bytes: socket(7).
 const (
-	minBuffer = 4608
-	maxBuffer = 2 * 212992 // twice /proc/sys/net/core/wmem_max
+	minBuffer  = 4608
+	minReceive = 2304
+	maxBuffer  = 2 * 212992 // twice /proc/sys/net/core/wmem_max
 )
 
 // SockOpt is getsockopt(2).
-func (s *Socket) SockOpt(_ vfs.Context, level, name, _ int) ([]byte, error) {
+func (s *Socket) SockOpt(_ vfs.Context, level, name, room int) ([]byte, error) {
 	if level != linux.SOL_SOCKET {
 		return nil, linux.EOPNOTSUPP
 	}
@@ -34,24 +35,25 @@ func (s *Socket) SockOpt(_ vfs.Context, level, name, _ int) ([]byte, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.mu.peerCred.Bytes(), nil
+	case linux.SO_PEERGROUPS:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.mu.peerCred.groupsIn(room)
 	case linux.SO_PASSCRED:
 		return socket.Bool(s.passCreds.Load()), nil
 	case linux.SO_SNDBUF:
 		return socket.Int(int(s.sendLimit.Load())), nil
 	case linux.SO_RCVBUF:
 		return socket.Int(int(s.recvLimit.Load())), nil
-	case linux.SO_RCVLOWAT, linux.SO_SNDLOWAT:
-		return socket.Int(1), nil
+	case linux.SO_RCVLOWAT:
+		return socket.Int(max(int(s.lowat.Load()), 1)), nil
 	case linux.SO_LINGER:
 		return make([]byte, 8), nil
 	}
 	if v, ok := s.SockOptBase(name); ok {
 		return v, nil
 	}
-	if meaningless(name) {
-		return socket.Int(0), nil
-	}
-	return nil, linux.ENOPROTOOPT
+	return s.Kept(name, room)
 }
 
 // SetSockOpt is setsockopt(2).
@@ -65,7 +67,10 @@ func (s *Socket) SetSockOpt(ctx vfs.Context, level, name int, value []byte) erro
 	switch name {
 	case linux.SO_PEERCRED, linux.SO_ACCEPTCONN, linux.SO_ERROR:
 		return linux.ENOPROTOOPT
-	case linux.SO_LINGER, linux.SO_RCVLOWAT:
+	case linux.SO_LINGER:
+		if len(value) < 8 {
+			return linux.EINVAL
+		}
 		return nil
 	}
 	v, err := socket.ParseInt(value)
@@ -75,31 +80,23 @@ func (s *Socket) SetSockOpt(ctx vfs.Context, level, name int, value []byte) erro
 	switch name {
 	case linux.SO_PASSCRED:
 		s.passCreds.Store(v != 0)
+	case linux.SO_RCVLOWAT: // remembered: poll(2) does not go by it
+		if v < 0 {
+			v = 1<<31 - 1
+		}
+		s.lowat.Store(int64(v))
 	case linux.SO_SNDBUF:
 		s.sendLimit.Store(int64(max(minBuffer, min(maxBuffer, 2*max(v, 0)))))
 	case linux.SO_RCVBUF:
-		s.recvLimit.Store(int64(max(minBuffer, min(maxBuffer, 2*max(v, 0)))))
+		s.recvLimit.Store(int64(max(minReceive, min(maxBuffer, 2*max(v, 0)))))
 	case linux.SO_SNDBUFFORCE, linux.SO_RCVBUFFORCE:
 		if !ctx.Creds().Has(linux.CAP_NET_ADMIN) {
 			return linux.EPERM
 		}
 	default:
-		if !meaningless(name) {
-			return linux.ENOPROTOOPT
-		}
+		return s.Keep(ctx, name, value)
 	}
 	return nil
-}
-
-// meaningless are options that any socket takes and these do nothing with.
-func meaningless(name int) bool {
-	switch name {
-	case linux.SO_DEBUG, linux.SO_REUSEADDR, linux.SO_DONTROUTE, linux.SO_BROADCAST, linux.SO_KEEPALIVE,
-		linux.SO_OOBINLINE, linux.SO_NO_CHECK, linux.SO_PRIORITY, linux.SO_REUSEPORT, linux.SO_TIMESTAMP,
-		linux.SO_TIMESTAMPNS, linux.SO_MARK, linux.SO_RXQ_OVFL, linux.SO_BUSY_POLL:
-		return true
-	}
-	return false
 }
 
 // Ioctl answers FIONREAD, the bytes (of a datagram socket: of the first message)
@@ -137,4 +134,19 @@ func (s *Socket) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 	var b [4]byte
 	binary.LittleEndian.PutUint32(b[:], uint32(n))
 	return 0, ctx.CopyOut(arg, b[:])
+}
+
+// groupsIn is SO_PEERGROUPS: ENODATA without a peer, ERANGE where they do not fit.
+func (c *caller) groupsIn(room int) ([]byte, error) {
+	if c.UID == ^uint32(0) {
+		return nil, linux.ENODATA
+	}
+	if room < 4*len(c.groups) {
+		return nil, linux.ERANGE
+	}
+	b := []byte{}
+	for _, g := range c.groups {
+		b = binary.LittleEndian.AppendUint32(b, g)
+	}
+	return b, nil
 }

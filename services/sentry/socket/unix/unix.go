@@ -54,13 +54,14 @@ type Socket struct {
 
 	sendLimit atomic.Int64 // SO_SNDBUF, in bytes
 	recvLimit atomic.Int64 // SO_RCVBUF, which means nothing
+	lowat     atomic.Int64 // SO_RCVLOWAT, likewise
 	passCreds atomic.Bool  // SO_PASSCRED
 
 	mu struct {
 		sync.Mutex
 		state    state
 		peer     *Socket
-		peerCred linux.Ucred // of SO_PEERCRED
+		peerCred caller // of SO_PEERCRED and SO_PEERGROUPS
 		inbox    inbox
 		err      linux.Errno // SO_ERROR
 		// noRead, noWrite: shutdown(2), or the peer is gone.
@@ -81,7 +82,7 @@ func (f *Family) newSocket(typ, protocol int) *Socket {
 	s.Init(linux.AF_UNIX, typ, protocol)
 	s.sendLimit.Store(defaultBuffer)
 	s.recvLimit.Store(defaultBuffer)
-	s.mu.peerCred = linux.Ucred{PID: 0, UID: ^uint32(0), GID: ^uint32(0)}
+	s.mu.peerCred = caller{Ucred: linux.Ucred{PID: 0, UID: ^uint32(0), GID: ^uint32(0)}}
 	return s
 }
 
@@ -101,6 +102,14 @@ func effective(ctx vfs.Context) linux.Ucred {
 	c := ctx.Creds()
 	return linux.Ucred{PID: ctx.TGID(), UID: c.EUID, GID: c.EGID}
 }
+
+// caller is who made a socket's other end.
+type caller struct {
+	linux.Ucred
+	groups []uint32 // supplementary
+}
+
+func callerOf(ctx vfs.Context) caller { return caller{effective(ctx), ctx.Creds().Groups} }
 
 // closing is what is left to do after a lock was released.
 type closing struct {

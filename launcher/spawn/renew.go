@@ -1,0 +1,119 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/launcher/hull"
+	netdv1 "bulkhead/proto/netd/v1"
+	sentryv1 "bulkhead/proto/sentry/v1"
+)
+
+// spare is what another netd needs: duplicates of what the first one got, but for its
+// data channel, which is made anew.
+type spare struct {
+	config Config
+	ends   ends
+	boot   *netdv1.BootRequest
+
+	mu    sync.Mutex // held while one is started, so that Kill finds it
+	ended bool       // the sandbox was killed
+}
+
+// keepSpare takes duplicates of netd's descriptors.
+func keepSpare(c Config, given ends) (*spare, error) {
+	s := &spare{config: c}
+	for _, e := range given {
+		if e.name == hull.FDSentry {
+			continue
+		}
+		f, err := duplicate(e.file)
+		if err != nil {
+			s.ends.close()
+			return nil, fmt.Errorf("keep what another netd needs: %w", err)
+		}
+		if e.name == hull.FDState {
+			s.config.Dir = f
+		}
+		s.ends = append(s.ends, end{name: e.name, file: f})
+	}
+	return s, nil
+}
+
+func duplicate(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+func (e ends) close() {
+	for _, one := range e {
+		one.file.Close()
+	}
+}
+
+// close lets go of it, once nothing is being started.
+func (s *spare) close() {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		s.ended = true
+		s.ends.close()
+	}
+}
+
+// Renewable says whether RenewNetd can be called.
+func (s *Sandbox) Renewable() bool { return s.spare != nil }
+
+// ErrNotRenewable says that nothing was kept for another netd, or that the sandbox has
+// ended.
+var ErrNotRenewable = errors.New("there is nothing to start another netd with")
+
+// RenewNetd starts a netd in the place of one that has ended, boots it as the first one
+// was, and joins it to the sentry. Of what the guest had configured it knows nothing.
+func (s *Sandbox) RenewNetd(ctx context.Context) error {
+	k := s.spare
+	if k == nil {
+		return ErrNotRenewable
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ended {
+		return ErrNotRenewable
+	}
+	mine, theirs, err := pair()
+	if err != nil {
+		return fmt.Errorf("join sentry and netd: %w", err)
+	}
+	defer mine.Close()
+	defer theirs.Close()
+	netd, err := start(k.config, "netd", append(append(ends(nil), k.ends...), end{name: hull.FDSentry, file: theirs}))
+	if err != nil {
+		return fmt.Errorf("start netd: %w", err)
+	}
+	s.Netd = netd
+	if _, err := netdv1.NewControlServiceClient(netd.Conn).Boot(ctx, k.boot); err != nil {
+		netd.Kill()
+		return netd.Failed(err)
+	}
+	token, err := s.Donate(Gift{Role: sentryv1.Role_ROLE_NETD, File: mine})
+	if err == nil {
+		_, err = s.Control().Reconnect(ctx, &sentryv1.ReconnectRequest{Donation: token})
+		err = s.Sentry.Failed(err)
+	}
+	if err != nil {
+		netd.Kill()
+		return fmt.Errorf("join netd to the sentry: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package stack
+
+import (
+	"bulkhead/proto/linux"
+	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/tcp"
+	"bulkhead/services/netd/wire"
+)
+
+// tuned are the settings of /proc/sys/net that the stack goes by. The zero value is
+// Linux's own.
+type tuned struct {
+	hops                 uint8 // 0: defaultHops
+	nonlocal4, nonlocal6 bool
+	noEcho4, noEcho6     bool
+	cookies              cookieMode
+	ecn                  tcp.ECNMode
+	firstPort, lastPort  uint16 // 0: ip.FirstEphemeral on
+}
+
+// cookieMode is when SYN cookies are sent: net.ipv4.tcp_syncookies.
+type cookieMode uint8
+
+const (
+	cookiesWhenFull cookieMode = iota
+	cookiesNever
+	cookiesAlways
+)
+
+// hops is the time to live of what says nothing else.
+func (s *Stack) defaultHops() uint8 {
+	if h := s.tuned.hops; h != 0 {
+		return h
+	}
+	return defaultHops
+}
+
+// TuneLocked sets what is at name below /proc/sys/net: ENOENT, EINVAL.
+func (s *Stack) TuneLocked(name string, v []int64) error {
+	if len(v) == 0 || len(v) > 2 {
+		return linux.EINVAL
+	}
+	on := v[0] != 0
+	switch name {
+	case "ipv4/ip_forward", "ipv4/conf/all/forwarding":
+		s.forward4 = on
+	case "ipv6/conf/all/forwarding":
+		s.forward6 = on
+	case "ipv4/ip_nonlocal_bind":
+		s.tuned.nonlocal4 = on
+	case "ipv6/ip_nonlocal_bind":
+		s.tuned.nonlocal6 = on
+	case "ipv4/icmp_echo_ignore_all":
+		s.tuned.noEcho4 = on
+	case "ipv6/icmp/echo_ignore_all":
+		s.tuned.noEcho6 = on
+	case "ipv4/ip_default_ttl":
+		if v[0] < 1 || v[0] > 255 {
+			return linux.EINVAL
+		}
+		s.tuned.hops = uint8(v[0])
+	case "ipv4/tcp_syncookies":
+		s.tuned.cookies = map[int64]cookieMode{0: cookiesNever, 2: cookiesAlways}[v[0]]
+	case "ipv4/tcp_ecn":
+		s.tuned.ecn = map[int64]tcp.ECNMode{0: tcp.ECNOff, 1: tcp.ECNActive}[v[0]]
+	case "ipv4/ip_local_port_range":
+		if len(v) != 2 || v[0] < 1 || v[1] > 65535 || v[0] > v[1] {
+			return linux.EINVAL
+		}
+		s.tuned.firstPort, s.tuned.lastPort = uint16(v[0]), uint16(v[1])
+		for _, proto := range []uint8{wire.ProtoTCP, wire.ProtoUDP, wire.ProtoUDPLite} {
+			s.portsOf(proto).SetRange(uint16(v[0]), uint16(v[1]))
+		}
+	default:
+		return linux.ENOENT
+	}
+	return nil
+}
+
+// newPorts are a protocol's, none of which is held.
+func (s *Stack) newPorts() *ip.Ports {
+	p := &ip.Ports{}
+	if s.tuned.firstPort != 0 {
+		p.SetRange(s.tuned.firstPort, s.tuned.lastPort)
+	}
+	return p
+}

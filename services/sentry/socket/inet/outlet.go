@@ -1,0 +1,140 @@
+package inet
+
+import (
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/sentry/socket"
+	"bulkhead/services/sentry/vfs"
+)
+
+// Outlet is the network that new sockets get. A socket belongs to one netd for good;
+// when that is gone and another has taken its place, those that are made from then on
+// belong to the new one.
+type Outlet struct {
+	now   atomic.Pointer[Network]
+	tuner tuner
+
+	mu   sync.Mutex
+	tell func(*netdv1.Changed) // see Watch
+}
+
+// NewOutlet makes an outlet of the socketpair to the first netd, which it takes over.
+func NewOutlet(data *os.File) (*Outlet, error) {
+	n, err := New(data)
+	if err != nil {
+		return nil, err
+	}
+	o := &Outlet{tuner: tuner{tuning: n.tuning}}
+	o.now.Store(n)
+	return o, nil
+}
+
+// Reconnect takes another netd for the one there was, whose sockets end.
+func (o *Outlet) Reconnect(data *os.File) error {
+	n, err := New(data)
+	if err != nil {
+		return err
+	}
+	n.tuning = o.tuner.tuning
+	o.retune(n)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.tell != nil {
+		n.Watch(o.tell)
+	}
+	o.now.Swap(n).Close()
+	return nil
+}
+
+// Watch has tell called for each change of the configuration, of whichever netd.
+func (o *Outlet) Watch(tell func(*netdv1.Changed)) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tell = tell
+	o.now.Load().Watch(tell) // of one that is gone there are no changes
+	return nil
+}
+
+// Interfaces asks netd for its interfaces.
+func (o *Outlet) Interfaces() ([]*netdv1.Interface, error) { return o.now.Load().Interfaces() }
+
+// Routes asks netd for its routes and neighbours.
+func (o *Outlet) Routes() (*netdv1.Response, error) { return o.now.Load().Routes() }
+
+// Change has netd change its configuration.
+func (o *Outlet) Change(c *netdv1.Change) error { return o.now.Load().Change(c) }
+
+// RulesMessage carries messages to the packet filter.
+func (o *Outlet) RulesMessage(b []byte, port uint32, admin bool) ([][]byte, error) {
+	return o.now.Load().RulesMessage(b, port, admin)
+}
+
+// Orphans are the connections that no socket has.
+func (o *Outlet) Orphans() []socket.Orphan { return o.now.Load().Orphans() }
+
+// DestroyOrphan ends one of them: ENOENT.
+func (o *Outlet) DestroyOrphan(c socket.Orphan) error { return o.now.Load().DestroyOrphan(c) }
+
+// DeviceIoctl answers an ioctl about interfaces.
+func (o *Outlet) DeviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
+	return o.now.Load().DeviceIoctl(ctx, cmd, arg)
+}
+
+// Conf6 are the settings of Network.Conf6.
+func (o *Outlet) Conf6() map[string]map[string]Sysctl {
+	all := o.now.Load().Conf6()
+	for name, settings := range all {
+		for k := range settings {
+			settings[k] = Sysctl{
+				Get: func() (int64, error) {
+					if c, ok := o.now.Load().Conf6()[name][k]; ok {
+						return c.Get()
+					}
+					return 0, linux.ENETDOWN
+				},
+				Set: func(v int64) error {
+					if c, ok := o.now.Load().Conf6()[name][k]; ok {
+						return c.Set(v)
+					}
+					return linux.ENETDOWN
+				},
+			}
+		}
+	}
+	return all
+}
+
+// Tables are the files of Network.Tables.
+func (o *Outlet) Tables() map[string]func(vfs.Context) ([]byte, error) {
+	all := o.now.Load().Tables()
+	for name := range all {
+		all[name] = func(ctx vfs.Context) ([]byte, error) { return o.now.Load().Tables()[name](ctx) }
+	}
+	return all
+}
+
+// Register adds the families to a kernel's table.
+func (o *Outlet) Register(t socket.Families) {
+	t[linux.AF_INET] = outletFamily{o, linux.AF_INET}
+	t[linux.AF_INET6] = outletFamily{o, linux.AF_INET6}
+	t[linux.AF_PACKET] = outletFamily{o, linux.AF_PACKET}
+}
+
+// outletFamily makes sockets of whichever network there is.
+type outletFamily struct {
+	o      *Outlet
+	domain int
+}
+
+// Socket makes one: ENETDOWN while there is no netd.
+func (f outletFamily) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error) {
+	n := f.o.now.Load()
+	if f.domain == linux.AF_PACKET {
+		return packetFamily{n}.Socket(ctx, typ, protocol)
+	}
+	return family{n, f.domain == linux.AF_INET6}.Socket(ctx, typ, protocol)
+}

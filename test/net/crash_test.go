@@ -1,0 +1,115 @@
+package net_test
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bulkhead/test/sandboxtest"
+)
+
+// serviceOf finds a service among the children of a launcher.
+func serviceOf(t *testing.T, launcher int, name string) int {
+	t.Helper()
+	children, err := filepath.Glob("/proc/" + strconv.Itoa(launcher) + "/task/*/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range children {
+		list, _ := os.ReadFile(c)
+		for _, pid := range strings.Fields(string(list)) {
+			comm, _ := os.ReadFile("/proc/" + pid + "/comm")
+			if strings.TrimSpace(string(comm)) == name {
+				n, _ := strconv.Atoi(pid)
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// netdOf waits for the launcher to have a netd that is not old.
+func netdOf(t *testing.T, launcher, old int) int {
+	t.Helper()
+	for range 200 {
+		if pid := serviceOf(t, launcher, "bulkhead-netd"); pid != 0 && pid != old {
+			return pid
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("there is no netd")
+	return 0
+}
+
+// killed runs a program in a sandbox, kills netd once it is ready, and gives what it
+// said then.
+func killed(t *testing.T, w *wire, line []string) string {
+	t.Helper()
+	s := w.start(line, "ready")
+	launcher := s.cmd.Process.Pid // ip has become the launcher
+	if err := syscall.Kill(netdOf(t, launcher, 0), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-s.ended:
+	case <-time.After(50 * time.Second):
+		t.Error("it hangs")
+	}
+	return s.output()
+}
+
+const reset = "connection reset by peer"
+
+// When netd dies, whoever waits is told, new sockets are refused, and then there is
+// another netd, with the same interfaces.
+func TestCrash(t *testing.T) {
+	w := newWire(t)
+	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
+	w.start(w.peer(prog, "sink", outsideV4+":7000"), "ready")
+	w.start(w.peer(prog, "echo", outsideV4+":7001"), "ready")
+	out := killed(t, w, w.sandbox(nil, prog, "crash", outsideV4+":7000", outsideV4+":7001"))
+	for _, want := range []string{
+		"accept: network is down", "poll of a listener: events 0x18", "recv of datagrams: network is down",
+		"read: " + reset, "write: " + reset, "epoll: events 0x18, then " + reset, "Go's reader: " + reset,
+		"new socket: network is down", "again\nwithin\noutside\ntrue <nil>", "warning: netd ended",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("there is no %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+}
+
+// The same of a sandbox that has its loopback only; and netd can end several times, but
+// not without end.
+func TestCrashes(t *testing.T) {
+	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
+	w := bare(t)
+	line := append([]string{"ip", "netns", "exec", w.inside}, filepath.Join(sandboxtest.Bin(t), "sandbox-launch"), "run")
+	line = append(append(line, sandboxtest.Flags()...), "--", prog)
+	if out := killed(t, w, append(line, "crash", "", "")); !strings.Contains(out, "again\nwithin") {
+		t.Error(out)
+	}
+	s := w.start(append(line, "serve"), "ready")
+	launcher, killed := s.cmd.Process.Pid, 0
+	for quiet := 0; quiet < 12; quiet++ { // longer than one is waited for
+		if pid := serviceOf(t, launcher, "bulkhead-netd"); pid != 0 {
+			syscall.Kill(pid, syscall.SIGKILL)
+			killed++
+			quiet = 0
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if killed < 2 {
+		t.Errorf("%d were killed", killed)
+	}
+	if out := s.output(); !strings.Contains(out, "no network any more") {
+		t.Error(out)
+	}
+}

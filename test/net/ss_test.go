@@ -1,0 +1,93 @@
+package net_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"bulkhead/test/sandboxtest"
+)
+
+// connections is a program that makes connections of several kinds to an echo server,
+// and prints what ss(8) says of them: the state, and which timer runs.
+const connections = `
+import socket, subprocess, sys, time
+peer = ("` + outsideV4 + `", 7000)
+def show(what, *more):
+    out = subprocess.run(["ss", "-Htano", *more, "dst", peer[0]], capture_output=True, text=True).stdout
+    for line in sorted(out.splitlines()):
+        words = line.split()
+        timer = [w.split("(")[1].split(",")[0] for w in words if w.startswith("timer:")]
+        print(what, words[0], *timer)
+    print(what, "orphans", subprocess.run(["ss", "-Htane", "state", "time-wait", "dst", peer[0]], capture_output=True, text=True).stdout.count("ino:0"))
+closed = socket.create_connection(peer)
+closed.send(b"x"); closed.recv(1); closed.close()
+kept = socket.create_connection(peer)
+kept.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+plain = socket.create_connection(peer)
+half = socket.create_connection(peer)
+half.shutdown(socket.SHUT_WR)
+time.sleep(0.3)
+show("open")
+kinds = [line.split()[3] for line in open("/proc/net/tcp").readlines()[1:] if line.split()[2].endswith(":1B58")]
+print("table", *sorted(kinds))
+info = subprocess.run(["ss", "-Htnoi", "state", "established", "dst", peer[0]], capture_output=True, text=True).stdout
+for field in " ts ", " sack ", "wscale:", "rto:", "rtt:", "mss:", "pmtu:", "rcvmss:", "advmss:", "cwnd:", "segs_out:", "segs_in:", "lastrcv:", "rcv_space:", "minrtt:", "snd_wnd:":
+    if field not in info: print("no", field, "in", info)
+`
+
+// destroyed has ss(8) end a connection, a listener and a datagram socket.
+const destroyed = `
+import socket, subprocess
+peer = ("` + outsideV4 + `", 7000)
+c = socket.create_connection(peer)
+l = socket.socket(); l.bind(("127.0.0.1", 0)); l.listen()
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.connect(peer)
+for more in (["-t", "dst", peer[0]], ["-lt", "sport", "=", str(l.getsockname()[1])], ["-u", "dst", peer[0]]):
+    subprocess.run(["ss", "-K", *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+for name, f in ("stream", lambda: c.recv(1)), ("listener", l.accept), ("datagrams", lambda: u.recv(1)):
+    for s in c, l, u: s.settimeout(5)
+    try: print(name, f())
+    except OSError as e: print(name, e.strerror)
+`
+
+// ss shows in the sandbox what it shows outside, of sockets that no process has too.
+func TestConnectionsShown(t *testing.T) {
+	needs(t, "ss", "python3")
+	w := newWire(t)
+	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
+	w.start(w.peer(prog, "echo", outsideV4+":7000"), "ready")
+	host := w.run([]string{"ip", "netns", "exec", w.inside, "python3", "-c", connections})
+	inside := w.run(w.sandbox(nil, "python3", "-c", connections))
+	if host != inside {
+		t.Errorf("host:\n%s\nsandbox:\n%s", host, inside)
+	}
+}
+
+// ss -K ends sockets, which learn of it.
+func TestDestroy(t *testing.T) {
+	needs(t, "ss", "python3")
+	w := newWire(t)
+	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
+	w.start(w.peer(prog, "echo", outsideV4+":7000"), "ready")
+	out := strings.Split(w.run(w.sandbox(nil, "python3", "-c", destroyed)), "\n")
+	for _, want := range []string{"stream Software caused connection abort", "datagrams Software caused connection abort"} {
+		if !slices.Contains(out, want) {
+			t.Errorf("there is no %q in %q", want, out)
+		}
+	}
+	if !slices.ContainsFunc(out, func(l string) bool { return strings.HasPrefix(l, "listener ") && !strings.Contains(l, "timed out") }) {
+		t.Errorf("the listener goes on: %q", out)
+	}
+	settled(t, func() bool { return w.established() == 0 })
+	if n := w.established(); n != 0 {
+		t.Errorf("the peer has %d connections still", n)
+	}
+}
+
+// established counts the peer's connections to the sandbox.
+func (w *wire) established() int {
+	out, _ := exec.Command("ip", "netns", "exec", w.outside, "ss", "-Htn", "state", "established").Output()
+	return strings.Count(string(out), insideV4)
+}
