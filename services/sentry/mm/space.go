@@ -129,6 +129,19 @@ func (s *Space) Regions() []Region {
 	return out
 }
 
+// Mapped is how many regions have b behind them.
+func (s *Space) Mapped(b *Backing) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, r := range s.regions.All() {
+		if r.File == b {
+			n++
+		}
+	}
+	return n
+}
+
 // Size is how much is mapped, in bytes.
 func (s *Space) Size() uint64 {
 	s.mu.Lock()
