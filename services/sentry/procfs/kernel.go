@@ -79,6 +79,8 @@ type Thread interface {
 	// Affinity is the set of processors that it may run on, one in a bit from the
 	// lowest of the first byte on; nil for all.
 	Affinity() []byte
+	// Personality is what personality(2) set.
+	Personality() uint32
 	Memory() Memory
 	FDs() *task.FDTable
 	FS() *task.FSContext
