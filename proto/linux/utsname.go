@@ -27,3 +27,10 @@ const (
 	Version = "#1 SMP PREEMPT_DYNAMIC Bulkhead"
 	Machine = "x86_64"
 )
+
+// Of personality(2): the domain, and what has an effect here.
+const (
+	PER_MASK          = 0xff
+	PER_LINUX32       = 0x08
+	ADDR_NO_RANDOMIZE = 0x0040000
+)

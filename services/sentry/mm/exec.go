@@ -1,6 +1,8 @@
 package mm
 
 import (
+	"math/rand/v2"
+
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
@@ -31,7 +33,7 @@ type Program struct {
 	Files []ProgramFile
 	Exe   vfs.Path
 
-	Brk                  Addr
+	Brk                  Addr // where the heap begins
 	CodeStart, CodeEnd   Addr
 	StackLow, StackHigh  Addr
 	ExecStack            bool
@@ -86,7 +88,7 @@ func (s *Space) Exec(th *platform.Thread, p Program) error {
 	s.regions.Insert(Region{Start: p.StackLow, End: p.StackHigh, Prot: stackProt, Kind: Stack})
 	s.regions.Insert(Region{Start: p.VDSOStart, End: p.VDSOEnd, Prot: unix.PROT_READ | unix.PROT_EXEC, Kind: VDSO, NoRemap: true})
 	s.top, s.exe, s.auxv = p.Top, p.Exe, p.Auxv
-	s.brkStart = p.Brk + randomPages(1<<13)
+	s.brkStart = p.Brk
 	s.brk = s.brkStart
 	s.codeStart, s.codeEnd = p.CodeStart, p.CodeEnd
 	s.argStart, s.argEnd, s.envEnd, s.startStack = p.ArgStart, p.ArgEnd, p.EnvEnd, p.StackPointer
@@ -94,18 +96,18 @@ func (s *Space) Exec(th *platform.Thread, p Program) error {
 }
 
 // Layout decides where the stack of a program goes and below which address its
-// mappings do. limit is RLIMIT_STACK.
-func Layout(limit uint64) (stackLow, stackHigh, top Addr) {
+// mappings do. limit is RLIMIT_STACK, random a number of whole pages below n, in bytes.
+func Layout(limit uint64, random func(n uint64) uint64) (stackLow, stackHigh, top Addr) {
 	const least, most = 128 << 10, 1 << 30
 	size := PageUp(min(max(limit, least), most))
 	if limit == unix.RLIM_INFINITY {
 		size = 8 << 20
 	}
-	stackHigh = GuestTop - randomPages(1<<14)
+	stackHigh = GuestTop - random(1<<14)
 	stackLow = stackHigh - size
-	top = stackLow - 1<<20 - randomPages(1<<18)
+	top = stackLow - 1<<20 - random(1<<18)
 	return stackLow, stackHigh, top
 }
 
 // RandomPages is a random number of whole pages below n, in bytes.
-func RandomPages(n uint64) uint64 { return randomPages(n) }
+func RandomPages(n uint64) uint64 { return rand.Uint64N(n) * PageSize }

@@ -1,7 +1,6 @@
 package mm
 
 import (
-	"math/rand/v2"
 	"runtime"
 	"sync"
 	"time"
@@ -129,6 +128,19 @@ func (s *Space) Regions() []Region {
 	return out
 }
 
+// Mapped is how many regions have b behind them.
+func (s *Space) Mapped(b *Backing) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, r := range s.regions.All() {
+		if r.File == b {
+			n++
+		}
+	}
+	return n
+}
+
 // Size is how much is mapped, in bytes.
 func (s *Space) Size() uint64 {
 	s.mu.Lock()
@@ -174,9 +186,6 @@ func (s *Space) BrkRange() (start, end Addr) {
 	defer s.mu.Unlock()
 	return s.brkStart, s.brk
 }
-
-// randomPages is a random number of whole pages below n, in bytes.
-func randomPages(n uint64) uint64 { return rand.Uint64N(n) * PageSize }
 
 // hostPageFlags are the flags of mmap(2) that are passed to the host.
 const hostPageFlags = unix.MAP_NORESERVE | unix.MAP_STACK | unix.MAP_POPULATE | 0x08 // MAP_DROPPABLE

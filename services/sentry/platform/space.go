@@ -284,10 +284,14 @@ func (p *Process) CopyInPartial(addr uint64, buf []byte) int {
 }
 
 // transfer moves bytes between buf and guest memory, stopping short of what is
-// not there. Addresses of the stub's own memory are refused.
+// not there. Addresses of the stub's own memory are refused; the vDSO, which lies
+// above them, can be read, as debuggers do.
 func (p *Process) transfer(call uintptr, addr uint64, buf []byte) (int, error) {
 	if len(buf) == 0 {
 		return 0, nil
+	}
+	if call == unix.SYS_PROCESS_VM_READV && p.m != nil && addr >= p.m.VDSO && addr < p.m.VDSOEnd {
+		return processVM(call, p.PID(), addr, buf[:min(uint64(len(buf)), p.m.VDSOEnd-addr)])
 	}
 	if addr >= GuestTop || uint64(len(buf)) > GuestTop-addr {
 		return 0, unix.EFAULT

@@ -8,6 +8,7 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/sysvipc"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 )
@@ -50,6 +51,9 @@ func (k *fakeKernel) Hostname() string       { return k.hostname }
 func (k *fakeKernel) SetHostname(s string)   { k.hostname = s }
 func (k *fakeKernel) Domainname() string     { return "(none)" }
 func (k *fakeKernel) SetDomainname(s string) {}
+func (k *fakeKernel) IPC() (*sysvipc.Namespace, func(*mm.Backing) int) {
+	return &sysvipc.Namespace{}, func(*mm.Backing) int { return 0 }
+}
 
 type fakeProcess struct {
 	info    Info
@@ -95,6 +99,7 @@ func (t *fakeThread) FS() *task.FSContext {
 	return t.fs
 }
 func (t *fakeThread) Signals() (pending, shared, blocked linux.SigSet) { return 0, 0, 0x10000 }
+func (t *fakeThread) Personality() uint32                              { return 0 }
 func (t *fakeThread) Affinity() []byte                                 { return nil }
 func (t *fakeThread) Memory() Memory {
 	if t.memory == nil {

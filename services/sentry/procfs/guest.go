@@ -5,6 +5,7 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/sysvipc"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/tty"
 )
@@ -13,6 +14,11 @@ import (
 func NewKernel(k *task.Kernel) Kernel { return guestKernel{k} }
 
 type guestKernel struct{ *task.Kernel }
+
+// IPC gives the sandbox's own, which the kernel embeds as a field.
+func (k guestKernel) IPC() (*sysvipc.Namespace, func(*mm.Backing) int) {
+	return &k.Kernel.IPC, k.Attached
+}
 
 func (k guestKernel) PIDs() []int32 {
 	groups := k.Groups()

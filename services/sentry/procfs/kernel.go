@@ -10,6 +10,7 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/sysvipc"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 )
@@ -29,6 +30,9 @@ type Kernel interface {
 	SetHostname(string)
 	Domainname() string
 	SetDomainname(string)
+
+	// IPC is System V IPC, and what counts how often a segment is attached.
+	IPC() (*sysvipc.Namespace, func(*mm.Backing) int)
 }
 
 // Process is one process.
@@ -75,6 +79,8 @@ type Thread interface {
 	// Affinity is the set of processors that it may run on, one in a bit from the
 	// lowest of the first byte on; nil for all.
 	Affinity() []byte
+	// Personality is what personality(2) set.
+	Personality() uint32
 	Memory() Memory
 	FDs() *task.FDTable
 	FS() *task.FSContext

@@ -23,10 +23,7 @@ func (fs *FS) addMachine(root *pseudo.Dir) {
 	for _, f := range machineTexts {
 		root.Add(f.name, fs.Text(0o444, f.text))
 	}
-	root.Add("sysvipc", fs.Dir(0o555, nil).
-		Add("msg", fs.Text(0o444, "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n")).
-		Add("sem", fs.Text(0o444, "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n")).
-		Add("shm", fs.Text(0o444, "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n")))
+	root.Add("sysvipc", fs.sysvipcDir())
 	root.Add("tty", fs.Dir(0o555, nil).
 		Add("drivers", fs.Text(0o444, ttyDrivers)).
 		Add("ldiscs", fs.Text(0o444, "n_tty       0\n")))

@@ -76,8 +76,10 @@ func cgroup(e *entry, _ vfs.Context) ([]byte, error) {
 	return fmt.Appendf(nil, "0::%s\n", e.fs.cgroup), nil
 }
 
-// personality is /proc/PID/personality: PER_LINUX.
-func personality(*entry, vfs.Context) ([]byte, error) { return []byte("00000000\n"), nil }
+// personality is /proc/PID/personality: personality(2).
+func personality(e *entry, _ vfs.Context) ([]byte, error) {
+	return fmt.Appendf(nil, "%08x\n", e.thread.Personality()), nil
+}
 
 // running is /proc/PID/syscall, which a thread finds running when it asks.
 func running(*entry, vfs.Context) ([]byte, error) { return []byte("running\n"), nil }

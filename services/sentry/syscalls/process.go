@@ -370,13 +370,14 @@ func groupOf(t *task.Task, pid int32) (*task.Group, error) {
 	return nil, linux.ESRCH
 }
 
-// personality only knows Linux's own.
+// personality says how the programs to come are to run, and gives what was set before:
+// personality(2).
 func personality(t *task.Task, persona uint32) (uint64, error) {
-	const addrNoRandomize = 0x0040000
-	if persona != 0xffffffff && persona&^addrNoRandomize != 0 {
-		return 0, linux.EINVAL
+	was := t.Personality()
+	if persona != 0xffffffff { // which only asks
+		t.SetPersonality(persona)
 	}
-	return 0, nil
+	return uint64(was), nil
 }
 
 // unshare separates what threads share: unshare(2). Namespaces inside the

@@ -341,6 +341,11 @@ func getrusage(t *task.Task, who int32, addr mm.Addr) (uint64, error) {
 	self, children := t.Group().Usage()
 	switch who {
 	case unix.RUSAGE_SELF:
+		// What the host tells of its thread holds the largest resident size, which is
+		// the process's, and the faults; the times are put over the thread's.
+		if onHost(t, unix.SYS_GETRUSAGE, unix.RUSAGE_THREAD, addr) {
+			return 0, t.CopyOutLater(addr, rusage(self)[:2*linux.SizeofTimeval])
+		}
 	case unix.RUSAGE_CHILDREN:
 		self = children
 	case unix.RUSAGE_THREAD:

@@ -18,6 +18,9 @@ func uname(t *task.Task, buf mm.Addr) (uint64, error) {
 		Sysname: linux.Sysname, Nodename: k.Hostname(), Release: linux.Release, Version: linux.Version,
 		Machine: linux.Machine, Domainname: k.Domainname(),
 	}
+	if t.Personality()&linux.PER_MASK == linux.PER_LINUX32 {
+		u.Machine = "i686"
+	}
 	out := newAnswer(t, linux.SizeofUtsname)
 	u.Put(out.bytes)
 	return 0, out.copyOut(t, buf)

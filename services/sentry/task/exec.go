@@ -118,10 +118,15 @@ func (p *program) fill(t *Task) error {
 		p.files = append(p.files, mm.ProgramFile{FD: fd, HostOff: off, Backing: b})
 	}
 	var err error
-	p.stackLow, p.stackHigh, p.top = mm.Layout(t.group.Limit(unix.RLIMIT_STACK).Cur)
-	if p.place, p.loads, err = p.image.Place(mm.RandomPages, p.top); err != nil {
+	random := mm.RandomPages
+	if t.Personality()&linux.ADDR_NO_RANDOMIZE != 0 {
+		random = func(uint64) uint64 { return 0 }
+	}
+	p.stackLow, p.stackHigh, p.top = mm.Layout(t.group.Limit(unix.RLIMIT_STACK).Cur, random)
+	if p.place, p.loads, err = p.image.Place(random, p.top); err != nil {
 		return err
 	}
+	p.place.Brk += random(1 << 13)
 	if n := argumentSize(p.image); n > maxArguments || n > (p.stackHigh-p.stackLow)/4 {
 		return linux.E2BIG
 	}

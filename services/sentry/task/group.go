@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/sysvipc"
 	"bulkhead/services/sentry/wait"
 )
 
@@ -50,6 +51,9 @@ type Group struct {
 	// stopDue is set when a signal is taken that may stop the process, and no
 	// longer true once SIGCONT has come after it.
 	stopDue bool
+
+	// semUndo is what SEM_UNDO takes back at the end: Kernel.IPC's lock.
+	semUndo sysvipc.Undo
 
 	limits [numRlimits]atomicRlimit
 	timers groupTimers
@@ -133,6 +137,9 @@ func (g *Group) Stopped() bool {
 	defer g.sigMu.Unlock()
 	return g.stopped
 }
+
+// SemUndo is what the process's end takes back of its semaphores' operations.
+func (g *Group) SemUndo() *sysvipc.Undo { return &g.semUndo }
 
 // OOMScoreAdj is what /proc/PID/oom_score_adj holds, -1000 to 1000.
 func (g *Group) OOMScoreAdj() int32 { return g.oomScoreAdj.Load() }

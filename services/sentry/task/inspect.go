@@ -85,6 +85,13 @@ func (t *Task) IOPriority() int32 { return t.ioprio.Load() }
 // SetIOPriority sets it.
 func (t *Task) SetIOPriority(p int32) { t.ioprio.Store(p) }
 
+// Personality is what personality(2) set. Of its flags ADDR_NO_RANDOMIZE has an effect,
+// and of the domains PER_LINUX32 on uname(2).
+func (t *Task) Personality() uint32 { return t.persona.Load() }
+
+// SetPersonality sets it; it stays over exec.
+func (t *Task) SetPersonality(p uint32) { t.persona.Store(p) }
+
 // Affinity is the mask that SetAffinity was given, processor 0 in bit 0 of the first
 // byte, or nil for every processor: sched_getaffinity(2). It is remembered, and the
 // host goes on to schedule as it sees fit.

@@ -18,6 +18,7 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/platform"
+	"bulkhead/services/sentry/sysvipc"
 	"bulkhead/services/sentry/vfs"
 )
 
@@ -57,6 +58,9 @@ type Kernel struct {
 	forks atomic.Uint64
 
 	pi piFutexes
+
+	// IPC is the sandbox's System V IPC.
+	IPC sysvipc.Namespace
 }
 
 // NewKernel gives a kernel without tasks.

@@ -65,6 +65,7 @@ type Task struct {
 	exitCode      uint32
 	ioprio        atomic.Int32 // ioprio_set(2)
 	affinity      atomic.Pointer[[]byte]
+	persona       atomic.Uint32 // personality(2)
 	scheduling    atomic.Pointer[Scheduling]
 }
 
