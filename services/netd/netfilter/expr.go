@@ -253,7 +253,13 @@ func (e *Payload) eval(v *evaluation) {
 
 // store writes a field and fixes what sums it up.
 func (e *Payload) store(p *Packet, at int, field, old, now []byte) {
+	first := p.Header[0]
 	copy(field, now)
+	if p.Header[0] != first {
+		// The version and the header's length are what all that follows goes by.
+		p.Header[0] = first
+		copy(now, field)
+	}
 	if at&1 != 0 && e.Base != PayloadInner {
 		old = append([]byte{0}, old...)
 		now = append([]byte{0}, now...)

@@ -87,7 +87,11 @@ func (p *Packet) Dst() netip.Addr {
 	return netip.AddrFrom4([4]byte(p.Header[16:20]))
 }
 
-// Whole says that the headers' lengths are what the fields claim; nothing else is
+// Hops and Class are the IP header's hop limit (or time to live) and traffic class.
+func (p *Packet) Hops() uint8  { return *p.hops() }
+func (p *Packet) Class() uint8 { return p.class() }
+
+// whole says that the headers' lengths are what the fields claim; nothing else is
 // looked at otherwise.
 func (p *Packet) whole() bool {
 	if p.V6 {
@@ -221,6 +225,15 @@ func (p *Packet) setPort(src bool, port uint16) {
 		}
 	default:
 		p.amendTransport(old, now[:], false)
+	}
+}
+
+// Pull makes the transport header lie in Header, as far as the packet has one.
+func (p *Packet) Pull() {
+	if want := p.Transport + 60; len(p.Payload) > 0 && len(p.Header) < want {
+		n := min(want-len(p.Header), len(p.Payload))
+		p.Header = append(append(make([]byte, 0, len(p.Header)+n), p.Header...), p.Payload[:n]...)
+		p.Payload = p.Payload[n:]
 	}
 }
 

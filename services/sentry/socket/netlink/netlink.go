@@ -26,6 +26,12 @@ const (
 	protoUevent    = 15
 )
 
+// Options of netlink(7) that change something.
+const (
+	netlinkAddMembership = 1
+	netlinkExtAck        = 11
+)
+
 // Source tells what interfaces there are.
 type Source interface {
 	Interfaces() ([]*netdv1.Interface, error)
@@ -62,6 +68,7 @@ type Socket struct {
 		sync.Mutex
 		port    uint32 // nl_pid, 0 before it has one
 		groups  uint32
+		details bool     // NETLINK_EXT_ACK
 		answers [][]byte // one a datagram
 	}
 }
@@ -107,6 +114,9 @@ func (s *Socket) Bind(ctx vfs.Context, sa []byte) error {
 	defer s.mu.Unlock()
 	if s.mu.port != 0 && port != 0 && port != s.mu.port {
 		return linux.EINVAL
+	}
+	if groups != 0 && s.Protocol() == protoNetfilter {
+		return linux.EOPNOTSUPP // who waits for changes would wait for ever
 	}
 	if port != 0 {
 		s.mu.port = port
@@ -233,7 +243,7 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		b = append(b, p...)
 	}
 	s.mu.Lock()
-	port := s.portLocked()
+	port, details := s.portLocked(), s.mu.details
 	s.mu.Unlock()
 	source := s.source
 	if !ctx.Creds().Has(linux.CAP_NET_ADMIN) {
@@ -253,6 +263,11 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		if answers, err = f.RulesMessage(b, port, ctx.Creds().Has(linux.CAP_NET_ADMIN)); err != nil {
 			return 0, err
 		}
+		if !details {
+			for i := range answers {
+				answers[i] = plain(answers[i])
+			}
+		}
 		room = maxRulesAnswers
 	default:
 		answers = answer(source, port, b)
@@ -268,6 +283,19 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		s.Queue().Notify(wait.In)
 	}
 	return n, nil
+}
+
+// plain takes from an error's message what only those understand who have asked for
+// it.
+func plain(b []byte) []byte {
+	const size, typeError, flagTLVs = 36, 2, 0x200
+	le := binary.LittleEndian
+	if len(b) <= size || le.Uint16(b[4:]) != typeError || le.Uint16(b[6:])&flagTLVs == 0 {
+		return b
+	}
+	le.PutUint32(b, size)
+	le.PutUint16(b[6:], le.Uint16(b[6:])&^flagTLVs)
+	return b[:size]
 }
 
 // devices is a Source that answers ioctls about interfaces: netdevice(7).
@@ -322,8 +350,17 @@ func (s *Socket) SetSockOpt(ctx vfs.Context, level, name int, value []byte) erro
 			return nil
 		}
 	}
-	if level == linux.SOL_NETLINK && name <= 12 {
-		return nil
+	if level != linux.SOL_NETLINK || name > 12 {
+		return linux.ENOPROTOOPT
 	}
-	return linux.ENOPROTOOPT
+	on := len(value) >= 4 && binary.LittleEndian.Uint32(value) != 0
+	switch {
+	case name == netlinkAddMembership && on && s.Protocol() == protoNetfilter:
+		return linux.EOPNOTSUPP // as in Bind
+	case name == netlinkExtAck:
+		s.mu.Lock()
+		s.mu.details = on
+		s.mu.Unlock()
+	}
+	return nil
 }
