@@ -471,3 +471,6 @@ func decimal(n uint64) string {
 		}
 	}
 }
+
+// Held is how many bytes rules, sets and elements take, roughly.
+func (f *Filter) Held() int { return f.held }

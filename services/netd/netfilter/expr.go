@@ -274,7 +274,7 @@ func (e *Payload) store(p *Packet, at int, field, old, now []byte) {
 		if transport && p.Sum != SumWhole {
 			c = -1 // the device completes it, or nobody looks
 		}
-		if c >= 0 && c+2 <= len(p.Header) {
+		if c > 0 && c+2 <= len(p.Header) { // at 0 are the version and the header's length
 			amend(p.Header[c:c+2], old, now, false)
 		}
 	}

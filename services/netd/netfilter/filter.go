@@ -225,9 +225,7 @@ func (f *Filter) compile() {
 func (f *Filter) wants() (tracking, nat bool) {
 	for _, t := range f.Tables {
 		for _, c := range t.Chains {
-			if c.Base != nil && c.Base.Type == "nat" {
-				return true, true
-			}
+			nat = nat || c.Base != nil && c.Base.Type == "nat"
 			for _, r := range c.Rules {
 				for _, e := range r.Exprs {
 					if n, ok := e.(interface{ needsTracking() bool }); ok && n.needsTracking() {
@@ -242,13 +240,11 @@ func (f *Filter) wants() (tracking, nat bool) {
 	}
 	for _, l := range f.legacy {
 		for _, b := range l.tables {
-			if b.name == "nat" && b.changed {
-				return true, true
-			}
+			nat = nat || b.name == "nat" && b.changed
 			tracking = tracking || b.needsTracking()
 		}
 	}
-	return tracking, nat
+	return tracking, nat && tracking // chains of type nat see new flows only
 }
 
 // remembers says whether a rule uses the lists of recent.

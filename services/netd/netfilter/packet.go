@@ -64,11 +64,19 @@ type Track struct {
 	related   bool
 	invalid   bool
 	untracked bool
+	mark      uint32
 }
 
-// Track gives what is known of the packet so far, Resume takes it up again.
-func (p *Packet) Track() Track      { return p.track }
-func (p *Packet) Resume(t Track)    { p.track = t }
+// Track gives what is known of the packet so far, with its mark.
+func (p *Packet) Track() Track {
+	t := p.track
+	t.mark = p.Mark
+	return t
+}
+
+// Resume takes up what was known of the packet.
+func (p *Packet) Resume(t Track) { p.track, p.Mark = t, t.mark }
+
 func (p *Packet) size() int         { return len(p.Header) + len(p.Payload) }
 func (p *Packet) transport() []byte { return p.Header[p.Transport:] }
 

@@ -89,7 +89,7 @@ func (v *evaluation) masquerade(r *Range) {
 		return
 	}
 	a := v.p.Out.Source(v.p.Dst()).WithZone("")
-	if !a.IsValid() || a.Is6() != v.p.V6 {
+	if !a.IsValid() || a.Is6() != v.p.V6 || a.Is4() && a.IsLoopback() { // its scope is this host, not the world
 		v.verdict = Drop
 		return
 	}

@@ -391,7 +391,11 @@ func (e *Dynamic) eval(v *evaluation) {
 		if e.HasData {
 			el.Data = bytes.Clone(v.load(e.Data, s.DataLen))
 		}
-		for _, x := range e.Exprs {
+		exprs := e.Exprs
+		if len(exprs) == 0 {
+			exprs = s.Exprs
+		}
+		for _, x := range exprs {
 			el.Exprs = append(el.Exprs, x.Fresh())
 		}
 		e.age(v.now, el)
