@@ -68,6 +68,8 @@ var law = []layer{
 	{"services/netd/udp", []string{"services/netd/wire", "services/netd/ip"}},
 	{"services/netd/mib", nil},
 	{"services/netd/tcp", []string{"services/netd/wire", "services/netd/ip", "services/netd/mib"}},
+	{"services/netd/netfilter", []string{"proto/linux", "services/netd/wire", "services/netd/ip"}},
+	{"services/netd/nfnetlink", []string{"proto/linux", "services/netd/netfilter"}},
 	{"services/netd/...", []string{"proto/...", "launcher/hull", "launcher/jail", "launcher/version", "services/netd/..."}},
 
 	{"test/...", []string{"test/...", "launcher/jail/...", "proto/..."}},
@@ -81,7 +83,8 @@ var aboveLeaves = []string{"services/sentry/task", "services/sentry/syscalls", "
 var notLeaves = append(slices.Clone(aboveLeaves), "services/sentry")
 
 // A pure core has no clock, no network and no host: time comes as an argument.
-var pure = []string{"services/netd/wire", "services/netd/ip", "services/netd/icmp", "services/netd/udp", "services/netd/tcp", "services/netd/route", "services/netd/neigh", "services/netd/mcast", "services/netd/mib"}
+var pure = []string{"services/netd/wire", "services/netd/ip", "services/netd/icmp", "services/netd/udp", "services/netd/tcp", "services/netd/route", "services/netd/neigh", "services/netd/mcast", "services/netd/mib",
+	"services/netd/netfilter", "services/netd/nfnetlink"}
 
 // impure is what a pure core must not import.
 var impure = []string{"os", "net", "syscall", "golang.org/x/sys/unix"}

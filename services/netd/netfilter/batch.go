@@ -53,36 +53,45 @@ func (b *Batch) Commit() error {
 
 // validate follows every base chain.
 func (f *Filter) validate() error {
+	type place struct {
+		kind string
+		hook Hook
+	}
+	done := map[place]map[*Chain]int{}
 	for _, t := range f.Tables {
 		for _, c := range t.Chains {
-			if c.Base != nil {
-				if err := c.follow(c.Base.Type, c.Base.Hook, map[*Chain]int{}, 0); err != nil {
-					return err
-				}
+			if c.Base == nil {
+				continue
+			}
+			at := place{c.Base.Type, c.Base.Hook}
+			if done[at] == nil {
+				done[at] = map[*Chain]int{}
+			}
+			if err := c.follow(at.kind, at.hook, done[at], 0); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-// follow looks at the rules of a chain and of those that they lead to. done is how
-// deep it was when a chain was followed before; -1 while it is.
+// follow looks at the rules of a chain and of those that they lead to: EMLINK for
+// chains that call each other too deep, or for ever. done is how deep it was when a
+// chain was followed before.
 func (c *Chain) follow(kind string, h Hook, done map[*Chain]int, depth int) error {
 	if depth >= maxDepth {
 		return linux.EMLINK
 	}
-	if d, ok := done[c]; ok {
-		if d < 0 {
-			return linux.ELOOP
-		}
-		if d >= depth {
-			return nil
-		}
+	if d, ok := done[c]; ok && d >= depth {
+		return nil
 	}
-	done[c] = -1
+	done[c] = depth
 	for _, r := range c.Rules {
 		for _, e := range r.Exprs {
 			if a, ok := e.(interface{ allowed(string, Hook) bool }); ok && !a.allowed(kind, h) {
+				if _, ok := e.(*Extension); ok {
+					return linux.EINVAL
+				}
 				return linux.EOPNOTSUPP
 			}
 			for _, next := range leads(e) {
@@ -92,7 +101,6 @@ func (c *Chain) follow(kind string, h Hook, done map[*Chain]int, depth int) erro
 			}
 		}
 	}
-	done[c] = depth
 	return nil
 }
 
@@ -104,11 +112,14 @@ func leads(e Expr) (out []*Chain) {
 			out = append(out, e.Verdict.Chain)
 		}
 	case *Lookup:
-		for _, el := range e.Set.Elements(0) {
+		if !e.ToVerdict {
+			break
+		}
+		e.Set.each(func(el *Element) {
 			if el.Verdict != nil && el.Verdict.Chain != nil {
 				out = append(out, el.Verdict.Chain)
 			}
-		}
+		})
 	}
 	return out
 }
@@ -119,7 +130,60 @@ const (
 	maxChains = 8192
 	maxRules  = 1 << 17
 	maxSets   = 8192
+	// maxHeld bounds the memory of all rules and elements of sets, in bytes.
+	maxHeld = 64 << 20
 )
+
+// hold takes n bytes for what is added: ENOMEM.
+func (b *Batch) hold(n int) error {
+	f := b.f
+	if f.held+n > maxHeld {
+		return linux.ENOMEM
+	}
+	f.held += n
+	b.undo = append(b.undo, func() { f.held -= n })
+	return nil
+}
+
+// release gives the bytes of what is taken away back.
+func (b *Batch) release(n int) {
+	f := b.f
+	f.held -= n
+	b.undo = append(b.undo, func() { f.held += n })
+}
+
+// The memory that things take, roughly.
+const thingSize = 512
+
+func (r *Rule) size() int {
+	n := 256 + len(r.UserData)
+	for _, e := range r.Exprs {
+		n += 192
+		if x, ok := e.(*Extension); ok {
+			n += 2*len(x.Info) + x.memory()
+		}
+		if _, ok := e.(*ConnLimit); ok {
+			n += memorySize
+		}
+	}
+	return n
+}
+
+func (e *Element) size() int { return 384 + len(e.UserData) + 192*len(e.Exprs) }
+
+// size is the table's with all that is in it.
+func (t *Table) size() int {
+	n := thingSize * (1 + len(t.Chains) + len(t.Sets) + len(t.Objects))
+	for _, c := range t.Chains {
+		for _, r := range c.Rules {
+			n += r.size()
+		}
+	}
+	for _, s := range t.Sets {
+		s.each(func(e *Element) { n += e.size() })
+	}
+	return n
+}
 
 // Table finds a table: ENOENT.
 func (f *Filter) Table(family uint8, name string) (*Table, error) {
@@ -147,8 +211,11 @@ func (b *Batch) NewTable(family uint8, name string, flags uint32, user []byte, e
 	if len(f.Tables) >= maxTables {
 		return nil, linux.ENFILE
 	}
+	if err := b.hold(thingSize); err != nil {
+		return nil, err
+	}
 	f.handles++
-	t := &Table{Family: family, Name: name, Flags: flags, Handle: f.handles, UserData: user}
+	t := &Table{Family: family, Name: name, Flags: flags, Handle: f.handles, UserData: user, filter: f}
 	f.Tables = append(f.Tables, t)
 	b.undo = append(b.undo, func() { f.Tables = slices.DeleteFunc(f.Tables, func(o *Table) bool { return o == t }) })
 	return t, nil
@@ -161,6 +228,7 @@ func (b *Batch) DeleteTable(t *Table) {
 	if i < 0 {
 		return
 	}
+	b.release(t.size())
 	f.Tables = slices.Delete(slices.Clone(f.Tables), i, i+1)
 	b.undo = append(b.undo, func() { f.Tables = slices.Insert(f.Tables, i, t) })
 }
@@ -205,6 +273,9 @@ func (t *Table) handle() uint64 {
 func (b *Batch) AddChain(t *Table, c *Chain, id uint32) error {
 	if len(t.Chains) >= maxChains {
 		return linux.EMFILE
+	}
+	if err := b.hold(thingSize); err != nil {
+		return err
 	}
 	c.Table, c.Handle, c.id = t, t.handle(), id
 	if c.Name == "" {
@@ -264,6 +335,7 @@ func (b *Batch) dropChain(c *Chain) {
 	if i < 0 {
 		return
 	}
+	b.release(thingSize)
 	t.Chains = slices.Delete(slices.Clone(t.Chains), i, i+1)
 	b.undo = append(b.undo, func() { t.Chains = slices.Insert(t.Chains, i, c) })
 }
@@ -294,6 +366,9 @@ func (b *Batch) AddRule(c *Chain, r *Rule, id uint32, near *Rule, behind bool) e
 	if len(c.Rules) >= maxRules {
 		return linux.ENFILE
 	}
+	if err := b.hold(r.size()); err != nil {
+		return err
+	}
 	r.Handle, r.id = c.Table.handle(), id
 	at := 0
 	switch {
@@ -304,13 +379,36 @@ func (b *Batch) AddRule(c *Chain, r *Rule, id uint32, near *Rule, behind bool) e
 	case behind:
 		at = len(c.Rules)
 	}
-	c.Rules = slices.Insert(slices.Clone(c.Rules), at, r)
+	c.Rules = slices.Insert(c.Rules, at, r)
 	r.link(1)
 	b.undo = append(b.undo, func() {
-		c.Rules = slices.DeleteFunc(c.Rules, func(o *Rule) bool { return o == r })
+		at := len(c.Rules) - 1 // where it mostly is
+		if c.Rules[at] != r {
+			at = slices.Index(c.Rules, r)
+		}
+		c.Rules = slices.Delete(c.Rules, at, at+1)
 		r.link(-1)
 	})
 	return nil
+}
+
+// ReplaceRule puts a rule in the place of another one, whose handle it keeps.
+func (b *Batch) ReplaceRule(c *Chain, old, r *Rule, id uint32) error {
+	last := c.Table.handles
+	if err := b.AddRule(c, r, id, old, true); err != nil {
+		return err
+	}
+	c.Table.handles, r.Handle = last, old.Handle
+	b.DeleteRule(c, old)
+	return nil
+}
+
+// Before is the handle of the rule before another one; 0: that is the first.
+func (c *Chain) Before(r *Rule) uint64 {
+	if i := slices.Index(c.Rules, r); i > 0 {
+		return c.Rules[i-1].Handle
+	}
+	return 0
 }
 
 func (r *Rule) link(n int) {
@@ -322,11 +420,15 @@ func (r *Rule) link(n int) {
 // DeleteRule takes a rule away, with the anonymous sets and chains that were its
 // own.
 func (b *Batch) DeleteRule(c *Chain, r *Rule) {
-	i := slices.Index(c.Rules, r)
+	i := len(c.Rules) - 1
+	if i >= 0 && c.Rules[i] != r {
+		i = slices.Index(c.Rules, r)
+	}
 	if i < 0 {
 		return
 	}
-	c.Rules = slices.Delete(slices.Clone(c.Rules), i, i+1)
+	b.release(r.size())
+	c.Rules = slices.Delete(c.Rules, i, i+1)
 	r.link(-1)
 	b.undo = append(b.undo, func() {
 		c.Rules = slices.Insert(c.Rules, i, r)
@@ -357,174 +459,6 @@ func (b *Batch) abandon(s *Set) {
 	}
 }
 
-// Set finds a set by its name, SetByID by the number that its batch gave it:
-// ENOENT.
-func (t *Table) Set(name string) (*Set, error) {
-	for _, s := range t.Sets {
-		if s.Name == name {
-			return s, nil
-		}
-	}
-	return nil, linux.ENOENT
-}
-
-func (t *Table) SetByID(id uint32) (*Set, error) {
-	for _, s := range t.Sets {
-		if s.id == id && id != 0 {
-			return s, nil
-		}
-	}
-	return nil, linux.ENOENT
-}
-
-// SetByHandle finds it by its handle: ENOENT.
-func (t *Table) SetByHandle(handle uint64) (*Set, error) {
-	for _, s := range t.Sets {
-		if s.Handle == handle {
-			return s, nil
-		}
-	}
-	return nil, linux.ENOENT
-}
-
-// AddSet adds a set. An anonymous one's name has "%d", for a number: ENFILE.
-func (b *Batch) AddSet(t *Table, s *Set, id uint32) error {
-	if len(t.Sets) >= maxSets {
-		return linux.ENFILE
-	}
-	if n := len(s.Name); s.Flags&SetAnonymous != 0 && n > 2 && s.Name[n-2:] == "%d" {
-		stem := s.Name[:n-2]
-		for i := 0; ; i++ {
-			s.Name = stem + decimal(uint64(i))
-			if _, err := t.Set(s.Name); err != nil {
-				break
-			}
-		}
-	}
-	s.Table, s.Handle, s.id = t, t.handle(), id
-	t.Sets = append(t.Sets, s)
-	b.undo = append(b.undo, func() { t.Sets = slices.DeleteFunc(t.Sets, func(o *Set) bool { return o == s }) })
-	return nil
-}
-
-// DeleteSet takes a set away: EBUSY while rules use it.
-func (b *Batch) DeleteSet(s *Set) error {
-	if s.use > 0 {
-		return linux.EBUSY
-	}
-	b.dropSet(s)
-	return nil
-}
-
-func (b *Batch) dropSet(s *Set) {
-	t := s.Table
-	i := slices.Index(t.Sets, s)
-	if i < 0 {
-		return
-	}
-	for _, e := range s.Elements(0) {
-		b.removeElement(s, e)
-	}
-	t.Sets = slices.Delete(slices.Clone(t.Sets), i, i+1)
-	b.undo = append(b.undo, func() { t.Sets = slices.Insert(t.Sets, i, s) })
-}
-
-// AddElement adds an element: EEXIST with exclusive, EBUSY if it is there with
-// another value, ENFILE.
-func (b *Batch) AddElement(s *Set, e *Element, exclusive bool) error {
-	if old := s.same(e); old != nil {
-		if !old.expired(b.f.host.Now()) {
-			switch {
-			case exclusive:
-				return linux.EEXIST
-			case !old.equal(e):
-				return linux.EBUSY
-			}
-			return nil
-		}
-		b.removeElement(s, old)
-	}
-	if !s.room() {
-		return linux.ENFILE
-	}
-	s.insert(e)
-	b.undo = append(b.undo, func() { s.remove(e) })
-	return nil
-}
-
-// equal says whether two elements of one key stand for the same.
-func (e *Element) equal(o *Element) bool {
-	if (e.Verdict == nil) != (o.Verdict == nil) || e.Verdict != nil && *e.Verdict != *o.Verdict || e.Object != o.Object {
-		return false
-	}
-	return slices.Equal(e.Data, o.Data)
-}
-
-// DeleteElement takes an element away: ENOENT.
-func (b *Batch) DeleteElement(s *Set, e *Element) error {
-	old := s.same(e)
-	if old == nil {
-		return linux.ENOENT
-	}
-	b.removeElement(s, old)
-	return nil
-}
-
-// Flush takes all elements away.
-func (b *Batch) Flush(s *Set) {
-	for _, e := range s.Elements(0) {
-		b.removeElement(s, e)
-	}
-}
-
-func (b *Batch) removeElement(s *Set, e *Element) {
-	s.remove(e)
-	b.undo = append(b.undo, func() { s.insert(e) })
-}
-
-// Object finds an object of a type, 0 for any: ENOENT.
-func (t *Table) Object(name string, kind uint32) (*Object, error) {
-	for _, o := range t.Objects {
-		if o.Name == name && (kind == 0 || o.Type == kind) {
-			return o, nil
-		}
-	}
-	return nil, linux.ENOENT
-}
-
-// ObjectByHandle finds it by its handle: ENOENT.
-func (t *Table) ObjectByHandle(handle uint64) (*Object, error) {
-	for _, o := range t.Objects {
-		if o.Handle == handle {
-			return o, nil
-		}
-	}
-	return nil, linux.ENOENT
-}
-
-// AddObject adds an object: ENFILE.
-func (b *Batch) AddObject(t *Table, o *Object) error {
-	if len(t.Objects) >= maxSets {
-		return linux.ENFILE
-	}
-	o.Table, o.Handle = t, t.handle()
-	t.Objects = append(t.Objects, o)
-	b.undo = append(b.undo, func() { t.Objects = slices.DeleteFunc(t.Objects, func(x *Object) bool { return x == o }) })
-	return nil
-}
-
-// DeleteObject takes an object away: EBUSY while something refers to it.
-func (b *Batch) DeleteObject(o *Object) error {
-	if o.use > 0 {
-		return linux.EBUSY
-	}
-	t := o.Table
-	i := slices.Index(t.Objects, o)
-	t.Objects = slices.Delete(slices.Clone(t.Objects), i, i+1)
-	b.undo = append(b.undo, func() { t.Objects = slices.Insert(t.Objects, i, o) })
-	return nil
-}
-
 // decimal writes a number.
 func decimal(n uint64) string {
 	var b [20]byte
@@ -537,3 +471,6 @@ func decimal(n uint64) string {
 		}
 	}
 }
+
+// Held is how many bytes rules, sets and elements take, roughly.
+func (f *Filter) Held() int { return f.held }

@@ -253,7 +253,13 @@ func (e *Payload) eval(v *evaluation) {
 
 // store writes a field and fixes what sums it up.
 func (e *Payload) store(p *Packet, at int, field, old, now []byte) {
+	first := p.Header[0]
 	copy(field, now)
+	if p.Header[0] != first {
+		// The version and the header's length are what all that follows goes by.
+		p.Header[0] = first
+		copy(now, field)
+	}
 	if at&1 != 0 && e.Base != PayloadInner {
 		old = append([]byte{0}, old...)
 		now = append([]byte{0}, now...)
@@ -268,7 +274,7 @@ func (e *Payload) store(p *Packet, at int, field, old, now []byte) {
 		if transport && p.Sum != SumWhole {
 			c = -1 // the device completes it, or nobody looks
 		}
-		if c >= 0 && c+2 <= len(p.Header) {
+		if c > 0 && c+2 <= len(p.Header) { // at 0 are the version and the header's length
 			amend(p.Header[c:c+2], old, now, false)
 		}
 	}

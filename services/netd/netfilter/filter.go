@@ -13,6 +13,7 @@
 package netfilter
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -21,8 +22,9 @@ import (
 
 // Host is what a Filter needs of the stack that it filters for.
 type Host interface {
-	// Now is the present in nanoseconds.
+	// Now is the present in nanoseconds, Wall the same since 1970.
 	Now() int64
+	Wall() int64
 	Random() uint32
 	// Reject answers a packet that is dropped.
 	Reject(h Hook, p *Packet, how Rejection)
@@ -75,7 +77,11 @@ type Filter struct {
 	tracker tracker
 	handles uint64
 	pipes   [2][hooks][]step // IPv4's and IPv6's
+	nats    [2][hooks][]step // what runNAT runs
 	legacy  [2]legacy
+	recent  recents
+	held    int  // bytes that the rules take, roughly
+	counts  bool // a rule has asked how much flows have carried
 }
 
 // New makes a Filter without rules.
@@ -93,6 +99,27 @@ func (f *Filter) Active() bool {
 	return false
 }
 
+// Idle says that a packet of a family meets nothing at the hooks: neither rules nor
+// connection tracking, so that it need not be shown.
+func (f *Filter) Idle(v6 bool, at ...Hook) bool {
+	for _, h := range at {
+		if len(f.pipes[family(v6)][h]) > 0 {
+			return false
+		}
+	}
+	return !f.tracks(v6)
+}
+
+// tracks says whether packets of a family are tracked.
+func (f *Filter) tracks(v6 bool) bool {
+	for _, s := range f.pipes[family(v6)][Prerouting] {
+		if s.what == track {
+			return true
+		}
+	}
+	return false
+}
+
 // Table is a table of one family.
 type Table struct {
 	Family   uint8
@@ -104,9 +131,8 @@ type Table struct {
 	Sets     []*Set
 	Objects  []*Object
 
+	filter  *Filter
 	handles uint64
-	named   int // anonymous sets so far
-	dead    bool
 }
 
 // Dormant is the flag of a table that does nothing: NFT_TABLE_F_DORMANT.
@@ -184,9 +210,13 @@ const (
 // compile lays out what happens at each hook, after a change of the rules.
 func (f *Filter) compile() {
 	tracking, nat := f.wants()
+	if !f.remembers() {
+		f.recent = recents{}
+	}
 	for fam := range 2 {
 		for h := range hooks {
 			f.pipes[fam][h] = f.pipe(fam == 1, h, tracking, nat)
+			f.nats[fam][h] = f.natChains(fam == 1, h)
 		}
 	}
 }
@@ -195,13 +225,14 @@ func (f *Filter) compile() {
 func (f *Filter) wants() (tracking, nat bool) {
 	for _, t := range f.Tables {
 		for _, c := range t.Chains {
-			if c.Base != nil && c.Base.Type == "nat" {
-				return true, true
-			}
+			nat = nat || c.Base != nil && c.Base.Type == "nat"
 			for _, r := range c.Rules {
 				for _, e := range r.Exprs {
 					if n, ok := e.(interface{ needsTracking() bool }); ok && n.needsTracking() {
 						tracking = true
+					}
+					if c, ok := e.(*Flow); ok && c.counts() {
+						f.counts = true
 					}
 				}
 			}
@@ -209,13 +240,42 @@ func (f *Filter) wants() (tracking, nat bool) {
 	}
 	for _, l := range f.legacy {
 		for _, b := range l.tables {
-			if b.name == "nat" && b.changed {
-				return true, true
-			}
+			nat = nat || b.name == "nat" && b.changed
 			tracking = tracking || b.needsTracking()
 		}
 	}
-	return tracking, nat
+	return tracking, nat && tracking // chains of type nat see new flows only
+}
+
+// remembers says whether a rule uses the lists of recent.
+func (f *Filter) remembers() bool {
+	found := false
+	f.extensions(func(x *Extension) { found = found || x.Name == "recent" })
+	return found
+}
+
+// extensions calls do for each match and target of iptables(8).
+func (f *Filter) extensions(do func(*Extension)) {
+	for _, t := range f.Tables {
+		for _, c := range t.Chains {
+			for _, r := range c.Rules {
+				for _, e := range r.Exprs {
+					if x, ok := e.(*Extension); ok {
+						do(x)
+					}
+				}
+			}
+		}
+	}
+	for _, l := range f.legacy {
+		for _, b := range l.tables {
+			for i := range b.entries {
+				for _, x := range b.entries[i].matches {
+					do(x)
+				}
+			}
+		}
+	}
 }
 
 func (f *Filter) pipe(v6 bool, h Hook, tracking, nat bool) []step {
@@ -245,8 +305,13 @@ func (f *Filter) pipe(v6 bool, h Hook, tracking, nat bool) []step {
 		}
 		out = append(out, step{priority: p, what: runNAT})
 	}
-	slices.SortStableFunc(out, func(a, b step) int { return int(a.priority) - int(b.priority) })
-	return out
+	return inOrder(out)
+}
+
+// inOrder sorts by priority; of equal ones the first made is the first.
+func inOrder(steps []step) []step {
+	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.priority, b.priority) })
+	return steps
 }
 
 func family(v6 bool) int {
@@ -273,8 +338,7 @@ func (f *Filter) natChains(v6 bool, h Hook) (out []step) {
 			out = append(out, step{priority: b.priority(h), what: runBlob, table: b})
 		}
 	}
-	slices.SortStableFunc(out, func(a, b step) int { return int(a.priority) - int(b.priority) })
-	return out
+	return inOrder(out)
 }
 
 // Run has the rules of a hook decide about a packet, and rewrites it as they want:
@@ -327,7 +391,7 @@ func (v *evaluation) nat() bool {
 	}
 	src := rewritesSource(v.hook)
 	if !k.reply && !k.related && !f.decided(src) {
-		for _, s := range v.f.natChains(v.p.V6, v.hook) {
+		for _, s := range v.f.nats[family(v.p.V6)][v.hook] {
 			if !v.step(&s) {
 				return false
 			}
@@ -357,7 +421,7 @@ type evaluation struct {
 
 // maxSteps is how many rules a packet may meet at a hook: chains that call each
 // other many times would keep the network busy for ever.
-const maxSteps = 1 << 20
+const maxSteps = 1 << 17
 
 // frame is a place to return to.
 type frame struct {

@@ -184,7 +184,7 @@ func (t *tracker) assign(now int64, p *Packet) {
 		return
 	}
 	s, found := t.find(now, name)
-	if found && s.f.over(p, s.dir) {
+	if found && s.f.over(p) {
 		t.remove(s.f)
 		found = false
 	}
@@ -206,8 +206,8 @@ func (t *tracker) assign(now int64, p *Packet) {
 }
 
 // over says whether a packet begins anew what is over.
-func (f *flow) over(p *Packet, dir int) bool {
-	if p.Proto != wire.ProtoTCP || dir != original || f.tcp < tcpTimeWait {
+func (f *flow) over(p *Packet) bool {
+	if p.Proto != wire.ProtoTCP || f.tcp < tcpTimeWait {
 		return false
 	}
 	t := p.transport()
@@ -236,8 +236,8 @@ func (t *tracker) relate(now int64, p *Packet) {
 	p.gather()
 	k := &p.track
 	inner, ok := quoted(p)
-	if !ok {
-		k.invalid = true
+	if !ok || p.Sum == SumWhole && wire.ICMPSum(p.V6, p.Src(), p.Dst(), p.transport(), nil) != 0 {
+		k.invalid = true // what is rewritten gets a new sum, which must not mend it
 		return
 	}
 	name, ok := tupleOf(inner)

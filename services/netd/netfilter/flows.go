@@ -10,6 +10,7 @@ import (
 // FlowInfo is what is known of a flow, for who lists them.
 type FlowInfo struct {
 	ID, Status, Mark uint32
+	Counted          bool   // somebody wants to know what Directions have carried
 	Seconds          uint32 // until it is forgotten
 	State            uint8  // of TCP: enum tcp_conntrack
 	Directions       [2]Direction
@@ -31,8 +32,8 @@ func (f *FlowInfo) Family() uint8 {
 	return FamilyIPv6
 }
 
-func (f *flow) info(now int64) *FlowInfo {
-	out := &FlowInfo{ID: f.id, Status: f.status(), Mark: f.mark, Seconds: uint32(max(f.expires-now, 0) / second), State: uint8(f.tcp)}
+func (f *flow) info(now int64, counted bool) *FlowInfo {
+	out := &FlowInfo{Counted: counted, ID: f.id, Status: f.status(), Mark: f.mark, Seconds: uint32(max(f.expires-now, 0) / second), State: uint8(f.tcp)}
 	for i, t := range f.tuples {
 		out.Directions[i] = Direction{Src: t.src, Dst: t.dst, SrcPort: t.sport, DstPort: t.dport, Proto: t.proto, Packets: f.packets[i], Bytes: f.bytes[i]}
 		d := &out.Directions[i]
@@ -51,9 +52,9 @@ func (f *flow) info(now int64) *FlowInfo {
 // Flows calls show for each flow.
 func (f *Filter) Flows(show func(*FlowInfo)) {
 	now := f.host.Now()
-	for _, s := range f.tracker.flows {
-		if s.dir == original && s.f.expires > now {
-			show(s.f.info(now))
+	for k, s := range f.tracker.flows {
+		if k == s.f.tuples[original] && s.f.expires > now {
+			show(s.f.info(now, f.counts))
 		}
 	}
 }
@@ -61,8 +62,8 @@ func (f *Filter) Flows(show func(*FlowInfo)) {
 // Forget forgets the flows that which says yes to, and whether there were any.
 func (f *Filter) Forget(which func(*FlowInfo) bool) (any bool) {
 	now := f.host.Now()
-	for _, s := range f.tracker.flows {
-		if s.dir == original && which(s.f.info(now)) {
+	for k, s := range f.tracker.flows {
+		if k == s.f.tuples[original] && which(s.f.info(now, f.counts)) {
 			f.tracker.remove(s.f)
 			any = true
 		}

@@ -123,11 +123,11 @@ func (e *Meta) eval(v *evaluation) {
 	case MetaPRandom:
 		v.put32(e.Reg, v.f.host.Random())
 	case MetaTimeNS:
-		v.put(e.Reg, le.AppendUint64(nil, uint64(time.Now().UnixNano())))
+		v.put(e.Reg, le.AppendUint64(nil, uint64(v.f.host.Wall())))
 	case MetaTimeDay:
-		v.put(e.Reg, []byte{byte(time.Now().UTC().Weekday())})
+		v.put(e.Reg, []byte{byte(v.wall().Weekday())})
 	case MetaTimeHour:
-		now := time.Now().UTC()
+		now := v.wall()
 		v.put32(e.Reg, uint32(now.Hour()*3600+now.Minute()*60+now.Second()))
 	case MetaIIFKind, MetaOIFKind:
 		v.verdict = Break // no interface here is of a kind that has a name
@@ -135,6 +135,8 @@ func (e *Meta) eval(v *evaluation) {
 		v.put32(e.Reg, 0)
 	}
 }
+
+func (v *evaluation) wall() time.Time { return time.Unix(0, v.f.host.Wall()).UTC() }
 
 func (p *Packet) family() uint8 {
 	if p.V6 {
@@ -217,10 +219,12 @@ type Flow struct {
 	Key   uint32
 	Dir   int // 0, 1; -1: not said
 	Write bool
-	Raw   []byte // NFTA_CT_DIRECTION as it came, for who reads the rule back
 }
 
 func (e *Flow) needsTracking() bool { return true }
+
+// counts says whether it asks how much has been carried.
+func (e *Flow) counts() bool { return e.Key == CtPackets || e.Key == CtBytes || e.Key == CtAvgPacket }
 
 // FlowLength is a key's size in bytes; 0: it is not known here.
 func FlowLength(key uint32) int {

@@ -14,6 +14,7 @@ type Range struct {
 	Flags            uint32
 	MinAddr, MaxAddr netip.Addr
 	MinPort, MaxPort uint16
+	BasePort         uint16 // with RangeProtoOffset: what MinPort stands for
 }
 
 // The flags of a Range.
@@ -101,9 +102,6 @@ func (v *evaluation) choose(t tuple, src bool, r *Range) (tuple, bool) {
 		if !random && uint32(port) >= lo && uint32(port) <= hi && v.free(t) {
 			return t, true
 		}
-		if r.Flags&RangeProtoOffset != 0 {
-			port = uint16(lo)
-		}
 	case !src:
 		return t, true
 	case !random && v.free(t):
@@ -119,10 +117,13 @@ func (v *evaluation) choose(t tuple, src bool, r *Range) (tuple, bool) {
 	}
 	n := hi - lo + 1
 	at := v.f.host.Random() % n
-	if !src && r.Flags&(RangeProtoRandom|RangeRandomFully) == 0 {
+	switch {
+	case r.Flags&RangeProtoOffset != 0:
+		at = uint32(port-r.BasePort) % n
+	case !src && r.Flags&(RangeProtoRandom|RangeRandomFully) == 0:
 		at = 0
 	}
-	for range min(n, 4096) {
+	for range min(n, 1024) {
 		k := uint16(lo + at%n)
 		at++
 		if src {

@@ -64,11 +64,19 @@ type Track struct {
 	related   bool
 	invalid   bool
 	untracked bool
+	mark      uint32
 }
 
-// Track gives what is known of the packet so far, Resume takes it up again.
-func (p *Packet) Track() Track      { return p.track }
-func (p *Packet) Resume(t Track)    { p.track = t }
+// Track gives what is known of the packet so far, with its mark.
+func (p *Packet) Track() Track {
+	t := p.track
+	t.mark = p.Mark
+	return t
+}
+
+// Resume takes up what was known of the packet.
+func (p *Packet) Resume(t Track) { p.track, p.Mark = t, t.mark }
+
 func (p *Packet) size() int         { return len(p.Header) + len(p.Payload) }
 func (p *Packet) transport() []byte { return p.Header[p.Transport:] }
 
@@ -87,7 +95,11 @@ func (p *Packet) Dst() netip.Addr {
 	return netip.AddrFrom4([4]byte(p.Header[16:20]))
 }
 
-// Whole says that the headers' lengths are what the fields claim; nothing else is
+// Hops and Class are the IP header's hop limit (or time to live) and traffic class.
+func (p *Packet) Hops() uint8  { return *p.hops() }
+func (p *Packet) Class() uint8 { return p.class() }
+
+// whole says that the headers' lengths are what the fields claim; nothing else is
 // looked at otherwise.
 func (p *Packet) whole() bool {
 	if p.V6 {
@@ -221,6 +233,15 @@ func (p *Packet) setPort(src bool, port uint16) {
 		}
 	default:
 		p.amendTransport(old, now[:], false)
+	}
+}
+
+// Pull makes the transport header lie in Header, as far as the packet has one.
+func (p *Packet) Pull() {
+	if want := p.Transport + 60; len(p.Payload) > 0 && len(p.Header) < want {
+		n := min(want-len(p.Header), len(p.Payload))
+		p.Header = append(append(make([]byte, 0, len(p.Header)+n), p.Header...), p.Payload[:n]...)
+		p.Payload = p.Payload[n:]
 	}
 }
 

@@ -88,8 +88,8 @@ func (v *evaluation) masquerade(r *Range) {
 		v.verdict = Drop
 		return
 	}
-	a := v.p.Out.Source(v.p.Dst())
-	if !a.IsValid() || a.Is6() != v.p.V6 {
+	a := v.p.Out.Source(v.p.Dst()).WithZone("")
+	if !a.IsValid() || a.Is6() != v.p.V6 || a.Is4() && a.IsLoopback() { // its scope is this host, not the world
 		v.verdict = Drop
 		return
 	}
@@ -123,7 +123,7 @@ func (v *evaluation) redirect(r *Range) {
 			v.verdict = Drop
 			return
 		}
-		if a = v.p.In.Source(v.p.Src()); !a.IsValid() || a.Is6() != v.p.V6 {
+		if a = v.p.In.Source(v.p.Src()).WithZone(""); !a.IsValid() || a.Is6() != v.p.V6 {
 			v.verdict = Drop
 			return
 		}

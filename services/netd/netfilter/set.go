@@ -8,27 +8,54 @@ import (
 
 // Set is a named or anonymous set, or a map to values, verdicts or objects.
 type Set struct {
-	Table              *Table
-	Name               string
-	Handle             uint64
-	Flags              uint32
-	KeyType, DataType  uint32
-	KeyLen, DataLen    int
-	ObjType            uint32
-	Policy             uint32
-	Timeout            uint64 // ms; 0: none
-	GC                 uint32
-	Size               uint32 // 0: no bound of its own
-	Fields             []int  // lengths of a concatenation's parts
-	UserData           []byte
-	Exprs              []Stateful // that each element gets
-	id                 uint32
-	use                int
-	exact              map[string]*Element
-	ranges             []*Element // intervals by their ends, or concatenations of them
-	catchAll           *Element
-	swept              int64
-	HasPolicy, HasDesc bool
+	Table             *Table
+	Name              string
+	Handle            uint64
+	Flags             uint32
+	KeyType, DataType uint32
+	KeyLen, DataLen   int
+	ObjType           uint32
+	Policy            uint32
+	HasPolicy         bool
+	Timeout           uint64 // ms; 0: none
+	GC                uint32
+	Size              uint32 // 0: no bound of its own
+	Fields            []int  // lengths of a concatenation's parts
+	UserData          []byte
+	Exprs             []Stateful // that each element gets
+
+	contents
+	id    uint32
+	use   int
+	swept int64
+}
+
+// contents are a set's elements.
+type contents struct {
+	exact    map[string]*Element
+	ranges   []*Element // intervals by their ends, or concatenations of them
+	catchAll *Element
+}
+
+// each calls f for each element, in no order.
+func (c *contents) each(f func(*Element)) {
+	for _, e := range c.exact {
+		f(e)
+	}
+	for _, e := range c.ranges {
+		f(e)
+	}
+	if c.catchAll != nil {
+		f(c.catchAll)
+	}
+}
+
+// eachLinked counts all elements (or with -1 takes them back), and what they refer to.
+func (s *Set) eachLinked(n int) {
+	s.each(func(e *Element) {
+		s.Table.filter.held += n * e.size()
+		link(e, n)
+	})
 }
 
 // Set flags of linux/netfilter/nf_tables.h.
@@ -44,8 +71,12 @@ const (
 	SetExpr      = 0x100
 )
 
-// maxElements bounds a set that says no size itself.
-const maxElements = 1 << 20
+// maxElements bounds a set that says no size itself, maxRanges one of ranges in
+// several fields, which are looked at one after the other.
+const (
+	maxElements = 1 << 20
+	maxRanges   = 1 << 15
+)
 
 // Element is a set's.
 type Element struct {
@@ -79,8 +110,8 @@ func (e *Element) refs() []*int {
 
 func (e *Element) expired(now int64) bool { return e.Expires != 0 && e.Expires <= now }
 
-// concatenated says whether the set's elements are ranges in several fields.
-func (s *Set) concatenated() bool { return s.Flags&SetInterval != 0 && len(s.Fields) > 1 }
+// Concatenated says whether the set's elements are ranges in several fields.
+func (s *Set) Concatenated() bool { return s.Flags&SetInterval != 0 && len(s.Fields) > 1 }
 
 // Len is how many elements there are.
 func (s *Set) Len() int {
@@ -98,7 +129,7 @@ func (s *Set) InUse() bool { return s.use > 0 }
 func (s *Set) find(now int64, key []byte) *Element {
 	var e *Element
 	switch {
-	case s.concatenated():
+	case s.Concatenated():
 		for _, r := range s.ranges {
 			if !r.expired(now) && s.within(r, key) {
 				return r
@@ -160,7 +191,7 @@ func (s *Set) same(e *Element) *Element {
 	switch {
 	case e.Flags&ElementCatchAll != 0:
 		return s.catchAll
-	case s.concatenated():
+	case s.Concatenated():
 		for _, r := range s.ranges {
 			if bytes.Equal(r.Key, e.Key) && bytes.Equal(r.KeyEnd, e.KeyEnd) {
 				return r
@@ -181,7 +212,7 @@ func (s *Set) insert(e *Element) {
 	switch {
 	case e.Flags&ElementCatchAll != 0:
 		s.catchAll = e
-	case s.concatenated():
+	case s.Concatenated():
 		s.ranges = append(s.ranges, e)
 	case s.Flags&SetInterval != 0:
 		i, _ := s.place(e)
@@ -192,6 +223,7 @@ func (s *Set) insert(e *Element) {
 		}
 		s.exact[string(e.Key)] = e
 	}
+	s.Table.filter.held += e.size()
 	link(e, 1)
 }
 
@@ -201,11 +233,24 @@ func (s *Set) remove(e *Element) {
 	case e.Flags&ElementCatchAll != 0:
 		s.catchAll = nil
 	case s.Flags&SetInterval != 0:
-		s.ranges = slices.DeleteFunc(s.ranges, func(o *Element) bool { return o == e })
+		if i := s.indexOf(e); i >= 0 {
+			s.ranges = slices.Delete(s.ranges, i, i+1)
+		}
 	default:
 		delete(s.exact, string(e.Key))
 	}
+	s.Table.filter.held -= e.size()
 	link(e, -1)
+}
+
+// indexOf is where an element of ranges is; -1: it is not.
+func (s *Set) indexOf(e *Element) int {
+	if !s.Concatenated() {
+		if i, ok := s.place(e); ok && s.ranges[i] == e {
+			return i
+		}
+	}
+	return slices.Index(s.ranges, e)
 }
 
 // Elements are the set's that have not expired, in order.
@@ -244,9 +289,12 @@ func (s *Set) sweep(now int64) {
 }
 
 func (s *Set) room() bool {
-	n := int(s.Size)
-	if n == 0 {
-		n = maxElements
+	n := maxElements
+	if s.Concatenated() {
+		n = maxRanges
+	}
+	if s.Size != 0 {
+		n = min(n, int(s.Size))
 	}
 	return s.Len() < n
 }
@@ -343,10 +391,18 @@ func (e *Dynamic) eval(v *evaluation) {
 		if e.HasData {
 			el.Data = bytes.Clone(v.load(e.Data, s.DataLen))
 		}
-		for _, x := range e.Exprs {
+		exprs := e.Exprs
+		if len(exprs) == 0 {
+			exprs = s.Exprs
+		}
+		for _, x := range exprs {
 			el.Exprs = append(el.Exprs, x.Fresh())
 		}
 		e.age(v.now, el)
+		if v.f.held+el.size() > maxHeld {
+			v.verdict = Break
+			return
+		}
 		s.insert(el)
 	} else if e.Op == DynamicUpdate {
 		e.age(v.now, el)

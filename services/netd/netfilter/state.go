@@ -1,5 +1,7 @@
 package netfilter
 
+import "net/netip"
+
 // This file has the expressions that remember: counters, limits, quotas.
 
 // Stateful is an expression with a state of its own, which an element of a set or
@@ -44,9 +46,9 @@ func (e *Limit) eval(v *evaluation) {
 // allow takes a packet of size bytes out of the bucket.
 func (e *Limit) allow(now int64, size int) bool {
 	period := float64(e.Unit) * 1e9
-	cost := int64(period / float64(e.Rate))
+	cost := nanoseconds(period / float64(e.Rate))
 	if e.Bytes {
-		cost = int64(period / float64(e.Rate) * float64(size))
+		cost = nanoseconds(period / float64(e.Rate) * float64(size))
 	}
 	if e.full == 0 {
 		n := float64(e.Burst)
@@ -55,7 +57,7 @@ func (e *Limit) allow(now int64, size int) bool {
 		} else if e.Burst == 0 {
 			n = 1
 		}
-		e.full = max(int64(period/float64(e.Rate)*n), 1)
+		e.full = max(nanoseconds(period/float64(e.Rate)*n), 1)
 		e.tokens, e.last = e.full, now
 	}
 	e.tokens = min(e.tokens+max(now-e.last, 0), e.full)
@@ -66,6 +68,9 @@ func (e *Limit) allow(now int64, size int) bool {
 	e.tokens -= cost
 	return true
 }
+
+// nanoseconds keeps a time from overflowing, and its sum with another one.
+func nanoseconds(t float64) int64 { return int64(min(t, 1<<61)) }
 
 // Quota goes on until so many bytes have passed; with Over, from then on.
 type Quota struct {
@@ -87,7 +92,7 @@ func (e *Quota) eval(v *evaluation) {
 type ConnLimit struct {
 	Count uint32
 	Over  bool
-	met   map[*flow]struct{}
+	met   meetings
 }
 
 func (e *ConnLimit) Fresh() Stateful   { return &ConnLimit{Count: e.Count, Over: e.Over} }
@@ -99,26 +104,55 @@ func (e *ConnLimit) eval(v *evaluation) {
 		v.verdict = Drop
 		return
 	}
-	if meet(&e.met, v.now, f) > e.Count != e.Over {
+	if e.met.meet(v.now, netip.Addr{}, f) > e.Count != e.Over {
 		v.verdict = Break
 	}
 }
 
-// meet adds a flow to those that have been met, forgets those that are over, and
-// counts the rest.
-func meet(met *map[*flow]struct{}, now int64, f *flow) uint32 {
-	if *met == nil {
-		*met = map[*flow]struct{}{}
+// meetings are the flows that have been met, of each address or of all.
+type meetings struct {
+	of    map[netip.Addr]map[*flow]struct{}
+	total int
+	swept int64
+}
+
+// meet adds a flow to those of an address, forgets those that are over, and counts
+// the rest.
+func (m *meetings) meet(now int64, who netip.Addr, f *flow) uint32 {
+	if m.of == nil {
+		m.of = map[netip.Addr]map[*flow]struct{}{}
 	}
-	for o := range *met {
-		if o != f && (!o.confirmed || o.expires <= now || o.tcp >= tcpTimeWait) {
-			delete(*met, o)
+	if m.total >= maxFlows || now-m.swept > 60*second {
+		m.swept = now
+		for a := range m.of {
+			m.forget(now, a, maxFlows)
 		}
 	}
-	if len(*met) < maxFlows {
-		(*met)[f] = struct{}{}
+	if _, known := m.of[who][f]; !known && m.total < maxFlows {
+		m.forget(now, who, 64)
+		if m.of[who] == nil {
+			m.of[who] = map[*flow]struct{}{}
+		}
+		m.of[who][f] = struct{}{}
+		m.total++
 	}
-	return uint32(len(*met))
+	return uint32(len(m.of[who]))
+}
+
+// forget looks at n of an address's flows.
+func (m *meetings) forget(now int64, who netip.Addr, n int) {
+	for o := range m.of[who] {
+		if !o.confirmed || o.expires <= now || o.tcp >= tcpTimeWait {
+			delete(m.of[who], o)
+			m.total--
+		}
+		if n--; n == 0 {
+			break
+		}
+	}
+	if len(m.of[who]) == 0 {
+		delete(m.of, who)
+	}
 }
 
 // Last remembers when a packet met it, in milliseconds since.

@@ -92,6 +92,17 @@ func (a *attrs) text(t int) string {
 	return string(b)
 }
 
+// maxUser bounds what programs keep for themselves with a thing: NFT_USERDATA_MAXLEN.
+const maxUser = 256
+
+// user is a copy of what a program keeps with a thing: ERANGE.
+func (a *attrs) user(t int) ([]byte, error) {
+	if len(a[t]) > maxUser {
+		return nil, blame(linux.ERANGE, a[t])
+	}
+	return bytes.Clone(a[t]), nil
+}
+
 // nest reads the attributes in one: EINVAL without it.
 func (a *attrs) nest(t int) (*attrs, error) {
 	if !a.has(t) {

@@ -131,6 +131,9 @@ func (s *session) flowAttrs(f *netfilter.FlowInfo) *writer {
 	w.number(3, f.Status)
 	w.number(7, f.Seconds)
 	for i, d := range f.Directions {
+		if !f.Counted {
+			break // as Linux does without net.netfilter.nf_conntrack_acct
+		}
 		w.nest(9+i, func() {
 			w.long(1, d.Packets)
 			w.long(2, d.Bytes)

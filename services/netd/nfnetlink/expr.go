@@ -137,6 +137,7 @@ func (c *scope) verdict(b []byte) (*netfilter.Verdict, error) {
 	switch {
 	case a.has(2):
 		v.Chain, err = c.table.Chain(a.text(2))
+		err = blame(err, a[2])
 	case a.has(3):
 		v.Chain, err = c.table.ChainByID(a.or(3, 0))
 	default:
@@ -146,7 +147,7 @@ func (c *scope) verdict(b []byte) (*netfilter.Verdict, error) {
 		return nil, err
 	}
 	if v.Chain.Base != nil {
-		return nil, linux.EOPNOTSUPP
+		return nil, blame(linux.EOPNOTSUPP, a[2])
 	}
 	return v, nil
 }
@@ -171,7 +172,8 @@ func (c *scope) set(a *attrs, name, id int) (*netfilter.Set, error) {
 	if !a.has(name) {
 		return nil, linux.EINVAL
 	}
-	return c.table.Set(a.text(name))
+	s, err := c.table.Set(a.text(name))
+	return s, blame(err, a[name])
 }
 
 // length checks a number of bytes for registers.
@@ -663,6 +665,9 @@ func readDynamic(c *scope, a *attrs) (*netfilter.Dynamic, error) {
 	}
 	if s.Flags&(netfilter.SetInterval|netfilter.SetObject) != 0 || s.DataType == verdictType {
 		return nil, linux.EOPNOTSUPP
+	}
+	if s.Size == 0 && c.b != nil {
+		c.b.LimitSet(s, 65535)
 	}
 	e := &netfilter.Dynamic{Set: s, Op: a.or(3, 99), Timeout: a.long(6), Not: a.or(9, 0)&1 != 0}
 	if e.Op > netfilter.DynamicDelete || e.Timeout != 0 && s.Flags&netfilter.SetTimeout == 0 {

@@ -9,6 +9,8 @@
 package nfnetlink
 
 import (
+	"errors"
+
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/netfilter"
 )
@@ -37,6 +39,8 @@ const (
 	flagExclusive = 0x200
 	flagCreate    = 0x400
 	flagAppend    = 0x800
+	flagCapped    = 0x100 // of an error
+	flagTLVs      = 0x200
 
 	msgError = 2
 	msgDone  = 3
@@ -51,6 +55,7 @@ type message struct {
 	typ, flags uint16
 	seq, port  uint32
 	header     []byte
+	raw        []byte // all of it
 	family     uint8
 	res        uint16
 	attrs      []byte
@@ -63,7 +68,7 @@ func messages(b []byte, port uint32) (out []*message) {
 		if n < headerSize || n > len(b) {
 			break
 		}
-		m := &message{typ: le.Uint16(b[4:]), flags: le.Uint16(b[6:]), seq: le.Uint32(b[8:]), port: port, header: b[:headerSize]}
+		m := &message{typ: le.Uint16(b[4:]), flags: le.Uint16(b[6:]), seq: le.Uint32(b[8:]), port: port, header: b[:headerSize], raw: b[:n]}
 		if body := b[headerSize:n]; len(body) >= genericSize {
 			m.family, m.res, m.attrs = body[0], be.Uint16(body[2:]), body[genericSize:]
 		}
@@ -143,9 +148,45 @@ func (m *message) answer(typ, flags uint16, body []byte) []byte {
 	return b
 }
 
-// failed is the answer that tells an error, or with 0 acknowledges.
-func (m *message) failed(err linux.Errno) []byte {
-	return m.answer(msgError, 0, append(le.AppendUint32(nil, uint32(-int32(err))), m.header...))
+// failed is the answer that tells an error, or with nil acknowledges. It says which
+// attribute is to blame if that is known (NETLINK_EXT_ACK), and does not repeat more
+// of the message than its header (NETLINK_CAP_ACK).
+func (m *message) failed(err error) []byte {
+	body := append(le.AppendUint32(nil, uint32(-int32(errno(err)))), m.header...)
+	flags := uint16(flagCapped)
+	var b *blamed
+	if errors.As(err, &b) {
+		if at := m.offset(b.attr); at > 0 {
+			w := writer{b: body}
+			w.put(2, le.AppendUint32(nil, uint32(at))) // NLMSGERR_ATTR_OFFS
+			body, flags = w.b, flags|flagTLVs
+		}
+	}
+	return m.answer(msgError, flags, body)
+}
+
+// blamed is an error that an attribute is to blame for.
+type blamed struct {
+	linux.Errno
+	attr []byte
+}
+
+// blame makes err the fault of an attribute.
+func blame(err error, attr []byte) error {
+	if e, ok := err.(linux.Errno); ok && e != 0 && len(attr) > 0 {
+		return &blamed{e, attr}
+	}
+	return err
+}
+
+// offset is where an attribute begins in the message; 0: it is not a part of it.
+func (m *message) offset(attr []byte) int {
+	for i := headerSize + attrHeader; i < len(m.raw); i++ {
+		if &m.raw[i] == &attr[0] {
+			return i - attrHeader
+		}
+	}
+	return 0
 }
 
 func errno(err error) linux.Errno {
@@ -154,6 +195,8 @@ func errno(err error) linux.Errno {
 		return 0
 	case linux.Errno:
 		return e
+	case *blamed:
+		return e.Errno
 	}
 	return linux.EINVAL
 }
@@ -185,12 +228,12 @@ func (s *session) single(m *message) {
 	switch {
 	case err != nil:
 		s.cut()
-		s.send(m.failed(errno(err)))
+		s.send(m.failed(err))
 	case m.dumps():
 		s.add(m.answer(msgDone, flagMulti, make([]byte, 4)))
 		s.cut()
 	case m.flags&flagAck != 0:
-		s.send(m.failed(0))
+		s.send(m.failed(nil))
 	}
 }
 
@@ -204,7 +247,7 @@ func (s *session) batch(begin *message, orders []*message, whole bool) {
 		err = linux.ERESTART
 	}
 	if err != nil {
-		s.send(begin.failed(errno(err)))
+		s.send(begin.failed(err))
 		return
 	}
 	b := s.f.Begin()
@@ -222,22 +265,20 @@ func (s *session) batch(begin *message, orders []*message, whole bool) {
 			failed = true
 		}
 		if err != nil || m.flags&flagAck != 0 {
-			answers = append(answers, m.failed(errno(err)))
+			answers = append(answers, m.failed(err))
 		}
 		if m.flags&flagEcho != 0 && echo != nil {
 			echoes = append(echoes, echo)
-		}
-		if len(answers) > 1<<14 {
-			break
 		}
 	}
 	if !failed && whole {
 		if err := b.Commit(); err != nil {
 			failed = true
-			answers = append(answers[:0], begin.failed(errno(err)))
+			last := begin
 			if len(orders) > 0 {
-				answers[0] = orders[len(orders)-1].failed(errno(err))
+				last = orders[len(orders)-1]
 			}
+			answers = append(answers[:0], last.failed(err))
 		}
 	}
 	if failed || !whole {

@@ -1,7 +1,6 @@
 package nfnetlink
 
 import (
-	"bytes"
 	"slices"
 
 	"bulkhead/proto/linux"
@@ -17,9 +16,11 @@ const maxExprs = 128
 func chainOf(t *netfilter.Table, a *attrs) (*netfilter.Chain, error) {
 	switch {
 	case a.has(2):
-		return t.Chain(a.text(2))
+		c, err := t.Chain(a.text(2))
+		return c, blame(err, a[2])
 	case a.has(11):
-		return t.ChainByID(a.or(11, 0))
+		c, err := t.ChainByID(a.or(11, 0))
+		return c, blame(err, a[11])
 	}
 	return nil, linux.EINVAL
 }
@@ -37,10 +38,10 @@ func (s *session) newRule(b *netfilter.Batch, m *message, a *attrs) ([]byte, err
 	switch {
 	case a.has(3):
 		if old, err = c.Rule(a.long(3)); err != nil {
-			return nil, err
+			return nil, blame(err, a[3])
 		}
 		if m.flags&flagExclusive != 0 {
-			return nil, linux.EEXIST
+			return nil, blame(linux.EEXIST, a[3])
 		}
 		if m.flags&flagReplace == 0 {
 			return nil, linux.EOPNOTSUPP
@@ -49,13 +50,18 @@ func (s *session) newRule(b *netfilter.Batch, m *message, a *attrs) ([]byte, err
 		return nil, linux.EINVAL
 	case a.has(6):
 		near, err = c.Rule(a.long(6))
+		err = blame(err, a[6])
 	case a.has(10):
 		near, err = c.RuleByID(a.or(10, 0))
+		err = blame(err, a[10])
 	}
 	if err != nil {
 		return nil, err
 	}
-	r := &netfilter.Rule{UserData: bytes.Clone(a[7])}
+	r := &netfilter.Rule{}
+	if r.UserData, err = a.user(7); err != nil {
+		return nil, err
+	}
 	scope := &scope{table: t, b: b, now: s.now}
 	compat, err := parse(a[5])
 	if err != nil {
@@ -81,24 +87,24 @@ func (s *session) newRule(b *netfilter.Batch, m *message, a *attrs) ([]byte, err
 	}
 	behind := m.flags&flagAppend != 0
 	if old != nil {
-		near, behind = old, true
+		err = b.ReplaceRule(c, old, r, a.or(9, 0))
+	} else {
+		err = b.AddRule(c, r, a.or(9, 0), near, behind)
 	}
-	if err := b.AddRule(c, r, a.or(9, 0), near, behind); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	if old != nil {
-		b.DeleteRule(c, old)
-	}
-	return m.answer(tablesType|newRule, flagCreate|flagAppend, s.generic(t.Family, s.ruleAttrs(c, r))), nil
+	return m.answer(tablesType|newRule, flagCreate|flagAppend, s.generic(t.Family, s.ruleAttrs(c, r, 0))), nil
 }
 
-func (s *session) ruleAttrs(c *netfilter.Chain, r *netfilter.Rule) *writer {
+// ruleAttrs is a rule and the handle of the one before it; 0: it is the first.
+func (s *session) ruleAttrs(c *netfilter.Chain, r *netfilter.Rule, before uint64) *writer {
 	w := &writer{}
 	w.text(1, c.Table.Name)
 	w.text(2, c.Name)
 	w.long(3, r.Handle)
-	if i := slices.Index(c.Rules, r); i > 0 {
-		w.long(6, c.Rules[i-1].Handle)
+	if before != 0 {
+		w.long(6, before)
 	}
 	w.nest(4, func() {
 		for _, e := range r.Exprs {
@@ -121,14 +127,16 @@ func (s *session) delRule(b *netfilter.Batch, m *message, a *attrs) error {
 	if a.has(2) {
 		c, err := t.Chain(a.text(2))
 		if err != nil {
-			return err
+			return blame(err, a[2])
 		}
 		var r *netfilter.Rule
 		switch {
 		case a.has(3):
 			r, err = c.Rule(a.long(3))
+			err = blame(err, a[3])
 		case a.has(9):
 			r, err = c.RuleByID(a.or(9, 0))
+			err = blame(err, a[9])
 		}
 		if err != nil {
 			return err
@@ -159,7 +167,7 @@ func (s *session) getRules(m *message, a *attrs) error {
 		}
 		r, err := c.Rule(a.long(3))
 		if err == nil {
-			s.send(m.answer(tablesType|newRule, 0, s.generic(t.Family, s.ruleAttrs(c, r))))
+			s.send(m.answer(tablesType|newRule, 0, s.generic(t.Family, s.ruleAttrs(c, r, c.Before(r)))))
 		}
 		return err
 	}
@@ -171,8 +179,10 @@ func (s *session) getRules(m *message, a *attrs) error {
 			if a.has(2) && a.text(2) != c.Name {
 				continue
 			}
+			before := uint64(0)
 			for _, r := range c.Rules {
-				s.add(m.answer(tablesType|newRule, flagMulti|flagAppend, s.generic(t.Family, s.ruleAttrs(c, r))))
+				s.add(m.answer(tablesType|newRule, flagMulti|flagAppend, s.generic(t.Family, s.ruleAttrs(c, r, before))))
+				before = r.Handle
 				if m.operation() == resetRule {
 					reset(r)
 				}

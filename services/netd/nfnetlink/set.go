@@ -1,7 +1,6 @@
 package nfnetlink
 
 import (
-	"bytes"
 	"slices"
 
 	"bulkhead/proto/linux"
@@ -26,7 +25,10 @@ func (s *session) newSet(b *netfilter.Batch, m *message, a *attrs) ([]byte, erro
 		return nil, err
 	}
 	x := &netfilter.Set{Name: n, Flags: a.or(3, 0), KeyType: a.or(4, 0), ObjType: a.or(15, 0), Policy: a.or(8, 0), HasPolicy: a.has(8),
-		Timeout: a.long(11), GC: a.or(12, 0), UserData: bytes.Clone(a[13])}
+		Timeout: a.long(11), GC: a.or(12, 0)}
+	if x.UserData, err = a.user(13); err != nil {
+		return nil, err
+	}
 	if x.Flags&^knownSetFlags != 0 {
 		return nil, linux.EINVAL
 	}
@@ -54,12 +56,12 @@ func (s *session) newSet(b *netfilter.Batch, m *message, a *attrs) ([]byte, erro
 	}
 	if old, err := t.Set(n); err == nil {
 		if m.flags&flagExclusive != 0 || old.Flags != x.Flags || old.KeyLen != x.KeyLen || old.DataLen != x.DataLen {
-			return nil, linux.EEXIST
+			return nil, blame(linux.EEXIST, a[2])
 		}
 		return nil, nil
 	}
 	if m.flags&flagCreate == 0 {
-		return nil, linux.ENOENT
+		return nil, blame(linux.ENOENT, a[2])
 	}
 	if err := b.AddSet(t, x, a.or(10, 0)); err != nil {
 		return nil, err
@@ -185,13 +187,15 @@ func (s *session) delSet(b *netfilter.Batch, m *message, a *attrs) error {
 	var x *netfilter.Set
 	if a.has(16) {
 		x, err = t.SetByHandle(a.long(16))
+		err = blame(err, a[16])
 	} else {
 		x, err = t.Set(a.text(2))
+		err = blame(err, a[2])
 	}
 	if err != nil {
 		return err
 	}
-	return b.DeleteSet(x)
+	return blame(b.DeleteSet(x), a[2])
 }
 
 func (s *session) getSets(m *message, a *attrs) error {
@@ -226,7 +230,8 @@ func (s *session) setOf(m *message, a *attrs) (*netfilter.Set, error) {
 	if x, err := t.Set(a.text(2)); err == nil {
 		return x, nil
 	}
-	return t.SetByID(a.or(4, 0))
+	x, err := t.SetByID(a.or(4, 0))
+	return x, blame(err, a[2])
 }
 
 // elements adds elements to a set, or deletes them; without any it deletes all.
@@ -252,9 +257,9 @@ func (s *session) elements(b *netfilter.Batch, m *message, a *attrs, add bool) e
 			return err
 		}
 		if add {
-			return b.AddElement(x, e, m.flags&flagExclusive != 0)
+			return blame(b.AddElement(x, e, m.flags&flagExclusive != 0), v)
 		}
-		return b.DeleteElement(x, e)
+		return blame(b.DeleteElement(x, e), v)
 	})
 }
 
@@ -265,7 +270,8 @@ func (c *scope) element(x *netfilter.Set, b []byte, add bool) (*netfilter.Elemen
 		return nil, err
 	}
 	e := &netfilter.Element{Flags: a.or(3, 0)}
-	if e.Flags&^(netfilter.ElementEnd|netfilter.ElementCatchAll) != 0 || e.Flags&netfilter.ElementEnd != 0 && x.Flags&netfilter.SetInterval == 0 {
+	const both = netfilter.ElementEnd | netfilter.ElementCatchAll
+	if e.Flags&^both != 0 || e.Flags&both == both || e.Flags&netfilter.ElementEnd != 0 && (x.Flags&netfilter.SetInterval == 0 || x.Concatenated()) {
 		return nil, linux.EINVAL
 	}
 	if e.Flags&netfilter.ElementCatchAll == 0 {
@@ -274,7 +280,7 @@ func (c *scope) element(x *netfilter.Set, b []byte, add bool) (*netfilter.Elemen
 		}
 	}
 	if a.has(10) {
-		if e.KeyEnd, err = a.value(10); err != nil || len(e.KeyEnd) != x.KeyLen {
+		if e.KeyEnd, err = a.value(10); err != nil || len(e.KeyEnd) != x.KeyLen || !x.Concatenated() {
 			return nil, linux.EINVAL
 		}
 	}
@@ -297,7 +303,9 @@ func (c *scope) element(x *netfilter.Set, b []byte, add bool) (*netfilter.Elemen
 	} else if a.has(4) {
 		return nil, linux.EINVAL
 	}
-	e.UserData = bytes.Clone(a[6])
+	if e.UserData, err = a.user(6); err != nil {
+		return nil, err
+	}
 	switch {
 	case a.has(7):
 		x, err := c.stateful(a[7])
@@ -455,7 +463,7 @@ func (s *session) newObject(b *netfilter.Batch, m *message, a *attrs) ([]byte, e
 	}
 	if o, err := t.Object(n, typ); err == nil {
 		if m.flags&flagExclusive != 0 {
-			return nil, linux.EEXIST
+			return nil, blame(linux.EEXIST, a[2])
 		}
 		return m.answer(tablesType|newObject, 0, s.generic(t.Family, s.objectAttrs(o))), nil
 	}
@@ -471,7 +479,10 @@ func (s *session) newObject(b *netfilter.Batch, m *message, a *attrs) ([]byte, e
 	if !ok {
 		return nil, linux.EOPNOTSUPP
 	}
-	o := &netfilter.Object{Name: n, Type: typ, State: state, UserData: bytes.Clone(a[8])}
+	o := &netfilter.Object{Name: n, Type: typ, State: state}
+	if o.UserData, err = a.user(8); err != nil {
+		return nil, err
+	}
 	if err := b.AddObject(t, o); err != nil {
 		return nil, err
 	}
@@ -500,13 +511,15 @@ func (s *session) delObject(b *netfilter.Batch, m *message, a *attrs) error {
 	var o *netfilter.Object
 	if a.has(6) {
 		o, err = t.ObjectByHandle(a.long(6))
+		err = blame(err, a[6])
 	} else {
 		o, err = t.Object(a.text(2), a.or(3, 0))
+		err = blame(err, a[2])
 	}
 	if err != nil {
 		return err
 	}
-	return b.DeleteObject(o)
+	return blame(b.DeleteObject(o), a[2])
 }
 
 func (s *session) getObjects(m *message, a *attrs) error {

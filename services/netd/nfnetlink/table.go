@@ -1,8 +1,6 @@
 package nfnetlink
 
 import (
-	"bytes"
-
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/netfilter"
 )
@@ -126,7 +124,7 @@ func (s *session) order(b *netfilter.Batch, m *message) (echo []byte, err error)
 	default:
 		err = linux.EOPNOTSUPP
 	}
-	if lenient && err == linux.ENOENT {
+	if lenient && errno(err) == linux.ENOENT {
 		err = nil
 	}
 	return nil, err
@@ -150,7 +148,8 @@ func (s *session) table(m *message, a *attrs, t int) (*netfilter.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.f.Table(m.family, n)
+	found, err := s.f.Table(m.family, n)
+	return found, blame(err, a[t])
 }
 
 func (s *session) newTable(b *netfilter.Batch, m *message, a *attrs) ([]byte, error) {
@@ -162,9 +161,13 @@ func (s *session) newTable(b *netfilter.Batch, m *message, a *attrs) ([]byte, er
 	if flags&^netfilter.Dormant != 0 {
 		return nil, linux.EOPNOTSUPP // an owner's: that goes with its socket
 	}
-	t, err := b.NewTable(m.family, n, flags, bytes.Clone(a[6]), m.flags&flagExclusive != 0)
+	user, err := a.user(6)
 	if err != nil {
 		return nil, err
+	}
+	t, err := b.NewTable(m.family, n, flags, user, m.flags&flagExclusive != 0)
+	if err != nil {
+		return nil, blame(err, a[1])
 	}
 	return m.answer(tablesType|newTable, 0, s.generic(t.Family, tableAttrs(t))), nil
 }
@@ -190,7 +193,7 @@ func (s *session) delTable(b *netfilter.Batch, m *message, a *attrs) error {
 				return nil
 			}
 		}
-		return linux.ENOENT
+		return blame(blame(linux.ENOENT, a[1]), a[4])
 	}
 	for _, t := range append([]*netfilter.Table(nil), s.f.Tables...) {
 		if m.family == 0 || t.Family == m.family {
@@ -219,9 +222,11 @@ func (s *session) getTables(m *message, a *attrs) error {
 // chain finds the chain that attributes name: by handle or by name.
 func chain(t *netfilter.Table, a *attrs, handle, name int) (*netfilter.Chain, error) {
 	if a.has(handle) {
-		return t.ChainByHandle(a.long(handle))
+		c, err := t.ChainByHandle(a.long(handle))
+		return c, blame(err, a[handle])
 	}
-	return t.Chain(a.text(name))
+	c, err := t.Chain(a.text(name))
+	return c, blame(err, a[name])
 }
 
 func (s *session) newChain(b *netfilter.Batch, m *message, a *attrs) ([]byte, error) {
@@ -259,7 +264,10 @@ func (s *session) newChain(b *netfilter.Batch, m *message, a *attrs) ([]byte, er
 	if flags&^(netfilter.ChainBase|netfilter.ChainBinding) != 0 || !a.has(3) && flags&netfilter.ChainBinding == 0 {
 		return nil, linux.EOPNOTSUPP
 	}
-	c = &netfilter.Chain{Name: a.text(3), Flags: flags, UserData: bytes.Clone(a[12])}
+	c = &netfilter.Chain{Name: a.text(3), Flags: flags}
+	if c.UserData, err = a.user(12); err != nil {
+		return nil, err
+	}
 	if a.has(4) {
 		if flags&netfilter.ChainBinding != 0 {
 			return nil, linux.EOPNOTSUPP
@@ -284,7 +292,7 @@ func (s *session) newChain(b *netfilter.Batch, m *message, a *attrs) ([]byte, er
 // changeChain is NFT_MSG_NEWCHAIN of a chain that is there.
 func (s *session) changeChain(b *netfilter.Batch, m *message, a *attrs, c *netfilter.Chain, policy *int32, counter *netfilter.Counter) ([]byte, error) {
 	if m.flags&flagExclusive != 0 {
-		return nil, linux.EEXIST
+		return nil, blame(linux.EEXIST, a[3])
 	}
 	if m.flags&flagReplace != 0 {
 		return nil, linux.EOPNOTSUPP
@@ -386,7 +394,11 @@ func (s *session) delChain(b *netfilter.Batch, m *message, a *attrs) error {
 	if m.flags&0x100 != 0 && c.Use() > 0 { // NLM_F_NONREC
 		return linux.EBUSY
 	}
-	return b.DeleteChain(c)
+	by := a[2]
+	if by == nil {
+		by = a[3]
+	}
+	return blame(b.DeleteChain(c), by)
 }
 
 func (s *session) getChains(m *message, a *attrs) error {

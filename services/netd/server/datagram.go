@@ -74,7 +74,7 @@ func (k *socket) pump() {
 			continue
 		}
 		to, from := readAddrs(&h, k.v6)
-		if err := k.send(to, from, &h, k.up.Slice(gramHeader, size)); err != nil && (k.raw != nil || err == linux.EMSGSIZE) {
+		if err := k.send(to, from, &h, k.up.Slice(gramHeader, size)); err != nil && (k.raw != nil || err == linux.EMSGSIZE || err == linux.EPERM) {
 			if e, ok := err.(linux.Errno); ok {
 				k.Failed(e) // send(2) has succeeded by then: the next call tells
 			}

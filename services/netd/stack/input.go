@@ -112,7 +112,7 @@ func (s *Stack) input6(a *arrival, p *link.Packet) {
 	}
 	a.src, a.dst, a.hops, a.class, a.proto = h.Src(), h.Dst(), h.HopLimit(), h.TrafficClass(), h.NextHeader()
 	a.cut(p, wire.IPv6Size, h.PayloadLen())
-	if s.screens && (a.proto == wire.ProtoFragment && !s.whole6(a, p) || !s.screenIn(a, p)) {
+	if s.screens && (!s.whole6(a, p) || !s.screenIn(a, p)) {
 		return
 	}
 	if !s.arrives(a, p) || !s.extensions(a) {

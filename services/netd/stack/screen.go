@@ -3,6 +3,7 @@ package stack
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/icmp"
@@ -22,6 +23,7 @@ import (
 type host struct{ s *Stack }
 
 func (h host) Now() int64     { return int64(h.s.now) }
+func (h host) Wall() int64    { return time.Now().UnixNano() }
 func (h host) Random() uint32 { return h.s.rand32() }
 
 func (h host) Local(a netip.Addr) bool {
@@ -92,6 +94,10 @@ func (e *TCP) OriginalLocked() (netip.AddrPort, error) {
 // describe is a packet as the filter sees it.
 func describe(p *link.Packet, transport int, proto uint8) *netfilter.Packet {
 	q := &netfilter.Packet{V6: p.Header[0]>>4 == 6, Header: p.Header, Payload: p.Payload, Transport: transport, Proto: proto}
+	if !q.V6 && len(p.Header) >= wire.IPv4Size {
+		q.Later = wire.IPv4(p.Header).FragmentOffset() > 0 // of a raw socket
+	}
+	q.Pull()
 	switch {
 	case proto == wire.ProtoICMP || proto == wire.ProtoICMPv6:
 	case p.Trusted:
@@ -106,6 +112,9 @@ func describe(p *link.Packet, transport int, proto uint8) *netfilter.Packet {
 // has its IP header: the hooks output and postrouting. The path is another one if
 // the destination is; f follows. EPERM if a rule drops it.
 func (s *Stack) screenOut(p *link.Packet, path *route.Path, f *flow) (*route.Path, error) {
+	if s.filter.Idle(!f.src.Is4(), netfilter.Output, netfilter.Postrouting) {
+		return path, nil
+	}
 	n := ipSize(f.src)
 	if p.Header[0]>>4 == 4 {
 		n = int(p.Header[0]&0xf) * 4
@@ -135,6 +144,7 @@ func (s *Stack) screenOut(p *link.Packet, path *route.Path, f *flow) (*route.Pat
 	}
 	s.take(p, q)
 	f.src, f.dst = q.Src(), q.Dst()
+	f.hops, f.class = q.Hops(), q.Class()
 	if path.Out.Loopback {
 		p.Trusted = p.Trusted || p.Offload.SumDue
 		p.Note = q.Track()
@@ -181,6 +191,9 @@ func (s *Stack) take(p *link.Packet, q *netfilter.Packet) {
 // screenIn shows the filter a packet that has come in, before it is known whether
 // it is for this host: the hook prerouting. false: it is dropped.
 func (s *Stack) screenIn(a *arrival, p *link.Packet) bool {
+	if s.filter.Idle(a.v6, netfilter.Prerouting, netfilter.Input, netfilter.Forward, netfilter.Postrouting) {
+		return true
+	}
 	proto, n, err := a.proto, 0, error(nil)
 	if a.v6 {
 		if proto, n, err = wire.Extensions(a.proto, a.head); err != nil {
@@ -189,8 +202,10 @@ func (s *Stack) screenIn(a *arrival, p *link.Packet) bool {
 	}
 	whole := link.Packet{Header: a.whole[:a.ipHeader+len(a.head)], Payload: a.rest, Trusted: p.Trusted, Offload: p.Offload}
 	q := describe(&whole, a.ipHeader+n, proto)
-	if p.Trusted && !p.Offload.SumDue && !a.in.Loopback {
-		q.Sum = netfilter.SumWhole // the device has checked it
+	if q.Sum == netfilter.SumNone && !a.in.Loopback {
+		if q.Sum = netfilter.SumWhole; p.Offload.SumDue { // else the device has checked it
+			q.Sum = netfilter.SumPartial
+		}
 	}
 	q.In, q.ToMany = a.in.Interface, s.table.Broadcast(a.dst)
 	if a.in.ether {
@@ -279,14 +294,26 @@ func (s *Stack) whole4(a *arrival, p *link.Packet, h wire.IPv4) bool {
 	return true
 }
 
-// whole6 is whole4 of a packet whose fragment header is its first extension.
+// whole6 is whole4 of IPv6, where other extension headers may come before that of
+// the fragment. There may be none.
 func (s *Stack) whole6(a *arrival, p *link.Packet) bool {
-	f, err := wire.ParseFragment(a.head)
+	proto, n, err := wire.Extensions(a.proto, a.head)
 	if err != nil {
 		return false
 	}
-	head := append([]byte(nil), a.whole[:wire.IPv6Size]...)
-	a.head = a.head[wire.FragmentSize:]
+	if proto != wire.ProtoFragment {
+		return true
+	}
+	f, err := wire.ParseFragment(a.head[n:])
+	if err != nil {
+		return false
+	}
+	head := append([]byte(nil), a.whole[:wire.IPv6Size+n]...)
+	next := 6 // where the fragment header is announced
+	for at, end := wire.IPv6Size, len(head); at < end; at += 8 + int(head[at+1])*8 {
+		next = at
+	}
+	a.head = a.head[n+wire.FragmentSize:]
 	if f.More() && a.size()%8 != 0 { // RFC 8200, 4.5
 		s.rejectAt(a, icmp.BadHeader, 4)
 		return false
@@ -303,9 +330,14 @@ func (s *Stack) whole6(a *arrival, p *link.Packet) bool {
 	if len(a.head) > 65535 || a.proto == wire.ProtoFragment {
 		return false
 	}
-	binary.BigEndian.PutUint16(head[4:], uint16(len(a.head)))
-	head[6] = a.proto
+	if n+len(a.head) > 65535 {
+		return false
+	}
+	binary.BigEndian.PutUint16(head[4:], uint16(n+len(a.head)))
+	head[next] = a.proto
 	s.become(a, p, head)
+	a.ipHeader, a.proto = wire.IPv6Size, head[6]
+	a.head = a.whole[wire.IPv6Size:]
 	return true
 }
 

@@ -179,6 +179,9 @@ func (s *Socket) membership(group int, add bool) error {
 	if group < 1 || group > maxGroup {
 		return linux.EINVAL
 	}
+	if add && s.Protocol() == protoNetfilter {
+		return linux.EOPNOTSUPP // as in Bind
+	}
 	s.mu.Lock()
 	g := s.mu.groups
 	s.portLocked()

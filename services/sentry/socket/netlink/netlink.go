@@ -117,6 +117,9 @@ func (s *Socket) Bind(ctx vfs.Context, sa []byte) error {
 	if err != nil {
 		return err
 	}
+	if wanted != 0 && s.Protocol() == protoNetfilter {
+		return linux.EOPNOTSUPP // who waits for changes would wait for ever
+	}
 	s.mu.Lock()
 	if s.mu.port != 0 && port != 0 && port != s.mu.port {
 		s.mu.Unlock()
@@ -272,7 +275,7 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		b = append(b, p...)
 	}
 	s.mu.Lock()
-	port := s.portLocked()
+	port, details := s.portLocked(), s.mu.options[linux.NETLINK_EXT_ACK]
 	s.mu.Unlock()
 	source := s.source
 	if !ctx.Creds().Has(linux.CAP_NET_ADMIN) {
@@ -292,6 +295,11 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		if answers, err = f.RulesMessage(b, port, ctx.Creds().Has(linux.CAP_NET_ADMIN)); err != nil {
 			return 0, err
 		}
+		if !details {
+			for i := range answers {
+				answers[i] = plain(answers[i])
+			}
+		}
 		room = maxRulesAnswers
 	default:
 		answers = answer(source, port, b, s.option(linux.NETLINK_CAP_ACK))
@@ -307,6 +315,19 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		s.Queue().Notify(wait.In)
 	}
 	return n, nil
+}
+
+// plain takes from an error's message what only those understand who have asked for
+// it.
+func plain(b []byte) []byte {
+	const size, typeError, flagTLVs = 36, 2, 0x200
+	le := binary.LittleEndian
+	if len(b) <= size || le.Uint16(b[4:]) != typeError || le.Uint16(b[6:])&flagTLVs == 0 {
+		return b
+	}
+	le.PutUint32(b, size)
+	le.PutUint16(b[6:], le.Uint16(b[6:])&^flagTLVs)
+	return b[:size]
 }
 
 // devices is a Source that answers ioctls about interfaces: netdevice(7).
