@@ -112,6 +112,8 @@ type TCP struct {
 	parent    *TCP
 	announced bool // before its handshake was over
 
+	gathered bool // in Stack.gathered
+
 	deadline tcp.Time
 	heapAt   int
 }

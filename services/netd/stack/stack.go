@@ -69,6 +69,11 @@ type Stack struct {
 	screens bool             // packets can meet rules
 	lent    *netfilter.Track // for the next packet that is sent
 
+	// While a batch of packets comes in, connections that only have to acknowledge
+	// them do so once, at its end.
+	gathers  bool
+	gathered []*TCP
+
 	later    []func() // once the loopback is empty
 	closed   bool
 	random   [512]byte
