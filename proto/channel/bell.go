@@ -2,9 +2,11 @@ package channel
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,18 +19,32 @@ import (
 // of a Head), so that a queue as long as there are sockets is long enough; with
 // a full queue a post is dropped, which only a peer that does not take its
 // numbers brings about.
+//
+// The client sleeps in Listen, on Go's netpoller. The service, which waits for
+// other descriptors too, sleeps as it likes between Doze and Wake. Whoever waits
+// for something else by polling can look at the bell meanwhile: Watch.
+//
+// Neither eventfd may be in a netpoller but the client's own in its own: there
+// each write, and each read, would wake a thread that finds nothing to do.
 type Bell struct {
 	rings *Rings
-	in    *Consumer
 	sleep *atomic.Uint32 // set by us before we sleep
-	own   *os.File       // we sleep on it
-	spinner
+	fd    int            // we sleep on it
+	own   *os.File       // the same, of a client
+	raw   syscall.RawConn
 
+	watchers atomic.Int32
+
+	in struct {
+		sync.Mutex
+		*Consumer
+		ids []uint32
+	}
 	out struct {
 		sync.Mutex
 		*Producer
 		sleeps *atomic.Uint32 // set by the peer before it sleeps
-		peer   *os.File       // wakes it
+		peer   int            // wakes it; -1 after Close
 		posted bool
 	}
 }
@@ -37,28 +53,32 @@ type Bell struct {
 const BellRing = 1 << 18
 
 // NewBell makes an end. The client sleeps on toClient and wakes the service by
-// toService. It takes over both files and the rings.
-func NewBell(r *Rings, client bool, toClient, toService *os.File) *Bell {
-	b := &Bell{rings: r, spinner: newSpinner()}
-	if client {
-		b.out.Producer, b.in = r.Client()
-		b.sleep, b.out.sleeps = &r.Head.WantDown, &r.Head.WantUp
-		b.own, b.out.peer = toClient, toService
-	} else {
-		b.out.Producer, b.in = r.Service()
+// toService, both eventfds. It takes over both and the rings.
+func NewBell(r *Rings, client bool, toClient, toService int) (*Bell, error) {
+	b := &Bell{rings: r}
+	if !client {
+		b.out.Producer, b.in.Consumer = r.Service()
 		b.sleep, b.out.sleeps = &r.Head.WantUp, &r.Head.WantDown
-		b.own, b.out.peer = toService, toClient
+		b.fd, b.out.peer = toService, toClient
+		return b, nil
 	}
-	return b
+	b.out.Producer, b.in.Consumer = r.Client()
+	b.sleep, b.out.sleeps = &r.Head.WantDown, &r.Head.WantUp
+	b.fd, b.out.peer = toClient, toService
+	if err := unix.SetNonblock(toClient, true); err != nil { // for the netpoller
+		return nil, fmt.Errorf("make bell: %w", err)
+	}
+	b.own = os.NewFile(uintptr(toClient), "bell")
+	var err error
+	if b.raw, err = b.own.SyscallConn(); err != nil {
+		return nil, fmt.Errorf("make bell: %w", err)
+	}
+	return b, nil
 }
 
-// NewEventFile makes an eventfd that goroutines can sleep on.
-func NewEventFile(name string) (*os.File, error) {
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), name), nil
+// NewEventFD makes an eventfd for a bell.
+func NewEventFD() (int, error) {
+	return unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 }
 
 // Post queues n for the peer. Ring makes sure that it sees it.
@@ -76,60 +96,135 @@ func (b *Bell) Post(n uint32) {
 // Ring wakes the peer if something was posted and it sleeps.
 func (b *Bell) Ring() {
 	b.out.Lock()
-	posted := b.out.posted
+	defer b.out.Unlock()
+	if !b.out.posted {
+		return
+	}
 	b.out.posted = false
-	b.out.Unlock()
-	if posted && b.out.sleeps.Load() != 0 && b.out.sleeps.Swap(0) != 0 {
+	if b.out.sleeps.Load() != 0 && b.out.sleeps.Swap(0) != 0 && b.out.peer >= 0 {
 		one := [8]byte{1}
-		b.out.peer.Write(one[:])
+		unix.Write(b.out.peer, one[:])
 	}
 }
 
-// Wait sleeps until the peer has posted and appends what it posted to ids. It
-// fails with os.ErrClosed after Close, and with ErrCorrupt.
-func (b *Bell) Wait(ids []uint32) ([]uint32, error) {
-	for {
-		out, err := b.take(ids)
-		if err == nil && len(out) == len(ids) {
-			b.spin(func() bool {
-				out, err = b.take(ids)
-				return err != nil || len(out) > len(ids)
-			})
-		}
-		if err != nil || len(out) > len(ids) {
-			return out, err
-		}
-		b.sleep.Store(1)
-		if out, err := b.take(ids); err != nil || len(out) > len(ids) {
-			b.sleep.Store(0)
-			return out, err
-		}
-		var buf [8]byte
-		_, err = b.own.Read(buf[:])
-		b.sleep.Store(0)
-		if err != nil {
-			return ids, err
-		}
-	}
+// Waiting says whether the peer has posted what nobody has taken: a hint, which a
+// hostile peer can spoil.
+func (b *Bell) Waiting() bool { return b.in.peer.Load() != b.in.own.Load() }
+
+// Take calls each for everything that the peer has posted so far, one call at a
+// time. each must not wait for another Take. ErrCorrupt.
+func (b *Bell) Take(each func(n uint32)) error {
+	b.in.Lock()
+	defer b.in.Unlock()
+	return b.takeLocked(each)
 }
 
-func (b *Bell) take(ids []uint32) ([]uint32, error) {
+func (b *Bell) takeLocked(each func(n uint32)) error {
 	n, err := b.in.Len()
-	if err != nil {
-		return ids, err
+	switch {
+	case err != nil:
+		return err
+	case n%4 != 0:
+		return ErrCorrupt
+	case n == 0:
+		return nil
 	}
-	n &^= 3
+	b.in.ids = b.in.ids[:0]
 	for s := b.in.Slice(0, n); len(s) >= 4; s = s[4:] {
-		ids = append(ids, binary.LittleEndian.Uint32(s))
+		b.in.ids = append(b.in.ids, binary.LittleEndian.Uint32(s))
 	}
-	if n > 0 {
-		b.in.Consume(n)
+	b.in.Consume(n)
+	for _, id := range b.in.ids {
+		each(id)
 	}
-	return ids, nil
+	return nil
 }
 
-// Close ends Wait. The shared memory stays mapped: a Post may be under way.
+// Listen calls each for what the peer posts, as Take does, until Close
+// (os.ErrClosed) or ErrCorrupt.
+func (b *Bell) Listen(each func(n uint32)) error {
+	var corrupt error
+	ready := func(uintptr) bool {
+		// The eventfd is not read: the netpoller tells of each write.
+		if corrupt = b.Take(each); corrupt != nil {
+			return true
+		}
+		if b.watchers.Load() == 0 {
+			b.sleep.Store(1)
+		}
+		return b.Waiting()
+	}
+	for {
+		if err := b.raw.Read(ready); err != nil || corrupt != nil {
+			if corrupt != nil {
+				return corrupt
+			}
+			return os.ErrClosed
+		}
+	}
+}
+
+// Watch says that the caller calls Look often until it calls Unwatch: meanwhile the
+// peer need not ring.
+func (b *Bell) Watch() {
+	if b.watchers.Add(1) == 1 {
+		b.sleep.Store(0)
+	}
+}
+
+// Look is Take, unless somebody else is at it.
+func (b *Bell) Look(each func(n uint32)) {
+	if b.Waiting() && b.in.TryLock() {
+		b.takeLocked(each) // Listen finds what is corrupt
+		b.in.Unlock()
+	}
+}
+
+// Unwatch ends what Watch began.
+func (b *Bell) Unwatch(each func(n uint32)) {
+	if b.watchers.Add(-1) == 0 {
+		b.sleep.Store(1)
+		if b.Waiting() {
+			b.Take(each)
+		}
+	}
+}
+
+// FD is the descriptor that becomes readable when the peer rings.
+func (b *Bell) FD() int { return b.fd }
+
+// Doze asks the peer to ring from now on; false says that something is there
+// already.
+func (b *Bell) Doze() bool {
+	b.sleep.Store(1)
+	if b.Waiting() {
+		b.sleep.Store(0)
+		return false
+	}
+	return true
+}
+
+// Wake ends Doze; rung says that FD has become readable.
+func (b *Bell) Wake(rung bool) {
+	b.sleep.Store(0)
+	if rung {
+		var count [8]byte
+		unix.Read(b.fd, count[:])
+	}
+}
+
+// Close ends Listen. The shared memory stays mapped: a Post may be under way.
 func (b *Bell) Close() {
-	b.own.Close()
-	b.out.peer.Close()
+	b.out.Lock()
+	defer b.out.Unlock()
+	if b.out.peer < 0 {
+		return
+	}
+	unix.Close(b.out.peer)
+	b.out.peer = -1
+	if b.own != nil {
+		b.own.Close()
+	} else {
+		unix.Close(b.fd)
+	}
 }

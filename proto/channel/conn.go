@@ -34,6 +34,11 @@ type Conn struct {
 		oob    [oobSize]byte
 	}
 	poll func(fd uintptr) bool // c.pollRecv, bound once
+
+	// unpolled: the netpoller does not know the socket; its owner waits for it.
+	unpolled bool
+	try      func(fd uintptr) // tryRecv, bound once
+	got      bool             // what it said
 }
 
 // oobSize has room for one control message of MaxFDs descriptors. The kernel
@@ -52,7 +57,13 @@ func Pair() (a, b *os.File, err error) {
 
 // New makes a connection of one end of a pair. It takes f over, also when it
 // fails.
-func New(f *os.File) (*Conn, error) {
+func New(f *os.File) (*Conn, error) { return newConn(f, false) }
+
+// NewUnpolled is New for an owner who waits for FD to become readable by other means
+// than Recv, which such a connection has not: TryRecv.
+func NewUnpolled(f *os.File) (*Conn, error) { return newConn(f, true) }
+
+func newConn(f *os.File, unpolled bool) (*Conn, error) {
 	defer f.Close()
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -70,16 +81,17 @@ func New(f *os.File) (*Conn, error) {
 	if dupErr != nil {
 		return nil, fmt.Errorf("channel: duplicate descriptor: %w", dupErr)
 	}
-	return fromFD(fd)
+	return fromFD(fd, unpolled)
 }
 
-// fromFD takes fd over.
-func fromFD(fd int) (*Conn, error) {
-	if err := unix.SetNonblock(fd, true); err != nil {
+// fromFD takes fd over. A blocking one does not get to the netpoller; no call on it
+// blocks nonetheless, since each has MSG_DONTWAIT.
+func fromFD(fd int, unpolled bool) (*Conn, error) {
+	if err := unix.SetNonblock(fd, !unpolled); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("channel: set non-blocking: %w", err)
 	}
-	c := &Conn{file: os.NewFile(uintptr(fd), "channel")}
+	c := &Conn{file: os.NewFile(uintptr(fd), "channel"), unpolled: unpolled}
 	raw, err := c.file.SyscallConn()
 	if err != nil {
 		c.file.Close()
@@ -88,7 +100,14 @@ func fromFD(fd int) (*Conn, error) {
 	c.raw = raw
 	c.recv.spinner = newSpinner()
 	c.poll = c.pollRecv
+	c.try = func(fd uintptr) { c.got = c.tryRecv(fd) }
 	return c, nil
+}
+
+// FD is the descriptor to wait for, valid until Close.
+func (c *Conn) FD() (fd int) {
+	c.raw.Control(func(s uintptr) { fd = int(s) })
+	return fd
 }
 
 // Close ends the connection. Whoever sends or receives gets ErrClosed.
@@ -139,7 +158,11 @@ func (c *Conn) send(head *[headerSize]byte, body []byte, fds []int) error {
 	err := c.raw.Write(func(fd uintptr) bool {
 		for {
 			_, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-			if errno != unix.EINTR {
+			switch {
+			case errno == unix.EINTR:
+			case errno == unix.EAGAIN && c.unpolled:
+				unix.Ppoll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, nil, nil)
+			default:
 				return errno != unix.EAGAIN
 			}
 		}
@@ -155,14 +178,40 @@ func (c *Conn) Recv() (*Frame, error) {
 	r := &c.recv
 	r.Lock()
 	defer r.Unlock()
-	f := frames.Get().(*Frame)
-	r.frame, r.polled = f, false
-	r.iov.Base = &f.buf[0]
-	r.iov.SetLen(len(f.buf))
+	f := c.prepare()
 	if err := c.raw.Read(c.poll); err != nil {
 		f.Release()
 		return nil, cause(err)
 	}
+	return c.received(f)
+}
+
+// TryRecv is Recv that gives nil if there is no frame.
+func (c *Conn) TryRecv() (*Frame, error) {
+	r := &c.recv
+	r.Lock()
+	defer r.Unlock()
+	f := c.prepare()
+	if err := c.raw.Control(c.try); err != nil || !c.got {
+		f.Release()
+		return nil, cause(err)
+	}
+	return c.received(f)
+}
+
+// prepare takes a frame to receive into, with the lock of recv held.
+func (c *Conn) prepare() *Frame {
+	r := &c.recv
+	f := frames.Get().(*Frame)
+	r.frame, r.polled = f, false
+	r.iov.Base = &f.buf[0]
+	r.iov.SetLen(len(f.buf))
+	return f
+}
+
+// received checks what has been received into f.
+func (c *Conn) received(f *Frame) (*Frame, error) {
+	r := &c.recv
 	r.frame = nil
 	if r.errno != 0 {
 		f.Release()

@@ -3,10 +3,12 @@ package channel
 import (
 	"bytes"
 	"crypto/sha256"
-	"io"
 	"math/rand"
 	"os"
+	"runtime"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -154,17 +156,83 @@ func TestMapRingsRefuses(t *testing.T) {
 	r.Unmap()
 }
 
-func TestBellWakesSleeper(t *testing.T) {
+func testBells(t *testing.T) (client, service *Bell) {
+	t.Helper()
 	r := testRings(t, BellRing)
-	toClient, err := NewEventFile("client")
+	toClient, err := NewEventFD()
 	if err != nil {
 		t.Fatal(err)
 	}
-	toService, err := NewEventFile("service")
+	toService, err := NewEventFD()
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, service := NewBell(r, true, toClient, toService), NewBell(r, false, toClient, toService)
+	if client, err = NewBell(r, true, toClient, toService); err != nil {
+		t.Fatal(err)
+	}
+	// In life each process has descriptors of its own.
+	if toClient, err = unix.Dup(toClient); err != nil {
+		t.Fatal(err)
+	}
+	if toService, err = unix.Dup(toService); err != nil {
+		t.Fatal(err)
+	}
+	if service, err = NewBell(r, false, toClient, toService); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	t.Cleanup(service.Close)
+	return client, service
+}
+
+// TestBellWakesSleeper has the listener, and one who watches now and then, get all
+// that is posted, in order.
+func TestBellWakesSleeper(t *testing.T) {
+	client, service := testBells(t)
+	const n = 20000
+	go func() {
+		for i := uint32(0); i < n; i++ {
+			service.Post(i)
+			service.Ring()
+			if i%1000 == 0 {
+				unix.Nanosleep(&unix.Timespec{Nsec: 200000}, nil)
+			}
+		}
+	}()
+	var next atomic.Uint32
+	all := make(chan struct{})
+	each := func(id uint32) {
+		if id != next.Load() {
+			t.Errorf("got %d, want %d", id, next.Load())
+		}
+		if next.Add(1) == n {
+			close(all)
+		}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- client.Listen(each) }()
+	for range 100 {
+		client.Watch()
+		for range 100 {
+			client.Look(each)
+		}
+		client.Unwatch(each)
+		runtime.Gosched()
+	}
+	select {
+	case <-all:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%d of %d came", next.Load(), n)
+	}
+	client.Close()
+	if err := <-ended; err != os.ErrClosed {
+		t.Fatalf("Listen after Close: %v", err)
+	}
+}
+
+// TestBellService is the other way round, with ppoll(2) as netd has it.
+func TestBellService(t *testing.T) {
+	client, service := testBells(t)
 	const n = 20000
 	go func() {
 		for i := uint32(0); i < n; i++ {
@@ -175,23 +243,34 @@ func TestBellWakesSleeper(t *testing.T) {
 			}
 		}
 	}()
-	var next uint32
+	next := uint32(0)
 	for next < n {
-		ids, err := service.Wait(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, id := range ids {
+		if err := service.Take(func(id uint32) {
 			if id != next {
 				t.Fatalf("got %d, want %d", id, next)
 			}
 			next++
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if next < n && service.Doze() {
+			fds := []unix.PollFd{{Fd: int32(service.FD()), Events: unix.POLLIN}}
+			got, err := unix.Ppoll(fds, &unix.Timespec{Sec: 10}, nil)
+			if err != nil && err != unix.EINTR || err == nil && got == 0 {
+				t.Fatalf("%d of %d came: %v", next, n, err)
+			}
+			service.Wake(got > 0)
 		}
 	}
-	done := make(chan error)
-	go func() { _, err := service.Wait(nil); done <- err }()
-	service.Close()
-	if err := <-done; err == nil || err == io.EOF {
-		t.Fatalf("Wait after Close: %v", err)
+}
+
+// TestBellCorrupt ends a listener whose peer posts a part of a number.
+func TestBellCorrupt(t *testing.T) {
+	client, service := testBells(t)
+	service.out.Publish(3)
+	service.out.posted = true
+	service.Ring()
+	if err := client.Listen(func(uint32) {}); err != ErrCorrupt {
+		t.Fatal(err)
 	}
 }

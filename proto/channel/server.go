@@ -88,7 +88,7 @@ func (s *server) work(n uint64) {
 		if !s.watching.Load() && s.watching.CompareAndSwap(false, true) {
 			go s.watch()
 		}
-		err = s.answer(f)
+		err = s.conn.Answer(f, s.handle)
 		if !s.state.CompareAndSwap(busy, (n+1)<<1) {
 			return // the watchdog has given the turn away
 		}
@@ -100,16 +100,17 @@ func (s *server) work(n uint64) {
 	}
 }
 
-func (s *server) answer(f *Frame) error {
+// Answer handles f, sends what the handler gives, and releases f.
+func (c *Conn) Answer(f *Frame, handle Handler) error {
 	defer f.Release()
-	a := s.handle(f)
+	a := handle(f)
 	if a.Done != nil {
 		defer a.Done()
 	}
 	if a.Message == nil {
 		return nil
 	}
-	return s.conn.SendMessage(f.ID, a.Message, a.FDs...)
+	return c.SendMessage(f.ID, a.Message, a.FDs...)
 }
 
 // watch gives the receiving turn to a new goroutine when the one that has it is

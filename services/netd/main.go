@@ -61,7 +61,8 @@ func (c *control) Boot(_ context.Context, q *netdv1.BootRequest) (*netdv1.BootRe
 		return nil, status.Error(codes.FailedPrecondition, "boot netd: it has no data channel, or was booted before")
 	}
 	log := hull.Logger(c.fds.Take(hull.FDLog), q.Debug)
-	out, err := outsideOf(q, c.fds, log)
+	loop := server.NewLoop()
+	out, err := outsideOf(q, c.fds, loop, log)
 	c.fds.Close()
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, "boot netd: "+err.Error())
@@ -74,7 +75,7 @@ func (c *control) Boot(_ context.Context, q *netdv1.BootRequest) (*netdv1.BootRe
 		return nil, status.Error(codes.Internal, "seal netd: "+err.Error())
 	}
 	log.Info("sealed", "calls", filter.Calls())
-	var options []server.Option
+	options := []server.Option{server.On(loop)}
 	if q.LoopbackThroughNetd {
 		options = append(options, server.LoopbackThroughNetd)
 	}

@@ -34,8 +34,9 @@ type neighbour struct {
 	mac  [6]byte
 }
 
-// outsideOf makes devices of the descriptors that q describes.
-func outsideOf(q *netdv1.BootRequest, fds hull.Descriptors, log *slog.Logger) (outside, error) {
+// outsideOf makes devices of the descriptors that q describes; waiter
+// waits for them.
+func outsideOf(q *netdv1.BootRequest, fds hull.Descriptors, waiter link.Waiter, log *slog.Logger) (outside, error) {
 	rules, err := policy.Parse(q.Egress)
 	if err != nil {
 		return nil, err
@@ -54,7 +55,7 @@ func outsideOf(q *netdv1.BootRequest, fds hull.Descriptors, log *slog.Logger) (o
 	for n, l := range q.Links {
 		j, err := jointOf(l)
 		if err == nil {
-			j.config.Device, err = deviceOf(l, fds, n)
+			j.config.Device, err = deviceOf(l, fds, n, waiter)
 		}
 		if err == nil && tracer != nil {
 			j.config.Device, err = tracer.Trace(l.Name, j.config.Device)
@@ -71,12 +72,12 @@ func outsideOf(q *netdv1.BootRequest, fds hull.Descriptors, log *slog.Logger) (o
 }
 
 // deviceOf makes the nth device.
-func deviceOf(l *netdv1.Link, fds hull.Descriptors, n int) (link.Device, error) {
+func deviceOf(l *netdv1.Link, fds hull.Descriptors, n int, waiter link.Waiter) (link.Device, error) {
 	f := fds.Take(hull.FDLink(n))
 	if f == nil {
 		return nil, errors.New("its descriptor is missing")
 	}
-	c := link.Config{File: f, MTU: int(l.Mtu), Virtio: l.VirtioHeader, UDPOffload: l.UdpSegmentation}
+	c := link.Config{File: f, MTU: int(l.Mtu), Virtio: l.VirtioHeader, UDPOffload: l.UdpSegmentation, Waiter: waiter}
 	if copy(c.MAC[:], l.Mac) != len(l.Mac) || len(l.Mac) != len(c.MAC) {
 		return nil, fmt.Errorf("Ethernet address of %d bytes", len(l.Mac))
 	}

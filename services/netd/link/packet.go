@@ -49,7 +49,7 @@ func (w *packetWire) prepare() {
 }
 
 func (w *packetWire) receive(fd int, in []*Packet) ([]*Packet, error) {
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&w.in[0])), receiveBatch, unix.MSG_DONTWAIT, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&w.in[0])), receiveBatch, unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return in, errno
 	}
@@ -84,7 +84,7 @@ func (w *packetWire) send(fd int, batch []*Packet) (int, error) {
 		vec = appendPacket(vec, p)
 		w.out[i].Iovlen = uint64(len(vec))
 	}
-	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&w.out[0])), uintptr(len(batch)), unix.MSG_DONTWAIT, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&w.out[0])), uintptr(len(batch)), unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

@@ -20,6 +20,15 @@ type Config struct {
 	Virtio bool
 	// UDPOffload says that with Virtio the kernel segments UDP.
 	UDPOffload bool
+	// Waiter waits for the descriptor; nil: a goroutine of the device's own does.
+	Waiter Waiter
+}
+
+// Waiter waits for descriptors on behalf of others.
+type Waiter interface {
+	// Await has ready called each time that there is something to read, by one
+	// goroutine for all, until it gives an error.
+	Await(fd int, ready func() error)
 }
 
 // frameSize is the longest frame that is received, in bytes: the longest IP
@@ -67,12 +76,17 @@ func newPort(c Config, w wire) (*port, error) {
 		return nil, fmt.Errorf("copy link descriptor: %w", err)
 	}
 	c.File.Close()
-	if err := unix.SetNonblock(fd, true); err != nil {
+	// What is blocking when os gets it does not get to Go's netpoller, which would
+	// wake a thread for each frame, too.
+	if err := unix.SetNonblock(fd, c.Waiter == nil); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("make link non-blocking: %w", err)
 	}
 	c.File = os.NewFile(uintptr(fd), "link")
 	raw, err := c.File.SyscallConn()
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
 	if err != nil {
 		c.File.Close()
 		return nil, fmt.Errorf("poll link: %w", err)
@@ -91,9 +105,30 @@ func (p *port) Start(sink Sink) error {
 	err := errors.New("link was started before")
 	p.start.Do(func() {
 		err = nil
+		if w := p.config.Waiter; w != nil {
+			close(p.ended)
+			p.await(w, sink)
+			return
+		}
 		go p.receive(sink)
 	})
 	return err
+}
+
+// await has the waiter call for each batch.
+func (p *port) await(w Waiter, sink Sink) {
+	try := func(fd uintptr) { p.receiveOnce(fd) }
+	p.raw.Control(func(fd uintptr) {
+		w.Await(int(fd), func() error {
+			if err := p.raw.Control(try); err != nil || p.failed != nil {
+				return errors.Join(err, p.failed)
+			}
+			if len(p.in) > 0 {
+				sink(p.in)
+			}
+			return nil
+		})
+	})
 }
 
 // receive runs until the descriptor is closed or broken.
@@ -119,6 +154,7 @@ func (p *port) receiveOnce(fd uintptr) bool {
 		case err == nil, err == unix.EINTR, err == unix.ENETDOWN:
 			// Nothing for us in it; or the interface went down, and may come back.
 		case err == unix.EAGAIN:
+			p.in = p.in[:0]
 			return false
 		default:
 			p.failed = err

@@ -15,6 +15,6 @@ func (s *server) farewell() {
 		}
 	})
 	for end := time.Now().Add(FarewellTime); s.stack.Parting() && time.Now().Before(end); {
-		time.Sleep(FarewellTime / 200)
+		s.loop.turn(s)
 	}
 }

@@ -53,7 +53,7 @@ func LoopbackThroughNetd(s *server) { s.wholeLoopback = true }
 // nil, or breaks the protocol. It takes data over. setup, which may be nil, gives
 // the new stack its interfaces.
 func Serve(data *os.File, setup func(*stack.Stack) error, log *slog.Logger, options ...Option) error {
-	conn, err := channel.New(data)
+	conn, err := channel.NewUnpolled(data)
 	if err != nil {
 		return fmt.Errorf("serve sentry: %w", err)
 	}
@@ -61,6 +61,10 @@ func Serve(data *os.File, setup func(*stack.Stack) error, log *slog.Logger, opti
 	for _, o := range options {
 		o(s)
 	}
+	if s.loop == nil {
+		s.loop = NewLoop()
+	}
+	s.loop.Await(conn.FD(), s.receive)
 	s.stack.Leave = s.flush
 	defer s.close()
 	if setup != nil {
@@ -68,11 +72,30 @@ func Serve(data *os.File, setup func(*stack.Stack) error, log *slog.Logger, opti
 			return err
 		}
 	}
-	if err := channel.Serve(conn, 1, s.handle); err != nil {
+	s.loop.run(s)
+	conn.Close()
+	if err := s.ended; err != channel.ErrPeerGone && err != channel.ErrClosed {
 		return fmt.Errorf("serve sentry: %w", err)
 	}
 	s.farewell()
 	return nil
+}
+
+// receive answers the frames that have come.
+func (s *server) receive() error {
+	for s.ended == nil {
+		f, err := s.conn.TryRecv()
+		if f == nil && err == nil {
+			return nil
+		}
+		if err == nil {
+			err = s.conn.Answer(f, s.handle)
+		}
+		if s.ended == nil {
+			s.ended = err
+		}
+	}
+	return s.ended
 }
 
 // accepted is the bit of socket numbers that are ours.
@@ -82,6 +105,8 @@ type server struct {
 	conn  *channel.Conn
 	stack *stack.Stack
 	log   *slog.Logger
+	loop  *Loop
+	ended error // why the sentry is not served any more; the loop's
 
 	wholeLoopback bool
 
@@ -208,51 +233,31 @@ func (s *server) hello(f *channel.Frame) channel.Answer {
 		s.log.Error("make bell", "error", err)
 		return s.answer(f, errno(linux.ENOMEM), nil)
 	}
-	toClient, err1 := channel.NewEventFile("to sentry")
-	toService, err2 := channel.NewEventFile("to netd")
+	toClient, err1 := channel.NewEventFD()
+	toService, err2 := channel.NewEventFD()
 	if err := errors.Join(err1, err2); err != nil {
 		s.log.Error("make bell", "error", err)
 		return s.answer(f, errno(linux.ENFILE), nil)
 	}
-	bell := channel.NewBell(rings, false, toClient, toService)
+	bell, err := channel.NewBell(rings, false, toClient, toService)
+	if err != nil {
+		s.log.Error("make bell", "error", err)
+		return s.answer(f, errno(linux.ENOMEM), nil)
+	}
 	s.bell.Store(bell)
-	go s.listenBell(bell)
+	s.loop.listen(bell)
 	return channel.Answer{
 		Message: &netdv1.Response{Rings: &netdv1.Rings{Size: channel.BellRing}, LoopbackThroughNetd: s.wholeLoopback},
-		FDs:     []int{int(memory.Fd()), eventFD(toClient), eventFD(toService)},
+		FDs:     []int{int(memory.Fd()), toClient, toService},
 		Done:    func() { memory.Close() },
 	}
 }
 
-// eventFD gives the number of f without taking it from the netpoller.
-func eventFD(f *os.File) int {
-	n := -1
-	if rc, err := f.SyscallConn(); err == nil {
-		rc.Control(func(fd uintptr) { n = int(fd) })
-	}
-	return n
-}
-
-// listenBell looks at the sockets that the sentry has rung for.
-func (s *server) listenBell(b *channel.Bell) {
-	var ids []uint32
-	for {
-		var err error
-		if ids, err = b.Wait(ids[:0]); err != nil {
-			if errors.Is(err, channel.ErrCorrupt) {
-				s.log.Error("the sentry spoilt the bell", "error", err)
-				s.conn.Close()
-			}
-			return
-		}
-		s.stack.Do(func() {
-			for _, id := range ids {
-				if k := s.sockets[id]; k != nil {
-					k.rings.Head.Told.Store(0)
-					k.kick()
-				}
-			}
-		})
+// told looks at a socket that the sentry has rung for, with the stack's lock held.
+func (s *server) told(id uint32) {
+	if k := s.sockets[id]; k != nil {
+		k.rings.Head.Told.Store(0)
+		k.kick()
 	}
 }
 

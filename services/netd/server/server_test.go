@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"os"
 	"testing"
 	"time"
 
@@ -48,7 +47,9 @@ func start(t testing.TB) *sentry {
 		t.Fatal(err)
 	}
 	unix.Close(fds[0])
-	s.bell = channel.NewBell(memory, true, os.NewFile(uintptr(fds[1]), "to sentry"), os.NewFile(uintptr(fds[2]), "to netd"))
+	if s.bell, err = channel.NewBell(memory, true, fds[1], fds[2]); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		s.client.Close()
 		select {

@@ -115,6 +115,8 @@ type TCP struct {
 	announced bool     // before its handshake was over
 	until     tcp.Time // when it is announced without data: TCP_DEFER_ACCEPT
 
+	gathered bool // in Stack.gathered
+
 	deadline tcp.Time
 	heapAt   int
 }

@@ -120,11 +120,13 @@ func (s *Stack) receive(i *iface, batch []*link.Packet) {
 	if s.closed || i.Down {
 		return
 	}
+	s.gathers = len(batch) > 1
 	for _, p := range batch {
 		i.stats.ReceivedPackets++
 		i.stats.ReceivedBytes += uint64(p.Size())
 		i.frame(p)
 	}
+	s.answerGathered()
 }
 
 // frame takes one frame or packet from the device.

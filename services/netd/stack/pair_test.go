@@ -212,3 +212,43 @@ func TestErrorsBetweenHosts(t *testing.T) {
 func routeTo(dst, via string, index int) route.Route {
 	return route.Route{Destination: netip.MustParsePrefix(dst), Gateway: netip.MustParseAddr(via), Interface: index}
 }
+
+// A batch of segments is acknowledged once.
+func TestBatchAcknowledgedOnce(t *testing.T) {
+	a, b, ca, cb := pair(t, 1500, false, link.Features{})
+	at := netip.MustParseAddrPort("10.0.0.2:80")
+	l, k := &user{}, &user{}
+	l.e = b.NewTCP(false, Options{}, tcp.Config{ReceiveBuffer: 65536}, l, l, inbox{l})
+	k.e = a.NewTCP(false, Options{}, tcp.Config{ReceiveBuffer: 65536}, k, k, inbox{k})
+	b.do(t, "bind", nil, func() error { return l.e.BindLocked(at) })
+	b.do(t, "listen", nil, func() error { return l.e.ListenLocked(1) })
+	a.do(t, "connect", nil, func() error { return k.e.ConnectLocked(at) })
+	pump(ca, cb)
+	const size = 5 * 1448 // whole segments, so that Nagle holds nothing back
+	k.out = make([]byte, size)
+	a.Do(k.e.KickLocked)
+	sent := ca.take()
+	if len(sent) < 5 {
+		t.Fatalf("%d segments", len(sent))
+	}
+	cb.sink(sent)
+	if acks := cb.take(); len(acks) != 1 {
+		t.Errorf("%d acknowledgements of %d segments", len(acks), len(sent))
+	} else {
+		ca.sink(acks)
+	}
+	if len(k.out) != 0 || len(l.accepted[0].got) != size {
+		t.Errorf("%d bytes are not acknowledged, %d came", len(k.out), len(l.accepted[0].got))
+	}
+	// One by one each second one is, or each of the first few.
+	k.out = make([]byte, 4000)
+	a.Do(k.e.KickLocked)
+	acks := 0
+	for _, p := range ca.take() {
+		cb.sink([]*link.Packet{p})
+		acks += len(cb.take())
+	}
+	if acks < 1 {
+		t.Error("no acknowledgement")
+	}
+}

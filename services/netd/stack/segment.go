@@ -78,7 +78,26 @@ func (e *TCP) receive(seg *tcp.Segment) {
 	if e.parent != nil && !e.conn.Attached() && seg.Flags&wire.ACK != 0 && seg.Flags&(wire.RST|wire.SYN) == 0 && !e.attach() {
 		return
 	}
+	if e.s.gathers && e.parent == nil && e.conn.Gathers(seg) {
+		e.conn.Receive(e.s.now, seg)
+		if !e.gathered {
+			e.gathered = true
+			e.s.gathered = append(e.s.gathered, e)
+		}
+		return
+	}
 	e.process(seg)
+}
+
+// answerGathered does what the segments that were gathered ask for.
+func (s *Stack) answerGathered() {
+	s.gathers = false
+	for i, e := range s.gathered {
+		e.gathered = false
+		e.process(nil)
+		s.gathered[i] = nil
+	}
+	s.gathered = s.gathered[:0]
 }
 
 // attach gets the queues of a connection whose handshake is about to end.

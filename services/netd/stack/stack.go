@@ -74,6 +74,11 @@ type Stack struct {
 	watch watch
 	tuned tuned
 
+	// While a batch of packets comes in, connections that only have to acknowledge
+	// them do so once, at its end.
+	gathers  bool
+	gathered []*TCP
+
 	later    []func() // once the loopback is empty
 	closed   bool
 	random   [512]byte

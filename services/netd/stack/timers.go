@@ -62,6 +62,16 @@ func (s *Stack) setClock() {
 	}
 }
 
+// Alarm is how long it is until the clock fires; false: it is not set.
+func (s *Stack) Alarm() (time.Duration, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.armed == tcp.Never {
+		return 0, false
+	}
+	return max(time.Duration(s.armed)-time.Since(s.start), 0), true
+}
+
 // tick is the clock's callback.
 func (s *Stack) tick() {
 	s.enter()

@@ -68,6 +68,13 @@ func (c *Conn) Receive(now Time, s *Segment) {
 	c.receiveFIN(now, s)
 }
 
+// Gathers says whether s may go to Receive without a Poll before the next segment
+// that came with it: Poll then acknowledges them all at once, as after Linux's GRO.
+// A peer without SACK counts the acknowledgements.
+func (c *Conn) Gathers(s *Segment) bool {
+	return c.state == Established && c.sackOK && !s.has(wire.SYN|wire.FIN|wire.RST|wire.URG)
+}
+
 // receiveSynSent: section 3.10.7.3.
 func (c *Conn) receiveSynSent(now Time, s *Segment) {
 	acks := s.has(wire.ACK)

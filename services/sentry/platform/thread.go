@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/wait"
 )
 
 // How long each side waits before it sleeps: the stub for stubSpins PAUSEs, then
@@ -146,7 +147,8 @@ func (th *Thread) spin() bool {
 		}
 	}
 	spinning.Add(-1)
-	var y Yielder
+	y := Yielder{Idle: !th.due}
+	defer y.Done()
 	for began := time.Now(); time.Since(began) < yieldTime; {
 		if th.hasRequest() {
 			return true
@@ -162,21 +164,59 @@ func (th *Thread) spin() bool {
 }
 
 // Yielder is a wait that gives way to others. The zero value is ready.
-type Yielder struct{ yields, others uint }
+type Yielder struct {
+	// Idle says that the caller holds no lock and calls Done at the end. It looks at
+	// the guests' Watcher meanwhile.
+	Idle bool
+
+	yields, others uint
+	watcher        wait.Watcher
+}
+
+// yielders is how many waits with Idle are under way.
+var yielders atomic.Int32
 
 // Yield gives both the Go scheduler and the host's a chance to run another. Go's
-// gets it first, and then now and then: each time it wakes a thread to look for
-// work, which finds none and sleeps again.
+// gets it at first if there may be no processor left for other goroutines, and now
+// and then: each time it wakes a thread to look for work, which finds none and
+// sleeps again.
 func (y *Yielder) Yield() {
-	if y.yields++; y.yields%goschedEvery == 0 {
+	switch {
+	case y.yields > 0:
+		if y.yields%goschedEvery == 0 {
+			runtime.Gosched()
+		}
+	case !y.Idle:
 		runtime.Gosched()
+	default:
+		if yielders.Add(1) >= maxProcs {
+			runtime.Gosched()
+		}
+		y.watcher = wait.Watching()
 	}
 	began := time.Now()
 	unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	if time.Since(began) > otherRan {
 		y.others++
 	}
+	if y.watcher != nil {
+		y.watcher.Look()
+	}
 }
+
+// Done ends a wait with Idle.
+func (y *Yielder) Done() {
+	if !y.Idle || y.yields == 0 {
+		return
+	}
+	yielders.Add(-1)
+	if y.watcher != nil {
+		y.watcher.Unwatch()
+	}
+	y.yields, y.watcher = 0, nil
+}
+
+var maxProcs = int32(runtime.GOMAXPROCS(0))
 
 // Crowded says that others have work for this core. Who goes on yielding then
 // takes turns with them and with whoever else waits like this, while on the other

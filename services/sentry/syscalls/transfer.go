@@ -180,6 +180,12 @@ func (v *vector) gather(t *task.Task, b []byte) (int, error) {
 // readFrom reads from f until v is full, a read comes back short, or an error,
 // which counts only if nothing was read.
 func (v *vector) readFrom(t *task.Task, f *vfs.File, p position) (uint64, error) {
+	if !p.fixed {
+		n, err := f.ReadDirect(t, int(min(v.total(), linux.MAX_RW_COUNT)), func(b []byte) (int, error) { return v.scatter(t, b) })
+		if err != vfs.ErrIndirect {
+			return partial(uint64(max(n, 0)), err)
+		}
+	}
 	_, stream := f.Impl().(vfs.StreamReader)
 	chunk := chunks.Get().(*[chunkSize]byte)
 	defer chunks.Put(chunk)
@@ -203,6 +209,12 @@ func (v *vector) readFrom(t *task.Task, f *vfs.File, p position) (uint64, error)
 
 // writeTo writes v to f, a chunk at a time.
 func (v *vector) writeTo(t *task.Task, f *vfs.File, p position) (uint64, error) {
+	if !p.fixed {
+		n, err := v.writeDirect(t, f)
+		if err != vfs.ErrIndirect {
+			return wrote(t, n, err)
+		}
+	}
 	chunk := chunks.Get().(*[chunkSize]byte)
 	defer chunks.Put(chunk)
 
@@ -220,6 +232,22 @@ func (v *vector) writeTo(t *task.Task, f *vfs.File, p position) (uint64, error) 
 				err = fault
 			}
 			return wrote(t, total, err)
+		}
+	}
+}
+
+// writeDirect writes v to f without a chunk between, until all is written or an
+// error, as vfs.File.Write does.
+func (v *vector) writeDirect(t *task.Task, f *vfs.File) (total uint64, err error) {
+	get := func(b []byte) (int, error) { return v.gather(t, b) }
+	for {
+		n, err := f.WriteDirect(t, int(min(v.total(), linux.MAX_RW_COUNT)), get)
+		if err == vfs.ErrIndirect && total > 0 {
+			return total, nil
+		}
+		total += uint64(max(n, 0))
+		if err != nil || n == 0 || v.total() == 0 {
+			return total, err
 		}
 	}
 }

@@ -178,13 +178,14 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) error {
 	// What another thread is about to do comes soon, or not soon: sleeping at
 	// once would make a ping-pong pay a wake-up on both sides.
 	if c != nil {
-		var y platform.Yielder
+		y := platform.Yielder{Idle: true}
 		for began := time.Now(); time.Since(began) < sleepSpin; {
 			if y.Yield(); y.Crowded() {
 				break
 			}
 			select {
 			case <-c:
+				y.Done()
 				return nil
 			default:
 			}
@@ -192,6 +193,7 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) error {
 				break
 			}
 		}
+		y.Done()
 	}
 	t.th.Patience()
 	var expired <-chan time.Time

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"bulkhead/proto/channel"
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
@@ -45,10 +47,10 @@ func (p *impostor) handle(f *channel.Frame) channel.Answer {
 	if req.GetHello() != nil {
 		r, memory, _ := channel.CreateRings("bell", channel.BellRing)
 		r.Unmap()
-		a, _ := channel.NewEventFile("a")
-		b, _ := channel.NewEventFile("b")
+		a, _ := channel.NewEventFD()
+		b, _ := channel.NewEventFD()
 		return channel.Answer{Message: &netdv1.Response{Rings: &netdv1.Rings{Size: channel.BellRing}},
-			FDs: []int{int(memory.Fd()), int(a.Fd()), int(b.Fd())}, Done: func() { memory.Close(); a.Close(); b.Close() }}
+			FDs: []int{int(memory.Fd()), a, b}, Done: func() { memory.Close(); unix.Close(a); unix.Close(b) }}
 	}
 	resp, file := p.answer(&req)
 	a := channel.Answer{Message: resp}

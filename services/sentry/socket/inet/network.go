@@ -17,7 +17,6 @@ package inet
 
 import (
 	"context"
-	"errors"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -119,6 +118,7 @@ func (n *Network) mourn() {
 	}
 	n.hello.Do(func() { n.hello.err = linux.ENETDOWN })
 	if n.bell != nil {
+		wait.SetWatcher(nil)
 		n.bell.Close()
 	}
 }
@@ -148,10 +148,11 @@ func (n *Network) sayHello() error {
 	if resp.LoopbackThroughNetd {
 		n.Direct(false)
 	}
-	unix.SetNonblock(fds[1], true)
-	unix.SetNonblock(fds[2], true)
-	n.bell = channel.NewBell(rings, true, os.NewFile(uintptr(fds[1]), "to sentry"), os.NewFile(uintptr(fds[2]), "to netd"))
+	if n.bell, err = channel.NewBell(rings, true, fds[1], fds[2]); err != nil {
+		return linux.ENETDOWN
+	}
 	go n.listenBell()
+	wait.SetWatcher(watcher{n, n.bell})
 	return nil
 }
 
@@ -163,25 +164,31 @@ func closeAll(fds []int) {
 
 // listenBell tells the sockets that netd has rung for.
 func (n *Network) listenBell() {
-	var ids []uint32
-	for {
-		var err error
-		if ids, err = n.bell.Wait(ids[:0]); err != nil {
-			if errors.Is(err, channel.ErrCorrupt) {
-				n.client.Close()
-			}
-			return
-		}
-		for _, id := range ids {
-			n.mu.Lock()
-			m := n.sockets[id]
-			n.mu.Unlock()
-			if m != nil {
-				m.told()
-			}
-		}
+	if n.bell.Listen(n.tell) == channel.ErrCorrupt {
+		n.client.Close()
 	}
 }
+
+// tell tells one socket.
+func (n *Network) tell(id uint32) {
+	n.mu.Lock()
+	m := n.sockets[id]
+	n.mu.Unlock()
+	if m != nil {
+		m.told()
+	}
+}
+
+// watcher looks at the bell for guest threads that wait and poll anyhow: what they
+// wait for is then told without a goroutine to wake.
+type watcher struct {
+	n    *Network
+	bell *channel.Bell
+}
+
+func (w watcher) Watch()   { w.bell.Watch() }
+func (w watcher) Look()    { w.bell.Look(w.n.tell) }
+func (w watcher) Unwatch() { w.bell.Unwatch(w.n.tell) }
 
 // ring tells netd that a socket's rings have changed.
 func (n *Network) ring(h *channel.Head, id uint32) {

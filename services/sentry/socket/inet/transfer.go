@@ -19,6 +19,44 @@ func (s *Stream) WriteStream(ctx vfs.Context, p []byte) (int, error) {
 	return s.SendMsg(ctx, &m)
 }
 
+// ReadDirect implements vfs.DirectReader: put takes the bytes from the ring itself.
+// netd may change them meanwhile, which is as good as having sent others.
+func (s *Stream) ReadDirect(ctx vfs.Context, n int, put func(p []byte) (int, error)) (int, error) {
+	e := s.end.Load()
+	if e == nil || s.direct.Load() != nil {
+		return 0, vfs.ErrIndirect
+	}
+	s.receiving.Lock()
+	defer s.receiving.Unlock()
+	have, err := s.unread(e)
+	if have == 0 || err != nil {
+		return 0, err
+	}
+	got, err := put(e.down.Slice(0, min(n, have)))
+	if got > 0 {
+		e.down.Consume(got)
+		s.freed(e)
+	}
+	return got, err
+}
+
+// WriteDirect implements vfs.DirectWriter.
+func (s *Stream) WriteDirect(ctx vfs.Context, n int, get func(p []byte) (int, error)) (int, error) {
+	e := s.end.Load()
+	if e == nil || s.direct.Load() != nil {
+		return 0, vfs.ErrIndirect
+	}
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	room, err := s.writable(e, true)
+	if err != nil {
+		return 0, err
+	}
+	got, err := get(e.up.Slice(0, min(room, n)))
+	s.sent(e, got)
+	return got, err
+}
+
 // RecvMsg takes bytes out of the ring down.
 func (s *Stream) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	m.Out = 0
@@ -118,6 +156,24 @@ func (s *Stream) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	}
 	s.sending.Lock()
 	defer s.sending.Unlock()
+	want := m.Len()
+	room, err := s.writable(e, want > 0)
+	if err != nil {
+		return 0, err
+	}
+	n := min(room, want)
+	at := 0
+	for _, p := range m.Data {
+		k := min(len(p), n-at)
+		at += copy(e.up.Slice(at, k), p)
+	}
+	s.sent(e, n)
+	return n, nil
+}
+
+// writable is how many bytes can be written now, with the sending lock held: EAGAIN
+// if none and need, EPIPE, or the socket's error.
+func (s *Stream) writable(e *end, need bool) (int, error) {
 	if err := s.errors.take(s.n, e); err != nil {
 		return 0, err
 	}
@@ -134,24 +190,18 @@ func (s *Stream) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	case st&connected == 0:
 		return 0, linux.EPIPE
 	}
-	want := m.Len()
-	room, err := s.room(e, want > 0)
-	if err != nil {
-		return 0, err
+	return s.room(e, need)
+}
+
+// sent makes n bytes of the ring up netd's, and rings if it sleeps.
+func (s *Stream) sent(e *end, n int) {
+	if n <= 0 {
+		return
 	}
-	n := min(room, want)
-	at := 0
-	for _, p := range m.Data {
-		k := min(len(p), n-at)
-		at += copy(e.up.Slice(at, k), p)
+	e.up.Publish(n)
+	if w := &e.head.WantUp; w.Load() != 0 && w.Swap(0) != 0 {
+		s.n.ring(e.head, e.id)
 	}
-	if n > 0 {
-		e.up.Publish(n)
-		if w := &e.head.WantUp; w.Load() != 0 && w.Swap(0) != 0 {
-			s.n.ring(e.head, e.id)
-		}
-	}
-	return n, nil
 }
 
 // room is how many bytes the ring up takes now, with the sending lock held:

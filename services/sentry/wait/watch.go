@@ -1,0 +1,41 @@
+package wait
+
+import "sync/atomic"
+
+// Watcher is where news for waiting threads comes in, from a process that else has
+// to wake a goroutine of the sentry, which then wakes theirs. Who waits by polling
+// looks there meanwhile:
+//
+//	Watch (Look ...) Unwatch
+//
+// Look and Unwatch tell those concerned (Notify), so they are called with no lock
+// held.
+type Watcher interface {
+	// Watch says that somebody looks from now on: nobody need be woken.
+	Watch()
+	// Look is cheap when there is nothing.
+	Look()
+	// Unwatch ends what Watch began; what has come by then is told.
+	Unwatch()
+}
+
+var watcher atomic.Pointer[Watcher]
+
+// SetWatcher makes w the one to look at; nil is none.
+func SetWatcher(w Watcher) {
+	if w == nil {
+		watcher.Store(nil)
+		return
+	}
+	watcher.Store(&w)
+}
+
+// Watching gives the watcher, which has been told to Watch; nil if there is none.
+func Watching() Watcher {
+	p := watcher.Load()
+	if p == nil {
+		return nil
+	}
+	(*p).Watch()
+	return *p
+}
