@@ -19,9 +19,9 @@ const malformed = "_ws.malformed || _ws.expert.severity == error || ip.checksum.
 
 // outOfSpec is what TCP may not do where nothing is lost. A probe of the tail (RFC
 // 8985) and its answer are not among it: a busy machine is late with its ACKs.
-const outOfSpec = "tcp.analysis.ack_lost_segment || tcp.analysis.rto || tcp.analysis.zero_window_violation || tcp.options.wscale_invalid"
+const outOfSpec = "tcp.analysis.ack_lost_segment || tcp.analysis.rto || tcp.options.wscale.shift > 14"
 
-// offender says which filters of tshark's it does not know: it fails then.
+// tshark gives what a display filter finds in a capture.
 func tshark(t *testing.T, file, filter string) []string {
 	t.Helper()
 	args := []string{"-r", file, "-Y", filter, "-T", "fields", "-e", "frame.number", "-e", "frame.protocols", "-e", "tcp.flags.str", "-e", "_ws.expert.message"}
@@ -73,7 +73,7 @@ func TestTshark(t *testing.T) {
 	s.end()
 	time.Sleep(200 * time.Millisecond)
 	exec.Command("kill", "-INT", fmt.Sprint(capture.cmd.Process.Pid)).Run() // ip has become tcpdump
-	capture.output()
+	said := capture.output()
 
 	if n := len(tshark(t, outside, "tcp.port == 17000")); n < size/1448 {
 		t.Fatalf("only %d frames were captured", n)
@@ -81,8 +81,12 @@ func TestTshark(t *testing.T) {
 	for _, bad := range tshark(t, outside, malformed) {
 		t.Errorf("on the wire: %s", bad)
 	}
-	for _, bad := range tshark(t, outside, "(ip.src == "+insideV4+" || ipv6.src == "+insideV6+") && ("+outOfSpec+")") {
-		t.Errorf("on the wire: %s", bad)
+	if !strings.Contains(said, "\n0 packets dropped by kernel") {
+		t.Log("the capture is not whole, and so does not show what TCP did")
+	} else {
+		for _, bad := range tshark(t, outside, "(ip.src == "+insideV4+" || ipv6.src == "+insideV6+") && ("+outOfSpec+")") {
+			t.Errorf("on the wire: %s", bad)
+		}
 	}
 	// Segments are still whole there, and their checksums to be filled in.
 	for _, bad := range tshark(t, inside, "_ws.malformed || (_ws.expert.severity == error && !tcp && !udp)") {
