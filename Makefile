@@ -6,7 +6,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 LDFLAGS  := -s -w -X bulkhead/launcher/version.Version=$(VERSION)
 GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 
-.PHONY: help build proto proto-check lint fmt clean test test-verified test-lanes test-race posture bench fuzz
+.PHONY: help build proto proto-check lint fmt clean test test-verified test-lanes test-race posture bench fuzz suites
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -59,6 +59,9 @@ posture: build ## what each live process may do; fails on a power that nothing g
 bench: build ## the table: native, this sandbox, runc (needs gcc; installs runc if it can; BENCHFLAGS=-quick)
 	@command -v runc >/dev/null || apt-get install -y -qq --no-install-recommends runc >/dev/null 2>&1 || true
 	$(GO) run ./test/bench $(BENCHFLAGS)
+
+suites: build ## other people's test suites, on the host and in the sandbox (an hour or two; names the packages it wants; SUITES=REGEXP)
+	$(GO) run ./test/suites -only '$(SUITES)'
 
 fuzz: ## every fuzz target for FUZZTIME (20s) each
 	test/fuzz/run

@@ -239,15 +239,16 @@ func TestBadLink(t *testing.T) {
 		faults faults
 		size   int
 	}{
-		{"delayed", faults{delay: 10 * time.Millisecond}, 20_000_000},
-		{"one percent", faults{drop: 0.01, duplicate: 0.01, reorder: 0.01, corrupt: 0.01}, 20_000_000},
-		{"five percent", faults{drop: 0.05, duplicate: 0.01, reorder: 0.02, corrupt: 0.001}, 5_000_000},
+		{"delayed", faults{delay: 10 * time.Millisecond}, 2_000_000},
+		{"one percent", faults{drop: 0.01, duplicate: 0.01, reorder: 0.01, corrupt: 0.01}, 2_000_000},
+		{"two percent", faults{drop: 0.02, duplicate: 0.02, reorder: 0.05, corrupt: 0.005}, 1_000_000},
+		{"five percent", faults{drop: 0.05, duplicate: 0.01, reorder: 0.02, corrupt: 0.001}, 500_000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newBadWire(t, c.faults)
 			size := c.size
-			if !long {
-				size /= 10
+			if long {
+				size = 100_000_000
 			}
 			w.transfer(prog, insideV4, outsideV4, size)
 			w.transfer(prog, insideV6, outsideV6, size)

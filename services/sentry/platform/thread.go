@@ -194,6 +194,7 @@ func (y *Yielder) Yield() {
 		}
 		y.watcher = wait.Watching()
 	}
+	y.yields++
 	began := time.Now()
 	unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	if time.Since(began) > otherRan {

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/pseudo"
 	"bulkhead/services/sentry/vfs"
@@ -245,19 +247,54 @@ var namespaces = []struct {
 	{"user", "user", 4026531837}, {"uts", "uts", 4026531838},
 }
 
-// nsImpl is an open namespace: something to compare, no more.
-type nsImpl struct{}
+// nsImpl is an open namespace: something to compare, and to ask what it is.
+type nsImpl struct{ kind string }
 
 func (nsImpl) Release() {}
 
 // Reopen implements vfs.Reopener.
-func (nsImpl) Reopen(vfs.Context, linux.OpenFlags) (vfs.Impl, error) { return nsImpl{}, nil }
+func (n nsImpl) Reopen(vfs.Context, linux.OpenFlags) (vfs.Impl, error) { return n, nil }
+
+// The questions of ioctl_ns(2).
+const (
+	nsGetUserns   = 0xb701
+	nsGetParent   = 0xb702
+	nsGetType     = 0xb703
+	nsGetOwnerUID = 0xb704
+)
+
+var nsTypes = map[string]uint64{
+	"cgroup": unix.CLONE_NEWCGROUP, "ipc": unix.CLONE_NEWIPC, "mnt": unix.CLONE_NEWNS, "net": unix.CLONE_NEWNET,
+	"pid": unix.CLONE_NEWPID, "time": unix.CLONE_NEWTIME, "user": unix.CLONE_NEWUSER, "uts": unix.CLONE_NEWUTS,
+}
+
+// Ioctl implements vfs.Ioctler. What owns the namespace and what is above it are out
+// of sight, as from a container's on Linux: EPERM.
+func (n nsImpl) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
+	switch cmd {
+	case nsGetType:
+		return nsTypes[n.kind], nil
+	case nsGetUserns:
+		return 0, linux.EPERM
+	case nsGetParent:
+		if n.kind == "pid" || n.kind == "user" {
+			return 0, linux.EPERM
+		}
+		return 0, linux.EINVAL
+	case nsGetOwnerUID:
+		if n.kind != "user" {
+			return 0, linux.EINVAL
+		}
+		return 0, ctx.CopyOut(arg, make([]byte, 4))
+	}
+	return 0, linux.ENOTTY
+}
 
 var nsPaths = sync.OnceValue(func() map[string]vfs.Path {
 	paths := make(map[string]vfs.Path)
 	for _, ns := range namespaces {
 		if _, ok := paths[ns.kind]; !ok {
-			paths[ns.kind] = vfs.NewAnonFile(nsImpl{}, nsName(ns.kind, ns.ino), linux.O_RDONLY).Path()
+			paths[ns.kind] = vfs.NewAnonFile(nsImpl{ns.kind}, nsName(ns.kind, ns.ino), linux.O_RDONLY).Path()
 		}
 	}
 	return paths

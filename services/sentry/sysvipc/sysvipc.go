@@ -101,8 +101,8 @@ type table[T object] struct {
 	slots []T // the zero T where there is none
 	used  []bool
 	count int
-	last  int
-	seq   uint32
+	next  int    // behind the index that was taken last
+	seq   uint32 // goes on each time that an index is taken which is not above
 }
 
 // find gives the object with that id: EINVAL, or EIDRM if another one is there.
@@ -157,10 +157,10 @@ func (t *table[T]) add(o T, most int) (int32, error) {
 		i = len(t.slots)
 		t.slots, t.used = append(t.slots, o), append(t.used, true)
 	}
-	if i <= t.last && t.count+int(t.seq) > 0 || i < t.last {
+	if i < t.next {
 		t.seq = (t.seq + 1) % (seqMax + 1)
 	}
-	t.slots[i], t.used[i], t.last = o, true, i
+	t.slots[i], t.used[i], t.next = o, true, i+1
 	t.count++
 	o.perm().Seq = uint16(t.seq)
 	return t.idOf(i), nil

@@ -1,5 +1,7 @@
 #include "cprogs.h"
+#include <linux/nsfs.h>
 #include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <sys/personality.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
@@ -76,9 +78,28 @@ static void vdso(void)
 	say("by process_vm_readv: %zd, %d", n, memcmp(head, "\177ELF", 4));
 }
 
+static void namespaces(void)
+{
+	const char *kinds[] = {"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"};
+	for (int i = 0; i < 8; i++) {
+		char path[40];
+		sprintf(path, "/proc/self/ns/%s", kinds[i]);
+		int fd = open(path, O_RDONLY);
+		uid_t owner = 77;
+		say("%s: type %#x", kinds[i], ioctl(fd, NS_GET_NSTYPE));
+		err("owner", ioctl(fd, NS_GET_OWNER_UID, &owner));
+		say("%u", owner);
+		if (strcmp(kinds[i], "pid") != 0) /* the host's may be a container's */
+			err("parent", ioctl(fd, NS_GET_PARENT));
+		err("no such question", ioctl(fd, TCGETS));
+		close(fd);
+	}
+}
+
 const struct row persona_rows[] = {
 	{"process.personality", persona},
 	{"process.rusage", usage},
 	{"process.vdso", vdso},
+	{"process.namespaces", namespaces},
 	{0, 0},
 };

@@ -1,0 +1,8 @@
+# CPython's own tests of multiprocessing and of executors.
+# needs: /usr/bin/python3 /usr/lib/python3.*/test/test_os.py
+# packages: python3 libpython3.11-testsuite
+# format: python
+# timeout: 30m
+for m in test_multiprocessing_fork test_multiprocessing_spawn test_multiprocessing_forkserver test_multiprocessing_main_handling test_concurrent_futures; do
+	timeout -k 5 400 /usr/bin/python3 -m test -v $m </dev/null || echo "$m: status $?"
+done
