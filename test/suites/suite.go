@@ -242,9 +242,12 @@ func readDiffers(path string) (map[string]string, error) {
 	return known, nil
 }
 
+// nameOf is what testdata/differs calls a test.
+func nameOf(suite, test string) string { return suite + "/" + strings.ReplaceAll(test, " ", "_") }
+
 // reason is why a test of a suite is known to differ, or "".
 func reason(known map[string]string, suite, test string) string {
-	name := suite + "/" + strings.ReplaceAll(test, " ", "_")
+	name := nameOf(suite, test)
 	if why, ok := known[name]; ok {
 		return why
 	}

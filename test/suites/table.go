@@ -34,7 +34,7 @@ func (w *row) hold(host, guest results, known map[string]string) {
 		}
 	}
 	for _, name := range guest.names() {
-		if why, ok := known[w.suite+"/"+name]; ok && guest[name] == pass {
+		if why, ok := known[nameOf(w.suite, name)]; ok && guest[name] == pass {
 			w.gone = append(w.gone, name+": "+why)
 		}
 	}
