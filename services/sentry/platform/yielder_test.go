@@ -16,8 +16,7 @@ func (w *countingWatcher) Unwatch() { w.watched-- }
 // with locks held leave it alone: a watch without an end would have nobody woken.
 func TestYielderWatches(t *testing.T) {
 	w := &countingWatcher{}
-	wait.SetWatcher(w)
-	defer wait.SetWatcher(nil)
+	defer wait.SetWatcher(w)()
 	y := Yielder{Idle: true}
 	y.Done()
 	for range 20 {

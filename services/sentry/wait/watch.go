@@ -21,13 +21,11 @@ type Watcher interface {
 
 var watcher atomic.Pointer[Watcher]
 
-// SetWatcher makes w the one to look at; nil is none.
-func SetWatcher(w Watcher) {
-	if w == nil {
-		watcher.Store(nil)
-		return
-	}
-	watcher.Store(&w)
+// SetWatcher makes w the one to look at, until another is, or remove is called.
+func SetWatcher(w Watcher) (remove func()) {
+	p := &w
+	watcher.Store(p)
+	return func() { watcher.CompareAndSwap(p, nil) }
 }
 
 // Watching gives the watcher, which has been told to Watch; nil if there is none.

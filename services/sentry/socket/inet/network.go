@@ -44,7 +44,8 @@ type Network struct {
 		sync.Once
 		err error
 	}
-	bell *channel.Bell
+	bell    *channel.Bell
+	unwatch func() // guest threads stop looking at the bell
 
 	mu      sync.Mutex
 	last    uint32
@@ -118,7 +119,9 @@ func (n *Network) mourn() {
 	}
 	n.hello.Do(func() { n.hello.err = linux.ENETDOWN })
 	if n.bell != nil {
-		wait.SetWatcher(nil)
+		if n.unwatch != nil {
+			n.unwatch()
+		}
 		n.bell.Close()
 	}
 }
@@ -152,7 +155,7 @@ func (n *Network) sayHello() error {
 		return linux.ENETDOWN
 	}
 	go n.listenBell()
-	wait.SetWatcher(watcher{n, n.bell})
+	n.unwatch = wait.SetWatcher(watcher{n, n.bell})
 	return nil
 }
 
