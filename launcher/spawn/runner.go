@@ -14,7 +14,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
-	"golang.org/x/sys/unix"
 
 	"bulkhead/launcher/hull"
 	"bulkhead/launcher/jail"
@@ -48,11 +47,6 @@ func (p *process) start(_ hclog.Logger, with *exec.Cmd, _ string) (runner.Runner
 	return p, err
 }
 
-// timerSlack is how late the host may end a service's short sleeps, in ns. Go's
-// scheduler sleeps for 3 to 20 µs before it takes over another thread's work; the
-// usual 50 µs on top would be most of what a new guest thread waits.
-const timerSlack = 1000
-
 // Start runs the process from a thread that bequeaths only p.caps.
 func (p *process) Start(context.Context) error {
 	started := make(chan error)
@@ -62,7 +56,6 @@ func (p *process) Start(context.Context) error {
 			started <- err
 			return
 		}
-		unix.Prctl(unix.PR_SET_TIMERSLACK, timerSlack, 0, 0, 0) // 50 µs will do, too
 		started <- p.cmd.Start()
 	}()
 	return <-started

@@ -240,7 +240,7 @@ var otherRan = func() time.Duration {
 }()
 
 // goschedEvery is how many yields to the host there are for one to Go's scheduler.
-const goschedEvery = 64
+const goschedEvery = 16
 
 // await returns once there is a request, or false once the process is dead.
 func (th *Thread) await() bool {
