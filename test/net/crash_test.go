@@ -46,7 +46,7 @@ func netdOf(t *testing.T, launcher, old int) int {
 }
 
 // killed runs a program in a sandbox, kills netd once it is ready, and gives what it
-// said then.
+// said then. What the launcher says, at any moment, comes last.
 func killed(t *testing.T, w *wire, line []string) string {
 	t.Helper()
 	s := w.start(line, "ready")
@@ -59,7 +59,15 @@ func killed(t *testing.T, w *wire, line []string) string {
 	case <-time.After(50 * time.Second):
 		t.Error("it hangs")
 	}
-	return s.output()
+	var guest, launcherSaid strings.Builder
+	for line := range strings.Lines(s.output()) {
+		if strings.HasPrefix(line, "sandbox-launch: ") {
+			launcherSaid.WriteString(line)
+		} else {
+			guest.WriteString(line)
+		}
+	}
+	return guest.String() + launcherSaid.String()
 }
 
 const reset = "connection reset by peer"
