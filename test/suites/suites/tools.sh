@@ -6,7 +6,7 @@
 . "$SUITES/common.inc"
 gcc -g -w -pthread -o prog "$SUITES/programs/sanitized.c"
 try gdb-threads has 'Thread 0x' gdb -q -batch -ex 'break race' -ex run -ex 'info threads' -ex kill --args ./prog r
-try gdb-watch has 'Old value = 0' gdb -q -batch -ex 'set can-use-hw-watchpoints 0' -ex 'break race' -ex run -ex 'watch racy' -ex continue -ex kill --args ./prog r
+try gdb-watch has 'Old value = 0' gdb -q -batch -ex 'set can-use-hw-watchpoints 0' -ex 'tbreak race' -ex run -ex 'watch racy' -ex continue -ex kill --args ./prog r
 try gdb-segv has SIGSEGV gdb -q -batch -ex run -ex bt --args ./prog n
 try gdb-quiet hasnot warning gdb -q -batch -ex run --args ./prog o
 try strace has 'exited with 0' strace -f ./prog r
