@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -63,6 +64,32 @@ func TestBirth_theFirstEventIsTheGuests(t *testing.T) {
 			th.Exit(true)
 			<-th.proc.dead
 		})
+	}
+}
+
+// Each kind of child finds its own slot by GS: its calls take the fast lane, unless the
+// GS base that it has from its parent is the guest's own.
+func TestBirth_theFastLaneIsTheChilds(t *testing.T) {
+	m := fastMachine(t)
+	for name, how := range births {
+		for _, gs := range []uint64{0, dataAt} {
+			t.Run(fmt.Sprintf("%s, GS %#x", name, gs), func(t *testing.T) {
+				th := guest(t, m, join(call(how.nr), fastCall(m, unix.SYS_GETPGID)))
+				expect(t, th, Syscall)
+				th.SetGS(gs)
+				child := direct(t, th, how.make, Birth{Stack: dataAt + 0x2000})
+				th.Return(4711)
+				for _, one := range []*Thread{child, th} {
+					expect(t, one, Syscall)
+					if one.Fast() != (gs == 0) || one.Regs.RAX != unix.SYS_GETPGID {
+						t.Errorf("child %v: call %d, fast %v", one == child, one.Regs.RAX, one.Fast())
+					}
+				}
+				child.Exit(child.proc != th.proc)
+				th.Exit(true)
+				<-th.proc.dead
+			})
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package platform
 import (
 	"encoding/binary"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
@@ -145,6 +146,28 @@ func TestFastLane_trapCallsTrap(t *testing.T) {
 			t.Fatalf("call %d, fast %v, flags %#x", th.Regs.RAX, th.Fast(), th.Regs.EFlags)
 		}
 		th.Return(0) // the flags go on to the next
+	}
+}
+
+// TestFastLane_exits ends a process from the fast lane, which has no ucontext.
+func TestFastLane_exits(t *testing.T) {
+	m := fastMachine(t)
+	for _, nr := range []uint32{unix.SYS_EXIT, unix.SYS_EXIT_GROUP} {
+		th := guest(t, m, join(fastCall(m, nr), call(1001)))
+		expect(t, th, Syscall)
+		if !th.Fast() || th.Regs.RAX != uint64(nr) {
+			t.Fatalf("call %d, fast %v", th.Regs.RAX, th.Fast())
+		}
+		p := th.Process()
+		th.Exit(nr == unix.SYS_EXIT_GROUP)
+		select {
+		case <-p.Dead():
+		case <-time.After(10 * time.Second):
+			t.Fatalf("call %d: the process goes on", nr)
+		}
+		if ws := p.Status(); !ws.Exited() {
+			t.Fatalf("call %d: it ended with %#x", nr, ws)
+		}
 	}
 }
 

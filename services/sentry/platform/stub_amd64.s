@@ -21,7 +21,7 @@
 //
 // A fault in this text can only come from a string instruction on guest memory,
 // which the handler steps over: CX or DI tells what is left. They are two bytes
-// long; for the one other that can fault see doSwap.
+// long; for the two others that can fault see doSwap and fast.
 
 // struct ucontext
 #define UC_SS_SP 16
