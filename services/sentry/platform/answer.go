@@ -57,9 +57,6 @@ func (th *Thread) Zero(addr, n uint64) bool { return th.op(opZero, 0, 0, addr, 0
 // Store orders that the 8 bytes v be stored at addr, at once for all threads.
 func (th *Thread) Store(addr, v uint64) bool { return th.op(opStore, 0, 0, addr, v) }
 
-// ResetFP makes the floating-point state that of a new program.
-func (th *Thread) ResetFP() bool { return th.op(opResetFP, 0, 0) }
-
 // Window gives n bytes of staging memory that CopyWindow can copy to the guest,
 // or nil if there is no room left. The guest can change what is in it.
 func (th *Thread) Window(n int) []byte {

@@ -5,9 +5,11 @@ import (
 	"fmt"
 )
 
-// This file moves the processor's extended state (x87, SSE, AVX, …) between
-// where the host saved it, in the private area of a stopped thread, and guest
-// memory. The stub copies it, so that it never comes to the sentry.
+// This file moves the processor's extended state (x87, SSE, AVX, …) between a
+// stopped thread and guest memory. On the trap lane the host saved it, in the
+// thread's private area, and the stub copies it; on the fast lane it is in the
+// processor, and the stub does what the kernel does for a signal's frame, XSAVE and
+// XRSTOR. It never comes to the sentry.
 
 // SigReturnSize is how much of a signal's frame comes along with rt_sigreturn:
 // ucontext, siginfo, and the legacy part of the extended state behind them, in
@@ -28,6 +30,15 @@ const (
 	// FPMagic1 is that magic number, and FPMagic2 the one at the end.
 	FPMagic1 = 0x46505853
 	FPMagic2 = 0x46505845
+
+	// fpReservedSize is the length of the description; behind its first 8 bytes are
+	// the components that the state has.
+	fpReservedSize = 48
+	// fpHeader is the header that XSAVE writes, 64 bytes: the components that are not
+	// as at the start of a program, and what must be 0.
+	fpHeader     = FPLegacySize
+	fpHeaderSize = 64
+	fpPKRU       = 1 << 9
 
 	maxFPSize  = 16 << 10
 	frameState = 224 // where a ucontext points to the extended state
@@ -52,6 +63,7 @@ func (m *Machine) learnFPSize(th *Thread) error {
 	m.FPSize = FPLegacySize
 	if le.Uint32(legacy[FPReserved:]) == FPMagic1 {
 		m.FPSize = le.Uint32(legacy[FPReserved+4:])
+		copy(m.fpReserved[:], legacy[FPReserved:])
 	}
 	if m.FPSize < FPLegacySize || m.FPSize > maxFPSize {
 		return fmt.Errorf("its extended state has %d bytes", m.FPSize)
@@ -59,23 +71,73 @@ func (m *Machine) learnFPSize(th *Thread) error {
 	return nil
 }
 
+// fpComponents are those of the extended state that user code has; 0 where the
+// processor has no XSAVE.
+func (m *Machine) fpComponents() uint64 { return binary.LittleEndian.Uint64(m.fpReserved[8:]) }
+
+// LiveFP says whether the extended state of a thread on the fast lane can be moved.
+func (th *Thread) LiveFP() bool { return th.space.m.fpComponents() != 0 }
+
+// KeepFlags orders that what only the processor knows of the flags of a thread on
+// the fast lane be added to Regs, and to the word at offset off of the last Window.
+func (th *Thread) KeepFlags(off int) bool {
+	return !th.fast || th.op(opFlags, 0, 0, uint64(slotOut+th.outLen+off))
+}
+
 // SaveFP orders that the extended state be copied to addr: Machine.FPSize bytes.
 func (th *Thread) SaveFP(addr uint64) bool {
-	return th.op(opCopyState, 0, 0, addr, 0, uint64(th.space.m.FPSize), 0)
+	m := th.space.m
+	size := uint64(m.FPSize)
+	if !th.fast {
+		return th.op(opCopyState, 0, 0, addr, 0, size, 0)
+	}
+	var around [fpReservedSize + fpHeaderSize]byte
+	copy(around[:], m.fpReserved[:])
+	return th.CopyOut(addr+FPReserved, around[:]) &&
+		th.op(opSaveLive, 0, 0, addr, m.fpComponents()) &&
+		th.CopyOut(addr+size-4, binary.LittleEndian.AppendUint32(nil, FPMagic2))
 }
 
 // LoadFP orders that the extended state be taken from addr, where it lies as
-// SaveFP left it: only the legacy part of it if extended is false, and every
-// other register is as at the start of a program then.
-func (th *Thread) LoadFP(addr uint64, extended bool) bool {
-	all := uint64(th.space.m.FPSize)
-	if extended && all > FPLegacySize {
+// SaveFP left it, as its description says, whose first words are reserved: only the
+// legacy part of it if they are not, and every other register is as at the start of
+// a program then. False if no state can be there.
+func (th *Thread) LoadFP(addr uint64, reserved []byte) bool {
+	m := th.space.m
+	size := uint64(m.FPSize)
+	if addr >= GuestTop || size > GuestTop-addr {
+		return false
+	}
+	le := binary.LittleEndian
+	extended := le.Uint32(reserved) == FPMagic1 && size > FPLegacySize
+	if th.fast {
+		all := m.fpComponents()
+		if extended {
+			return th.op(opLoadLive, 0, 0, addr, le.Uint64(reserved[8:])&all, all&^fpPKRU, size-4)
+		}
+		return addr%16 == 0 && th.op(opLoadLive, 0, 0, addr, 0, all&^fpPKRU, 0)
+	}
+	if extended {
+		var magic [4]byte
+		if th.CopyIn(addr+size-4, magic[:]) != nil {
+			return false
+		}
+		extended = le.Uint32(magic[:]) == FPMagic2
+	}
+	if extended {
 		// The description of the state stays the host's own, at both ends.
 		return th.op(opCopyState, 0, 0, addr, 0, FPReserved, 1) &&
-			th.op(opCopyState, 0, 0, addr+FPLegacySize, FPLegacySize, all-FPLegacySize-4, 1)
+			th.op(opCopyState, 0, 0, addr+FPLegacySize, FPLegacySize, size-FPLegacySize-4, 1)
 	}
 	const x87AndSSE = 3
 	return th.op(opResetFP, 0, 0, x87AndSSE) && th.op(opCopyState, 0, 0, addr, 0, FPReserved, 1)
+}
+
+// ResetFP makes the extended state that of a new program. Protection keys' rights
+// stay on the fast lane: a handler has those of a new thread, which are not what
+// the processor takes for initial, and nobody here has keys.
+func (th *Thread) ResetFP() bool {
+	return th.op(opResetFP, 0, 0, 0, th.space.m.fpComponents()&^fpPKRU)
 }
 
 // Orders is how many host calls the answer holds, and OrdersLeft how many more

@@ -117,7 +117,7 @@ func (th *Thread) move() bool {
 		return false
 	}
 	moves := th.space.freezer.moves.Load()
-	if moves == th.seenMoves || th.fast || moves == nil {
+	if moves == th.seenMoves || moves == nil {
 		return false
 	}
 	if to, ok := (*moves)[th.birthRIP]; ok {

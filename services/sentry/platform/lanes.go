@@ -42,7 +42,7 @@ var selfCalls = map[uint32]Self{
 // thread, or replace it. futex and sched_yield are the host's.
 var trapCalls = []uint32{
 	unix.SYS_CLONE, unix.SYS_FORK, unix.SYS_VFORK, unix.SYS_CLONE3, unix.SYS_EXECVE, unix.SYS_EXECVEAT,
-	unix.SYS_RT_SIGRETURN, unix.SYS_ARCH_PRCTL,
+	unix.SYS_ARCH_PRCTL,
 	unix.SYS_FUTEX, unix.SYS_SCHED_YIELD, unix.SYS_RESTART_SYSCALL,
 }
 

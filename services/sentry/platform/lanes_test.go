@@ -139,8 +139,8 @@ func TestFastLane_selfWords(t *testing.T) {
 
 func TestFastLane_trapCallsTrap(t *testing.T) {
 	m := fastMachine(t)
-	th := guest(t, m, join(overflow, fastCall(m, unix.SYS_RT_SIGRETURN), fastCall(m, 700), call(1001)))
-	for _, nr := range []uint64{unix.SYS_RT_SIGRETURN, 700} {
+	th := guest(t, m, join(overflow, fastCall(m, unix.SYS_ARCH_PRCTL), fastCall(m, 700), call(1001)))
+	for _, nr := range []uint64{unix.SYS_ARCH_PRCTL, 700} {
 		expect(t, th, Syscall)
 		if th.Fast() || th.Regs.RAX != nr || th.Regs.EFlags&0x8d5 != 0x890 {
 			t.Fatalf("call %d, fast %v, flags %#x", th.Regs.RAX, th.Fast(), th.Regs.EFlags)

@@ -96,10 +96,12 @@ const (
 	// What rt_sigprocmask in the stub goes by: sigmask.go.
 	slotSigPending = 0x2d0 // u64, sentry: signals that may be pending
 	slotSigMask    = 0x2d8 // u64, both: the signals that the thread blocks
+	slotScratch    = 0x2e0 // 32 bytes, stub: a few words, and a stack for the flags
 	slotOps        = 0x300 // maxOps * opSize
 
-	slotIn  = 0x1000 // what the stub copied in
-	slotOut = 0x6000 // what the stub will copy out
+	slotIn    = 0x1000 // what the stub copied in
+	slotStage = 0x5c00 // stub: extended state that it puts together; of slotIn, when that has been read
+	slotOut   = 0x6000 // what the stub will copy out
 
 	maxRanges = 6
 	opSize    = 64
@@ -126,21 +128,27 @@ const (
 	opCopyOut = 1 // to a0, from slot offset a1, a2 bytes
 	opZero    = 2 // at a0, a2 bytes
 	opClone   = 3 // a0 flags, a1 thread index, a2 token, a3 child tid address, a4 tls, a5 stack
-	opResetFP = 4
+	opResetFP = 4 // a0 the components that the header keeps; a1 those of the processor, on the fast lane
 	opSync    = 5 // none of the stub's: it fails, and so reports
 	opStore   = 7 // at a0, the 8 bytes a1, at once
 	opSwap    = 8 // at a0, the 4 bytes a2 if there are a1: EAGAIN, and slotResult is what there was
 	// opCopyState copies between a0 of the guest and offset a1 of the saved
 	// extended state, a2 bytes; a3 0 to the guest, 1 from it.
 	opCopyState = 6
+	// On the fast lane, where the extended state is the processor's: fpstate.go.
+	opFlags    = 9  // add the flags' bits that the fast lane does not keep to slot offset a0
+	opSaveLive = 10 // to a0 of the guest, the components a1
+	opLoadLive = 11 // from a0, the components a1 of a2, the second magic number at offset a3
 
 	opIgnoreError = 1 << 0
 	opIsResult    = 1 << 1
 	opDirect      = 1 << 2 // of opClone: the child does not report
 	opSetGS       = 1 << 3 // of opClone: the child asks the host for its GS base
 
-	ansRegs    = 1 << 0 // the registers in the slot replace the thread's
-	ansUpgrade = 1 << 1 // the fast lane becomes the trap lane, and stops again
+	ansRegs = 1 << 0 // the registers in the slot replace the thread's
+	// ansUpgrade: the fast lane becomes the trap lane, and stops again; with ansRegs,
+	// it goes on with them.
+	ansUpgrade = 1 << 1
 )
 
 // kickSignal interrupts a guest thread that runs guest code. Guests never see

@@ -24,6 +24,8 @@ type Machine struct {
 	HWCap, HWCap2, MinSigStack uint64
 	// FPSize is the size in bytes of a thread's saved extended state.
 	FPSize uint32
+	// fpReserved is the kernel's description of it, as every frame has it.
+	fpReserved [fpReservedSize]byte
 
 	fastEntry uint64 // see FastEntry
 	gsBase    bool   // user code may write the GS base

@@ -21,7 +21,7 @@
 //
 // A fault in this text can only come from a string instruction on guest memory,
 // which the handler steps over: CX or DI tells what is left. They are two bytes
-// long; for the two others that can fault see doSwap and fast.
+// long; for the others that can fault see doSwap, XSAVE_SI and fast.
 
 // struct ucontext
 #define UC_SS_SP 16
@@ -37,6 +37,15 @@
 #define REG_RSP (UC_REGS+15*8)
 #define REG_RIP (UC_REGS+16*8)
 #define REG_EFL (UC_REGS+17*8)
+
+// XSAVE64 (SI) and XRSTOR64 (SI). If one faults, the handler steps over its first
+// two bytes, and the others are SCASB, which moves DI, and a prefix to the NOP.
+#define XSAVE_SI  BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0x26; BYTE $0x90
+#define XRSTOR_SI BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0x2e; BYTE $0x90
+
+// What of the flags register the fast lane leaves alone: EFLAGS.AC and .ID.
+#define FLAG_ID 0x200000
+#define FLAGS_ALONE 0x240000
 
 // What a child finds below its ucontext, in private memory that no signal frame
 // reaches: how it begins.
@@ -129,11 +138,19 @@ kickedInside:
 	CMPQ AX, const_markFinal(R9)
 	JB   notFinal
 	CMPQ AX, const_markFinalEnd(R9)
-	JAE  sigreturn
+	JAE  notFinal
 	MOVQ const_markFinal(R9), AX
 	MOVQ AX, REG_RIP(R12)
 	JMP  sigreturn
 notFinal:
+	CMPQ AX, const_markRegs(R9)
+	JB   notRegs
+	CMPQ AX, const_markRegsEnd(R9)
+	JAE  notRegs
+	MOVQ const_markRegs(R9), AX
+	MOVQ AX, REG_RIP(R12)
+	JMP  sigreturn
+notRegs:
 	CMPQ AX, const_markSelf(R9)
 	JB   sigreturn
 	CMPQ AX, const_markSelfEnd(R9)
@@ -143,11 +160,25 @@ notFinal:
 	JMP  sigreturn
 
 	// The fast lane wants a ucontext: it becomes the trap lane. Either the answer
-	// holds all registers, and that is all, or the sentry wants to see the frame.
+	// holds all registers, and the guest goes on with them or, if it has been kicked,
+	// stops with them; or the sentry wants to see the frame of the call.
 upgraded:
-	MOVL $0, const_slotKicked(R13)
+	XORL CX, CX
+	XCHGL CX, const_slotKicked(R13)
 	TESTQ $const_ansRegs, const_slotFlags(R13)
-	JNZ  setRegs
+	JZ   upgradedCall
+	MOVQ REG_EFL(R12), AX
+	ANDL $FLAG_ID, AX
+	ORQ  AX, (const_slotRegs+8*17)(R13)
+	TESTL CX, CX
+	JZ   setRegs
+	CLD
+	LEAQ const_slotRegs(R13), SI
+	LEAQ UC_REGS(R12), DI
+	MOVQ $23, CX
+	REP; MOVSQ
+	JMP  upgradedStop
+upgradedCall:
 	MOVQ const_slotResult(R13), AX
 	MOVQ AX, (const_slotRegs+8*13)(R13)
 	MOVQ REG_EFL(R12), AX
@@ -168,6 +199,7 @@ upgraded:
 	MOVQ $5, CX             // what is left of them is the host's
 	XCHGQ SI, DI
 	REP; MOVSQ
+upgradedStop:
 	MOVQ $const_kindUpgraded, const_slotKind(R13)
 	MOVQ R12, const_slotFrame(R13)
 	XORQ R15, R15
@@ -371,6 +403,12 @@ nextOp:
 	JEQ  doStore
 	CMPL AX, $const_opSwap
 	JEQ  doSwap
+	CMPL AX, $const_opFlags
+	JEQ  doFlags
+	CMPL AX, $const_opSaveLive
+	JEQ  doSaveLive
+	CMPL AX, $const_opLoadLive
+	JEQ  doLoadLive
 	MOVQ $-22, AX
 	JMP  opFailed
 
@@ -483,7 +521,119 @@ copyState:
 	REP; MOVSB
 	JMP  copied
 
+doFlags:
+	// What the fast lane leaves alone of the flags joins the answer's registers, and
+	// the word at a0 of the slot, which is to become the guest's frame's.
+	MOVQ SP, CX
+	LEAQ const_slotOps(R13), SP
+	PUSHFQ
+	POPQ AX
+	MOVQ CX, SP
+	ANDL $FLAGS_ALONE, AX
+	ORQ  AX, (const_slotRegs+8*17)(R13)
+	MOVQ 16(R15), CX
+	ANDL $0xfff8, CX
+	ORQ  AX, (R13)(CX*1)
+	JMP  opDone
+
+doSaveLive:
+	// On the fast lane the extended state is in the processor. Its components a1 go
+	// to guest memory at a0, where the header is clear, as the kernel writes them to a
+	// frame: x87 and SSE are always marked as there.
+	MOVQ 16(R15), SI
+	MOVQ 24(R15), AX
+	MOVQ AX, DX
+	SHRQ $32, DX
+	LEAQ const_slotScratch(R13), DI
+	MOVQ DI, R8
+	XSAVE_SI
+	CMPQ DI, R8
+	JNE  liveFault
+	ADDQ $512, SI
+	MOVQ SI, R9
+	MOVSQ                   // or nothing, if it faults
+	CMPQ DI, R8
+	JEQ  liveFault
+	MOVQ (R8), AX
+	ORQ  $3, AX
+	MOVQ R9, DI
+	LEAQ 8(DI), CX
+	STOSQ
+	SUBQ DI, CX
+	JMP  copied
+
+doLoadLive:
+	// The processor's components a2 become what is at a0 of guest memory: those of a1
+	// as they are there, the others as at the start of a program. But if the second
+	// magic number is not at a3 behind a0, only x87 and SSE count.
+	MOVQ 16(R15), R8
+	MOVQ 24(R15), R9
+	LEAQ const_slotScratch(R13), R10
+	MOVQ 40(R15), SI
+	TESTQ SI, SI
+	JZ   loadLegacy
+	ADDQ R8, SI
+	MOVQ R10, DI
+	MOVL $4, CX
+	REP; MOVSB
+	TESTQ CX, CX
+	JNZ  liveFault
+	CMPL (R10), $const_FPMagic2
+	JEQ  loadInit
+loadLegacy:
+	MOVQ R8, SI
+	LEAQ const_slotStage(R13), DI
+	MOVQ DI, R8
+	MOVL $const_FPLegacySize, CX
+	REP; MOVSB
+	TESTQ CX, CX
+	JNZ  liveFault
+	MOVL $3, AX
+	MOVQ AX, R9
+	STOSQ
+	XORL AX, AX
+	MOVL $7, CX
+	REP; STOSQ
+loadInit:
+	MOVQ 32(R15), AX
+	MOVQ R9, CX
+	NOTQ CX
+	TESTQ AX, CX
+	JZ   loadAll
+	MOVQ AX, DX
+	SHRQ $32, DX
+	MOVQ $(const_table+const_tableInit), SI
+	XRSTOR_SI
+loadAll:
+	MOVQ R9, AX
+	MOVQ AX, DX
+	SHRQ $32, DX
+	MOVQ R8, SI
+	MOVQ R10, DI
+	XRSTOR_SI
+	XORL AX, AX
+	CMPQ DI, R10
+	JEQ  opResult
+	MOVQ 32(R15), AX        // as Linux leaves it then
+	MOVQ AX, DX
+	SHRQ $32, DX
+	MOVQ $(const_table+const_tableInit), SI
+	XRSTOR_SI
+liveFault:
+	MOVQ $-14, AX           // EFAULT
+	JMP  opFailed
+
+resetLive:
+	MOVQ 24(R15), AX
+	MOVQ AX, DX
+	SHRQ $32, DX
+	MOVQ $(const_table+const_tableInit), SI
+	XRSTOR_SI
+	JMP  opDone
+
 doResetFP:
+	TESTQ R12, R12
+	JZ   resetLive
 	// What fninit and the kernel's start-up state set; the extended header's
 	// mask, a0, makes every register initial that it does not name.
 	MOVQ UC_FPSTATE(R12), DI
@@ -828,8 +978,11 @@ slow:
 	JMP  R11
 
 finishFast:
-	TESTQ $(const_ansRegs|const_ansUpgrade), const_slotFlags(R13)
+	TESTQ $const_ansUpgrade, const_slotFlags(R13)
+	JNE  upgrade
+	TESTQ $const_ansRegs, const_slotFlags(R13)
 	JEQ  final
+	JMP  finalRegs
 upgrade:
 	INT  $3
 	BYTE $0x55; BYTE $0x70; BYTE $0x67; BYTE $0x72 // "Upgrade!": markUpgrade before it
@@ -859,6 +1012,42 @@ final:
 	JMP  R11
 	BYTE $0x46; BYTE $0x69; BYTE $0x6e; BYTE $0x61 // "FinalEnd": markFinalEnd before it
 	BYTE $0x6c; BYTE $0x45; BYTE $0x6e; BYTE $0x64
+
+	// The same with all registers: to a signal's handler, and back from it. The
+	// stack is a few words of the slot for a moment, for the flags.
+	BYTE $0x46; BYTE $0x69; BYTE $0x6e; BYTE $0x61 // "FinalAll": markRegs
+	BYTE $0x6c; BYTE $0x41; BYTE $0x6c; BYTE $0x6c
+finalRegs:
+	CMPL const_slotKicked(GS), $0
+	JNE  upgrade
+	MOVQ const_slotAddr(GS), SP
+	ADDQ $const_slotOps, SP
+	PUSHFQ
+	ANDQ $FLAG_ID, (SP)
+	MOVQ (const_slotRegs+8*17)(GS), AX
+	ORQ  AX, (SP)
+	POPFQ
+	MOVQ (const_slotRegs+8*0)(GS), R8
+	MOVQ (const_slotRegs+8*1)(GS), R9
+	MOVQ (const_slotRegs+8*2)(GS), R10
+	MOVQ (const_slotRegs+8*3)(GS), R11
+	MOVQ (const_slotRegs+8*4)(GS), R12
+	MOVQ (const_slotRegs+8*5)(GS), R13
+	MOVQ (const_slotRegs+8*6)(GS), R14
+	MOVQ (const_slotRegs+8*7)(GS), R15
+	MOVQ (const_slotRegs+8*8)(GS), DI
+	MOVQ (const_slotRegs+8*9)(GS), SI
+	MOVQ (const_slotRegs+8*10)(GS), BP
+	MOVQ (const_slotRegs+8*11)(GS), BX
+	MOVQ (const_slotRegs+8*12)(GS), DX
+	MOVQ (const_slotRegs+8*13)(GS), AX
+	MOVQ (const_slotRegs+8*14)(GS), CX
+	MOVQ (const_slotRegs+8*15)(GS), SP
+	// JMP *GS:(slotRegs+8*16)
+	BYTE $0x65; BYTE $0xff; BYTE $0x24; BYTE $0x25
+	LONG $(const_slotRegs+8*16)
+	BYTE $0x41; BYTE $0x6c; BYTE $0x6c; BYTE $0x52 // "AllRegsE": markRegsEnd before it
+	BYTE $0x65; BYTE $0x67; BYTE $0x73; BYTE $0x45
 
 	// The first process, straight from execve: map the areas and the slots, set
 	// the handlers and the limits, install the filter, and stop with a frame like

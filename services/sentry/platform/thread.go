@@ -332,6 +332,7 @@ func (th *Thread) Next() Event {
 	case kindFast:
 		th.Regs.Segments = UserSegments
 		th.Regs.EFlags = fastFlags(atomic.LoadUint32(s.word(slotFastFlags)))
+		th.Regs.RCX, th.Regs.R11 = th.Regs.RIP, th.Regs.EFlags // as SYSCALL leaves them
 		th.nrange = s.ranges(&th.ranges)
 		return Event{Kind: Syscall}
 	case kindSyscall:
@@ -467,6 +468,9 @@ func (th *Thread) publish(flags uint64) {
 	}
 	if flags == ansRegs {
 		s.setRegs(&th.Regs)
+		if th.fast && !th.jumpable() {
+			flags |= ansUpgrade
+		}
 	}
 	s.store(slotBirthRIP, th.birthRIP) // after all moves; only an opClone reads it
 	ordered := 0
@@ -489,6 +493,14 @@ func (th *Thread) publish(flags uint64) {
 		th.space.m.expectNotification()
 	}
 }
+
+// jumpable says whether the stub can go on with Regs by a jump. One to an address
+// that is none would fault in the stub, and a step be one of the stub's.
+func (th *Thread) jumpable() bool {
+	return th.Regs.RIP < GuestTop && th.Regs.EFlags&flagTF == 0
+}
+
+const flagTF = 1 << 8
 
 // Return answers with a result, after the host calls that were added.
 func (th *Thread) Return(result uint64) {

@@ -35,7 +35,9 @@ const (
 	tableLimits  = tableOne + 0x280        // {resource, soft, hard}..., -1
 	tableMarks   = tableOne + 0x300        // addresses in the stub's text: marks
 	tableLanes   = tableOne + 0x400        // a byte for each call: lanes
-	tableFilter  = tableLanes + tableCalls // struct sock_fprog, then the program
+	tableInit    = tableLanes + tableCalls // the extended state of a new program, for XRSTOR
+	tableFilter  = tableInit + initSize    // struct sock_fprog, then the program
+	initSize     = FPLegacySize + 64       // with the header
 	actionSize   = 32
 )
 
@@ -77,6 +79,8 @@ const (
 	markFinalEnd            //
 	markSelf                // answering without the sentry, which can start again
 	markSelfEnd             //
+	markRegs                // the last instructions with all registers, which can start again
+	markRegsEnd             //
 	markGSBase
 )
 
@@ -88,6 +92,7 @@ var markTexts = map[int]struct {
 }{
 	markFast: {"FastLane", true}, markUpgrade: {"Upgrade!", false}, markFinal: {"FinalRun", true},
 	markFinalEnd: {"FinalEnd", false}, markSelf: {"SelfCall", true}, markSelfEnd: {"SelfDone", false},
+	markRegs: {"FinalAll", true}, markRegsEnd: {"AllRegsE", false},
 }
 
 // encodeMarks finds the marks in the stub's text.
@@ -155,6 +160,8 @@ func tableImage(text []byte, gsBase, verified bool) ([]byte, error) {
 		p[tableMarks+markGSBase] = 1
 	}
 	le.PutUint64(p[tableOne:], 1)
+	le.PutUint16(p[tableInit:], 0x37f)     // x87's control word
+	le.PutUint32(p[tableInit+24:], 0x1f80) // MXCSR
 	le.PutUint64(p[tableStack:], areas+altStackOff)
 	le.PutUint64(p[tableStack+16:], altStackSize)
 	for i, sig := range handled {

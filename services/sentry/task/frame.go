@@ -27,8 +27,8 @@ type before struct {
 	action linux.SigAction
 }
 
-// ordersOfFrame is how many orders a frame takes.
-const ordersOfFrame = 4
+// ordersOfFrame is how many orders a frame takes at most.
+const ordersOfFrame = 6
 
 // note remembers the task's state for the frame that follows.
 func (t *Task) note(info linux.SigInfo, a linux.SigAction) {
@@ -38,20 +38,28 @@ func (t *Task) note(info linux.SigInfo, a linux.SigAction) {
 	})
 }
 
-// readyForFrame sees to it that the host has a frame of the thread, whose
-// extended state goes into the guest's, and that the answer has room for what is
-// ordered. Calls that the answer holds may fail over it. False if the thread has
-// died.
+// readyForFrame sees to it that the thread's extended state can go into a frame,
+// and that the answer has room for what is ordered. Calls that the answer holds may
+// fail over it. False if the thread has died.
 func (t *Task) readyForFrame() bool {
+	if !t.th.LiveFP() && !t.onTrapLane() {
+		return false
+	}
+	for t.th.OrdersLeft() < 3*ordersOfFrame || t.th.Window(2*frameSize) == nil {
+		if !t.carryOutEarly() {
+			return false
+		}
+	}
+	return true
+}
+
+// onTrapLane takes the thread there, if it called by the fast lane. False if it has
+// died.
+func (t *Task) onTrapLane() bool {
 	for t.th.Fast() {
 		if ev, ok := t.th.Upgrade(); ok {
 			t.orders = t.orders[:0]
 		} else if !t.failedEarly(ev) {
-			return false
-		}
-	}
-	for t.th.OrdersLeft() < 3*ordersOfFrame || t.th.Window(frameSize) == nil {
-		if !t.carryOutEarly() {
 			return false
 		}
 	}
@@ -154,7 +162,7 @@ func (t *Task) pushFrame(info linux.SigInfo, a linux.SigAction) error {
 	le.PutUint64(uc, ucFPXState|ucSigcontextSS|ucStrictRestoreSS)
 	t.altStack.Put(uc[16:])
 	seen := *regs
-	seen.RIP = t.MM().Visible(regs.RIP)
+	seen.RIP, seen.RCX = t.MM().Visible(regs.RIP), t.MM().Visible(regs.RCX)
 	putRegs(uc[ucRegs:], &seen)
 	le.PutUint64(uc[ucFPState:], fpAt)
 	mask := t.Mask()
@@ -163,7 +171,7 @@ func (t *Task) pushFrame(info linux.SigInfo, a linux.SigAction) error {
 	}
 	le.PutUint64(uc[ucMask:], uint64(mask))
 	info.Put(uc[ucontextSize:])
-	if !t.th.CopyWindow(at, frameSize) || !t.th.SaveFP(fpAt) || !t.th.ResetFP() {
+	if !t.th.KeepFlags(8+ucRegs+17*8) || !t.th.CopyWindow(at, frameSize) || !t.th.SaveFP(fpAt) || !t.th.ResetFP() {
 		return linux.EFAULT
 	}
 	regs.RDI, regs.RSI, regs.RDX = uint64(info.Signo), at+8+ucontextSize, at+8
@@ -240,12 +248,5 @@ func (t *Task) orderFP(addr uint64, legacy []byte) bool {
 	if addr == 0 {
 		return t.th.ResetFP()
 	}
-	n := uint64(t.k.Machine.FPSize)
-	if addr >= platform.GuestTop || n > platform.GuestTop-addr {
-		return false
-	}
-	le := binary.LittleEndian
-	extended := le.Uint32(legacy[platform.FPReserved:]) == platform.FPMagic1 &&
-		uint64(le.Uint32(legacy[platform.FPReserved+4:])) == n
-	return t.th.LoadFP(addr, extended)
+	return t.th.LoadFP(addr, legacy[platform.FPReserved:])
 }

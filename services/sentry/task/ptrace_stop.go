@@ -92,12 +92,8 @@ func (tr *traced) dirtyRegs(t *Task) {
 // settleForTracer has the host calls of the answer made, and sees to it that the
 // host has a frame of the thread. False if the thread has died.
 func (t *Task) settleForTracer() bool {
-	for t.th.Fast() {
-		if ev, ok := t.th.Upgrade(); ok {
-			t.orders = t.orders[:0]
-		} else if !t.failedEarly(ev) {
-			return false
-		}
+	if !t.onTrapLane() {
+		return false
 	}
 	for t.th.Orders() > 0 {
 		if !t.carryOutEarly() {
