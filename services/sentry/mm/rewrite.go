@@ -107,7 +107,7 @@ func (s *Space) rewrite(th *platform.Thread, at Addr) (again, ok bool) {
 		return false, false
 	}
 	plan, ok := planAt(th, r, at)
-	if !ok {
+	if !ok || th.Regs.RAX == unix.SYS_RT_SIGRETURN && !s.unwinds(th, r, at) {
 		return false, false
 	}
 	site := &rewrite.Site{Plan: plan, Syscall: at}
@@ -138,6 +138,23 @@ func (s *Space) rewrite(th *platform.Thread, at Addr) (again, ok bool) {
 	s.rewrites.sites[at] = site
 	s.tellMoves(th)
 	return false, true
+}
+
+// unwinds says whether a site that calls rt_sigreturn(2) can be overwritten with no
+// unwinder the worse for it.
+func (s *Space) unwinds(th *platform.Thread, r Region, at Addr) bool {
+	read := func(addr uint64, p []byte) bool { return th.Process().CopyIn(addr, p) == nil }
+	code := make([]byte, 16)
+	if from := at - min(at, 14); !read(from, code) || !rewrite.IsRestorer(code, int(at-from)) {
+		return true
+	}
+	base := Addr(0)
+	for _, q := range s.regions.All() {
+		if q.Start <= at && q.Offset == 0 && q.File != nil && q.File.Dev == r.File.Dev && q.File.Ino == r.File.Ino {
+			base = q.Start
+		}
+	}
+	return base != 0 && rewrite.UnwindsRestorer(read, base, at)
 }
 
 // tellMoves tells the platform where threads go on that wait in calls of sites
