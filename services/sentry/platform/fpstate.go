@@ -38,7 +38,14 @@ const (
 	// as at the start of a program, and what must be 0.
 	fpHeader     = FPLegacySize
 	fpHeaderSize = 64
-	fpPKRU       = 1 << 9
+
+	// Components, and where the legacy part has what.
+	fpX87   = 1 << 0
+	fpSSE   = 1 << 1
+	fpPKRU  = 1 << 9
+	fpMXCSR = 24
+	fpST0   = 32
+	fpXMM0  = 160
 
 	maxFPSize  = 16 << 10
 	frameState = 224 // where a ucontext points to the extended state
@@ -99,9 +106,9 @@ func (th *Thread) SaveFP(addr uint64) bool {
 }
 
 // LoadFP orders that the extended state be taken from addr, where it lies as
-// SaveFP left it, as its description says, whose first words are reserved: only the
-// legacy part of it if they are not, and every other register is as at the start of
-// a program then. False if no state can be there.
+// SaveFP left it and as its description says, which is reserved: only the legacy
+// part of it if the description is none, and every other register is as at the start
+// of a program then. False if no state can be there.
 func (th *Thread) LoadFP(addr uint64, reserved []byte) bool {
 	m := th.space.m
 	size := uint64(m.FPSize)
@@ -109,28 +116,54 @@ func (th *Thread) LoadFP(addr uint64, reserved []byte) bool {
 		return false
 	}
 	le := binary.LittleEndian
-	extended := le.Uint32(reserved) == FPMagic1 && size > FPLegacySize
-	if th.fast {
-		all := m.fpComponents()
-		if extended {
-			return th.op(opLoadLive, 0, 0, addr, le.Uint64(reserved[8:])&all, all&^fpPKRU, size-4)
-		}
-		return addr%16 == 0 && th.op(opLoadLive, 0, 0, addr, 0, all&^fpPKRU, 0)
+	extent, components, n := le.Uint32(reserved[4:]), le.Uint64(reserved[8:]), le.Uint32(reserved[16:])
+	extended := le.Uint32(reserved) == FPMagic1 && n >= fpHeader+fpHeaderSize && n <= m.FPSize-4 && n <= extent
+	all := m.fpComponents()
+	components &= all
+	switch {
+	case th.fast && extended:
+		return th.op(opLoadLive, 0, 0, addr, components, all&^fpPKRU, uint64(n))
+	case th.fast:
+		return th.op(opLoadLive, 0, 0, addr, 0, all&^fpPKRU, 0)
 	}
+	var magic [4]byte
 	if extended {
-		var magic [4]byte
-		if th.CopyIn(addr+size-4, magic[:]) != nil {
+		if th.CopyIn(addr+uint64(n), magic[:]) != nil {
 			return false
 		}
 		extended = le.Uint32(magic[:]) == FPMagic2
 	}
-	if extended {
+	switch {
+	case extended && components == all:
 		// The description of the state stays the host's own, at both ends.
-		return th.op(opCopyState, 0, 0, addr, 0, FPReserved, 1) &&
-			th.op(opCopyState, 0, 0, addr+FPLegacySize, FPLegacySize, size-FPLegacySize-4, 1)
+		return th.loadPart(addr, 0, FPReserved) && th.loadPart(addr, FPLegacySize, size-4)
+	case extended:
+		return th.loadComponents(addr, components)
 	}
-	const x87AndSSE = 3
-	return th.op(opResetFP, 0, 0, x87AndSSE) && th.op(opCopyState, 0, 0, addr, 0, FPReserved, 1)
+	return th.op(opResetFP, 0, 0, fpX87|fpSSE) && th.loadPart(addr, 0, FPReserved)
+}
+
+// loadComponents is LoadFP of some components, on the trap lane: the header that
+// the host's kernel restores by names no other.
+func (th *Thread) loadComponents(addr, components uint64) bool {
+	var header [8]byte
+	if th.CopyIn(addr+fpHeader, header[:]) != nil {
+		return false
+	}
+	ok := th.op(opResetFP, 0, 0, binary.LittleEndian.Uint64(header[:])&components)
+	if components&fpX87 != 0 {
+		ok = ok && th.loadPart(addr, 0, fpMXCSR) && th.loadPart(addr, fpST0, fpXMM0)
+	}
+	if components&fpSSE != 0 {
+		ok = ok && th.loadPart(addr, fpMXCSR, fpST0) && th.loadPart(addr, fpXMM0, FPReserved)
+	}
+	return ok && th.loadPart(addr, fpHeader+8, uint64(th.space.m.FPSize)-4)
+}
+
+// loadPart orders that bytes from to end of the state at addr be copied to where the
+// host has saved it.
+func (th *Thread) loadPart(addr, from, end uint64) bool {
+	return th.op(opCopyState, 0, 0, addr+from, from, end-from, 1)
 }
 
 // ResetFP makes the extended state that of a new program. Protection keys' rights

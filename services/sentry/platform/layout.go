@@ -99,9 +99,8 @@ const (
 	slotScratch    = 0x2e0 // 32 bytes, stub: a few words, and a stack for the flags
 	slotOps        = 0x300 // maxOps * opSize
 
-	slotIn    = 0x1000 // what the stub copied in
-	slotStage = 0x5c00 // stub: extended state that it puts together; of slotIn, when that has been read
-	slotOut   = 0x6000 // what the stub will copy out
+	slotIn  = 0x1000 // what the stub copied in
+	slotOut = 0x6000 // what the stub will copy out
 
 	maxRanges = 6
 	opSize    = 64

@@ -42,6 +42,8 @@
 // two bytes, and the others are SCASB, which moves DI, and a prefix to the NOP.
 #define XSAVE_SI  BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0x26; BYTE $0x90
 #define XRSTOR_SI BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0x2e; BYTE $0x90
+// FXRSTOR64 -112(SI), whose offset is the NOP.
+#define FXRSTOR_SI112 BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0x4e; BYTE $0x90
 
 // What of the flags register the fast lane leaves alone: EFLAGS.AC and .ID.
 #define FLAG_ID 0x200000
@@ -569,51 +571,52 @@ doLoadLive:
 	MOVQ 16(R15), R8
 	MOVQ 24(R15), R9
 	LEAQ const_slotScratch(R13), R10
-	MOVQ 40(R15), SI
-	TESTQ SI, SI
+	MOVQ 40(R15), R11
+	TESTQ R11, R11
 	JZ   loadLegacy
-	ADDQ R8, SI
+	LEAQ (R8)(R11*1), SI
 	MOVQ R10, DI
 	MOVL $4, CX
 	REP; MOVSB
 	TESTQ CX, CX
-	JNZ  liveFault
+	JNZ  loadFault
 	CMPL (R10), $const_FPMagic2
 	JEQ  loadInit
+	XORL R11, R11           // R11: not just x87 and SSE
 loadLegacy:
-	MOVQ R8, SI
-	LEAQ const_slotStage(R13), DI
-	MOVQ DI, R8
-	MOVL $const_FPLegacySize, CX
-	REP; MOVSB
-	TESTQ CX, CX
-	JNZ  liveFault
-	MOVL $3, AX
-	MOVQ AX, R9
-	STOSQ
-	XORL AX, AX
-	MOVL $7, CX
-	REP; STOSQ
+	XORL R9, R9
 loadInit:
 	MOVQ 32(R15), AX
 	MOVQ R9, CX
 	NOTQ CX
 	TESTQ AX, CX
-	JZ   loadAll
+	JZ   loadThese
 	MOVQ AX, DX
 	SHRQ $32, DX
 	MOVQ $(const_table+const_tableInit), SI
 	XRSTOR_SI
-loadAll:
+loadThese:
+	MOVQ R10, DI
+	TESTQ R11, R11
+	JNZ  loadXSAVE
+	LEAQ 112(R8), SI
+	FXRSTOR_SI112
+	JMP  loaded
+loadXSAVE:
 	MOVQ R9, AX
 	MOVQ AX, DX
 	SHRQ $32, DX
 	MOVQ R8, SI
-	MOVQ R10, DI
 	XRSTOR_SI
+	TESTQ $2, R9
+	JNZ  loaded
+	MOVQ $(const_table+const_tableInit), SI
+	LDMXCSR 24(SI)          // which AVX's state has brought, and SSE's is initial
+loaded:
 	XORL AX, AX
 	CMPQ DI, R10
 	JEQ  opResult
+loadFault:
 	MOVQ 32(R15), AX        // as Linux leaves it then
 	MOVQ AX, DX
 	SHRQ $32, DX

@@ -290,25 +290,13 @@ func restart_syscall(t *task.Task) (uint64, error) { return t.Restart() }
 
 // sigaltstack sets the stack for handlers: sigaltstack(2).
 func sigaltstack(t *task.Task, set, old mm.Addr) (uint64, error) {
-	const minSize = 2048
 	was := t.AltStack()
 	if set != 0 {
 		var buf [linux.SizeofStackT]byte
 		if err := t.CopyIn(set, buf[:]); err != nil {
 			return 0, err
 		}
-		s := linux.ReadStackT(buf[:])
-		switch mode := s.Flags &^ linux.SS_AUTODISARM; {
-		case mode == linux.SS_DISABLE:
-			s = linux.StackT{Flags: s.Flags}
-		case mode != 0 && mode != linux.SS_ONSTACK:
-			return 0, linux.EINVAL
-		case s.Size < minSize:
-			return 0, linux.ENOMEM
-		default:
-			s.Flags &^= linux.SS_ONSTACK
-		}
-		if err := t.SetAltStack(s); err != nil {
+		if err := t.SetAltStack(linux.ReadStackT(buf[:])); err != nil {
 			return 0, err
 		}
 	}

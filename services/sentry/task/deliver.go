@@ -13,6 +13,7 @@ import (
 const (
 	frameSize    = 8 + ucontextSize + linux.SizeOfSigInfo
 	ucRegs       = 40
+	ucOldMask    = ucRegs + 21*8
 	ucFPState    = ucRegs + 23*8
 	ucMask       = ucRegs + 256
 	ucontextSize = ucMask + 8

@@ -28,7 +28,7 @@ type before struct {
 }
 
 // ordersOfFrame is how many orders a frame takes at most.
-const ordersOfFrame = 6
+const ordersOfFrame = 7
 
 // note remembers the task's state for the frame that follows.
 func (t *Task) note(info linux.SigInfo, a linux.SigAction) {
@@ -163,6 +163,7 @@ func (t *Task) pushFrame(info linux.SigInfo, a linux.SigAction) error {
 	t.altStack.Put(uc[16:])
 	seen := *regs
 	seen.RIP, seen.RCX = t.MM().Visible(regs.RIP), t.MM().Visible(regs.RCX)
+	seen.Err, seen.TrapNo, seen.CR2 = t.lastFault.err, t.lastFault.trapNo, t.lastFault.cr2
 	putRegs(uc[ucRegs:], &seen)
 	le.PutUint64(uc[ucFPState:], fpAt)
 	mask := t.Mask()
@@ -170,6 +171,7 @@ func (t *Task) pushFrame(info linux.SigInfo, a linux.SigAction) error {
 		mask, t.hasSaved = t.savedMask, false
 	}
 	le.PutUint64(uc[ucMask:], uint64(mask))
+	le.PutUint64(uc[ucOldMask:], uint64(mask))
 	info.Put(uc[ucontextSize:])
 	if !t.th.KeepFlags(8+ucRegs+17*8) || !t.th.CopyWindow(at, frameSize) || !t.th.SaveFP(fpAt) || !t.th.ResetFP() {
 		return linux.EFAULT
@@ -214,39 +216,35 @@ func (t *Task) SignalReturn() {
 	t.note(linux.SigInfo{}, linux.SigAction{})
 	t.setRegs()
 	var frame [platform.SigReturnSize]byte
-	uc := frame[:platform.SigReturnState]
-	if t.th.CopyIn(regs.RSP, frame[:]) != nil && t.th.CopyIn(regs.RSP, uc) != nil {
+	uc, sp := frame[:platform.SigReturnState], regs.RSP
+	if t.th.CopyIn(sp, frame[:]) != nil && t.th.CopyIn(sp, uc) != nil {
 		t.segfault(0)
 		return
 	}
+	// As on Linux, what follows finds the thread where the handler interrupted it,
+	// even if the extended state cannot be restored.
 	le := binary.LittleEndian
-	addr := le.Uint64(uc[ucFPState:])
-	legacy := frame[platform.SigReturnState:]
-	if addr != regs.RSP+platform.SigReturnState && addr != 0 {
-		// A frame that the guest has moved, or made.
-		if t.CopyIn(addr, legacy) != nil {
-			t.segfault(0)
-			return
-		}
-	}
-	if !t.orderFP(addr, legacy) {
-		t.segfault(0)
-		return
-	}
 	getRegs(uc[ucRegs:], regs)
 	regs.RIP = t.MM().Actual(regs.RIP)
 	t.SetMask(linux.SigSet(le.Uint64(uc[ucMask:])))
-	if s := linux.ReadStackT(uc[16:]); !t.onAltStack(regs.RSP) && s.Flags&^(linux.SS_DISABLE|linux.SS_ONSTACK|linux.SS_AUTODISARM) == 0 {
-		s.Flags &^= linux.SS_ONSTACK
-		t.altStack = s
+	last := &t.frames[len(t.frames)-1]
+	last.regs, last.reply, last.mask = *regs, t.reply, t.Mask()
+	if !t.orderFP(le.Uint64(uc[ucFPState:]), sp+platform.SigReturnState, frame[platform.SigReturnState:]) {
+		t.th.ResetFP()
+		t.segfault(0)
+		return
 	}
+	t.SetAltStack(linux.ReadStackT(uc[16:])) // what cannot be is passed over
 }
 
-// orderFP orders that the extended state at addr, whose first part is legacy, be
-// what the host restores. Zero is the state of a new program.
-func (t *Task) orderFP(addr uint64, legacy []byte) bool {
+// orderFP orders that the extended state at addr be what the guest goes on with.
+// Zero is the state of a new program. legacy is the first part of what is at seen.
+func (t *Task) orderFP(addr, seen uint64, legacy []byte) bool {
 	if addr == 0 {
 		return t.th.ResetFP()
+	}
+	if addr != seen && t.CopyIn(addr, legacy) != nil { // a frame that the guest has moved, or made
+		return false
 	}
 	return t.th.LoadFP(addr, legacy[platform.FPReserved:])
 }

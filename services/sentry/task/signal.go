@@ -313,10 +313,23 @@ func (t *Task) AltStack() linux.StackT {
 	return s
 }
 
-// SetAltStack changes it; EPERM while it is in use.
+// minAltStack is MINSIGSTKSZ.
+const minAltStack = 2048
+
+// SetAltStack changes it: EPERM while it is in use, EINVAL, ENOMEM if it is too small.
 func (t *Task) SetAltStack(s linux.StackT) error {
 	if t.onAltStack(t.th.Regs.RSP) {
 		return linux.EPERM
+	}
+	switch mode := s.Flags &^ linux.SS_AUTODISARM; {
+	case mode == linux.SS_DISABLE:
+		s = linux.StackT{Flags: s.Flags}
+	case mode != 0 && mode != linux.SS_ONSTACK:
+		return linux.EINVAL
+	case s.Size < minAltStack:
+		return linux.ENOMEM
+	default:
+		s.Flags &^= linux.SS_ONSTACK
 	}
 	t.altStack = s
 	return nil

@@ -50,6 +50,7 @@ type Task struct {
 	pending   pendingSignals
 	waitMask  linux.SigSet // of sigtimedwait
 	altStack  linux.StackT
+	lastFault faultContext
 
 	restart       func() (uint64, error) // for restart_syscall
 	vfork         chan struct{}          // closed when a vfork child lets go of the memory

@@ -39,7 +39,7 @@ struct row {
 	program run;
 };
 
-extern const struct row process_rows[], signal_rows[], memory_rows[], thread_rows[],
+extern const struct row process_rows[], sigfast_rows[], signal_rows[], memory_rows[], thread_rows[],
 	sigframe_rows[], sigsend_rows[], calls_rows[], sites_rows[], text_rows[], ptrace_rows[], sigmask_rows[], pifutex_rows[], rseq_rows[], clone_rows[], cputime_rows[], sysv_rows[], persona_rows[], sockopt_rows[];
 
 /* say prints one line at once, so that children do not print it again. */
