@@ -52,6 +52,20 @@ long now(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+/* heat has signals come so often that the sandbox takes its quickest way for them. */
+static void heat(void)
+{
+	signal(SIGUSR1, nothing);
+	for (int i = 0; i < 8; i++)
+		raise(SIGUSR1);
+	signal(SIGUSR1, SIG_DFL);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc >= 3 && strcmp(argv[1], "+exit") == 0)
@@ -81,6 +95,8 @@ int main(int argc, char **argv)
 			setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 			pid_t pid = fork();
 			if (pid == 0) {
+				if (strncmp(r->name, "sig", 3) == 0)
+					heat();
 				r->run();
 				_exit(0);
 			}
