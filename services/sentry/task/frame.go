@@ -212,6 +212,9 @@ func (t *Task) placeFrame(a linux.SigAction) (fpAt, at uint64, err error) {
 // SignalReturn is rt_sigreturn(2): the guest goes on where the handler
 // interrupted it.
 func (t *Task) SignalReturn() {
+	if !t.th.LiveFP() && !t.onTrapLane() {
+		return
+	}
 	regs := &t.th.Regs
 	t.note(linux.SigInfo{}, linux.SigAction{})
 	t.setRegs()
