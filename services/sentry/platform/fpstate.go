@@ -88,8 +88,16 @@ func (th *Thread) LiveFP() bool { return th.space.m.fpComponents() != 0 }
 // KeepFlags orders that what only the processor knows of the flags of a thread on
 // the fast lane be added to Regs, and to the word at offset off of the last Window.
 func (th *Thread) KeepFlags(off int) bool {
-	return !th.fast || th.op(opFlags, 0, 0, uint64(slotOut+th.outLen+off))
+	unknown := uint64(flagID | flagAC)
+	if th.knowsFlags {
+		unknown = flagID
+	}
+	return !th.fast || th.op(opFlags, 0, 0, uint64(slotOut+th.outLen+off), unknown)
 }
+
+// KnowFlags says that Regs has them all but EFLAGS.ID, which no signal's return
+// changes.
+func (th *Thread) KnowFlags() { th.knowsFlags = true }
 
 // SaveFP orders that the extended state be copied to addr: Machine.FPSize bytes.
 func (th *Thread) SaveFP(addr uint64) bool {

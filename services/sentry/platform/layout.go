@@ -135,7 +135,7 @@ const (
 	// extended state, a2 bytes; a3 0 to the guest, 1 from it.
 	opCopyState = 6
 	// On the fast lane, where the extended state is the processor's: fpstate.go.
-	opFlags    = 9  // add the flags' bits that the fast lane does not keep to slot offset a0
+	opFlags    = 9  // add the processor's flags of a1 to slot offset a0, and to the registers
 	opSaveLive = 10 // to a0 of the guest, the components a1
 	opLoadLive = 11 // from a0, the components a1 of a2, the second magic number at offset a3
 

@@ -93,7 +93,7 @@ func TestFastLane_kickOnTheWayOut(t *testing.T) {
 	loop := ud2 + 2
 	stuck := time.AfterFunc(20*time.Second, func() { th.proc.Kill() })
 	defer stuck.Stop()
-	for n := range uint64(4000) {
+	for n := range uint64(1200) {
 		expect(t, th, Syscall)
 		want := others(n)
 		want.RIP, want.EFlags = loop, 0x2d7

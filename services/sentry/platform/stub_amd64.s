@@ -45,9 +45,9 @@
 // FXRSTOR64 -112(SI), whose offset is the NOP.
 #define FXRSTOR_SI112 BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0x4e; BYTE $0x90
 
-// What of the flags register the fast lane leaves alone: EFLAGS.AC and .ID.
+// EFLAGS.ID, which is the processor's throughout the fast lane, and AC is but for an
+// answer with all registers.
 #define FLAG_ID 0x200000
-#define FLAGS_ALONE 0x240000
 
 // What a child finds below its ucontext, in private memory that no signal frame
 // reaches: how it begins.
@@ -524,14 +524,14 @@ copyState:
 	JMP  copied
 
 doFlags:
-	// What the fast lane leaves alone of the flags joins the answer's registers, and
-	// the word at a0 of the slot, which is to become the guest's frame's.
+	// Those flags of a1 that the processor has join the answer's registers, and the
+	// word at a0 of the slot, which is to become the guest's frame's.
 	MOVQ SP, CX
 	LEAQ const_slotOps(R13), SP
 	PUSHFQ
 	POPQ AX
 	MOVQ CX, SP
-	ANDL $FLAGS_ALONE, AX
+	ANDQ 24(R15), AX
 	ORQ  AX, (const_slotRegs+8*17)(R13)
 	MOVQ 16(R15), CX
 	ANDL $0xfff8, CX
@@ -981,11 +981,10 @@ slow:
 	JMP  R11
 
 finishFast:
-	TESTQ $const_ansUpgrade, const_slotFlags(R13)
-	JNE  upgrade
-	TESTQ $const_ansRegs, const_slotFlags(R13)
+	TESTQ $(const_ansRegs|const_ansUpgrade), const_slotFlags(R13)
 	JEQ  final
-	JMP  finalRegs
+	TESTQ $const_ansUpgrade, const_slotFlags(R13)
+	JEQ  finalRegs
 upgrade:
 	INT  $3
 	BYTE $0x55; BYTE $0x70; BYTE $0x67; BYTE $0x72 // "Upgrade!": markUpgrade before it

@@ -77,6 +77,8 @@ type Thread struct {
 
 	last  uint32 // number of the request being served
 	moved bool   // Relocate: Return must set the registers too
+	// knowsFlags: KnowFlags has been called since the request.
+	knowsFlags bool
 	// birthRIP is where the child that the answer orders begins: where the call
 	// was made, though a signal may have the thread itself go on elsewhere.
 	birthRIP uint64
@@ -323,7 +325,7 @@ func (th *Thread) Next() Event {
 	if kind != kindOpFailed {
 		s.regs(&th.Regs)
 		th.frame = s.load(slotFrame)
-		th.fast, th.moved = kind == kindFast, false
+		th.fast, th.moved, th.knowsFlags = kind == kindFast, false, false
 	}
 	if th.tid.Load() == 0 {
 		th.tid.Store(int32(s.load(slotTID))) // no less true than what Ready reports
@@ -500,7 +502,12 @@ func (th *Thread) jumpable() bool {
 	return th.Regs.RIP < GuestTop && th.Regs.EFlags&flagTF == 0
 }
 
-const flagTF = 1 << 8
+// Bits of the flags register.
+const (
+	flagTF = 1 << 8
+	flagAC = 1 << 18
+	flagID = 1 << 21
+)
 
 // Return answers with a result, after the host calls that were added.
 func (th *Thread) Return(result uint64) {

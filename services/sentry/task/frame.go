@@ -228,6 +228,7 @@ func (t *Task) SignalReturn() {
 	// even if the extended state cannot be restored.
 	le := binary.LittleEndian
 	getRegs(uc[ucRegs:], regs)
+	t.th.KnowFlags()
 	regs.RIP = t.MM().Actual(regs.RIP)
 	t.SetMask(linux.SigSet(le.Uint64(uc[ucMask:])))
 	last := &t.frames[len(t.frames)-1]

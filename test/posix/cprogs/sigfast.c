@@ -188,6 +188,14 @@ static void whole_frame(void)
 	dump("handler", entered, 512);
 }
 
+/* The next signal comes with this one's return, whose handler has other flags. */
+static void leaves_flags(int sig, siginfo_t *si, void *context)
+{
+	(void)sig, (void)si, (void)context;
+	kill(getpid(), SIGUSR2);
+	__asm__ volatile("pushfq\norq $0x40000, (%%rsp)\npopfq" : : : "cc", "memory");
+}
+
 /* Every flag that user code may set lives through it. */
 static void flags(void)
 {
@@ -206,6 +214,16 @@ static void flags(void)
 		compare(name);
 		say("saved %lx, in the handler %lx", *(long *)(frame + 40 + 17 * 8) & ~0x10000l, entry_flags & 0x240700);
 	}
+	struct sigaction sa = {.sa_sigaction = leaves_flags, .sa_flags = SA_SIGINFO};
+	sigaddset(&sa.sa_mask, SIGUSR2);
+	sigaction(SIGUSR1, &sa, 0);
+	on(SIGUSR2, capture, 0);
+	for (int i = 0; i < HOT; i++) {
+		prepare(0x202);
+		fast_kill();
+	}
+	compare("one after the other");
+	say("saved %lx, in the handler %lx", *(long *)(frame + 40 + 17 * 8) & ~0x10000l, entry_flags & 0x240700);
 }
 
 /* What a handler writes to the saved state is what the processor then has. */
