@@ -54,6 +54,7 @@ for name, f in ("stream", lambda: c.recv(1)), ("listener", l.accept), ("datagram
 
 // ss shows in the sandbox what it shows outside, of sockets that no process has too.
 func TestConnectionsShown(t *testing.T) {
+	t.Parallel()
 	needs(t, "ss", "python3")
 	w := newWire(t)
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
@@ -67,6 +68,7 @@ func TestConnectionsShown(t *testing.T) {
 
 // ss -K ends sockets, which learn of it.
 func TestDestroy(t *testing.T) {
+	t.Parallel()
 	needs(t, "ss", "python3")
 	w := newWire(t)
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
