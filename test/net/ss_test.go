@@ -30,6 +30,7 @@ half = socket.create_connection(peer)
 half.shutdown(socket.SHUT_WR)
 time.sleep(0.3)
 show("open")
+print("maxseg", plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
 kinds = [line.split()[3] for line in open("/proc/net/tcp").readlines()[1:] if line.split()[2].endswith(":1B58")]
 print("table", *sorted(kinds))
 info = subprocess.run(["ss", "-Htnoi", "state", "established", "dst", peer[0]], capture_output=True, text=True).stdout

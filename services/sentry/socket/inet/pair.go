@@ -31,6 +31,7 @@ func (s *Stream) meetLocked(a netip.AddrPort) (bool, error) {
 	}
 	c := newStream(n, l.v6)
 	c.conf.copy(&l.conf)
+	c.lowat.Store(l.lowat.Load())
 	c.mu.phase, c.mu.bound = established, true
 	c.mu.local, c.mu.remote = to, place.local
 	c.mu.place = &hold{local: to, remote: place.local, reuse: c.conf.reuse}

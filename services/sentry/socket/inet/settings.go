@@ -19,6 +19,7 @@ const (
 	minReceive     = 2304
 	minSend        = 4608
 	maxBuffer      = 212992 * 2
+	mostLowat      = 3 << 20 // half of tcp_rmem's most
 )
 
 // settings are a socket's options.
@@ -155,6 +156,13 @@ func (c *settings) reuse() (addr, port bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.o.ReuseAddress, c.o.ReusePort
+}
+
+// lowWater is SO_RCVLOWAT.
+func (c *settings) lowWater() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lowat
 }
 
 // only6 is IPV6_V6ONLY.
