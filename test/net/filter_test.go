@@ -104,6 +104,19 @@ func TestRules_traffic(t *testing.T) {
 	same(t, linux, inside)
 }
 
+// TestConntrack has conntrack(8) show the same of the same connections.
+func TestConntrack(t *testing.T) {
+	t.Parallel()
+	needs(t, "nft", "conntrack", "python3")
+	filters(t)
+	script, err := os.ReadFile("testdata/rules/conntrack.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	linux, inside := both(t, string(script), "python3", "-")
+	same(t, linux, inside)
+}
+
 // filters skips a test where Linux itself has no packet filter.
 func filters(t *testing.T) {
 	t.Helper()
