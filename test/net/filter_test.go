@@ -96,7 +96,7 @@ func TestRules_traffic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	scenes := []string{"redirect", "destination", "states", "counting", "rewriting"}
+	scenes := []string{"redirect", "destination", "denied", "states", "counting", "rewriting"}
 	if long {
 		scenes = nil
 	}

@@ -276,14 +276,37 @@ func (d *Dgram) sendTo(m *socket.Msg, to netip.AddrPort, e *end, size, segment i
 	}
 	h := d.header(m, to, size)
 	binary.LittleEndian.PutUint16(h[46:], uint16(segment))
+	if err := d.putUp(e, &h, m.Data, size); err != nil {
+		return 0, err
+	}
+	if d.n.registry.screened.Load() {
+		if err := d.screened(e); err != nil {
+			return 0, err
+		}
+	}
+	d.stampSent(m)
+	return size, nil
+}
+
+func (d *Dgram) putUp(e *end, h *[gramHeader]byte, data [][]byte, size int) error {
 	d.sending.Lock()
 	defer d.sending.Unlock()
 	if err := e.room(&d.conf, &d.blocked, gramHeader+padded(size)); err != nil {
-		return 0, err
+		return err
 	}
-	e.put(d.n, &h, m.Data, size)
-	d.stampSent(m)
-	return size, nil
+	e.put(d.n, h, data, size)
+	return nil
+}
+
+// screened has netd send at once what was put into the ring, and says whether the
+// packet filter has dropped it: EPERM.
+func (d *Dgram) screened(e *end) error {
+	_, fds, err := d.n.call(&netdv1.Request{Socket: e.id})
+	closeAll(fds)
+	if err == nil && d.errors.takeIf(e, linux.EPERM) {
+		return linux.EPERM
+	}
+	return nil
 }
 
 // segment is of how many bytes each datagram is that the message's size bytes
