@@ -296,11 +296,49 @@ static void maxseg(void)
 	say("set: %d", v);
 }
 
+/* What began a connection: without what is chosen at random or counts. */
+static void savedsyn(void)
+{
+	for (int mode = 0; mode < 3; mode++) {
+		struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		socklen_t n = sizeof a;
+		unsigned char b[200];
+		int l = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0);
+
+		set(l, IPPROTO_TCP, TCP_SAVE_SYN, mode);
+		bind(l, (void *)&a, sizeof a);
+		listen(l, 1);
+		getsockname(l, (void *)&a, &n);
+		connect(c, (void *)&a, sizeof a);
+		int s = accept(l, 0, 0);
+		if (mode) {
+			n = 10;
+			err("too little room", getsockopt(s, IPPROTO_TCP, TCP_SAVED_SYN, b, &n));
+		}
+		n = sizeof b;
+		err("saved", getsockopt(s, IPPROTO_TCP, TCP_SAVED_SYN, b, &n));
+		char text[500] = "";
+		int ip = mode == 2 ? 14 : 0;
+		for (int i = 0; i < (int)n; i++) {
+			int k = i - ip, t = k - 20; /* in IP's header, in TCP's */
+			int chance = k == 4 || k == 5 || k == 10 || k == 11 || (t >= 0 && t < 8) || t == 16 || t == 17 || (t >= 28 && t < 32) ||
+				t == 39; /* the window's scale goes by tcp_rmem */
+			sprintf(text + 2 * i, chance ? "--" : "%02x", b[i]);
+		}
+		say("mode %d: %d bytes %s", mode, n, text);
+		n = sizeof b;
+		err("again", getsockopt(s, IPPROTO_TCP, TCP_SAVED_SYN, b, &n));
+		say("%d bytes", n);
+		close(s), close(c), close(l);
+	}
+}
+
 const struct row sockread_rows[] = {
 	{"sockread.lowat", lowat},
 	{"sockread.peekoff", peekoff},
 	{"sockread.cork", cork},
 	{"sockread.waitall", waitall},
 	{"sockread.maxseg", maxseg},
+	{"sockread.savedsyn", savedsyn},
 	{0, 0},
 };

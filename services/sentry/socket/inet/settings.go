@@ -118,6 +118,7 @@ func (c *settings) message() *netdv1.Options {
 func (c *settings) tuneStream(o *netdv1.Options) {
 	t := c.tuning
 	o.DeferAccept = uint32(c.kept[optionKey{linux.IPPROTO_TCP, linux.TCP_DEFER_ACCEPT}])
+	o.SaveSyn = c.kept[optionKey{linux.IPPROTO_TCP, linux.TCP_SAVE_SYN}] != 0
 	mode := t.fastOpen.Load()
 	o.FastOpenConnect = o.FastOpenConnect && mode&1 != 0
 	if mode&2 == 0 {

@@ -58,6 +58,7 @@ type Stream struct {
 	sending   sync.Mutex // guards end.up
 	receiving sync.Mutex // guards end.down
 
+	syn  atomic.Pointer[[]byte] // TCP_SAVED_SYN, until it is read
 	done completions
 	inq  atomic.Bool // TCP_INQ
 
@@ -103,6 +104,9 @@ func (s *Stream) incoming(a *netdv1.Accepted, mem *memory) bool {
 	c.mu.phase = established
 	c.mu.bound = true
 	c.mu.local, c.mu.remote = address(a.Local), address(a.Remote)
+	if len(a.Syn) > 0 {
+		c.saveSyn(a.Syn)
+	}
 	c.end.Store(newEnd(a.Socket, mem))
 	s.n.mu.Lock()
 	s.n.sockets[a.Socket] = c

@@ -33,6 +33,8 @@ func (s *Stream) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) 
 	switch {
 	case level == linux.IPPROTO_TCP && name == linux.TCP_INFO:
 		return s.info(ctx)
+	case level == linux.IPPROTO_TCP && name == linux.TCP_SAVED_SYN:
+		return s.takeSyn(max)
 	case level == linux.IPPROTO_TCP && name == linux.TCP_MAXSEG:
 		if _, err := s.PeerName(ctx); err == nil {
 			b, _ := s.Diagnose(ctx)
@@ -111,7 +113,7 @@ func (s *Stream) SetSockOpt(ctx vfs.Context, level, name int, value []byte) erro
 		s.inq.Store(s.conf.inq)
 		s.conf.mu.Unlock()
 	}
-	if level == linux.IPPROTO_TCP && name == linux.TCP_DEFER_ACCEPT {
+	if level == linux.IPPROTO_TCP && (name == linux.TCP_DEFER_ACCEPT || name == linux.TCP_SAVE_SYN) {
 		told = true
 	}
 	if e := s.end.Load(); err == nil && told && e != nil {
