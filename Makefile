@@ -60,8 +60,8 @@ bench: build ## the table: native, this sandbox, runc (needs gcc; installs runc 
 	@command -v runc >/dev/null || apt-get install -y -qq --no-install-recommends runc >/dev/null 2>&1 || true
 	$(GO) run ./test/bench $(BENCHFLAGS)
 
-suites: build ## other people's test suites, on the host and in the sandbox (an hour or two; names the packages it wants; SUITES=REGEXP)
-	$(GO) run ./test/suites -only '$(SUITES)'
+suites: build ## other people's test suites, on the host and in the sandbox (an hour or two; names the packages it wants; SUITES=REGEXP, PARTS="NAME ...")
+	$(GO) run ./test/suites -only '$(SUITES)' -parts '$(PARTS)'
 
 fuzz: ## every fuzz target for FUZZTIME (20s) each
 	test/fuzz/run

@@ -69,7 +69,7 @@ func (g *guest) processes() (mine []process) {
 }
 
 // fallsQuiet waits until the sandbox, whose only process sleeps, uses next to no
-// processor time: a tenth of one processor for a second.
+// processor time: a tenth of one processor for half a second.
 func (g *guest) fallsQuiet(t *testing.T) {
 	t.Helper()
 	g.look()
@@ -80,14 +80,14 @@ func (g *guest) fallsQuiet(t *testing.T) {
 		return ticks
 	}
 	ticks := 0
-	for range 15 {
+	for range 30 {
 		before := used()
-		time.Sleep(time.Second)
-		if ticks = used() - before; ticks <= 10 {
+		time.Sleep(500 * time.Millisecond)
+		if ticks = used() - before; ticks <= 5 {
 			return
 		}
 	}
-	t.Errorf("the sandbox used %d0 ms of processor time in a second of sleep", ticks)
+	t.Errorf("the sandbox used %d0 ms of processor time in half a second of sleep", ticks)
 }
 
 // leftNothing: no process, no mount, no file.

@@ -39,6 +39,7 @@ func TestGuestHarmsOnlyItself(t *testing.T) {
 			if slow[what] && testing.Short() {
 				t.Skip("takes long")
 			}
+			t.Parallel()
 			attack(t, prog, what)
 		})
 	}
@@ -48,7 +49,10 @@ func TestGuestHarmsOnlyItself(t *testing.T) {
 func TestGuestHarmsOnlyItself_verified(t *testing.T) {
 	prog := sandboxtest.CProgram(t, "test/hostile/hostileprog")
 	for _, what := range []string{"slot", "neighbours", "gadget-unmap", "gadget-clone", "execs", "remap-overlap"} {
-		t.Run(what, func(t *testing.T) { attack(t, prog, what, "--mm=verified") })
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			attack(t, prog, what, "--mm=verified")
+		})
 	}
 }
 

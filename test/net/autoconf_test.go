@@ -43,6 +43,7 @@ func newRouted(t *testing.T) *wire {
 // A sandbox finds its address and its router by itself, and reaches what is on the
 // link and what is behind; another's address it does not use.
 func TestAutoconfiguration(t *testing.T) {
+	t.Parallel()
 	needs(t, "bash", "ping")
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
 	w := newRouted(t)
@@ -74,6 +75,7 @@ func TestAutoconfiguration(t *testing.T) {
 
 // What the host has learnt before is not asked for again, and the router refreshes it.
 func TestAutoconfigurationGoesOn(t *testing.T) {
+	t.Parallel()
 	needs(t, "bash", "ping")
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
 	w := newRouted(t)

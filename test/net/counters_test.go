@@ -11,6 +11,7 @@ import (
 // The counters of /proc/net go by what happens, as Linux's do: the same program does the
 // same to the same peer, in the namespace itself and then in a sandbox on it.
 func TestCounters(t *testing.T) {
+	t.Parallel()
 	w := newWire(t)
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
 	w.ip("-n", w.inside, "route", "add", "239.0.0.0/8", "dev", "eth0")
@@ -30,6 +31,7 @@ func TestCounters(t *testing.T) {
 
 // The programs that show counters and groups understand the files.
 func TestCounterPrograms(t *testing.T) {
+	t.Parallel()
 	w := newWire(t)
 	for _, c := range []struct{ args, want string }{
 		{"nstat -asz", "TcpExtTCPOrigDataSent"}, {"netstat -s", "active connection openings"}, {"netstat -s -6", "Ip6"},

@@ -75,6 +75,7 @@ const reset = "connection reset by peer"
 // When netd dies, whoever waits is told, new sockets are refused, and then there is
 // another netd, with the same interfaces.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	w := newWire(t)
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
 	w.start(w.peer(prog, "sink", outsideV4+":7000"), "ready")
@@ -97,6 +98,7 @@ func TestCrash(t *testing.T) {
 // The same of a sandbox that has its loopback only; and netd can end several times, but
 // not without end.
 func TestCrashes(t *testing.T) {
+	t.Parallel()
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
 	w := bare(t)
 	line := append([]string{"ip", "netns", "exec", w.inside}, filepath.Join(sandboxtest.Bin(t), "sandbox-launch"), "run")

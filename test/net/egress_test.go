@@ -11,6 +11,7 @@ import (
 
 // What a rule does not allow does not arrive; answers to those outside do.
 func TestEgress(t *testing.T) {
+	t.Parallel()
 	needs(t, "ping")
 	w := newWire(t)
 	ping := []string{"ping", "-c", "1", "-W", "1", outsideV4}
@@ -37,6 +38,7 @@ func TestEgress(t *testing.T) {
 // A rule by name lets what the resolver says of it be reached, and the resolver be
 // asked for it alone; who may not leave is told so at once.
 func TestEgressNames(t *testing.T) {
+	t.Parallel()
 	needs(t, "bash")
 	w := newWire(t)
 	const second = "10.98.0.3"

@@ -64,6 +64,7 @@ func same(t *testing.T, linux, inside string) {
 // TestRules_listing gives nft(8) and iptables(8) the same orders outside and inside,
 // and wants them to list the same, and to complain of the same.
 func TestRules_listing(t *testing.T) {
+	t.Parallel()
 	needs(t, "nft", "iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy")
 	filters(t)
 	files, err := filepath.Glob("testdata/rules/*.sh")
@@ -88,17 +89,31 @@ func TestRules_listing(t *testing.T) {
 
 // TestRules_traffic has the same rules do the same to traffic over the loopback.
 func TestRules_traffic(t *testing.T) {
+	t.Parallel()
 	needs(t, "nft", "iptables-nft", "iptables-legacy", "python3", "busybox")
 	filters(t)
 	script, err := os.ReadFile("testdata/rules/traffic.py")
 	if err != nil {
 		t.Fatal(err)
 	}
-	scenes := []string{"redirect", "destination", "states", "counting", "rewriting"}
+	scenes := []string{"redirect", "destination", "denied", "states", "counting", "rewriting"}
 	if long {
 		scenes = nil
 	}
 	linux, inside := both(t, string(script), append([]string{"python3", "-"}, scenes...)...)
+	same(t, linux, inside)
+}
+
+// TestConntrack has conntrack(8) show the same of the same connections.
+func TestConntrack(t *testing.T) {
+	t.Parallel()
+	needs(t, "nft", "conntrack", "python3")
+	filters(t)
+	script, err := os.ReadFile("testdata/rules/conntrack.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	linux, inside := both(t, string(script), "python3", "-")
 	same(t, linux, inside)
 }
 
@@ -118,6 +133,7 @@ func filters(t *testing.T) {
 // source address that is not the interface's first, a destination elsewhere, and who
 // may not in.
 func TestRules_outside(t *testing.T) {
+	t.Parallel()
 	needs(t, "nft", "python3")
 	w := newWire(t)
 	w.ip("-n", w.inside, "address", "add", "10.98.0.77/24", "dev", "eth0")

@@ -54,6 +54,7 @@ func told(output string) (lines []string) {
 
 // ip monitor in a sandbox shows the changes that it shows outside.
 func TestMonitor(t *testing.T) {
+	t.Parallel()
 	w := newWire(t)
 	settled(t, func() bool { return !strings.Contains(w.ip("-n", w.inside, "address"), "tentative") })
 	host := told(w.run([]string{"ip", "netns", "exec", w.inside, "bash", "-c", changes}))
@@ -81,6 +82,7 @@ func TestMonitor(t *testing.T) {
 
 // ip route get chooses as the host does.
 func TestRouteGet(t *testing.T) {
+	t.Parallel()
 	w := newWire(t)
 	w.ip("-n", w.inside, "route", "add", "default", "via", outsideV4)
 	w.ip("-n", w.inside, "-6", "route", "add", "default", "via", outsideV6)

@@ -29,6 +29,7 @@ func needs(t *testing.T, programs ...string) {
 }
 
 func TestPing(t *testing.T) {
+	t.Parallel()
 	needs(t, "ping")
 	w := newWire(t)
 	for _, to := range []string{outsideV4, outsideV6} {
@@ -48,6 +49,7 @@ func TestPing(t *testing.T) {
 // TestRoute finds the way over a router, by UDP and by raw ICMP, and learns from the
 // error queue who said that there is one.
 func TestRoute(t *testing.T) {
+	t.Parallel()
 	needs(t, "busybox", "python3")
 	w := bare(t)
 	far := bare(t)
@@ -89,6 +91,7 @@ print(data, level, kind, value[:8].hex(), socket.inet_ntoa(value[20:24]), to)
 // TestTcpdump watches from inside, on an interface and on the loopback, and finds
 // nothing to complain of.
 func TestTcpdump(t *testing.T) {
+	t.Parallel()
 	needs(t, "tcpdump", "ping", "python3", "bash")
 	w := newWire(t)
 	const exchange = `import socket
@@ -125,6 +128,7 @@ cat /tmp/eth0; tcpdump -nvvr /tmp/lo`))
 
 // TestUser goes out by passt, which nothing is left of afterwards.
 func TestUser(t *testing.T) {
+	t.Parallel()
 	needs(t, "passt", "python3", "curl", "bash")
 	w := newWire(t)
 	w.ip("-n", w.inside, "route", "add", "default", "via", outsideV4)
@@ -178,6 +182,7 @@ func commands(pids []byte) string {
 }
 
 func TestHTTP(t *testing.T) {
+	t.Parallel()
 	needs(t, "python3", "curl")
 	dir := sandboxtest.VisibleDir(t)
 	page := strings.Repeat("a page of some size\n", 100_000)
@@ -221,6 +226,7 @@ func (w *wire) transfer(prog, inside, outside string, n int) {
 }
 
 func TestTransfer(t *testing.T) {
+	t.Parallel()
 	w := newWire(t)
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
 	size := 20_000_000
@@ -233,6 +239,7 @@ func TestTransfer(t *testing.T) {
 
 // What a bad link does to frames, and how much is moved in spite of it.
 func TestBadLink(t *testing.T) {
+	t.Parallel()
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
 	for _, c := range []struct {
 		name   string
@@ -272,6 +279,7 @@ func (w *wire) config() string {
 // While the sandbox has the addresses the host has none; after its end it has
 // them again, and its routes: however the end came.
 func TestGiveBack(t *testing.T) {
+	t.Parallel()
 	w := newWire(t)
 	w.ip("-n", w.inside, "route", "add", "default", "via", outsideV4)
 	w.ip("-n", w.inside, "route", "add", "198.51.100.0/24", "via", outsideV4, "metric", "7")
@@ -308,6 +316,7 @@ func settled(t *testing.T, so func() bool) {
 
 // The machine's own interfaces stay its own.
 func TestNotTheMachines(t *testing.T) {
+	t.Parallel()
 	r := sandboxtest.Command{Args: []string{"true"}}.InSandbox(t, "--network", "sandbox").Run()
 	if r.Code != 125 || !strings.Contains(r.Output, "machine's own") {
 		t.Errorf("status %d: %s", r.Code, r.Output)

@@ -30,6 +30,7 @@ half = socket.create_connection(peer)
 half.shutdown(socket.SHUT_WR)
 time.sleep(0.3)
 show("open")
+print("maxseg", plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
 kinds = [line.split()[3] for line in open("/proc/net/tcp").readlines()[1:] if line.split()[2].endswith(":1B58")]
 print("table", *sorted(kinds))
 info = subprocess.run(["ss", "-Htnoi", "state", "established", "dst", peer[0]], capture_output=True, text=True).stdout
@@ -54,6 +55,7 @@ for name, f in ("stream", lambda: c.recv(1)), ("listener", l.accept), ("datagram
 
 // ss shows in the sandbox what it shows outside, of sockets that no process has too.
 func TestConnectionsShown(t *testing.T) {
+	t.Parallel()
 	needs(t, "ss", "python3")
 	w := newWire(t)
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
@@ -67,6 +69,7 @@ func TestConnectionsShown(t *testing.T) {
 
 // ss -K ends sockets, which learn of it.
 func TestDestroy(t *testing.T) {
+	t.Parallel()
 	needs(t, "ss", "python3")
 	w := newWire(t)
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
@@ -90,4 +93,35 @@ func TestDestroy(t *testing.T) {
 func (w *wire) established() int {
 	out, _ := exec.Command("ip", "netns", "exec", w.outside, "ss", "-Htn", "state", "established").Output()
 	return strings.Count(string(out), insideV4)
+}
+
+// savedSyn is a server that says how the connection to it began, without what is chosen
+// at random or counts.
+const savedSyn = `
+import socket
+l = socket.create_server(("` + insideV4 + `", 7002))
+l.setsockopt(socket.IPPROTO_TCP, 27, 1)
+print("listens", flush=True)
+s, peer = l.accept()
+b = bytearray(s.getsockopt(socket.IPPROTO_TCP, 28, 200))
+for at, n in (4, 2), (10, 2), (20, 2), (24, 4), (36, 2), (48, 4): b[at:at + n] = bytes(n)
+print("syn", b.hex(), len(s.getsockopt(socket.IPPROTO_TCP, 28, 200)))
+`
+
+// TCP_SAVED_SYN tells what the same peer has sent in both places.
+func TestSavedSyn(t *testing.T) {
+	t.Parallel()
+	needs(t, "python3")
+	w := newWire(t)
+	serve := []string{"python3", "-c", savedSyn}
+	said := map[string]string{}
+	for place, line := range map[string][]string{"host": append([]string{"ip", "netns", "exec", w.inside}, serve...), "sandbox": w.sandbox(nil, serve...)} {
+		s := w.start(line, "listens")
+		w.run(w.peer("python3", "-c", `import socket; socket.create_connection(("`+insideV4+`", 7002)).recv(1)`))
+		<-s.ended
+		said[place] = s.output()
+	}
+	if said["host"] != said["sandbox"] || !strings.Contains(said["host"], "syn 45") {
+		t.Errorf("host %s\nsandbox %s", said["host"], said["sandbox"])
+	}
 }

@@ -21,6 +21,7 @@ var absent = []string{"xfrm", "fwmark", "l3mdev", "ioam6", "seg6", "fib_multipat
 // What a program may look for is there, and what is written acts, or is refused as on
 // Linux.
 func TestSysctl(t *testing.T) {
+	t.Parallel()
 	w := bare(t)
 	host, err := exec.Command("ip", "netns", "exec", w.inside, "sh", "-c", settings).Output()
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 // tcpdump reads what --pcap wrote, and finds both directions in it.
 func TestPcap(t *testing.T) {
+	t.Parallel()
 	needs(t, "ping", "tcpdump")
 	w := newWire(t)
 	file := filepath.Join(t.TempDir(), "capture")

@@ -44,6 +44,7 @@ func tshark(t *testing.T, file, filter string) []string {
 // Wireshark's eyes see nothing wrong in what netd sends, as the wire has it and as
 // the sandbox's own capture does.
 func TestTshark(t *testing.T) {
+	t.Parallel()
 	needs(t, "tshark", "tcpdump", "ethtool", "curl", "python3", "ping")
 	w := newWire(t)
 	for _, ns := range []string{w.inside, w.outside} { // checksums and segments as they are on a wire

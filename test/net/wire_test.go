@@ -166,13 +166,16 @@ func (s *server) output() string {
 	return <-s.said
 }
 
-// end ends it, kindly first.
+// end ends it, kindly first: some end with their input, some when they are interrupted.
 func (s *server) end() {
 	s.stdin.Close()
-	select {
-	case <-s.ended:
-		return
-	case <-time.After(2 * time.Second):
+	for _, patience := range []time.Duration{300 * time.Millisecond, 2 * time.Second} {
+		select {
+		case <-s.ended:
+			return
+		case <-time.After(patience):
+			s.cmd.Process.Signal(os.Interrupt) // ip has become the program
+		}
 	}
 	syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
 	<-s.ended

@@ -36,6 +36,14 @@ var environment = []string{
 	"HOME=/root", "LANG=C", "LC_ALL=C", "TZ=UTC", "TERM=dumb",
 }
 
+func init() {
+	for _, name := range []string{"BULKHEAD_TEST_FULL", "GOCACHE"} {
+		if v := os.Getenv(name); v != "" {
+			environment = append(environment, name+"="+v)
+		}
+	}
+}
+
 // aboutFiles says which programs ask a file system, and so run once on each.
 var aboutFiles = regexp.MustCompile(`^(file|names|open|fd|lock|pipe\.fifo|unix\.stream|memory\.(files|shared)|poll\.inotify)`)
 

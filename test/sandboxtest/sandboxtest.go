@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"os/exec"
@@ -56,6 +57,10 @@ func Main(m *testing.M, after ...func()) {
 	built.Lock()
 	if built.dir != "" && os.Getenv("BULKHEAD_BIN") == "" {
 		os.RemoveAll(built.dir)
+	}
+	programs.Lock()
+	for _, dir := range programs.dirs {
+		os.RemoveAll(dir)
 	}
 	os.Exit(code)
 }
@@ -116,15 +121,42 @@ func goBuild(to, pkg string) error {
 	return nil
 }
 
-// GoProgram builds a static program of this repository into a directory that a
-// sandbox sees too, which the host's /tmp is not.
-func GoProgram(t testing.TB, pkg string) string {
+// programs are those that the tests have built, once for all tests of a binary.
+var programs struct {
+	sync.Mutex
+	paths map[string]string
+	dirs  []string
+}
+
+// program builds a program of a directory of this repository, if no test has yet.
+func program(t testing.TB, source string, compile func(path string) error) string {
 	t.Helper()
-	path := filepath.Join(VisibleDir(t), filepath.Base(pkg))
-	if err := goBuild(path, pkg); err != nil {
+	programs.Lock()
+	defer programs.Unlock()
+	if path := programs.paths[source]; path != "" {
+		return path
+	}
+	dir, err := visibleDir()
+	if err != nil {
 		t.Fatal(err)
 	}
+	programs.dirs = append(programs.dirs, dir)
+	path := filepath.Join(dir, filepath.Base(source))
+	if err := compile(path); err != nil {
+		t.Fatal(err)
+	}
+	if programs.paths == nil {
+		programs.paths = map[string]string{}
+	}
+	programs.paths[source] = path
 	return path
+}
+
+// GoProgram builds a static program of this repository into a directory that a
+// sandbox sees too, which the host's /tmp is not. Main takes it away.
+func GoProgram(t testing.TB, pkg string) string {
+	t.Helper()
+	return program(t, pkg, func(path string) error { return goBuild(path, pkg) })
 }
 
 // CProgram builds a static C program from all files of a directory of this
@@ -134,31 +166,37 @@ func CProgram(t testing.TB, dir string) string {
 	if _, err := exec.LookPath("gcc"); err != nil {
 		t.Skip("no gcc")
 	}
-	path := filepath.Join(VisibleDir(t), filepath.Base(dir))
-	sources, err := filepath.Glob(filepath.Join(Root(), dir, "*.c"))
-	if err != nil || len(sources) == 0 {
-		t.Fatalf("no C files in %s: %v", dir, err)
-	}
-	args := append([]string{"-O1", "-g", "-Wall", "-Wextra", "-static", "-pthread", "-o", path}, sources...)
-	if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
-		t.Fatalf("gcc: %v\n%s", err, out)
-	}
-	return path
+	return program(t, dir, func(path string) error {
+		sources, err := filepath.Glob(filepath.Join(Root(), dir, "*.c"))
+		if err != nil || len(sources) == 0 {
+			return fmt.Errorf("no C files in %s: %v", dir, err)
+		}
+		args := append([]string{"-O1", "-g", "-Wall", "-Wextra", "-static", "-pthread", "-o", path}, sources...)
+		if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("gcc: %v\n%s", err, out)
+		}
+		return nil
+	})
 }
 
 // VisibleDir is a temporary directory that a sandbox on the host's root sees:
 // outside /tmp, which is the sandbox's own.
 func VisibleDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/var/tmp", "bulkhead-test")
+	dir, err := visibleDir()
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
+}
+
+func visibleDir() (string, error) {
+	dir, err := os.MkdirTemp("/var/tmp", "bulkhead-test")
+	if err != nil {
+		return "", err
+	}
+	return dir, os.Chmod(dir, 0o755)
 }
 
 // Result is what a program did.

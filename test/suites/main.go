@@ -2,7 +2,7 @@
 // sandbox, and compares which of their tests passed: what passes on Linux is to
 // pass here.
 //
-//	go run ./test/suites [-only REGEXP] [-logs DIR] [-reuse] [-list]
+//	go run ./test/suites [-only REGEXP] [-parts "NAME ..."] [-logs DIR] [-reuse] [-list]
 //
 // Run it as root; make suites builds everything first. A suite is a shell script
 // of suites/*.sh, whose head says what it needs and how its results are written;
@@ -26,6 +26,7 @@ import (
 
 var (
 	only  = flag.String("only", "", "only suites whose name this regular `expression` finds")
+	parts = flag.String("parts", "", "of suites that consist of parts (packages, modules), only those of these `names`")
 	logs  = flag.String("logs", "", "keep what the suites print in this `directory`")
 	reuse = flag.Bool("reuse", false, "take the host's results from -logs, where they are, rather than run there again")
 	list  = flag.Bool("list", false, "list the suites and what they need, and run nothing")

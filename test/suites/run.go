@@ -93,7 +93,7 @@ func (r *runner) inSandbox(s suite) (results, error) {
 	for _, v := range environment {
 		args = append(args, "--env", v)
 	}
-	args = append(args, "--env", "SUITES="+r.scripts)
+	args = append(args, "--env", "SUITES="+r.scripts, "--env", "PARTS="+*parts)
 	args = append(args, s.flags...)
 	args = append(args, "--", "/bin/bash", "-c", start+`exec "$@"`, "bash", "/bin/bash", r.script(s))
 	return r.run(s, "sandbox", args)
@@ -108,7 +108,7 @@ func (r *runner) run(s suite, place string, args []string) (results, error) {
 	ctx, cancel := context.WithTimeout(r.ctx, s.timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Env = append(environment[:len(environment):len(environment)], "SUITES="+r.scripts)
+	cmd.Env = append(environment[:len(environment):len(environment)], "SUITES="+r.scripts, "PARTS="+*parts)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -14,7 +14,8 @@ import (
 )
 
 // suite is a shell script that runs a suite. It starts in an empty directory,
-// which is also $HOME and $TMPDIR, and with $SUITES, the directory of the scripts.
+// which is also $HOME and $TMPDIR, and with $SUITES, the directory of the scripts, and
+// $PARTS, which of its parts to run if not empty.
 // Lines of its head say
 //
 //	# needs: PROGRAM|/FILE ...    without which it is skipped

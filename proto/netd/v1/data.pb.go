@@ -1628,7 +1628,9 @@ type Options struct {
 	// after so long; 0 is at once.
 	DeferAccept uint32 `protobuf:"varint,66,opt,name=defer_accept,json=deferAccept,proto3" json:"defer_accept,omitempty"`
 	// IP_MINTTL, IPV6_MINHOPCOUNT of streams: what came from farther away is dropped.
-	MinHops       uint32 `protobuf:"varint,69,opt,name=min_hops,json=minHops,proto3" json:"min_hops,omitempty"`
+	MinHops uint32 `protobuf:"varint,69,opt,name=min_hops,json=minHops,proto3" json:"min_hops,omitempty"`
+	// TCP_SAVE_SYN of a listening socket: Accepted carries the SYN.
+	SaveSyn       bool `protobuf:"varint,70,opt,name=save_syn,json=saveSyn,proto3" json:"save_syn,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1990,6 +1992,13 @@ func (x *Options) GetMinHops() uint32 {
 		return x.MinHops
 	}
 	return 0
+}
+
+func (x *Options) GetSaveSyn() bool {
+	if x != nil {
+		return x.SaveSyn
+	}
+	return false
 }
 
 // Bind gives the socket a local address; port 0 lets netd choose one. A packet
@@ -4366,10 +4375,13 @@ type Accepted struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Listener uint32                 `protobuf:"varint,1,opt,name=listener,proto3" json:"listener,omitempty"`
 	// The connection's number.
-	Socket        uint32   `protobuf:"varint,2,opt,name=socket,proto3" json:"socket,omitempty"`
-	Local         *Address `protobuf:"bytes,3,opt,name=local,proto3" json:"local,omitempty"`
-	Remote        *Address `protobuf:"bytes,4,opt,name=remote,proto3" json:"remote,omitempty"`
-	Rings         *Rings   `protobuf:"bytes,5,opt,name=rings,proto3" json:"rings,omitempty"`
+	Socket uint32   `protobuf:"varint,2,opt,name=socket,proto3" json:"socket,omitempty"`
+	Local  *Address `protobuf:"bytes,3,opt,name=local,proto3" json:"local,omitempty"`
+	Remote *Address `protobuf:"bytes,4,opt,name=remote,proto3" json:"remote,omitempty"`
+	Rings  *Rings   `protobuf:"bytes,5,opt,name=rings,proto3" json:"rings,omitempty"`
+	// The headers of IP and TCP of the SYN that began it, at most 120 bytes of TCP's and
+	// what IP's takes, if the listening socket saves them.
+	Syn           []byte `protobuf:"bytes,6,opt,name=syn,proto3" json:"syn,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4435,6 +4447,13 @@ func (x *Accepted) GetRemote() *Address {
 func (x *Accepted) GetRings() *Rings {
 	if x != nil {
 		return x.Rings
+	}
+	return nil
+}
+
+func (x *Accepted) GetSyn() []byte {
+	if x != nil {
+		return x.Syn
 	}
 	return nil
 }
@@ -4603,7 +4622,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
-	"\x05scope\x18\x03 \x01(\rR\x05scope\"\x97\f\n" +
+	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xb2\f\n" +
 	"\aOptions\x12#\n" +
 	"\rreuse_address\x18\x01 \x01(\bR\freuseAddress\x12\x1d\n" +
 	"\n" +
@@ -4663,7 +4682,8 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\vchecksum_at\x18C \x01(\rR\n" +
 	"checksumAt\x12!\n" +
 	"\fdefer_accept\x18B \x01(\rR\vdeferAccept\x12\x19\n" +
-	"\bmin_hops\x18E \x01(\rR\aminHops\"2\n" +
+	"\bmin_hops\x18E \x01(\rR\aminHops\x12\x19\n" +
+	"\bsave_syn\x18F \x01(\bR\asaveSyn\"2\n" +
 	"\x04Bind\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"5\n" +
 	"\aConnect\x12*\n" +
@@ -4862,13 +4882,14 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\tpreferred\x18\x05 \x01(\rR\tpreferred\"+\n" +
 	"\x05Rings\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\rR\x04size\"\xb6\x01\n" +
+	"\x04size\x18\x02 \x01(\rR\x04size\"\xc8\x01\n" +
 	"\bAccepted\x12\x1a\n" +
 	"\blistener\x18\x01 \x01(\rR\blistener\x12\x16\n" +
 	"\x06socket\x18\x02 \x01(\rR\x06socket\x12&\n" +
 	"\x05local\x18\x03 \x01(\v2\x10.netd.v1.AddressR\x05local\x12(\n" +
 	"\x06remote\x18\x04 \x01(\v2\x10.netd.v1.AddressR\x06remote\x12$\n" +
-	"\x05rings\x18\x05 \x01(\v2\x0e.netd.v1.RingsR\x05rings\"!\n" +
+	"\x05rings\x18\x05 \x01(\v2\x0e.netd.v1.RingsR\x05rings\x12\x10\n" +
+	"\x03syn\x18\x06 \x01(\fR\x03syn\"!\n" +
 	"\tForgotten\x12\x14\n" +
 	"\x05rings\x18\x01 \x01(\rR\x05rings*\xef\x01\n" +
 	"\vSocketState\x12\x1c\n" +

@@ -28,7 +28,7 @@ func (t *Table) reopenLocked(n *Node) error {
 			t.open++
 			t.pushLocked(m)
 		}
-		if top.id == 0 { // forgotten: was only a step on the way
+		if top.handles == 0 { // forgotten: was only a step on the way
 			t.closeLocked(top)
 		}
 		top = m
@@ -37,7 +37,7 @@ func (t *Table) reopenLocked(n *Node) error {
 		n.pins++ // shrink must leave it
 		t.shrinkLocked()
 		n.pins--
-	} else if top.id == 0 {
+	} else if top.handles == 0 {
 		t.closeLocked(top)
 	}
 	return err

@@ -39,10 +39,17 @@ type Table struct {
 
 	mu    sync.Mutex
 	nodes map[uint64]*Node
+	names map[place]*Node // those that have handles, but for roots
 	last  uint64
 	lru   Node // ring of those that are open and can be closed; next is the youngest
 	open  int  // of these
 	kept  int
+}
+
+// place is where a node has its name.
+type place struct {
+	parent *Node
+	name   string
 }
 
 // Node is one directory, or a file without a name, or a root.
@@ -51,8 +58,8 @@ type Node struct {
 	attach   int  // fixed
 	dir      bool // fixed
 
-	id       uint64 // 0: forgotten
-	parent   *Node  // nil: has no name
+	handles  int   // 0: forgotten
+	parent   *Node // nil: has no name
 	name     string
 	dev, ino uint64
 	fd       int // -1: closed
@@ -66,7 +73,7 @@ type Node struct {
 
 // New makes an empty table.
 func New(limits Limits) *Table {
-	t := &Table{limits: limits, nodes: map[uint64]*Node{}}
+	t := &Table{limits: limits, nodes: map[uint64]*Node{}, names: map[place]*Node{}}
 	t.lru.next, t.lru.prev = &t.lru, &t.lru
 	return t
 }
@@ -91,13 +98,15 @@ func newNode(st *unix.Statx_t, fd int) *Node {
 
 func (t *Table) addLocked(n *Node) uint64 {
 	t.last++
-	n.id = t.last
-	t.nodes[n.id] = n
-	return n.id
+	n.handles++
+	t.nodes[t.last] = n
+	return t.last
 }
 
 // Bind gives a handle to name in parent, which is pinned, and takes fd, O_PATH,
-// over. The new node comes pinned.
+// over. The node comes pinned. It is the one that has the name already, if that is
+// the same file, so that whoever is below it moves with it whichever handle it is
+// moved by.
 func (t *Table) Bind(parent *Node, name string, fd int, st *unix.Statx_t) (*Node, uint64, error) {
 	n := newNode(st, fd)
 	n.readOnly, n.attach, n.parent, n.name, n.pins = parent.readOnly, parent.attach, parent, name, 1
@@ -107,6 +116,16 @@ func (t *Table) Bind(parent *Node, name string, fd int, st *unix.Statx_t) (*Node
 		hostfd.Close(fd)
 		return nil, 0, unix.ENFILE
 	}
+	at := place{parent, name}
+	if m := t.names[at]; m != nil && m.dev == n.dev && m.ino == n.ino {
+		m.pins++
+		if m.fd >= 0 {
+			hostfd.Close(fd)
+			return m, t.addLocked(m), nil
+		}
+		m.fd, n = fd, m
+	}
+	t.names[at] = n
 	t.open++
 	t.pushLocked(n)
 	t.shrinkLocked()
@@ -154,14 +173,14 @@ func (t *Table) Unpin(n *Node) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n.pins--
-	if n.id == 0 {
+	if n.handles == 0 {
 		t.closeLocked(n)
 	}
 	t.shrinkLocked()
 }
 
-// Forget drops a handle, but never a root's. Its node stays as the name of those
-// below it.
+// Forget drops a handle, but never a root's. Its node, when that was its last, stays
+// as the name of those below it.
 func (t *Table) Forget(id uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -170,8 +189,18 @@ func (t *Table) Forget(id uint64) {
 		return
 	}
 	delete(t.nodes, id)
-	n.id = 0
+	if n.handles--; n.handles > 0 {
+		return
+	}
+	t.unnameLocked(n)
 	t.closeLocked(n)
+}
+
+// unnameLocked has Bind not find n any more.
+func (t *Table) unnameLocked(n *Node) {
+	if at := (place{n.parent, n.name}); t.names[at] == n {
+		delete(t.names, at)
+	}
 }
 
 // Moved says that what was name in from, perhaps the node of handle id, is now
@@ -180,7 +209,9 @@ func (t *Table) Moved(id uint64, from *Node, name string, to *Node, newName stri
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if n := t.nodes[id]; n != nil && n.parent == from && n.name == name && !n.fixed {
+		t.unnameLocked(n)
 		n.parent, n.name = to, newName
+		t.names[place{to, newName}] = n
 	}
 }
 
@@ -202,7 +233,8 @@ func (t *Table) Close() {
 	defer t.mu.Unlock()
 	for id, n := range t.nodes {
 		delete(t.nodes, id)
-		n.id = 0
+		n.handles = 0
+		t.unnameLocked(n)
 		t.closeLocked(n)
 	}
 }

@@ -123,6 +123,30 @@ func TestMovedFollows(t *testing.T) {
 	}
 }
 
+// A directory that was reached twice, by two handles of which one is dropped, takes
+// what is below the dropped one along.
+func TestMovedFollows_otherHandle(t *testing.T) {
+	tab, root, path := table(t, Limits{Nodes: 100, Open: 0, Kept: 4})
+	a := bind(t, tab, root, "a")
+	again := bind(t, tab, root, "a")
+	b := bind(t, tab, again, "b")
+	tab.Forget(again)
+	r, _ := tab.Pin(root)
+	os.Rename(filepath.Join(path, "a"), filepath.Join(path, "c"))
+	tab.Moved(a, r, "a", r, "c")
+	tab.Unpin(r)
+	n, err := tab.Pin(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab.Unpin(n)
+	tab.Forget(a)
+	tab.Forget(b)
+	if len(tab.names) != 0 || len(tab.nodes) != 1 {
+		t.Errorf("%d names and %d handles are left", len(tab.names), len(tab.nodes))
+	}
+}
+
 // TestCircle is what a peer can make of two handles for one directory.
 func TestCircle(t *testing.T) {
 	tab, root, path := table(t, Limits{Nodes: 100, Open: 0, Kept: 4})

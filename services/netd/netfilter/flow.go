@@ -32,6 +32,7 @@ type flow struct {
 	id        uint32
 	mark      uint32
 	expires   int64 // ns
+	stream    int64 // of UDP: when an exchange that goes on is a stream, ns
 	seenReply bool
 	assured   bool
 	confirmed bool
@@ -293,8 +294,11 @@ func (f *flow) account(now int64, p *Packet, dir int) {
 		f.segment(p.transport(), dir)
 		life = tcpTimeouts[f.tcp]
 	case wire.ProtoUDP, wire.ProtoUDPLite:
-		life = 30
-		if f.seenReply {
+		// An exchange that goes on for two seconds is a stream: nf_conntrack_udp_packet.
+		if life = 30; !f.confirmed {
+			f.stream = now + 2*second
+		}
+		if f.seenReply && now > f.stream {
 			life = 120
 			f.assured = true
 		}

@@ -110,7 +110,7 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 			ReceiveErrors: o.ReceiveErrors, UID: o.Uid, GID: o.Gid, HopLimit: uint8(min(o.HopLimit, 255)), TrafficClass: uint8(o.TrafficClass),
 			Device: index(o.Device), MulticastDevice: index(o.MulticastDevice), MulticastHops: uint8(min(o.MulticastHops, 255)),
 			NoMulticastLoop: o.NoMulticastLoop, JoinedOnly: o.JoinedOnly, NoDiscover: o.NoDiscover, NeverFragment: o.NeverFragment,
-			FastOpen: int(min(o.FastOpen, linux.SOMAXCONN)), FastOpenConnect: o.FastOpenConnect, MulticastInside: o.MulticastInside, MinHops: uint8(min(o.MinHops, 255)), DeferAccept: seconds(o.DeferAccept),
+			FastOpen: int(min(o.FastOpen, linux.SOMAXCONN)), FastOpenConnect: o.FastOpenConnect, MulticastInside: o.MulticastInside, MinHops: uint8(min(o.MinHops, 255)), DeferAccept: seconds(o.DeferAccept), SaveSyn: o.SaveSyn,
 			Segments: o.Segments, SendCoverage: int(min(o.SendCoverage, 65535)), CheckCoverage: o.CheckCoverage, ReceiveCoverage: int(min(o.ReceiveCoverage, 65535)),
 		}, tcp.Config{
 			MSS: int(min(o.MaxSegment, 65535)), ReceiveBuffer: RingSize, ReceiveLimit: k.receiveLimit, NoDelay: o.NoDelay, Cork: o.Cork,

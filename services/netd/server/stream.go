@@ -126,6 +126,7 @@ func (k *socket) Accepted(child *stack.TCP) {
 	rings, file := c.entry.message()
 	k.s.queue(&netdv1.Notice{Event: &netdv1.Notice_Accepted{Accepted: &netdv1.Accepted{
 		Listener: k.id, Socket: c.id, Local: address(child.LocalLocked()), Remote: address(child.RemoteLocked()), Rings: rings,
+		Syn: child.SynLocked(),
 	}}}, file)
 }
 

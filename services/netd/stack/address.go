@@ -35,6 +35,7 @@ type Options struct {
 	ReceiveCoverage      int      // to what; 0: all
 	HopLimit             uint8    // 0: the default
 	DeferAccept          tcp.Time // TCP_DEFER_ACCEPT
+	SaveSyn              bool     // TCP_SAVE_SYN
 	MinHops              uint8    // of TCP: what came with less is dropped
 	TrafficClass         uint8
 }

@@ -116,6 +116,7 @@ type TCP struct {
 	until     tcp.Time // when it is announced without data: TCP_DEFER_ACCEPT
 
 	gathered bool // in Stack.gathered
+	syn      []byte
 
 	deadline tcp.Time
 	heapAt   int

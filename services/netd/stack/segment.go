@@ -52,7 +52,7 @@ func (s *Stack) inputTCP(a *arrival) {
 			s.counts.Inc(mib.MinTTLDrop)
 			return
 		}
-		l.incoming(t, &seg, a.in.Index)
+		l.incoming(t, &seg, a)
 		return
 	}
 	s.resetFor(t, &seg)
@@ -146,8 +146,8 @@ func (s *Stack) listener(t tuple) *TCP {
 }
 
 // incoming takes a segment for a listening socket: RFC 9293, section 3.10.7.2.
-func (e *TCP) incoming(t tuple, seg *tcp.Segment, in int) {
-	s := e.s
+func (e *TCP) incoming(t tuple, seg *tcp.Segment, a *arrival) {
+	s, in := e.s, a.in.Index
 	switch {
 	case seg.Flags&wire.RST != 0:
 		return
@@ -182,6 +182,9 @@ func (e *TCP) incoming(t tuple, seg *tcp.Segment, in int) {
 		return
 	}
 	c := e.child(t, path)
+	if e.place.opts.SaveSyn {
+		c.syn = a.synHeaders()
+	}
 	c.conn = e.open(c, seg)
 	c.process(nil)
 	if c.conn.FastOpened() && c.conn.State() == tcp.SynReceived {
@@ -190,6 +193,16 @@ func (e *TCP) incoming(t tuple, seg *tcp.Segment, in int) {
 		e.owner.Accepted(c)
 	}
 }
+
+// synHeaders copies the headers of IP and TCP of what has arrived: TCP_SAVE_SYN. ParseTCP
+// has checked the latter's length.
+func (a *arrival) synHeaders() []byte {
+	n := a.ipHeader + int(a.head[12]>>4)*4
+	return bytes.Clone(a.whole[:min(n, len(a.whole))])
+}
+
+// SynLocked is the SYN that began the connection, if its listening socket saves it.
+func (e *TCP) SynLocked() []byte { return e.syn }
 
 // open makes the machine of a child, with the data of its SYN where that is
 // allowed (RFC 7413).

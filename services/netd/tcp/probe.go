@@ -16,6 +16,14 @@ type tailProbe struct {
 // segment.
 const maxAckDelay = 200 * Millisecond
 
+// A probe's time is not as short as the path is: 2 ms are for what the ends take, as
+// Linux has it, and two of the ticks of 4 ms to which it rounds are the least. A peer
+// that shares its processor is late by as much, and what is sent again then is spurious.
+const (
+	probeSlack = 2 * Millisecond
+	probeLeast = 8 * Millisecond
+)
+
 // armProbe schedules a probe: section 7.2.
 func (c *Conn) armProbe(now Time) {
 	t := &c.timer
@@ -29,7 +37,7 @@ func (c *Conn) armProbe(now Time) {
 		if c.inFlight() <= c.mss {
 			pto += maxAckDelay
 		} else {
-			pto += 2 * Millisecond
+			pto = max(pto+probeSlack, probeLeast)
 		}
 	}
 	t.probeTail = min(now+pto, t.retransmit)

@@ -38,6 +38,13 @@ func (ep *Epoll) Wait(s wait.Sleeper, out []linux.EpollEvent, deadline time.Time
 // Ready is Wait that does not sleep, for who has not looked at the time yet.
 func (ep *Epoll) Ready(out []linux.EpollEvent) int { return ep.collect(out) }
 
+// Len is how many entries the interest list has.
+func (ep *Epoll) Len() int {
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	return len(ep.items)
+}
+
 // collect takes from the ready list what is ready, each item at most once, in the
 // order in which it became so. What is level-triggered goes to the end again, with
 // ep.mu still held, so that another thread's collect does not find it missing.

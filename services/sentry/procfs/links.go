@@ -247,10 +247,38 @@ var namespaces = []struct {
 	{"user", "user", 4026531837}, {"uts", "uts", 4026531838},
 }
 
-// nsImpl is an open namespace: something to compare, and to ask what it is.
-type nsImpl struct{ kind string }
+// nsImpl is an open namespace: something to compare, and to ask what it is. Whoever
+// compares takes its inode number, which is the one in its name, and its device.
+type nsImpl struct {
+	kind string
+	ino  uint32
+}
 
 func (nsImpl) Release() {}
+
+// Node implements vfs.Noder.
+func (n nsImpl) Node() vfs.Node { return nsNode{n} }
+
+// nsNode is the file that a namespace is: nsfs's, on Linux.
+type nsNode struct{ nsImpl }
+
+// nsDevice is nsfs's device number on a usual Linux.
+const nsDevice = 4
+
+func (n nsNode) Attr(vfs.Context) (vfs.Attr, error) {
+	return vfs.Attr{Dev: nsDevice, Ino: uint64(n.ino), Mode: linux.S_IFREG | 0o444, Nlink: 1, Blksize: 4096}, nil
+}
+
+// SetAttr is refused: nobody changes a namespace's file.
+func (nsNode) SetAttr(vfs.Context, vfs.SetAttr) error { return linux.EPERM }
+
+// Open implements vfs.Opener. It cannot be written.
+func (n nsNode) Open(_ vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {
+	if flags&linux.O_ACCMODE != linux.O_RDONLY {
+		return nil, linux.EPERM
+	}
+	return n.nsImpl, nil
+}
 
 // Reopen implements vfs.Reopener.
 func (n nsImpl) Reopen(vfs.Context, linux.OpenFlags) (vfs.Impl, error) { return n, nil }
@@ -294,7 +322,7 @@ var nsPaths = sync.OnceValue(func() map[string]vfs.Path {
 	paths := make(map[string]vfs.Path)
 	for _, ns := range namespaces {
 		if _, ok := paths[ns.kind]; !ok {
-			paths[ns.kind] = vfs.NewAnonFile(nsImpl{ns.kind}, nsName(ns.kind, ns.ino), linux.O_RDONLY).Path()
+			paths[ns.kind] = vfs.NewAnonFile(nsImpl{ns.kind, ns.ino}, nsName(ns.kind, ns.ino), linux.O_RDONLY).Path()
 		}
 	}
 	return paths

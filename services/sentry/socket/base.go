@@ -23,6 +23,7 @@ type Base struct {
 	uid, gid              uint32
 	queue                 wait.Queue
 	kept                  kept
+	peek                  atomic.Int32 // SO_PEEK_OFF, and 1
 
 	timeouts struct {
 		sync.Mutex
@@ -105,6 +106,42 @@ func (b *Base) SetSockOptBase(name int, v []byte) (known bool, err error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// peeks says whether the socket has SO_PEEK_OFF.
+func (b *Base) peeks() bool {
+	switch b.domain {
+	case linux.AF_UNIX:
+		return true
+	case linux.AF_INET, linux.AF_INET6:
+		return b.protocol == linux.IPPROTO_TCP || b.typ == linux.SOCK_DGRAM && (b.protocol == linux.IPPROTO_UDP || b.protocol == linux.IPPROTO_UDPLITE)
+	}
+	return false
+}
+
+// PeekOffset is SO_PEEK_OFF: how many bytes of what waits a peek passes over; below 0
+// is none, and then peeks do not move it.
+func (b *Base) PeekOffset() int { return int(b.peek.Load()) - 1 }
+
+// PeekFrom is how many bytes a receive with these MSG_ flags passes over.
+func (b *Base) PeekFrom(flags int) int {
+	if flags&linux.MSG_PEEK == 0 {
+		return 0
+	}
+	return max(b.PeekOffset(), 0)
+}
+
+// Received moves SO_PEEK_OFF past n bytes that were peeked at, or back by n bytes that
+// are gone. Receives of one socket come one at a time.
+func (b *Base) Received(flags, n int) {
+	off := b.peek.Load()
+	if off <= 0 {
+		return
+	}
+	if flags&linux.MSG_PEEK == 0 {
+		n = -n
+	}
+	b.peek.CompareAndSwap(off, int32(max(int64(off)+int64(n), 1)))
 }
 
 // Int is an option's value of C's type int.

@@ -122,7 +122,10 @@ func (b *Base) Kept(name, room int) ([]byte, error) {
 	case linux.SO_MEMINFO: // nobody counts
 		return make([]byte, 36), nil
 	case linux.SO_PEEK_OFF:
-		return nil, linux.EOPNOTSUPP
+		if !b.peeks() {
+			return nil, linux.EOPNOTSUPP
+		}
+		return Int(b.PeekOffset()), nil
 	case linux.SO_TXREHASH:
 		if b.typ != linux.SOCK_STREAM || b.domain == linux.AF_UNIX {
 			return nil, linux.EOPNOTSUPP
@@ -169,8 +172,14 @@ func (b *Base) Keep(ctx vfs.Context, name int, value []byte) error {
 		return linux.EINVAL
 	case linux.SO_DETACH_REUSEPORT_BPF:
 		return linux.EINVAL
-	case linux.SO_PEEK_OFF, linux.SO_ZEROCOPY:
+	case linux.SO_ZEROCOPY:
 		return linux.EOPNOTSUPP
+	case linux.SO_PEEK_OFF:
+		if !b.peeks() {
+			return linux.EOPNOTSUPP
+		}
+		b.peek.Store(int32(min(v, math.MaxInt32-1)) + 1)
+		return nil
 	case linux.SO_TXREHASH:
 		if b.typ != linux.SOCK_STREAM || b.domain == linux.AF_UNIX {
 			return linux.EOPNOTSUPP

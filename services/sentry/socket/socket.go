@@ -232,13 +232,33 @@ func openFast(ctx vfs.Context, s Socket, m *Msg, nonblock bool) error {
 	return s.Connect(ctx, addr, nonblock)
 }
 
-// Recv receives into m. On a stream with MSG_WAITALL it goes on until m is
-// full, the end, an error or a signal.
+// leastOf is how many bytes of m a receiver waits for: all, by MSG_WAITALL, or as
+// many as SO_RCVLOWAT says, on a stream; 1 otherwise.
+func leastOf(s Socket, m *Msg) int {
+	if s.Type() != linux.SOCK_STREAM {
+		return 1
+	}
+	least := 1
+	if l, ok := s.(vfs.LowWaterer); ok {
+		least = l.LowWater()
+	}
+	if m.Flags&linux.MSG_WAITALL != 0 {
+		return m.Len()
+	}
+	if least > 1 {
+		least = min(least, m.Len())
+	}
+	return least
+}
+
+// Recv receives into m. On a stream it goes on until there is as much as leastOf
+// says, or the end, an error or a signal comes.
 func Recv(ctx vfs.Context, s Socket, m *Msg, nonblock bool) (int, error) {
 	nonblock = nonblock || m.Flags&linux.MSG_DONTWAIT != 0
 	recv, _ := s.Timeouts()
-	all := m.Flags&linux.MSG_WAITALL != 0 && m.Flags&linux.MSG_PEEK == 0 && s.Type() == linux.SOCK_STREAM
-	total, room := 0, m.Len()
+	total, least := 0, leastOf(s, m)
+	peek := m.Flags&linux.MSG_PEEK != 0 && !peeksOn(s)
+	seen := 0 // what a peek has found that was not enough
 	rest := *m
 	mask := wait.Readable
 	if m.Flags&linux.MSG_ERRQUEUE != 0 {
@@ -250,11 +270,18 @@ func Recv(ctx vfs.Context, s Socket, m *Msg, nonblock bool) (int, error) {
 			if err != nil {
 				return err
 			}
+			if peek && !nonblock && 0 < n && n < least && s.Poll()&(wait.RDHup|wait.Hup|wait.Err) == 0 {
+				if seen == n {
+					return linux.EAGAIN
+				}
+				seen = n
+				continue // Poll has asked to be told of more, which may have come before
+			}
 			if total == 0 {
 				m.Addr, m.Control, m.Out = rest.Addr, rest.Control, rest.Out
 			}
 			total += n
-			if !all || n == 0 || total >= room || len(rest.Control.Files) > 0 {
+			if peek || n == 0 || total >= least || len(rest.Control.Files) > 0 {
 				return nil
 			}
 			rest.Data = advance(rest.Data, n)
@@ -263,7 +290,16 @@ func Recv(ctx vfs.Context, s Socket, m *Msg, nonblock bool) (int, error) {
 	if total > 0 {
 		return total, nil
 	}
+	if seen > 0 && err != nil { // the time is over: with what there is
+		return s.RecvMsg(ctx, m)
+	}
 	return 0, err
+}
+
+// peeksOn says whether a peek goes on behind the last one: SO_PEEK_OFF.
+func peeksOn(s Socket) bool {
+	p, ok := s.(interface{ PeekOffset() int })
+	return ok && p.PeekOffset() >= 0
 }
 
 // AwaitConnect is the blocking half of Connect: done says whether the attempt

@@ -10,16 +10,37 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// epollMax is the most events that one epoll_wait gives; more come with the next.
-const epollMax = 256
+// epollUsual is how many events an epoll_wait gives without asking for memory.
+const epollUsual = 256
 
 // epollBatch is room for what an epoll_wait gives.
 type epollBatch struct {
-	events [epollMax]linux.EpollEvent
-	raw    [epollMax * linux.SizeofEpollEvent]byte
+	events []linux.EpollEvent
+	raw    []byte
 }
 
-var epollBatches = sync.Pool{New: func() any { return new(epollBatch) }}
+func newEpollBatch(n int) *epollBatch {
+	return &epollBatch{make([]linux.EpollEvent, n), make([]byte, n*linux.SizeofEpollEvent)}
+}
+
+var epollBatches = sync.Pool{New: func() any { return newEpollBatch(epollUsual) }}
+
+// epollRoom gives room for as many events as ep can give, but at most so many; to be
+// put back.
+func epollRoom(ep *epoll.Epoll, most int) *epollBatch {
+	if most > epollUsual {
+		if n := min(most, ep.Len()); n > epollUsual {
+			return newEpollBatch(n)
+		}
+	}
+	return epollBatches.Get().(*epollBatch)
+}
+
+func (b *epollBatch) put() {
+	if len(b.events) == epollUsual {
+		epollBatches.Put(b)
+	}
+}
 
 // epoll_create makes an epoll instance; size only has to be positive:
 // epoll_create(2).
@@ -118,9 +139,9 @@ func epollWait(t *task.Task, epfd linux.FD, events mm.Addr, most int32, p patien
 	if err != nil {
 		return 0, err
 	}
-	batch := epollBatches.Get().(*epollBatch)
-	defer epollBatches.Put(batch)
-	list := batch.events[:min(most, epollMax)]
+	batch := epollRoom(ep, int(most))
+	defer batch.put()
+	list := batch.events[:min(int(most), len(batch.events))]
 	n := ep.Ready(list)
 	if n == 0 && !p.none() {
 		n, err = ep.Wait(t, list, p.deadline())

@@ -29,15 +29,10 @@ func (f *File) ReadDirect(ctx Context, n int, put func(p []byte) (int, error)) (
 		return 0, ErrIndirect
 	}
 	got, err := d.ReadDirect(ctx, n, put)
-	if err != linux.EAGAIN || f.Flags()&linux.O_NONBLOCK != 0 || f.Queue() == nil {
+	if f.enough(got, n, err) {
 		return got, err
 	}
-	recv, _ := f.timeouts()
-	err = wait.Until(ctx, f.Queue(), wait.Readable, recv, func() (bool, error) {
-		got, err = d.ReadDirect(ctx, n, put)
-		return err != linux.EAGAIN, err
-	})
-	return got, timedOut(err, recv)
+	return f.readOn(ctx, got, n, func(done int) (int, error) { return d.ReadDirect(ctx, n-done, put) })
 }
 
 // WriteDirect is Write of a DirectWriter that writes a part if there is room for no

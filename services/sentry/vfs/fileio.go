@@ -32,15 +32,54 @@ func (f *File) Read(ctx Context, p []byte) (int, error) {
 		return 0, nil
 	}
 	n, err := f.reader.ReadStream(ctx, p)
-	if err != linux.EAGAIN || f.Flags()&linux.O_NONBLOCK != 0 || f.Queue() == nil {
+	if f.enough(n, len(p), err) {
 		return n, err
 	}
+	return f.readOn(ctx, n, len(p), func(done int) (int, error) { return f.reader.ReadStream(ctx, p[done:]) })
+}
+
+// enough says whether a read of size bytes that got n, or an error, is done with that.
+func (f *File) enough(n, size int, err error) bool {
+	switch {
+	case err != nil && err != linux.EAGAIN, f.Flags()&linux.O_NONBLOCK != 0, f.Queue() == nil:
+		return true
+	case err != nil:
+		return false
+	}
+	return n == 0 || n >= size || n >= min(f.lowWater(), size)
+}
+
+// lowWater is for how many bytes a blocking read waits.
+func (f *File) lowWater() int {
+	if l, ok := f.impl.(LowWaterer); ok {
+		return l.LowWater()
+	}
+	return 1
+}
+
+// readOn waits until there is enough, or the end. n is what was read already, of size.
+func (f *File) readOn(ctx Context, n, size int, read func(done int) (int, error)) (int, error) {
+	done, least := max(n, 0), min(f.lowWater(), size)
 	recv, _ := f.timeouts()
-	err = wait.Until(ctx, f.Queue(), wait.Readable, recv, func() (bool, error) {
-		n, err = f.reader.ReadStream(ctx, p)
-		return err != linux.EAGAIN, err
+	var failed error
+	err := wait.Until(ctx, f.Queue(), wait.Readable, recv, func() (bool, error) {
+		n, err := read(done)
+		if err == linux.EAGAIN {
+			return false, err
+		}
+		done, failed = done+max(n, 0), err
+		return err != nil || n == 0 || done >= least, err
 	})
-	return n, timedOut(err, recv)
+	if done > 0 {
+		return done, failed // a signal or the time counts only if nothing has come
+	}
+	return 0, timedOut(err, recv)
+}
+
+// LowWaterer is a stream of which a blocking read waits for so many bytes, if it
+// asks for as many: SO_RCVLOWAT of socket(7).
+type LowWaterer interface {
+	LowWater() int
 }
 
 // Timeouter is a stream whose blocking reads and writes end with EAGAIN after a

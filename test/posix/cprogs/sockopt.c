@@ -77,7 +77,6 @@ static const struct {
 	{SOL_SOCKET, 16, "SO_PASSCRED of other families than unix was taken until Linux 6.16"},
 	{SOL_SOCKET, 34, "SO_PASSSEC likewise"},
 	{SOL_SOCKET, 15, "SO_REUSEPORT of other families than the internet's was taken until Linux 6.13"},
-	{SOL_SOCKET, 42, "SO_PEEK_OFF is not there"},
 	{SOL_SOCKET, 50, "SO_ATTACH_BPF wants a descriptor of bpf(2), which is not there"},
 	{SOL_SOCKET, 52, "SO_ATTACH_REUSEPORT_EBPF likewise"},
 	{SOL_SOCKET, 25, "SO_BINDTODEVICE of other families is not there"},
@@ -106,7 +105,6 @@ static const struct {
 	{IPPROTO_IPV6, 72, "IPV6_ADDR_PREFERENCES is not there"},
 	{IPPROTO_TCP, 19, "TCP_REPAIR is refused"},
 	{IPPROTO_TCP, 26, "TCP_CC_INFO goes by the host's algorithm"},
-	{IPPROTO_UDP, 1, "UDP_CORK is not there"},
 	{IPPROTO_UDP, 100, "UDP_ENCAP is not there"},
 };
 

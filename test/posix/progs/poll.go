@@ -18,12 +18,37 @@ func init() {
 	program("poll.epoll", pollEpoll)
 	program("poll.epoll-edge", pollEpollEdge)
 	program("poll.epoll-nested", pollEpollNested)
+	program("poll.epoll-many", pollEpollMany)
 	program("poll.eventfd", pollEventfd)
 	program("poll.timerfd", pollTimerfd)
 	program("poll.signalfd", pollSignalfd)
 	program("poll.inotify", pollInotify)
 	program("poll.memfd", pollMemfd)
 	program("poll.pidfd", pollPidfd)
+}
+
+// pollEpollMany has more ready than fits the room that one usually has.
+func pollEpollMany(t *T) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	t.Must("epoll_create1", err)
+	for i := range 700 {
+		fd, err := unix.Eventfd(uint(i%7), unix.EFD_CLOEXEC) // every seventh is empty
+		t.Must("eventfd", err)
+		t.Must("epoll_ctl", unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Pad: int32(i)}))
+	}
+	for _, room := range []int{100, 300, 600, 5000} {
+		seen, sum := map[int32]bool{}, 0
+		events := make([]unix.EpollEvent, room)
+		n, err := unix.EpollWait(ep, events, -1)
+		for err == unix.EINTR {
+			n, err = unix.EpollWait(ep, events, -1)
+		}
+		for _, e := range events[:max(n, 0)] {
+			seen[e.Pad] = true
+			sum += int(e.Pad)
+		}
+		t.Say("room for %d: %d %s, %d of them different", room, n, errName(err), len(seen))
+	}
 }
 
 func pollPoll(t *T) {

@@ -22,6 +22,7 @@ func init() {
 	program("proc.names", procNames)
 	program("proc.writes", procWrites)
 	program("proc.machine", procMachine)
+	program("proc.namespaces", procNamespaces)
 	child("sleep", func([]string) int {
 		fmt.Println("ready")
 		os.Stdin.Read(make([]byte, 1))
@@ -347,3 +348,21 @@ func procMachine(t *T) {
 func addr(b []byte) uintptr { return uintptr(unsafe.Pointer(&b[0])) }
 
 func near(a, b float64) bool { return a-b < 2 && b-a < 2 }
+
+// procNamespaces compares what the links of /proc/self/ns say with the files behind.
+func procNamespaces(t *T) {
+	for _, name := range []string{"cgroup", "ipc", "mnt", "net", "pid", "user", "uts"} {
+		path := "/proc/self/ns/" + name
+		text, err := os.Readlink(path)
+		var st, opened unix.Stat_t
+		errStat := unix.Stat(path, &st)
+		fd, errOpen := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		unix.Fstat(fd, &opened)
+		same := text == fmt.Sprintf("%s:[%d]", name, st.Ino) && opened.Ino == st.Ino && opened.Dev == st.Dev
+		t.Say("%s: %s %s %s, the same %v, mode %o, links %d, size %d", name, errName(err), errName(errStat), errName(errOpen), same, st.Mode, st.Nlink, st.Size)
+		unix.Close(fd)
+		_, err = unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		t.Err("for writing", err)
+		t.Err("chmod", unix.Chmod(path, 0o644))
+	}
+}

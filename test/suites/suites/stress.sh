@@ -6,7 +6,7 @@
 # format: words
 # timeout: 40m
 caps=-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap
-for s in $(stress-ng --stressors); do
+for s in ${PARTS:-$(stress-ng --stressors)}; do
 	case $s in
 	cpu-online | memhotplug | smi | watchdog | softlockup | cyclic | forkheavy | reboot | bind-mount | umount | rtc | ioport | physpage | idle-page | bigheap | brk)
 		continue

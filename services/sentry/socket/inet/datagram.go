@@ -47,10 +47,14 @@ func (d *Dgram) next(e *end) (gram, error) {
 	if err != nil {
 		return gram{}, err
 	}
+	return readGram(h, size), nil
+}
+
+func readGram(h [gramHeader]byte, size int) gram {
 	g := gram{size: size, hops: h[7], class: h[44], index: binary.LittleEndian.Uint32(h[40:]), segment: binary.LittleEndian.Uint16(h[46:])}
 	g.from = netip.AddrPortFrom(netip.AddrFrom16([16]byte(h[8:24])), binary.LittleEndian.Uint16(h[4:]))
 	g.to = netip.AddrFrom16([16]byte(h[24:40]))
-	return g, nil
+	return g
 }
 
 // RecvMsg takes a datagram.
@@ -70,6 +74,9 @@ func (d *Dgram) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	}
 	d.receiving.Lock()
 	defer d.receiving.Unlock()
+	if m.Flags&linux.MSG_PEEK != 0 && d.PeekOffset() >= 0 {
+		return d.peekOn(e, m)
+	}
 	g, mail, err := d.await(e)
 	if err != nil || g.from.Addr() == (netip.Addr{}) {
 		return 0, err
@@ -81,7 +88,7 @@ func (d *Dgram) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		}
 		now = mail.at
 	} else {
-		at = e.fill(m.Data, g.size)
+		at = e.fill(m.Data, 0, g.size)
 	}
 	switch {
 	case m.Flags&linux.MSG_PEEK != 0:
@@ -93,6 +100,7 @@ func (d *Dgram) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	m.Addr = sockaddr(d.v6, g.from)
 	m.Control.Other = d.control(g, now)
 	at, m.Out = truncated(m.Flags, at, g.size)
+	d.Received(m.Flags, at)
 	return at, nil
 }
 
@@ -216,41 +224,89 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		return 0, linux.EOPNOTSUPP
 	}
 	size := m.Len()
-	if size > maxUDP4 && !d.v6 || size > maxUDP6 && d.v6 {
+	if size > d.most() {
 		return 0, linux.EMSGSIZE
 	}
 	if d.ping() && size < 8 {
 		return 0, linux.EINVAL
 	}
+	if d.corks(m) {
+		return d.sendPart(ctx, m, size)
+	}
 	segment, err := d.segment(m, size)
 	if err != nil {
 		return 0, err
 	}
-	to, e, err := d.target(ctx, m.Addr)
+	to, e, err := d.mayReach(ctx, m.Addr)
 	if err != nil {
 		return 0, err
 	}
+	return d.sendTo(m, to, e, size, segment)
+}
+
+// most is how long a datagram can be, in bytes.
+func (d *Dgram) most() int {
+	if d.v6 {
+		return maxUDP6
+	}
+	return maxUDP4
+}
+
+// mayReach is target, and what keeps the socket from sending there.
+func (d *Dgram) mayReach(ctx vfs.Context, sa []byte) (netip.AddrPort, *end, error) {
+	to, e, err := d.target(ctx, sa)
+	if err != nil {
+		return to, nil, err
+	}
 	if d.shutWrite.Load() {
-		return 0, linux.EPIPE
+		return to, nil, linux.EPIPE
 	}
 	// A raw socket with an error queue sends on, as Linux's does.
 	if err := d.errors.takeGram(d.n, e); err != nil && (!d.raw() || !d.conf.receivesErrors() || d.n.dead.Load()) {
-		return 0, err
+		return to, nil, err
 	}
+	return to, e, nil
+}
+
+// sendTo sends a datagram of size bytes: EAGAIN without room.
+func (d *Dgram) sendTo(m *socket.Msg, to netip.AddrPort, e *end, size, segment int) (int, error) {
 	if d.sendWithin(m, to, size, segment) {
 		d.stampSent(m)
 		return size, nil
 	}
 	h := d.header(m, to, size)
 	binary.LittleEndian.PutUint16(h[46:], uint16(segment))
+	if err := d.putUp(e, &h, m.Data, size); err != nil {
+		return 0, err
+	}
+	if d.n.registry.screened.Load() {
+		if err := d.screened(e); err != nil {
+			return 0, err
+		}
+	}
+	d.stampSent(m)
+	return size, nil
+}
+
+func (d *Dgram) putUp(e *end, h *[gramHeader]byte, data [][]byte, size int) error {
 	d.sending.Lock()
 	defer d.sending.Unlock()
 	if err := e.room(&d.conf, &d.blocked, gramHeader+padded(size)); err != nil {
-		return 0, err
+		return err
 	}
-	e.put(d.n, &h, m.Data, size)
-	d.stampSent(m)
-	return size, nil
+	e.put(d.n, h, data, size)
+	return nil
+}
+
+// screened has netd send at once what was put into the ring, and says whether the
+// packet filter has dropped it: EPERM.
+func (d *Dgram) screened(e *end) error {
+	_, fds, err := d.n.call(&netdv1.Request{Socket: e.id})
+	closeAll(fds)
+	if err == nil && d.errors.takeIf(e, linux.EPERM) {
+		return linux.EPERM
+	}
+	return nil
 }
 
 // segment is of how many bytes each datagram is that the message's size bytes

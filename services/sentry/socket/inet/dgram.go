@@ -36,6 +36,7 @@ type Dgram struct {
 		routed        netip.AddrPort // the destination that netd knows a way to
 	}
 	conf    settings
+	cork    cork
 	mail    mailbox // from sockets of this sentry
 	spot    spot
 	reports reports // MSG_ERRQUEUE
@@ -321,6 +322,8 @@ func (d *Dgram) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
 		return d.mtu(ctx)
 	}
 	switch {
+	case level == linux.IPPROTO_UDP && name == linux.UDP_CORK:
+		return d.corked(), nil
 	case d.raw() && isTypeFilter(d.v6, level, name):
 		return d.conf.typeFilter(level), nil
 	case d.raw() && d.v6 && isChecksum(level, name):
@@ -362,6 +365,9 @@ func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error
 		if name == linux.SO_ATTACH_FILTER || name == linux.SO_DETACH_FILTER {
 			return d.attach(ctx, name, value)
 		}
+	}
+	if level == linux.IPPROTO_UDP && name == linux.UDP_CORK {
+		return d.setCork(value)
 	}
 	if known, err := d.setRules(ctx, level, name, value); known {
 		return err

@@ -178,19 +178,21 @@ func (h *half) receive(m *socket.Msg) (int, error) {
 	defer h.receiving.Unlock()
 	h.d.Lock()
 	h.skipUrgentLocked(m.Flags)
-	have := h.in.size
+	skip := h.owner.PeekFrom(m.Flags)
+	have := max(h.in.size-skip, 0)
 	var err error
 	if have == 0 {
 		err = h.emptyLocked()
 	}
-	n := min(have, m.Len(), h.urgent.before(h.consumed))
+	n := min(have, m.Len(), h.urgent.before(h.consumed+uint64(skip)))
 	h.d.Unlock()
 	if have == 0 || n == 0 {
 		return 0, err
 	}
 	if m.Flags&linux.MSG_TRUNC == 0 {
-		h.copyOut(m.Data, n)
+		h.copyOut(m.Data, skip, n)
 	}
+	h.owner.Received(m.Flags, n)
 	if m.Flags&linux.MSG_PEEK != 0 {
 		return n, nil
 	}
@@ -212,12 +214,13 @@ func (h *half) receive(m *socket.Msg) (int, error) {
 // the room is free.
 func (h *half) roomyLocked() bool { return h.in.size <= h.limit()*2/3 }
 
-func (h *half) copyOut(data [][]byte, n int) {
+// copyOut copies n bytes that lie skip behind the first.
+func (h *half) copyOut(data [][]byte, skip, n int) {
 	at := 0
 	for _, p := range data {
 		for len(p) > 0 && at < n {
 			h.d.Lock()
-			from := h.in.at(at, min(n-at, len(p)))
+			from := h.in.at(skip+at, min(n-at, len(p)))
 			h.d.Unlock()
 			k := copy(p, from)
 			p = p[k:]
@@ -255,7 +258,7 @@ func (h *half) ready() wait.Events {
 	if h.over() {
 		return ev | wait.In | wait.Out | wait.RDHup | wait.Hup
 	}
-	if h.in.size > 0 {
+	if h.in.size > 0 && h.in.size >= min(h.owner.LowWater(), h.limit()/2) {
 		ev |= wait.In
 	}
 	if h.peer.finSent || h.shutRead {
@@ -363,6 +366,15 @@ func (h *half) queued() (in, out int) {
 	return in, max(0, h.peer.in.size-receive)
 }
 
+// segment is the longest that Linux sends over its loopback to a peer with untuned
+// buffers: half of the window that the handshake told.
+func (h *half) segment() uint32 {
+	if h == &h.d.halves[0] { // who connected, by a window of 65483
+		return 32741
+	}
+	return 32768
+}
+
 // info fills a struct tcp_info of 232 bytes with what a connection over the
 // loopback that never waits would show.
 func (h *half) info(b []byte) {
@@ -379,7 +391,7 @@ func (h *half) info(b []byte) {
 	put := func(at int, v uint32) { le.PutUint32(b[at:], v) }
 	put(8, 204000) // rto
 	put(12, 40000) // ato
-	put(16, mss)   // snd_mss
+	put(16, h.segment())
 	put(20, 536)   // rcv_mss
 	put(60, 65535) // pmtu
 	put(64, 65483) // rcv_ssthresh

@@ -17,29 +17,32 @@ func padded(n int) int { return (n + 7) &^ 7 }
 
 // first reads the header of what comes next and its size, of most bytes. The
 // receiving lock is held. EAGAIN if there is none, EIO for nonsense.
-func (e *end) first(most int) (h [gramHeader]byte, size int, err error) {
+func (e *end) first(most int) (h [gramHeader]byte, size int, err error) { return e.header(0, most) }
+
+// header is first of what lies at bytes behind the first.
+func (e *end) header(at, most int) (h [gramHeader]byte, size int, err error) {
 	n, err := e.down.Len()
 	if err != nil {
 		return h, 0, linux.EIO
 	}
-	if n < gramHeader {
+	if n-at < gramHeader {
 		return h, 0, linux.EAGAIN
 	}
-	copy(h[:], e.down.Slice(0, gramHeader))
+	copy(h[:], e.down.Slice(at, gramHeader))
 	size = int(binary.LittleEndian.Uint32(h[:]))
-	if size > most || gramHeader+padded(size) > n {
+	if size > most || at+gramHeader+padded(size) > n {
 		e.down.Consume(n) // all of it goes
 		return h, 0, linux.EIO
 	}
 	return h, size, nil
 }
 
-// fill copies the size bytes behind the first header to data, as far as there is room,
-// and says how far.
-func (e *end) fill(data [][]byte, size int) int {
+// fill copies the size bytes that lie from behind the header to data, as far as there
+// is room, and says how far.
+func (e *end) fill(data [][]byte, from, size int) int {
 	at := 0
 	for _, p := range data {
-		at += copy(p, e.down.Slice(gramHeader+at, min(len(p), size-at)))
+		at += copy(p, e.down.Slice(from+gramHeader+at, min(len(p), size-at)))
 	}
 	return at
 }

@@ -138,8 +138,8 @@ var fixedOptions = map[optionKey]struct {
 	{linux.IPPROTO_TCP, linux.TCP_MD5SIG}:           {get: linux.ENOPROTOOPT, set: linux.EINVAL},
 	{linux.IPPROTO_TCP, linux.TCP_MD5SIG_EXT}:       {get: linux.ENOPROTOOPT, set: linux.EINVAL},
 	{linux.IPPROTO_TCP, linux.TCP_CC_INFO}:          {value: []byte{}, set: linux.ENOPROTOOPT},
-	{linux.IPPROTO_TCP, linux.TCP_SAVED_SYN}:        {value: []byte{}, set: linux.ENOPROTOOPT},
-	{linux.IPPROTO_TCP, linux.TCP_ULP}:              {value: []byte{}, set: linux.ENOENT}, // there is none, tls neither
+	{linux.IPPROTO_TCP, linux.TCP_SAVED_SYN}:        {value: []byte{}, set: linux.ENOPROTOOPT}, // else takeSyn's
+	{linux.IPPROTO_TCP, linux.TCP_ULP}:              {value: []byte{}, set: linux.ENOENT},      // there is none, tls neither
 	{linux.IPPROTO_TCP, linux.TCP_FASTOPEN_KEY}:     {value: []byte{}, set: linux.EINVAL},
 	{linux.IPPROTO_TCP, linux.TCP_ZEROCOPY_RECEIVE}: {get: linux.EINVAL, set: linux.ENOPROTOOPT},
 	{linux.IPPROTO_TCP, linux.TCP_TIMESTAMP}:        {value: socket.Int(0), set: linux.EPERM},

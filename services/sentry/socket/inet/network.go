@@ -480,6 +480,13 @@ func (x *errorState) take(n *Network, e *end) error {
 	return nil
 }
 
+// takeIf takes the error if it is that one.
+func (x *errorState) takeIf(e *end, want linux.Errno) bool {
+	seen := x.seen.Load()
+	count := e.head.ErrorCount.Load()
+	return count != seen && errnoOf(e.head.Error.Load()) == error(want) && x.seen.CompareAndSwap(seen, count)
+}
+
 // skip marks all errors so far as reported.
 func (x *errorState) skip(e *end) { x.seen.Store(e.head.ErrorCount.Load()) }
 

@@ -190,12 +190,20 @@ var maxSegment = option{
 	}, told: true,
 }
 
-// lowat is SO_RCVLOWAT: one byte at least, and all there can be for what is below 0.
+// lowat is SO_RCVLOWAT: one byte at least, and all there can be for what is below 0; of
+// a stream, half of what its buffer can become.
 var lowat = option{
 	get: func(c *settings) int { return c.lowat },
 	set: func(c *settings, v int) error {
 		if v < 0 {
 			v = maxInt
+		}
+		if c.stream {
+			most := mostLowat
+			if c.receive > 0 {
+				most = c.receive / 2
+			}
+			v = min(v, most)
 		}
 		c.lowat = max(v, 1)
 		return nil

@@ -235,7 +235,7 @@ func (p *Packet) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	at := e.fill(m.Data, f.size)
+	at := e.fill(m.Data, 0, f.size)
 	if m.Flags&linux.MSG_PEEK == 0 {
 		e.skip(f.size)
 	}

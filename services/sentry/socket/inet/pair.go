@@ -31,9 +31,13 @@ func (s *Stream) meetLocked(a netip.AddrPort) (bool, error) {
 	}
 	c := newStream(n, l.v6)
 	c.conf.copy(&l.conf)
+	c.lowat.Store(l.lowat.Load())
 	c.mu.phase, c.mu.bound = established, true
 	c.mu.local, c.mu.remote = to, place.local
 	c.mu.place = &hold{local: to, remote: place.local, reuse: c.conf.reuse}
+	if l.conf.keptOn(linux.IPPROTO_TCP, linux.TCP_SAVE_SYN) {
+		c.saveSyn(loopbackSyn(place.local, to))
+	}
 	d := newDuct(s, c)
 	c.direct.Store(&d.halves[1])
 	s.direct.Store(&d.halves[0])

@@ -39,6 +39,13 @@ func (b *mailbox) first() *parcel {
 	return b.head
 }
 
+// after is the one behind p, or nil.
+func (b *mailbox) after(p *parcel) *parcel {
+	b.Lock()
+	defer b.Unlock()
+	return p.next
+}
+
 // pop takes the first off.
 func (b *mailbox) pop() {
 	b.Lock()

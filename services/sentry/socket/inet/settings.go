@@ -19,6 +19,7 @@ const (
 	minReceive     = 2304
 	minSend        = 4608
 	maxBuffer      = 212992 * 2
+	mostLowat      = 3 << 20 // half of tcp_rmem's most
 )
 
 // settings are a socket's options.
@@ -117,6 +118,7 @@ func (c *settings) message() *netdv1.Options {
 func (c *settings) tuneStream(o *netdv1.Options) {
 	t := c.tuning
 	o.DeferAccept = uint32(c.kept[optionKey{linux.IPPROTO_TCP, linux.TCP_DEFER_ACCEPT}])
+	o.SaveSyn = c.kept[optionKey{linux.IPPROTO_TCP, linux.TCP_SAVE_SYN}] != 0
 	mode := t.fastOpen.Load()
 	o.FastOpenConnect = o.FastOpenConnect && mode&1 != 0
 	if mode&2 == 0 {
@@ -155,6 +157,13 @@ func (c *settings) reuse() (addr, port bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.o.ReuseAddress, c.o.ReusePort
+}
+
+// lowWater is SO_RCVLOWAT.
+func (c *settings) lowWater() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lowat
 }
 
 // only6 is IPV6_V6ONLY.

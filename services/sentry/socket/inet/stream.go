@@ -37,6 +37,7 @@ type Stream struct {
 	shutRead, shutWrite atomic.Bool
 	blocked             atomic.Bool // somebody waits for room, or to be connected
 	released            atomic.Bool
+	lowat               atomic.Int64 // SO_RCVLOWAT; 0 is 1
 
 	// mu is held while netd is asked, so that one thing happens at a time.
 	mu struct {
@@ -57,6 +58,7 @@ type Stream struct {
 	sending   sync.Mutex // guards end.up
 	receiving sync.Mutex // guards end.down
 
+	syn  atomic.Pointer[[]byte] // TCP_SAVED_SYN, until it is read
 	done completions
 	inq  atomic.Bool // TCP_INQ
 
@@ -98,9 +100,13 @@ func (s *Stream) incoming(a *netdv1.Accepted, mem *memory) bool {
 	}
 	c := newStream(s.n, s.v6)
 	c.conf.copy(&s.conf)
+	c.lowat.Store(s.lowat.Load())
 	c.mu.phase = established
 	c.mu.bound = true
 	c.mu.local, c.mu.remote = address(a.Local), address(a.Remote)
+	if len(a.Syn) > 0 {
+		c.saveSyn(a.Syn)
+	}
 	c.end.Store(newEnd(a.Socket, mem))
 	s.n.mu.Lock()
 	s.n.sockets[a.Socket] = c

@@ -33,6 +33,8 @@ func (s *Stream) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) 
 	switch {
 	case level == linux.IPPROTO_TCP && name == linux.TCP_INFO:
 		return s.info(ctx)
+	case level == linux.IPPROTO_TCP && name == linux.TCP_SAVED_SYN:
+		return s.takeSyn(max)
 	case level == linux.IPPROTO_TCP && name == linux.TCP_MAXSEG:
 		if _, err := s.PeerName(ctx); err == nil {
 			b, _ := s.Diagnose(ctx)
@@ -102,12 +104,16 @@ func (s *Stream) SetSockOpt(ctx vfs.Context, level, name int, value []byte) erro
 			s.conf.pace(s.KeptInt(name))
 		}
 	}
+	if err == nil && level == linux.SOL_SOCKET && name == linux.SO_RCVLOWAT {
+		s.lowat.Store(int64(s.conf.lowWater()))
+		s.Queue().Notify(s.Poll())
+	}
 	if err == nil && level == linux.IPPROTO_TCP && name == linux.TCP_INQ {
 		s.conf.mu.Lock()
 		s.inq.Store(s.conf.inq)
 		s.conf.mu.Unlock()
 	}
-	if level == linux.IPPROTO_TCP && name == linux.TCP_DEFER_ACCEPT {
+	if level == linux.IPPROTO_TCP && (name == linux.TCP_DEFER_ACCEPT || name == linux.TCP_SAVE_SYN) {
 		told = true
 	}
 	if e := s.end.Load(); err == nil && told && e != nil {
@@ -139,4 +145,16 @@ func (s *Stream) mtu(ctx vfs.Context) ([]byte, error) {
 func (s *Stream) info(ctx vfs.Context) ([]byte, error) {
 	b, _ := s.Diagnose(ctx)
 	return b, nil
+}
+
+// LowWater is SO_RCVLOWAT.
+func (s *Stream) LowWater() int { return max(int(s.lowat.Load()), 1) }
+
+// readable is how many bytes in its ring make the socket readable: SO_RCVLOWAT, but no
+// more than leave room for the peer to go on.
+func (s *Stream) readable(e *end) int {
+	if n := s.LowWater(); n > 1 {
+		return min(n, s.conf.receiveLimit(e.down.Size())/2)
+	}
+	return 1
 }

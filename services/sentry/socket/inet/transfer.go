@@ -36,6 +36,7 @@ func (s *Stream) ReadDirect(ctx vfs.Context, n int, put func(p []byte) (int, err
 	if got > 0 {
 		e.down.Consume(got)
 		s.freed(e)
+		s.Received(0, got)
 	}
 	return got, err
 }
@@ -83,14 +84,25 @@ func (s *Stream) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if n == 0 || err != nil {
 		return 0, err
 	}
-	want := m.Len()
-	n = min(n, want)
+	skip := s.PeekFrom(m.Flags)
+	if n -= skip; n <= 0 {
+		if s.state(e)&(peerClosed|closed) != 0 || s.shutRead.Load() {
+			return 0, nil
+		}
+		e.head.WantDown.Store(1)
+		if n, err = e.down.Len(); err != nil || n <= skip {
+			return 0, linux.EAGAIN
+		}
+		n -= skip
+	}
+	n = min(n, m.Len())
 	if m.Flags&linux.MSG_TRUNC == 0 {
 		at := 0
 		for _, p := range m.Data {
-			at += copy(p, e.down.Slice(at, min(len(p), n-at)))
+			at += copy(p, e.down.Slice(skip+at, min(len(p), n-at)))
 		}
 	}
+	s.Received(m.Flags, n)
 	if m.Flags&linux.MSG_PEEK == 0 && n > 0 {
 		e.down.Consume(n)
 		s.freed(e)
@@ -280,7 +292,7 @@ func (s *Stream) ready(e *end) wait.Events {
 	s.receiving.Lock()
 	n, err := e.down.Len()
 	s.receiving.Unlock()
-	if n > 0 || err != nil {
+	if n > 0 && n >= s.readable(e) || err != nil {
 		ev |= wait.In
 	}
 	shutRead, shutWrite := s.shutRead.Load(), s.shutWrite.Load() || st&sendClosed != 0
@@ -316,6 +328,10 @@ func (s *Stream) told() {
 		// may have taken it from one who waits for the next.
 		e.head.WantDown.Store(1)
 		ev = s.ready(e)
+	}
+	if s.lowat.Load() > 1 {
+		// Who reads and has taken a part may need less than what poll(2) waits for.
+		ev |= wait.In
 	}
 	if ev&wait.Out == 0 && s.blocked.Load() {
 		e.head.WantSpace.Store(1) // not enough room yet

@@ -80,7 +80,7 @@ func (s *Socket) SetSockOpt(ctx vfs.Context, level, name int, value []byte) erro
 	switch name {
 	case linux.SO_PASSCRED:
 		s.passCreds.Store(v != 0)
-	case linux.SO_RCVLOWAT: // remembered: poll(2) does not go by it
+	case linux.SO_RCVLOWAT: // poll(2) does not go by it
 		if v < 0 {
 			v = 1<<31 - 1
 		}
@@ -149,4 +149,12 @@ func (c *caller) groupsIn(room int) ([]byte, error) {
 		b = binary.LittleEndian.AppendUint32(b, g)
 	}
 	return b, nil
+}
+
+// LowWater is SO_RCVLOWAT.
+func (s *Socket) LowWater() int {
+	if !s.stream() {
+		return 1
+	}
+	return max(int(s.lowat.Load()), 1)
 }

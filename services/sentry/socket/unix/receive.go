@@ -12,6 +12,7 @@ type incoming struct {
 	cursor
 	peek      bool
 	wantCreds bool
+	peekOn    bool // SO_PEEK_OFF: behind what was seen already
 
 	files     []*vfs.File // the receiver owns a reference to each
 	creds     linux.Ucred
@@ -29,6 +30,7 @@ func (s *Socket) RecvMsg(_ vfs.Context, m *socket.Msg) (int, error) {
 		return 0, linux.EAGAIN
 	}
 	in := incoming{cursor: cursor{pieces: m.Data}, peek: m.Flags&linux.MSG_PEEK != 0, wantCreds: s.passCreds.Load()}
+	in.peekOn = in.peek && s.PeekOffset() >= 0
 	n, err := s.receive(&in)
 	if err != nil {
 		return 0, err
@@ -81,10 +83,20 @@ func (s *Socket) receive(in *incoming) (int, error) {
 	peer := s.mu.peer
 	wasRoomy := peer == nil || s.roomyLocked(peer)
 	var n int
-	if s.stream() {
+	switch {
+	case in.peekOn:
+		var seen bool
+		if n, seen = s.peekOnLocked(in); !seen {
+			err := s.endLocked()
+			s.mu.Unlock()
+			return 0, err
+		}
+	case s.stream():
 		n = s.takeStreamLocked(in)
-	} else {
+		s.receivedLocked(in, n)
+	default:
 		n = s.takeMessageLocked(in)
+		s.receivedLocked(in, in.whole)
 	}
 	roomy := peer == nil || s.roomyLocked(peer)
 	var blocked []*Socket

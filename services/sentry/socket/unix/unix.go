@@ -9,7 +9,7 @@
 // the listener's (a socket that connects is no listener). Nothing is notified and
 // no reference dropped with one held.
 //
-// Not supported: MSG_OOB, SO_PEEK_OFF, SO_PEERSEC, SO_PEERPIDFD, diagnostics by
+// Not supported: MSG_OOB, SO_PEERSEC, SO_PEERPIDFD, diagnostics by
 // netlink.
 package unix
 

@@ -134,6 +134,16 @@ def destination():
     for _ in range(4): tcp("127.0.0.1", 83)
 
 @scene
+def denied():
+    """What a rule drops on its way out fails, that very call and no other."""
+    nft("table inet t { chain out { type filter hook output priority 0; udp dport 9001 drop; }; }")
+    for to in "127.0.0.1", "::1":
+        s = socket.socket(fam(to), socket.SOCK_DGRAM)
+        for port in 9000, 9001, 9001, 9002:
+            try: print("denied", to, port, s.sendto(b"x", (to, port)))
+            except OSError as e: print("denied", to, port, name(e))
+
+@scene
 def owner():
     for cmd in "iptables-nft", "iptables-legacy":
         sh(cmd + """ -t nat -A OUTPUT -p tcp -m owner --uid-owner 1337 -j RETURN
