@@ -24,6 +24,8 @@ type Loop struct {
 	bell  *channel.Bell
 	rung  int // the bell's place in fds
 	limit unix.Timespec
+
+	linger linger
 }
 
 // busyWait is how long Go's scheduler is not told of a wait. Nothing else in the
@@ -68,6 +70,10 @@ func (l *Loop) run(s *server) {
 // turn waits until there is something and does what the descriptors want.
 func (l *Loop) turn(s *server) {
 	runtime.Gosched() // timers, the control connection, whatever else there is
+	if n := l.look(s); n != 0 {
+		l.take(n)
+		return
+	}
 	patience, timed := s.stack.Alarm()
 	doze := l.bell == nil || l.bell.Doze()
 	n := 0
@@ -84,6 +90,32 @@ func (l *Loop) turn(s *server) {
 	if l.bell != nil && doze {
 		l.bell.Wake(n > 0 && l.fds[l.rung].Revents != 0)
 	}
+	l.take(n)
+}
+
+// look looks for something before the loop sleeps: how many descriptors want
+// something, -1 if it is the bell's memory.
+func (l *Loop) look(s *server) int {
+	if l.bell == nil || !l.linger.begin() {
+		return 0
+	}
+	for {
+		if l.bell.Waiting() {
+			l.linger.paid()
+			return -1
+		}
+		if n := l.poll(0, true, false); n != 0 {
+			l.linger.paid()
+			return n
+		}
+		if patience, timed := s.stack.Alarm(); timed && patience <= 0 || !l.linger.again() {
+			return 0
+		}
+	}
+}
+
+// take does what n descriptors want.
+func (l *Loop) take(n int) {
 	for i := 0; n > 0 && i < len(l.fds); i++ {
 		if l.fds[i].Revents == 0 {
 			continue
