@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -102,8 +103,10 @@ func (b *Bell) Ring() {
 	}
 	b.out.posted = false
 	if b.out.sleeps.Load() != 0 && b.out.sleeps.Swap(0) != 0 && b.out.peer >= 0 {
+		// It does not block, so Go's scheduler need not know of it: whom it wakes may
+		// take the core, and a long call has the scheduler take the processor away.
 		one := [8]byte{1}
-		unix.Write(b.out.peer, one[:])
+		unix.RawSyscall(unix.SYS_WRITE, uintptr(b.out.peer), uintptr(unsafe.Pointer(&one)), 8)
 	}
 }
 
@@ -209,7 +212,7 @@ func (b *Bell) Wake(rung bool) {
 	b.sleep.Store(0)
 	if rung {
 		var count [8]byte
-		unix.Read(b.fd, count[:])
+		unix.RawSyscall(unix.SYS_READ, uintptr(b.fd), uintptr(unsafe.Pointer(&count)), 8)
 	}
 }
 

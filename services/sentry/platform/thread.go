@@ -177,13 +177,13 @@ type Yielder struct {
 var yielders atomic.Int32
 
 // Yield gives both the Go scheduler and the host's a chance to run another. Go's
-// gets it at first if there may be no processor left for other goroutines, and now
-// and then: each time it wakes a thread to look for work, which finds none and
+// gets it at first and now and then, if there may be no processor left for other
+// goroutines: each time it wakes a thread to look for work, which finds none and
 // sleeps again.
 func (y *Yielder) Yield() {
 	switch {
 	case y.yields > 0:
-		if y.yields%goschedEvery == 0 {
+		if y.yields%goschedEvery == 0 && (!y.Idle || yielders.Load() >= maxProcs) {
 			runtime.Gosched()
 		}
 	case !y.Idle:
