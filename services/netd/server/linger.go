@@ -10,50 +10,55 @@ import (
 // packet mostly comes at once: a guest that has its bytes writes others, a peer that
 // has its answer asks again. To be woken for it costs whoever sends it a system call,
 // and where the core has fallen idle meanwhile, 50 to 100 µs. Looking costs a core,
-// which others may want: so each look gives way to them, and where they take it, or
-// where nothing has come of it lately, the loop sleeps.
+// which others may want: so most looks give way to them, and where they take it, or
+// where nothing has come soon lately, the loop sleeps.
 type linger struct {
-	credit int // phases in a row that may be in vain; < 0 counts towards a try
-	others int // looks of this phase that have run another thread
+	credit int // waits in a row that may be longer than looking is worth
+	others int // looks of this wait that have run another thread
 	began  time.Time
 }
 
 const (
-	// lingerFor is how long a phase takes at most: a guest's answer takes some 50 µs.
-	lingerFor    = 150 * time.Microsecond
+	// lingerFor is how long the loop looks at most: a guest's answer takes some 50 µs.
+	lingerFor    = 200 * time.Microsecond
 	lingerCredit = 4
-	lingerTry    = 16 // sleeps between two tries once the credit is gone
-	lingerCrowd  = 4  // looks that ran another thread and found nothing
+	lingerCrowd  = 4 // looks that ran another thread and found nothing
+	// lingerStay is how long it does not give way when it is not the sentry's turn: the
+	// peer's, on another core, is shorter than a switch to another thread and back.
+	lingerStay = 30 * time.Microsecond
 )
 
-// begin says whether a phase is worth it, and begins it.
+// begin begins a wait, and says whether to look around.
 func (l *linger) begin() bool {
-	if l.credit <= 0 {
-		if l.credit--; l.credit > -lingerTry {
-			return false
-		}
-		l.credit = 1
-	}
 	l.others, l.began = 0, time.Now()
+	return l.credit > 0
+}
+
+// again gives way to others, at first only if it is the sentry's turn, and says whether
+// to go on.
+func (l *linger) again(sentry bool) bool {
+	now := time.Now()
+	took := now.Sub(l.began)
+	if took >= lingerFor || l.others >= lingerCrowd {
+		return false
+	}
+	if sentry || took >= lingerStay {
+		unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		if time.Since(now) > otherRan {
+			l.others++
+		}
+	}
 	return true
 }
 
-// again gives way to others, and says whether to go on; if not, it was all in vain.
-func (l *linger) again() bool {
-	before := time.Now()
-	if before.Sub(l.began) < lingerFor && l.others < lingerCrowd {
-		unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
-		if time.Since(before) > otherRan {
-			l.others++
-		}
-		return true
+// end ends a wait.
+func (l *linger) end() {
+	if time.Since(l.began) < lingerFor {
+		l.credit = lingerCredit
+	} else {
+		l.credit = max(l.credit-1, 0)
 	}
-	l.credit--
-	return false
 }
-
-// paid says that something has come.
-func (l *linger) paid() { l.credit = lingerCredit }
 
 // otherRan is what a yield takes at least when another thread has run: several times
 // what it takes alone, which is from 0.3 µs to 2 µs, by the machine.

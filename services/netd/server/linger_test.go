@@ -5,32 +5,35 @@ import (
 	"time"
 )
 
-// A phase in vain ends by itself; some of them end the phases, and a try now and
-// then is all that is left; one that pays brings them back.
+// Waits that take longer than looking is worth end the looking after a while; one that
+// is short brings it back, whether or not the loop had looked.
 func TestLinger(t *testing.T) {
 	var l linger
-	phases := func(sleeps int) (n int) {
-		for range sleeps {
-			if !l.begin() {
-				continue
-			}
-			n++
-			for began := time.Now(); l.again(); {
-				if time.Since(began) > time.Second {
-					t.Fatal("a phase does not end")
-				}
+	wait := func(long bool) (looked bool) {
+		looked = l.begin()
+		for began := time.Now(); looked && long && l.again(true); {
+			if time.Since(began) > time.Second {
+				t.Fatal("looking does not end")
 			}
 		}
-		return n
+		if long {
+			time.Sleep(lingerFor)
+		}
+		l.end()
+		return looked
 	}
-	if n := phases(1000); n == 0 || n > 1+1000/lingerTry {
-		t.Errorf("%d phases of 1000 in vain from the beginning", n)
+	if wait(true) {
+		t.Error("it looks before anything has come")
 	}
-	l.paid()
-	if n := phases(lingerCredit); n != lingerCredit {
-		t.Errorf("%d phases of %d after one that paid", n, lingerCredit)
+	for wait(false); !wait(false); { // this thread may stand still for longer
 	}
-	if n := phases(lingerTry - 1); n != 0 {
-		t.Errorf("%d phases though %d were in vain", n, lingerCredit)
+	looks := 0
+	for range 100 {
+		if wait(true) {
+			looks++
+		}
+	}
+	if looks > lingerCredit {
+		t.Errorf("it looked %d times in vain", looks)
 	}
 }

@@ -52,17 +52,10 @@ func (l *Loop) listen(b *channel.Bell) {
 
 // run serves until the sentry is gone.
 func (l *Loop) run(s *server) {
-	told := s.told
-	take := func() {
-		if err := l.bell.Take(told); err != nil {
-			s.log.Error("the sentry spoilt the bell", "error", err)
-			s.ended = err
-		}
-	}
 	for s.ended == nil {
 		l.turn(s)
-		if s.ended == nil && l.bell != nil && l.bell.Waiting() {
-			s.stack.Do(take)
+		if s.ended == nil {
+			s.hear()
 		}
 	}
 }
@@ -71,6 +64,7 @@ func (l *Loop) run(s *server) {
 func (l *Loop) turn(s *server) {
 	runtime.Gosched() // timers, the control connection, whatever else there is
 	if n := l.look(s); n != 0 {
+		l.linger.end()
 		l.take(n)
 		return
 	}
@@ -90,25 +84,28 @@ func (l *Loop) turn(s *server) {
 	if l.bell != nil && doze {
 		l.bell.Wake(n > 0 && l.fds[l.rung].Revents != 0)
 	}
+	l.linger.end()
 	l.take(n)
 }
 
 // look looks for something before the loop sleeps: how many descriptors want
 // something, -1 if it is the bell's memory.
 func (l *Loop) look(s *server) int {
-	if l.bell == nil || !l.linger.begin() {
+	if !l.linger.begin() || l.bell == nil {
 		return 0
 	}
+	asked := s.posted.Load()
 	for {
 		if l.bell.Waiting() {
-			l.linger.paid()
 			return -1
 		}
 		if n := l.poll(0, true, false); n != 0 {
-			l.linger.paid()
+			if l.fds[l.rung].Revents != 0 { // as of the sleep before: the sentry was about to ring
+				l.bell.Wake(true)
+			}
 			return n
 		}
-		if patience, timed := s.stack.Alarm(); timed && patience <= 0 || !l.linger.again() {
+		if patience, timed := s.stack.Alarm(); timed && patience <= 0 || !l.linger.again(asked) {
 			return 0
 		}
 	}

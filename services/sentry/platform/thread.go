@@ -17,7 +17,7 @@ import (
 // spinBursts bursts of PAUSEs, then yielding for yieldTime.
 const (
 	stubSpins       = 200
-	stubYieldCycles = 300_000
+	stubYieldCycles = 600_000
 	burst           = 32
 	spinBursts      = 8
 	yieldTime       = 100 * time.Microsecond
