@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +32,7 @@ import (
 // each write, and each read, would wake a thread that finds nothing to do.
 type Bell struct {
 	rings *Rings
-	sleep *atomic.Uint32 // set by us before we sleep
+	sleep *atomic.Uint32 // awake, asleep or busy; ours
 	fd    int            // we sleep on it
 	own   *os.File       // the same, of a client
 	raw   syscall.RawConn
@@ -47,11 +48,24 @@ type Bell struct {
 	out struct {
 		sync.Mutex
 		*Producer
-		sleeps *atomic.Uint32 // set by the peer before it sleeps
+		sleeps *atomic.Uint32 // the peer's
 		peer   int            // wakes it; -1 after Close
 		posted bool
+		owed   time.Time // since when it was not rung for what was posted
 	}
 }
+
+// Whether an end is to be rung for: it looks by itself, or sleeps, or will look by
+// itself as soon as it has done what it is at, if that is short.
+const (
+	awake = iota
+	asleep
+	busy
+)
+
+// busyPatience is how long the service waits for a busy client to look: it takes about
+// as long to wake one that sleeps.
+const busyPatience = 40 * time.Microsecond
 
 // BellRing is the size of a bell's rings in bytes: four for each number, and as
 // many again for letters.
@@ -131,7 +145,7 @@ func (b *Bell) Send(p []byte) bool {
 }
 
 // Ring wakes the peer if something was posted and it sleeps. It says whether something
-// was.
+// was. A service that is not between Doze and Wake leaves a busy client for Settle.
 func (b *Bell) Ring() bool {
 	b.out.Lock()
 	defer b.out.Unlock()
@@ -139,13 +153,40 @@ func (b *Bell) Ring() bool {
 		return false
 	}
 	b.out.posted = false
-	if b.out.sleeps.Load() != 0 && b.out.sleeps.Swap(0) != 0 && b.out.peer >= 0 {
+	if b.own == nil && b.out.sleeps.Load() == busy && b.sleep.Load() == awake {
+		if b.out.owed.IsZero() {
+			b.out.owed = time.Now()
+		}
+		return true
+	}
+	b.ringLocked()
+	return true
+}
+
+// Settle rings for a client that was busy and has not looked for busyPatience. With
+// last it does not wait for that.
+func (b *Bell) Settle(last bool) {
+	b.out.Lock()
+	defer b.out.Unlock()
+	if b.out.owed.IsZero() {
+		return
+	}
+	if used, err := b.out.Used(); err == nil && used > 0 {
+		if !last && time.Since(b.out.owed) < busyPatience {
+			return
+		}
+		b.ringLocked()
+	}
+	b.out.owed = time.Time{}
+}
+
+func (b *Bell) ringLocked() {
+	if b.out.sleeps.Load() != awake && b.out.sleeps.Swap(awake) != awake && b.out.peer >= 0 {
 		// It does not block, so Go's scheduler need not know of it: whom it wakes may
 		// take the core, and a long call has the scheduler take the processor away.
 		one := [8]byte{1}
 		unix.RawSyscall(unix.SYS_WRITE, uintptr(b.out.peer), uintptr(unsafe.Pointer(&one)), 8)
 	}
-	return true
 }
 
 // Waiting says whether the peer has posted what nobody has taken: a hint, which a
@@ -215,7 +256,7 @@ func (b *Bell) Listen(h Hearer) error {
 			return true
 		}
 		if b.watchers.Load() == 0 {
-			b.sleep.Store(1)
+			b.sleep.Store(asleep)
 		}
 		return b.Waiting()
 	}
@@ -233,7 +274,7 @@ func (b *Bell) Listen(h Hearer) error {
 // peer need not ring.
 func (b *Bell) Watch() {
 	if b.watchers.Add(1) == 1 {
-		b.sleep.Store(0)
+		b.sleep.Store(awake)
 	}
 }
 
@@ -245,10 +286,14 @@ func (b *Bell) Look(h Hearer) {
 	}
 }
 
-// Unwatch ends what Watch began.
-func (b *Bell) Unwatch(h Hearer) {
+// Unwatch ends what Watch began; again says that the caller will soon watch again.
+func (b *Bell) Unwatch(h Hearer, again bool) {
 	if b.watchers.Add(-1) == 0 {
-		b.sleep.Store(1)
+		if again {
+			b.sleep.Store(busy)
+		} else {
+			b.sleep.Store(asleep)
+		}
 		if b.Waiting() {
 			b.Take(h)
 		}
@@ -261,9 +306,9 @@ func (b *Bell) FD() int { return b.fd }
 // Doze asks the peer to ring from now on; false says that something is there
 // already.
 func (b *Bell) Doze() bool {
-	b.sleep.Store(1)
+	b.sleep.Store(asleep)
 	if b.Waiting() {
-		b.sleep.Store(0)
+		b.sleep.Store(awake)
 		return false
 	}
 	return true
@@ -271,7 +316,7 @@ func (b *Bell) Doze() bool {
 
 // Wake ends Doze; rung says that FD has become readable.
 func (b *Bell) Wake(rung bool) {
-	b.sleep.Store(0)
+	b.sleep.Store(awake)
 	if rung {
 		var count [8]byte
 		unix.RawSyscall(unix.SYS_READ, uintptr(b.fd), uintptr(unsafe.Pointer(&count)), 8)

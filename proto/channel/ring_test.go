@@ -224,7 +224,7 @@ func TestBellWakesSleeper(t *testing.T) {
 		for range 100 {
 			client.Look(each)
 		}
-		client.Unwatch(each)
+		client.Unwatch(each, false)
 		runtime.Gosched()
 	}
 	select {
@@ -336,4 +336,48 @@ func FuzzBell(f *testing.F) {
 			t.Errorf("%d bytes of %d, %v", size, len(p), err)
 		}
 	})
+}
+
+// TestBellBusyClient has a service ring for a client that is busy only after a while, or
+// when it is about to sleep itself.
+func TestBellBusyClient(t *testing.T) {
+	client, service := testBells(t)
+	none := told(func(uint32) {})
+	rung := func() bool {
+		var count [8]byte
+		n, _ := unix.Read(client.fd, count[:])
+		return n == 8
+	}
+	busyNow := func() {
+		client.Watch()
+		client.Unwatch(none, true)
+		client.Take(none)
+	}
+	for name, c := range map[string]struct {
+		do   func()
+		want bool
+	}{
+		"who looks in time": {func() { client.Take(none); service.Settle(true) }, false},
+		"when it sleeps":    {func() { service.Settle(true) }, true},
+		"after a while":     {func() { time.Sleep(2 * busyPatience); service.Settle(false) }, true},
+		"posted by another while it sleeps": {func() {
+			client.Take(none)
+			service.Doze()
+			service.Post(2)
+			service.Ring()
+			service.Wake(false)
+		}, true},
+	} {
+		busyNow()
+		service.Post(1)
+		service.Ring()
+		if rung() {
+			t.Errorf("%s: rung at once", name)
+		}
+		if c.do(); rung() != c.want {
+			t.Errorf("%s: rung: %v", name, !c.want)
+		}
+		service.Settle(true)
+		rung()
+	}
 }

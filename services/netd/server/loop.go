@@ -70,6 +70,9 @@ func (l *Loop) turn(s *server) {
 	}
 	patience, timed := s.stack.Alarm()
 	doze := l.bell == nil || l.bell.Doze()
+	if l.bell != nil {
+		l.bell.Settle(true)
+	}
 	n := 0
 	switch {
 	case !doze:
@@ -99,6 +102,7 @@ func (l *Loop) look(s *server) int {
 		if l.bell.Waiting() {
 			return -1
 		}
+		l.bell.Settle(false)
 		if n := l.poll(0, true, false); n != 0 {
 			if l.fds[l.rung].Revents != 0 { // as of the sleep before: the sentry was about to ring
 				l.bell.Wake(true)

@@ -148,7 +148,7 @@ func (th *Thread) spin() bool {
 	}
 	spinning.Add(-1)
 	y := Yielder{Idle: !th.due}
-	defer y.Done()
+	defer func() { y.Done(th.hasRequest()) }()
 	for began := time.Now(); time.Since(began) < yieldTime; {
 		if th.hasRequest() {
 			return true
@@ -205,14 +205,15 @@ func (y *Yielder) Yield() {
 	}
 }
 
-// Done ends a wait with Idle.
-func (y *Yielder) Done() {
+// Done ends a wait with Idle. With found it was not in vain, and there will be another
+// one soon.
+func (y *Yielder) Done(found bool) {
 	if !y.Idle || y.yields == 0 {
 		return
 	}
 	yielders.Add(-1)
 	if y.watcher != nil {
-		y.watcher.Unwatch()
+		y.watcher.Unwatch(found)
 	}
 	y.yields, y.watcher = 0, nil
 }

@@ -212,7 +212,7 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) error {
 			}
 			select {
 			case <-c:
-				y.Done()
+				y.Done(true)
 				return nil
 			default:
 			}
@@ -220,7 +220,7 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) error {
 				break
 			}
 		}
-		y.Done()
+		y.Done(false)
 	}
 	t.th.Patience()
 	var expired <-chan time.Time

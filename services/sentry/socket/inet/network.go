@@ -180,9 +180,9 @@ type watcher struct {
 	bell *channel.Bell
 }
 
-func (w watcher) Watch()   { w.bell.Watch() }
-func (w watcher) Look()    { w.bell.Look(hearer{w.n}) }
-func (w watcher) Unwatch() { w.bell.Unwatch(hearer{w.n}) }
+func (w watcher) Watch()             { w.bell.Watch() }
+func (w watcher) Look()              { w.bell.Look(hearer{w.n}) }
+func (w watcher) Unwatch(again bool) { w.bell.Unwatch(hearer{w.n}, again) }
 
 // ring tells netd that a socket's rings have changed.
 func (n *Network) ring(h *channel.Head, id uint32) {
