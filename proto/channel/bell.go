@@ -144,23 +144,22 @@ func (b *Bell) Send(p []byte) bool {
 	return true
 }
 
-// Ring wakes the peer if something was posted and it sleeps. It says whether something
-// was. A service that is not between Doze and Wake leaves a busy client for Settle.
-func (b *Bell) Ring() bool {
+// Ring wakes the peer if something was posted and it sleeps. A service that is not
+// between Doze and Wake leaves a busy client to Settle.
+func (b *Bell) Ring() {
 	b.out.Lock()
 	defer b.out.Unlock()
 	if !b.out.posted {
-		return false
+		return
 	}
 	b.out.posted = false
 	if b.own == nil && b.out.sleeps.Load() == busy && b.sleep.Load() == awake {
 		if b.out.owed.IsZero() {
 			b.out.owed = time.Now()
 		}
-		return true
+		return
 	}
 	b.ringLocked()
-	return true
 }
 
 // Settle rings for a client that was busy and has not looked for busyPatience. With

@@ -10,7 +10,7 @@ import (
 // packet mostly comes at once: a guest that has its bytes writes others, a peer that
 // has its answer asks again. To be woken for it costs whoever sends it a system call,
 // and where the core has fallen idle meanwhile, 50 to 100 µs. Looking costs a core,
-// which others may want: so most looks give way to them, and where they take it, or
+// which others may want: so each look gives way to them, and where they take it, or
 // where nothing has come soon lately, the loop sleeps.
 type linger struct {
 	credit int // waits in a row that may be longer than looking is worth
@@ -23,9 +23,6 @@ const (
 	lingerFor    = 200 * time.Microsecond
 	lingerCredit = 4
 	lingerCrowd  = 4 // looks that ran another thread and found nothing
-	// lingerStay is how long it does not give way when it is not the sentry's turn: the
-	// peer's, on another core, is shorter than a switch to another thread and back.
-	lingerStay = 30 * time.Microsecond
 )
 
 // begin begins a wait, and says whether to look around.
@@ -34,19 +31,15 @@ func (l *linger) begin() bool {
 	return l.credit > 0
 }
 
-// again gives way to others, at first only if it is the sentry's turn, and says whether
-// to go on.
-func (l *linger) again(sentry bool) bool {
+// again gives way to others, and says whether to go on.
+func (l *linger) again() bool {
 	now := time.Now()
-	took := now.Sub(l.began)
-	if took >= lingerFor || l.others >= lingerCrowd {
+	if now.Sub(l.began) >= lingerFor || l.others >= lingerCrowd {
 		return false
 	}
-	if sentry || took >= lingerStay {
-		unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
-		if time.Since(now) > otherRan {
-			l.others++
-		}
+	unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	if time.Since(now) > otherRan {
+		l.others++
 	}
 	return true
 }

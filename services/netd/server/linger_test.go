@@ -11,7 +11,7 @@ func TestLinger(t *testing.T) {
 	var l linger
 	wait := func(long bool) (looked bool) {
 		looked = l.begin()
-		for began := time.Now(); looked && long && l.again(true); {
+		for began := time.Now(); looked && long && l.again(); {
 			if time.Since(began) > time.Second {
 				t.Fatal("looking does not end")
 			}

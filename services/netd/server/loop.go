@@ -97,7 +97,6 @@ func (l *Loop) look(s *server) int {
 	if !l.linger.begin() || l.bell == nil {
 		return 0
 	}
-	asked := s.posted.Load()
 	for {
 		if l.bell.Waiting() {
 			return -1
@@ -109,7 +108,7 @@ func (l *Loop) look(s *server) int {
 			}
 			return n
 		}
-		if patience, timed := s.stack.Alarm(); timed && patience <= 0 || !l.linger.again(asked) {
+		if patience, timed := s.stack.Alarm(); timed && patience <= 0 || !l.linger.again() {
 			return 0
 		}
 	}

@@ -118,8 +118,7 @@ type server struct {
 	pool    pool
 	rules   rules
 
-	bell   atomic.Pointer[channel.Bell] // after Hello
-	posted atomic.Bool                  // by the last entry of the stack: it is the sentry's turn
+	bell atomic.Pointer[channel.Bell] // after Hello
 
 	// send is held while the outbox is sent, so that it stays in order.
 	send struct {
@@ -146,7 +145,7 @@ func (s *server) flush() {
 		s.sendNotices()
 	}
 	if b := s.bell.Load(); b != nil {
-		s.posted.Store(b.Ring())
+		b.Ring()
 	}
 }
 
