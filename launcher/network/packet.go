@@ -16,9 +16,11 @@ const (
 )
 
 // openPacket opens an AF_PACKET socket on an interface of the calling thread's
-// namespace: packet(7). All that it sets lasts as long as the descriptor.
+// namespace: packet(7). All that it sets lasts as long as the descriptor. The socket
+// blocks, so that package os does not give it to the netpoller: what is kept of it
+// for another netd would have each frame wake a thread here, too.
 func openPacket(index int) (f *os.File, err error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}

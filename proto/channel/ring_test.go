@@ -3,9 +3,11 @@ package channel
 import (
 	"bytes"
 	"crypto/sha256"
+	"fmt"
 	"math/rand"
 	"os"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -185,13 +187,19 @@ func testBells(t *testing.T) (client, service *Bell) {
 	return client, service
 }
 
+// told hears numbers.
+type told func(n uint32)
+
+func (f told) Told(n uint32) { f(n) }
+func (told) Letter([]byte)   {}
+
 // TestBellWakesSleeper has the listener, and one who watches now and then, get all
 // that is posted, in order.
 func TestBellWakesSleeper(t *testing.T) {
 	client, service := testBells(t)
 	const n = 20000
 	go func() {
-		for i := uint32(0); i < n; i++ {
+		for i := uint32(1); i <= n; i++ {
 			service.Post(i)
 			service.Ring()
 			if i%1000 == 0 {
@@ -201,14 +209,14 @@ func TestBellWakesSleeper(t *testing.T) {
 	}()
 	var next atomic.Uint32
 	all := make(chan struct{})
-	each := func(id uint32) {
-		if id != next.Load() {
-			t.Errorf("got %d, want %d", id, next.Load())
+	each := told(func(id uint32) {
+		if want := next.Add(1); id != want {
+			t.Errorf("got %d, want %d", id, want)
 		}
-		if next.Add(1) == n {
+		if id == n {
 			close(all)
 		}
-	}
+	})
 	ended := make(chan error, 1)
 	go func() { ended <- client.Listen(each) }()
 	for range 100 {
@@ -216,7 +224,7 @@ func TestBellWakesSleeper(t *testing.T) {
 		for range 100 {
 			client.Look(each)
 		}
-		client.Unwatch(each)
+		client.Unwatch(each, false)
 		runtime.Gosched()
 	}
 	select {
@@ -235,7 +243,7 @@ func TestBellService(t *testing.T) {
 	client, service := testBells(t)
 	const n = 20000
 	go func() {
-		for i := uint32(0); i < n; i++ {
+		for i := uint32(1); i <= n; i++ {
 			client.Post(i)
 			client.Ring()
 			if i%1000 == 0 {
@@ -245,12 +253,11 @@ func TestBellService(t *testing.T) {
 	}()
 	next := uint32(0)
 	for next < n {
-		if err := service.Take(func(id uint32) {
-			if id != next {
+		if err := service.Take(told(func(id uint32) {
+			if next++; id != next {
 				t.Fatalf("got %d, want %d", id, next)
 			}
-			next++
-		}); err != nil {
+		})); err != nil {
 			t.Fatal(err)
 		}
 		if next < n && service.Doze() {
@@ -270,7 +277,107 @@ func TestBellCorrupt(t *testing.T) {
 	service.out.Publish(3)
 	service.out.posted = true
 	service.Ring()
-	if err := client.Listen(func(uint32) {}); err != ErrCorrupt {
+	if err := client.Listen(told(func(uint32) {})); err != ErrCorrupt {
 		t.Fatal(err)
+	}
+}
+
+// mail hears both, and keeps a text of it.
+type mail []string
+
+func (m *mail) Told(n uint32)   { *m = append(*m, fmt.Sprint(n)) }
+func (m *mail) Letter(p []byte) { *m = append(*m, string(p)) }
+
+// TestBellLetters has letters and numbers come in the order in which they were posted.
+func TestBellLetters(t *testing.T) {
+	client, service := testBells(t)
+	client.Post(7)
+	for _, s := range []string{"", "a", "four", "longer"} {
+		if !client.Send([]byte(s)) {
+			t.Fatalf("%q is refused", s)
+		}
+	}
+	client.Post(8)
+	var got mail
+	if err := service.Take(&got); err != nil || !slices.Equal(got, mail{"7", "", "a", "four", "longer", "8"}) {
+		t.Fatalf("%q, %v", got, err)
+	}
+	if client.Send(make([]byte, MaxLetter+1)) {
+		t.Error("a letter too long is taken")
+	}
+	n := 0
+	for client.Send(make([]byte, MaxLetter)) {
+		n++
+	}
+	for i := range uint32(BellRing / 8) {
+		client.Post(i + 1)
+	}
+	got = nil
+	if err := service.Take(&got); err != nil || n < 10 || len(got) != n+BellRing/8 || got[len(got)-1] != fmt.Sprint(BellRing/8) {
+		t.Errorf("%d letters, then %d in all, %v", n, len(got), err)
+	}
+	if !client.Send([]byte("more")) {
+		t.Error("no room though all was taken")
+	}
+}
+
+// FuzzBell is what a peer may write into a bell's ring.
+func FuzzBell(f *testing.F) {
+	f.Add([]byte{7, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 'h', 'e', 'l', 'l', 'o', 0, 0, 0, 8, 0, 0, 0})
+	f.Add([]byte{0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, p []byte) {
+		var m mail
+		err := hear(p, &m)
+		size := 0
+		for _, s := range m {
+			size += len(s)
+		}
+		if size > 3*len(p) || err == nil && len(p)%4 != 0 {
+			t.Errorf("%d bytes of %d, %v", size, len(p), err)
+		}
+	})
+}
+
+// TestBellBusyClient has a service ring for a client that is busy only after a while, or
+// when it is about to sleep itself.
+func TestBellBusyClient(t *testing.T) {
+	client, service := testBells(t)
+	none := told(func(uint32) {})
+	rung := func() bool {
+		var count [8]byte
+		n, _ := unix.Read(client.fd, count[:])
+		return n == 8
+	}
+	busyNow := func() {
+		client.Watch()
+		client.Unwatch(none, true)
+		client.Take(none)
+	}
+	for name, c := range map[string]struct {
+		do   func()
+		want bool
+	}{
+		"who looks in time": {func() { client.Take(none); service.Settle(true) }, false},
+		"when it sleeps":    {func() { service.Settle(true) }, true},
+		"after a while":     {func() { time.Sleep(2 * busyPatience); service.Settle(false) }, true},
+		"posted by another while it sleeps": {func() {
+			client.Take(none)
+			service.Doze()
+			service.Post(2)
+			service.Ring()
+			service.Wake(false)
+		}, true},
+	} {
+		busyNow()
+		service.Post(1)
+		service.Ring()
+		if rung() {
+			t.Errorf("%s: rung at once", name)
+		}
+		if c.do(); rung() != c.want {
+			t.Errorf("%s: rung: %v", name, !c.want)
+		}
+		service.Settle(true)
+		rung()
 	}
 }

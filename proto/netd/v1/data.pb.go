@@ -228,8 +228,8 @@ func (Netfilter_Operation) EnumDescriptor() ([]byte, []int) {
 	return file_netd_v1_data_proto_rawDescGZIP(), []int{2, 0}
 }
 
-// Request asks for one thing about one socket. In a frame with id 0 it is a
-// notice, and has no answer.
+// Request asks for one thing about one socket. In a frame with id 0, or a letter,
+// it is a notice, and has no answer.
 type Request struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Socket uint32                 `protobuf:"varint,1,opt,name=socket,proto3" json:"socket,omitempty"`
@@ -1003,7 +1003,7 @@ func (*OriginalDestination) Descriptor() ([]byte, []int) {
 	return file_netd_v1_data_proto_rawDescGZIP(), []int{4}
 }
 
-// Notice is what netd says unasked, in a frame with id 0.
+// Notice is what netd says unasked, in a frame with id 0 or a letter.
 type Notice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Event:

@@ -24,6 +24,8 @@ type Loop struct {
 	bell  *channel.Bell
 	rung  int // the bell's place in fds
 	limit unix.Timespec
+
+	linger linger
 }
 
 // busyWait is how long Go's scheduler is not told of a wait. Nothing else in the
@@ -50,17 +52,10 @@ func (l *Loop) listen(b *channel.Bell) {
 
 // run serves until the sentry is gone.
 func (l *Loop) run(s *server) {
-	told := s.told
-	take := func() {
-		if err := l.bell.Take(told); err != nil {
-			s.log.Error("the sentry spoilt the bell", "error", err)
-			s.ended = err
-		}
-	}
 	for s.ended == nil {
 		l.turn(s)
-		if s.ended == nil && l.bell != nil && l.bell.Waiting() {
-			s.stack.Do(take)
+		if s.ended == nil {
+			s.hear()
 		}
 	}
 }
@@ -68,8 +63,16 @@ func (l *Loop) run(s *server) {
 // turn waits until there is something and does what the descriptors want.
 func (l *Loop) turn(s *server) {
 	runtime.Gosched() // timers, the control connection, whatever else there is
+	if n := l.look(s); n != 0 {
+		l.linger.end()
+		l.take(n)
+		return
+	}
 	patience, timed := s.stack.Alarm()
 	doze := l.bell == nil || l.bell.Doze()
+	if l.bell != nil {
+		l.bell.Settle(true)
+	}
 	n := 0
 	switch {
 	case !doze:
@@ -84,6 +87,35 @@ func (l *Loop) turn(s *server) {
 	if l.bell != nil && doze {
 		l.bell.Wake(n > 0 && l.fds[l.rung].Revents != 0)
 	}
+	l.linger.end()
+	l.take(n)
+}
+
+// look looks for something before the loop sleeps: how many descriptors want
+// something, -1 if it is the bell's memory.
+func (l *Loop) look(s *server) int {
+	if !l.linger.begin() || l.bell == nil {
+		return 0
+	}
+	for {
+		if l.bell.Waiting() {
+			return -1
+		}
+		l.bell.Settle(false)
+		if n := l.poll(0, true, false); n != 0 {
+			if l.fds[l.rung].Revents != 0 { // as of the sleep before: the sentry was about to ring
+				l.bell.Wake(true)
+			}
+			return n
+		}
+		if patience, timed := s.stack.Alarm(); timed && patience <= 0 || !l.linger.again() {
+			return 0
+		}
+	}
+}
+
+// take does what n descriptors want.
+func (l *Loop) take(n int) {
 	for i := 0; n > 0 && i < len(l.fds); i++ {
 		if l.fds[i].Revents == 0 {
 			continue

@@ -13,6 +13,7 @@
 package server
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
 
 	"bulkhead/proto/channel"
 	"bulkhead/proto/linux"
@@ -118,7 +120,12 @@ type server struct {
 
 	bell atomic.Pointer[channel.Bell] // after Hello
 
-	send   sync.Mutex // held while the outbox is sent, so that it stays in order
+	// send is held while the outbox is sent, so that it stays in order.
+	send struct {
+		sync.Mutex
+		frames uint32 // notices that went as frames so far
+		letter []byte
+	}
 	outbox struct {
 		sync.Mutex
 		waiting atomic.Bool
@@ -151,15 +158,30 @@ func (s *server) sendNotices() {
 	s.outbox.waiting.Store(false)
 	s.outbox.Unlock()
 	for _, o := range out {
+		if o.file == nil && s.sendLetter(o.notice) {
+			continue
+		}
 		var fds []int
 		if o.file != nil {
 			fds = []int{int(o.file.Fd())}
 		}
+		s.send.frames++
 		s.conn.SendMessage(0, o.notice, fds...)
 		if o.file != nil {
 			o.file.Close()
 		}
 	}
+}
+
+// sendLetter sends a notice by the bell, with the send lock held, if it can be.
+func (s *server) sendLetter(n *netdv1.Notice) bool {
+	b := s.bell.Load()
+	if b == nil {
+		return false
+	}
+	p, err := proto.MarshalOptions{}.MarshalAppend(binary.LittleEndian.AppendUint32(s.send.letter[:0], s.send.frames), n)
+	s.send.letter = p[:0]
+	return err == nil && b.Send(p)
 }
 
 // queue sends a notice once the stack's lock is free.
@@ -186,6 +208,7 @@ func (s *server) handle(f *channel.Frame) channel.Answer {
 	if req.GetHello() != nil {
 		return s.hello(f)
 	}
+	s.hear() // what the sentry said before
 	var resp *netdv1.Response
 	var file *os.File
 	s.stack.Do(func() { resp, file = s.request(&req) })
@@ -253,8 +276,33 @@ func (s *server) hello(f *channel.Frame) channel.Answer {
 	}
 }
 
-// told looks at a socket that the sentry has rung for, with the stack's lock held.
-func (s *server) told(id uint32) {
+// hear does what the sentry has posted to the bell.
+func (s *server) hear() {
+	b := s.bell.Load()
+	if b == nil || !b.Waiting() {
+		return
+	}
+	s.stack.Do(func() {
+		if err := b.Take(s); err != nil {
+			s.log.Error("the sentry spoilt the bell", "error", err)
+			s.ended = err
+		}
+	})
+}
+
+// Letter carries out a request that wants no answer, with the stack's lock held.
+func (s *server) Letter(p []byte) {
+	var req netdv1.Request
+	if proto.Unmarshal(p, &req) != nil || req.GetHello() != nil {
+		return
+	}
+	if _, file := s.request(&req); file != nil {
+		file.Close()
+	}
+}
+
+// Told looks at a socket that the sentry has rung for, with the stack's lock held.
+func (s *server) Told(id uint32) {
 	if k := s.sockets[id]; k != nil {
 		k.rings.Head.Told.Store(0)
 		k.kick()

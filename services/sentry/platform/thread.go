@@ -17,7 +17,7 @@ import (
 // spinBursts bursts of PAUSEs, then yielding for yieldTime.
 const (
 	stubSpins       = 200
-	stubYieldCycles = 300_000
+	stubYieldCycles = 600_000
 	burst           = 32
 	spinBursts      = 8
 	yieldTime       = 100 * time.Microsecond
@@ -150,7 +150,7 @@ func (th *Thread) spin() bool {
 	}
 	spinning.Add(-1)
 	y := Yielder{Idle: !th.due}
-	defer y.Done()
+	defer func() { y.Done(th.hasRequest()) }()
 	for began := time.Now(); time.Since(began) < yieldTime; {
 		if th.hasRequest() {
 			return true
@@ -179,13 +179,13 @@ type Yielder struct {
 var yielders atomic.Int32
 
 // Yield gives both the Go scheduler and the host's a chance to run another. Go's
-// gets it at first if there may be no processor left for other goroutines, and now
-// and then: each time it wakes a thread to look for work, which finds none and
+// gets it at first and now and then, if there may be no processor left for other
+// goroutines: each time it wakes a thread to look for work, which finds none and
 // sleeps again.
 func (y *Yielder) Yield() {
 	switch {
 	case y.yields > 0:
-		if y.yields%goschedEvery == 0 {
+		if y.yields%goschedEvery == 0 && (!y.Idle || yielders.Load() >= maxProcs) {
 			runtime.Gosched()
 		}
 	case !y.Idle:
@@ -207,14 +207,15 @@ func (y *Yielder) Yield() {
 	}
 }
 
-// Done ends a wait with Idle.
-func (y *Yielder) Done() {
+// Done ends a wait with Idle. With found it was not in vain, and there will be another
+// one soon.
+func (y *Yielder) Done(found bool) {
 	if !y.Idle || y.yields == 0 {
 		return
 	}
 	yielders.Add(-1)
 	if y.watcher != nil {
-		y.watcher.Unwatch()
+		y.watcher.Unwatch(found)
 	}
 	y.yields, y.watcher = 0, nil
 }

@@ -26,6 +26,7 @@ type Task struct {
 	path   [256]byte           // of BorrowPath
 	frames []before            // the answer's signal frames
 	trace  traced              // ptrace
+	eager  eagerness
 
 	// What other goroutines may read while it runs.
 	host  atomic.Pointer[platform.Thread] // th
@@ -70,8 +71,32 @@ type Task struct {
 	scheduling    atomic.Pointer[Scheduling]
 }
 
-// sleepSpin is how long a sleep looks for its end before it is one.
-const sleepSpin = 60 * time.Microsecond
+// eagerness is how long a sleep looks for its end before it is one: longer, as long as
+// sleeps lately were short enough for it. To be woken takes up to 100 µs, on both
+// sides.
+type eagerness int
+
+const (
+	sleepSpin    = 60 * time.Microsecond
+	sleepSpinMax = 250 * time.Microsecond
+	eagerMost    = 4 // longer sleeps in a row that make it give up
+)
+
+func (e eagerness) limit() time.Duration {
+	if e > 0 {
+		return sleepSpinMax
+	}
+	return sleepSpin
+}
+
+// ended takes note of how long a sleep took in all.
+func (e *eagerness) ended(took time.Duration) {
+	if took < sleepSpinMax {
+		*e = eagerMost
+	} else {
+		*e = max(*e-1, 0)
+	}
+}
 
 // The values of Task.state.
 const (
@@ -179,14 +204,16 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) error {
 	// What another thread is about to do comes soon, or not soon: sleeping at
 	// once would make a ping-pong pay a wake-up on both sides.
 	if c != nil {
+		began := time.Now()
+		defer func() { t.eager.ended(time.Since(began)) }()
 		y := platform.Yielder{Idle: true}
-		for began := time.Now(); time.Since(began) < sleepSpin; {
+		for limit := t.eager.limit(); time.Since(began) < limit; {
 			if y.Yield(); y.Crowded() {
 				break
 			}
 			select {
 			case <-c:
-				y.Done()
+				y.Done(true)
 				return nil
 			default:
 			}
@@ -194,7 +221,7 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) error {
 				break
 			}
 		}
-		y.Done()
+		y.Done(false)
 	}
 	t.th.Patience()
 	var expired <-chan time.Time

@@ -15,8 +15,9 @@ type Watcher interface {
 	Watch()
 	// Look is cheap when there is nothing.
 	Look()
-	// Unwatch ends what Watch began; what has come by then is told.
-	Unwatch()
+	// Unwatch ends what Watch began; what has come by then is told. With again the
+	// caller goes on with something short and then watches again.
+	Unwatch(again bool)
 }
 
 var watcher atomic.Pointer[Watcher]

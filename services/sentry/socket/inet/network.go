@@ -56,6 +56,7 @@ type Network struct {
 	registry registry
 	within   within
 	watcher  atomic.Pointer[func(*netdv1.Changed)]
+	notices  notices
 	rules    sync.Mutex // held while the packet filter is asked
 }
 
@@ -167,18 +168,8 @@ func closeAll(fds []int) {
 
 // listenBell tells the sockets that netd has rung for.
 func (n *Network) listenBell() {
-	if n.bell.Listen(n.tell) == channel.ErrCorrupt {
+	if n.bell.Listen(hearer{n}) == channel.ErrCorrupt {
 		n.client.Close()
-	}
-}
-
-// tell tells one socket.
-func (n *Network) tell(id uint32) {
-	n.mu.Lock()
-	m := n.sockets[id]
-	n.mu.Unlock()
-	if m != nil {
-		m.told()
 	}
 }
 
@@ -189,9 +180,9 @@ type watcher struct {
 	bell *channel.Bell
 }
 
-func (w watcher) Watch()   { w.bell.Watch() }
-func (w watcher) Look()    { w.bell.Look(w.n.tell) }
-func (w watcher) Unwatch() { w.bell.Unwatch(w.n.tell) }
+func (w watcher) Watch()             { w.bell.Watch() }
+func (w watcher) Look()              { w.bell.Look(hearer{w.n}) }
+func (w watcher) Unwatch(again bool) { w.bell.Unwatch(hearer{w.n}, again) }
 
 // ring tells netd that a socket's rings have changed.
 func (n *Network) ring(h *channel.Head, id uint32) {
@@ -273,61 +264,6 @@ func (n *Network) drop(id uint32, m *memory) {
 	delete(n.sockets, id)
 	if m != nil {
 		m.used = false
-	}
-}
-
-// post asks without an answer.
-func (n *Network) post(req *netdv1.Request) {
-	if n.ready() == nil {
-		n.client.Notify(req)
-	}
-}
-
-// notice takes what netd says unasked.
-func (n *Network) notice(f *channel.Frame) {
-	defer f.Release()
-	var m netdv1.Notice
-	if f.Unmarshal(&m) != nil {
-		return
-	}
-	switch e := m.Event.(type) {
-	case *netdv1.Notice_Accepted:
-		fds := append([]int(nil), f.FDs...)
-		f.FDs = nil
-		n.accepted(e.Accepted, fds)
-	case *netdv1.Notice_Forgotten:
-		n.forget(e.Forgotten.Rings)
-	case *netdv1.Notice_Changed:
-		if tell := n.watcher.Load(); tell != nil {
-			(*tell)(e.Changed)
-		}
-	case *netdv1.Notice_Error:
-		n.mu.Lock()
-		d, _ := n.sockets[e.Error.Socket].(*Dgram)
-		n.mu.Unlock()
-		if d != nil {
-			d.report(e.Error)
-		}
-	}
-}
-
-// accepted puts a new connection into its listening socket's queue.
-func (n *Network) accepted(a *netdv1.Accepted, fds []int) {
-	mem, err := n.take(a.Rings, fds)
-	if err != nil || a.Socket&theirs == 0 {
-		return
-	}
-	n.mu.Lock()
-	l, _ := n.sockets[a.Listener].(*Stream)
-	_, taken := n.sockets[a.Socket]
-	n.mu.Unlock()
-	if taken {
-		n.drop(0, mem)
-		return
-	}
-	if l == nil || !l.incoming(a, mem) {
-		n.drop(0, mem)
-		n.client.Notify(closing(a.Socket, true))
 	}
 }
 
