@@ -287,7 +287,17 @@ publish:
 	MOVL AX, BX             // BX: the request's number
 	CMPL const_slotSentrySleep(R13), $0
 	JEQ  await
-	// Ring: write(doorbell, one, 8).
+	CMPL const_slotSentrySleep(R13), $const_sentryDrowses
+	JNE  knock
+	// futex(slotReq, FUTEX_WAKE, 1)
+	LEAQ const_slotReq(R13), DI
+	MOVL $1, SI
+	MOVL $1, DX
+	MOVL $SYS_futex, AX
+	SYSCALL
+	JMP  await
+knock:
+	// write(doorbell, one, 8)
 	MOVL $const_fdDoorbell, DI
 	MOVQ $(const_table+const_tableOne), SI
 	MOVL $8, DX
@@ -311,11 +321,14 @@ spin:
 	JNZ  spin
 giveWay:
 	// Yield for a bounded time: with others on this core, one yield can take
-	// milliseconds, and a sleeper is woken sooner than that.
+	// milliseconds, and a sleeper is woken sooner than that. R15: when it began,
+	// R9: when the last yield did, R8: how many may yet run another.
 	RDTSC
 	SHLQ $32, DX
 	ORQ  DX, AX
 	MOVQ AX, R15
+	MOVQ AX, R9
+	MOVL $const_stubCrowd, R8
 yield:
 	MOVL $SYS_sched_yield, AX
 	SYSCALL
@@ -326,6 +339,14 @@ yield:
 	RDTSC
 	SHLQ $32, DX
 	ORQ  DX, AX
+	MOVQ AX, DX
+	SUBQ R9, DX
+	MOVQ AX, R9
+	CMPQ DX, $const_stubOthersRan
+	JB   alone
+	DECL R8
+	JZ   sleep
+alone:
 	SUBQ R15, AX
 	CMPQ AX, $const_stubYieldCycles
 	JB   yield

@@ -18,6 +18,8 @@ import (
 const (
 	stubSpins       = 200
 	stubYieldCycles = 300_000
+	stubOthersRan   = 10_000
+	stubCrowd       = 2
 	burst           = 32
 	spinBursts      = 8
 	yieldTime       = 100 * time.Microsecond
@@ -225,7 +227,7 @@ var maxProcs = int32(runtime.GOMAXPROCS(0))
 func (y *Yielder) Crowded() bool { return y.others >= crowd }
 
 // crowd is how many yields that have run another thread show that a core is wanted.
-const crowd = 4
+const crowd = 2
 
 // otherRan is what a yield takes at least when another thread has run: several times
 // what it takes alone, which is from 0.3 µs to 2 µs, by the machine.
@@ -256,7 +258,10 @@ func (th *Thread) await() bool {
 	}
 	th.asleep.Store(true)
 	defer th.asleep.Store(false)
-	defer atomic.StoreUint32(th.slot.word(slotSentrySleep), 0)
+	defer atomic.StoreUint32(th.slot.word(slotSentrySleep), sentryAwake)
+	if th.drowse() {
+		return true
+	}
 	var tick <-chan time.Time
 	if th.due {
 		ticker := time.NewTicker(time.Second)
@@ -264,7 +269,7 @@ func (th *Thread) await() bool {
 		tick = ticker.C
 	}
 	for seconds := 0; ; {
-		atomic.StoreUint32(th.slot.word(slotSentrySleep), 1)
+		atomic.StoreUint32(th.slot.word(slotSentrySleep), sentryRing)
 		if th.hasRequest() {
 			return true
 		}

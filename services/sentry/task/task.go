@@ -3,7 +3,6 @@ package task
 import (
 	"bytes"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -40,6 +39,7 @@ type Task struct {
 	// a signal that may be deliverable, a stop, the end of the group.
 	attention atomic.Bool
 	interrupt chan struct{}
+	napping   atomic.Uint32 // 1: see nap
 
 	// Signals of this thread alone: guarded by group.sigMu. The mask is changed by
 	// the task's own goroutine only, and by the guest: see blockedLocked.
@@ -68,9 +68,6 @@ type Task struct {
 	persona       atomic.Uint32 // personality(2)
 	scheduling    atomic.Pointer[Scheduling]
 }
-
-// sleepSpin is how long a sleep looks for its end before it is one.
-const sleepSpin = 60 * time.Microsecond
 
 // The values of Task.state.
 const (
@@ -163,59 +160,6 @@ func (t *Task) Install(f *vfs.File, min linux.FD, closeOnExec bool) (linux.FD, e
 // FileSizeLimit is RLIMIT_FSIZE in bytes.
 func (t *Task) FileSizeLimit() uint64 { return t.group.Limit(unix.RLIMIT_FSIZE).Cur }
 
-// Sleep implements wait.Sleeper.
-func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) error {
-	select {
-	case <-c:
-		return nil
-	default:
-	}
-	t.state.Store(sleeping)
-	defer t.state.Store(inKernel)
-	if t.attention.Load() && t.wantsInterrupt() {
-		return linux.ERESTARTSYS
-	}
-	// What another thread is about to do comes soon, or not soon: sleeping at
-	// once would make a ping-pong pay a wake-up on both sides.
-	if c != nil {
-		y := platform.Yielder{Idle: true}
-		for began := time.Now(); time.Since(began) < sleepSpin; {
-			if y.Yield(); y.Crowded() {
-				break
-			}
-			select {
-			case <-c:
-				y.Done()
-				return nil
-			default:
-			}
-			if t.attention.Load() {
-				break
-			}
-		}
-		y.Done()
-	}
-	t.th.Patience()
-	var expired <-chan time.Time
-	if !deadline.IsZero() {
-		timer := time.NewTimer(time.Until(deadline))
-		defer timer.Stop()
-		expired = timer.C
-	}
-	for {
-		select {
-		case <-c:
-			return nil
-		case <-expired:
-			return linux.ETIMEDOUT
-		case <-t.interrupt:
-			if t.wantsInterrupt() {
-				return linux.ERESTARTSYS
-			}
-		}
-	}
-}
-
 // wake makes the task look at its attention flag, wherever it is.
 func (t *Task) wake() {
 	t.attention.Store(true)
@@ -224,9 +168,6 @@ func (t *Task) wake() {
 		t.host.Load().Kick()
 		t.expectEnd()
 	case sleeping:
-		select {
-		case t.interrupt <- struct{}{}:
-		default:
-		}
+		t.stir()
 	}
 }
