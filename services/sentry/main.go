@@ -58,12 +58,8 @@ func main() {
 		Log: fds.Take(hull.FDLog), Strace: fds.Take(hull.FDStrace),
 	}
 	server := control.NewServer(newKernel(), given, fds.Take(hull.FDDonate), ownProc, seal)
-	hull.SpareThreads(spareThreads)
 	hull.Serve(func(s *grpc.Server) { sentryv1.RegisterControlServiceServer(s, server) })
 }
-
-// spareThreads is how many threads wait for work at most: guests' timers go by them.
-const spareThreads = 6
 
 // state is the directory of the control socket, which is made before the seal.
 var state *os.File

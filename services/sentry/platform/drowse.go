@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"runtime"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -56,10 +57,18 @@ func Nap(word *atomic.Uint32, val uint32, d time.Duration) bool {
 		drowsing.Add(-1)
 		return false
 	}
+	runtime.LockOSThread() // whose slack it is
+	slack, _, _ := unix.RawSyscall(unix.SYS_PRCTL, unix.PR_GET_TIMERSLACK, 0, 0)
+	unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, uintptr(napSlack), 0)
 	futexWait((*uint32)(unsafe.Pointer(word)), val, d)
+	unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, slack, 0)
+	runtime.UnlockOSThread()
 	drowsing.Add(-1)
 	return true
 }
+
+// napSlack is Linux's default, which a guest's sleep would have natively.
+const napSlack = 50 * time.Microsecond
 
 // Rouse ends a Nap whose word has changed.
 func Rouse(word *atomic.Uint32) { futexWake((*uint32)(unsafe.Pointer(word))) }
