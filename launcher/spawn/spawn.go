@@ -196,6 +196,9 @@ func start(c Config, name string, given ends) (*Service, error) {
 	if s.StartTime, err = startTime(s.Pid); err != nil {
 		return nil, err
 	}
+	if slackened[name] {
+		slacken(s.Pid)
+	}
 	if c.CgroupJoin != nil {
 		if err := c.CgroupJoin(s.Pid); err != nil {
 			s.Kill()

@@ -139,6 +139,7 @@ func (th *Thread) Stillborn() {
 	}
 	th.stillborn.Store(true)
 	th.poke()
+	th.space.pokeAll()
 }
 
 // Unborn is Stillborn if the host's process has not come to the point where it

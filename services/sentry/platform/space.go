@@ -144,6 +144,17 @@ func (s *Space) ring(b *bell) {
 	b.join(s)
 }
 
+// pokeAll has every thread look at its state.
+func (s *Space) pokeAll() {
+	s.mu.Lock()
+	for _, th := range s.threads {
+		if th != nil && th.asleep.Load() {
+			futexWake(th.slot.word(slotReq))
+		}
+	}
+	s.mu.Unlock()
+}
+
 // pokeSleepers wakes the goroutines of threads that have a request.
 func (s *Space) pokeSleepers() {
 	s.mu.Lock()
@@ -252,6 +263,7 @@ func (p *Process) died(status unix.WaitStatus) {
 	p.status = status
 	p.gone.Store(true)
 	close(p.dead)
+	p.space.pokeAll()
 	p.m.withdrawFrom(p)
 	p.space.release()
 }

@@ -321,7 +321,17 @@ publish:
 	MOVL AX, BX             // BX: the request's number
 	CMPL const_slotSentrySleep(R13), $0
 	JEQ  await
-	// Ring: write(doorbell, one, 8).
+	CMPL const_slotSentrySleep(R13), $const_sentryDrowses
+	JNE  knock
+	// futex(slotReq, FUTEX_WAKE, 1)
+	LEAQ const_slotReq(R13), DI
+	MOVL $1, SI
+	MOVL $1, DX
+	MOVL $SYS_futex, AX
+	SYSCALL
+	JMP  await
+knock:
+	// write(doorbell, one, 8)
 	MOVL $const_fdDoorbell, DI
 	MOVQ $(const_table+const_tableOne), SI
 	MOVL $8, DX

@@ -259,7 +259,10 @@ func (th *Thread) await() bool {
 	}
 	th.asleep.Store(true)
 	defer th.asleep.Store(false)
-	defer atomic.StoreUint32(th.slot.word(slotSentrySleep), 0)
+	defer atomic.StoreUint32(th.slot.word(slotSentrySleep), sentryAwake)
+	if th.drowse() {
+		return true
+	}
 	var tick <-chan time.Time
 	if th.due {
 		ticker := time.NewTicker(time.Second)
@@ -267,7 +270,7 @@ func (th *Thread) await() bool {
 		tick = ticker.C
 	}
 	for seconds := 0; ; {
-		atomic.StoreUint32(th.slot.word(slotSentrySleep), 1)
+		atomic.StoreUint32(th.slot.word(slotSentrySleep), sentryRing)
 		if th.hasRequest() {
 			return true
 		}

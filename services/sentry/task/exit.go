@@ -44,14 +44,6 @@ func (k *Kernel) kill(g *Group, status uint32) {
 	}
 }
 
-// stir wakes the task's sleep whatever state it is in.
-func (t *Task) stir() {
-	select {
-	case t.interrupt <- struct{}{}:
-	default:
-	}
-}
-
 // died is for a host process that ended by itself: killed by the host, or by its
 // own filter.
 func (t *Task) died() {

@@ -3,7 +3,6 @@ package task
 import (
 	"bytes"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,6 +40,7 @@ type Task struct {
 	// a signal that may be deliverable, a stop, the end of the group.
 	attention atomic.Bool
 	interrupt chan struct{}
+	napping   nap
 
 	// Signals of this thread alone: guarded by group.sigMu. The mask is changed by
 	// the task's own goroutine only, and by the guest: see blockedLocked.
@@ -69,33 +69,6 @@ type Task struct {
 	affinity      atomic.Pointer[[]byte]
 	persona       atomic.Uint32 // personality(2)
 	scheduling    atomic.Pointer[Scheduling]
-}
-
-// eagerness is how long a sleep looks for its end before it is one: longer, as long as
-// sleeps lately were short enough for it. To be woken takes up to 100 µs, on both
-// sides.
-type eagerness int
-
-const (
-	sleepSpin    = 60 * time.Microsecond
-	sleepSpinMax = 250 * time.Microsecond
-	eagerMost    = 4 // longer sleeps in a row that make it give up
-)
-
-func (e eagerness) limit() time.Duration {
-	if e > 0 {
-		return sleepSpinMax
-	}
-	return sleepSpin
-}
-
-// ended takes note of how long a sleep took in all.
-func (e *eagerness) ended(took time.Duration) {
-	if took < sleepSpinMax {
-		*e = eagerMost
-	} else {
-		*e = max(*e-1, 0)
-	}
 }
 
 // The values of Task.state.
@@ -189,61 +162,6 @@ func (t *Task) Install(f *vfs.File, min linux.FD, closeOnExec bool) (linux.FD, e
 // FileSizeLimit is RLIMIT_FSIZE in bytes.
 func (t *Task) FileSizeLimit() uint64 { return t.group.Limit(unix.RLIMIT_FSIZE).Cur }
 
-// Sleep implements wait.Sleeper.
-func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) error {
-	select {
-	case <-c:
-		return nil
-	default:
-	}
-	t.state.Store(sleeping)
-	defer t.state.Store(inKernel)
-	if t.attention.Load() && t.wantsInterrupt() {
-		return linux.ERESTARTSYS
-	}
-	// What another thread is about to do comes soon, or not soon: sleeping at
-	// once would make a ping-pong pay a wake-up on both sides.
-	if c != nil {
-		began := time.Now()
-		defer func() { t.eager.ended(time.Since(began)) }()
-		y := platform.Yielder{Idle: true}
-		for limit := t.eager.limit(); time.Since(began) < limit; {
-			if y.Yield(); y.Crowded() {
-				break
-			}
-			select {
-			case <-c:
-				y.Done(true)
-				return nil
-			default:
-			}
-			if t.attention.Load() {
-				break
-			}
-		}
-		y.Done(false)
-	}
-	t.th.Patience()
-	var expired <-chan time.Time
-	if !deadline.IsZero() {
-		timer := time.NewTimer(time.Until(deadline))
-		defer timer.Stop()
-		expired = timer.C
-	}
-	for {
-		select {
-		case <-c:
-			return nil
-		case <-expired:
-			return linux.ETIMEDOUT
-		case <-t.interrupt:
-			if t.wantsInterrupt() {
-				return linux.ERESTARTSYS
-			}
-		}
-	}
-}
-
 // wake makes the task look at its attention flag, wherever it is.
 func (t *Task) wake() {
 	t.attention.Store(true)
@@ -252,9 +170,6 @@ func (t *Task) wake() {
 		t.host.Load().Kick()
 		t.expectEnd()
 	case sleeping:
-		select {
-		case t.interrupt <- struct{}{}:
-		default:
-		}
+		t.stir()
 	}
 }
