@@ -155,6 +155,26 @@ func gone(t *testing.T, name string, pid int) {
 	unix.Kill(pid, unix.SIGKILL)
 }
 
+// TestSlack has the services' threads sleep with the slack that is meant for them.
+func TestSlack(t *testing.T) {
+	s, err := boot(services(t), "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Kill()
+	for name, pid := range s.pids() {
+		// The first thread's, as it takes part in all.
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", pid))
+		if err != nil {
+			t.Skipf("this host does not tell: %v", err)
+		}
+		got := strings.TrimSpace(string(b))
+		if want := fmt.Sprint(timerSlack.Nanoseconds()); slackened[name] != (got == want) {
+			t.Errorf("%s: %s ns", name, got)
+		}
+	}
+}
+
 func TestKill_ofOneEndsTheOthers(t *testing.T) {
 	libexec := services(t)
 	for _, victim := range []string{"sentry", "gofer"} {
