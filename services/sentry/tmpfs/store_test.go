@@ -16,7 +16,11 @@ import (
 // TestStore compares a store, which turns into a memfd at some time, with a
 // slice of bytes.
 func TestStore(t *testing.T) {
-	for round := range 60 {
+	rounds := 60
+	if testing.Short() {
+		rounds = 6 // under the race detector, of which one goroutine has no need, each takes half a second
+	}
+	for round := range rounds {
 		rng := rand.New(rand.NewPCG(uint64(round), 3))
 		fs := New(Options{})
 		s := &store{fs: fs}
