@@ -19,6 +19,7 @@ package rewrite
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"golang.org/x/arch/x86/x86asm"
 )
@@ -115,14 +116,16 @@ func aligned(code []byte, start, end int) bool {
 // over takes the SYSCALL and what follows it, up to JumpLen bytes or more.
 func over(code []byte, at int) (Plan, bool) {
 	end := at + 2
+	var starts []int
 	for end < at+JumpLen {
 		inst, ok := movable(code[end:])
 		if !ok {
 			return Plan{}, false
 		}
+		starts = append(starts, end)
 		end += inst.Len
 	}
-	if targeted(code, at+1, end) {
+	if targeted(code, starts) {
 		return Plan{}, false
 	}
 	return Plan{Shape: Over, Start: 0, Len: end - at, Moved: clone(code[at+2 : end])}, true
@@ -154,10 +157,12 @@ func movable(code []byte) (x86asm.Inst, bool) {
 	return inst, true
 }
 
-// targeted says whether some jump in sight may go to code[from:to): any bytes
-// that could be one count, wherever they stand.
-func targeted(code []byte, from, to int) bool {
-	in := func(at int64) bool { return at >= int64(from) && at < int64(to) }
+// targeted says whether some jump in sight may go to one of the instructions that
+// begin at starts: any bytes that could be a jump count, wherever they stand. To
+// within an instruction none goes that has no prefix to be jumped over, and those are
+// not moved.
+func targeted(code []byte, starts []int) bool {
+	in := func(at int64) bool { return slices.Contains(starts, int(at)) }
 	for i := range code {
 		b := code[i]
 		if i+2 <= len(code) && (b == 0xeb || b&0xf0 == 0x70 || b&0xfc == 0xe0) && in(int64(i)+2+int64(int8(code[i+1]))) {

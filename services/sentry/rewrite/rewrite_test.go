@@ -33,6 +33,8 @@ func TestMake_shapes(t *testing.T) {
 		{"glibc, number before", "b827000000", "c3", 39, Before, -5, 5, true},
 		{"signal restorer, wide number", "48c7c00f000000", "0f1f80", 15, Before, -7, 7, true},
 		{"glibc read: comparison after", "31c0", "483d00f0ffff 7756", 0, Over, 0, 8, true},
+		{"glibc read of many threads: a displacement like a jump to within the comparison",
+			"4883ec28488954241848897424 10897c2408e849d5f8ff488b542418488b7424104189c08b7c240831c0", "483d00f0ffff 7734", 0, Over, 0, 8, true},
 		{"Go's Syscall6", "4889ce4889df", "483d01f0ffff 7624", 3, Over, 0, 8, true},
 		{"glibc syscall(3): a stack argument before", "4c8b4c2408", "483d01f0ffff", 9, Before, -5, 5, true},
 		{"another number than was seen", "b827000000", "483d00f0ffff", 40, Over, 0, 8, true},
