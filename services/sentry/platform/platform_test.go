@@ -101,6 +101,19 @@ func TestSyscall_isAnswered(t *testing.T) {
 	<-th.proc.dead
 }
 
+// TestExit_withoutTheGuest ends a process that does not look for its answer, as one
+// does that has written over its slot.
+func TestExit_withoutTheGuest(t *testing.T) {
+	th := guest(t, machine(t), []byte{0xeb, 0xfe}) // jmp to itself
+	time.Sleep(100 * time.Millisecond)             // so that it is there
+	th.Exit(true)
+	select {
+	case <-th.proc.dead:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it lives on")
+	}
+}
+
 func TestCopyIn_pathComesWithTheRequest(t *testing.T) {
 	m := machine(t)
 	// lea rdi, [rip+path]; open; path: "/etc/passwd"

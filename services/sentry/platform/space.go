@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,6 +36,8 @@ type Process struct {
 	space *Space
 	pid   atomic.Int32
 
+	overdue atomic.Pointer[time.Timer] // see endSoon
+
 	// dead is closed once the host has reaped the process; status is valid then.
 	dead   chan struct{}
 	gone   atomic.Bool
@@ -56,6 +59,14 @@ func (p *Process) Kill() {
 		unix.Kill(p.PID(), unix.SIGKILL)
 	}
 }
+
+// exitPatience is how long a process may take to carry out the order to end.
+const exitPatience = time.Second
+
+// endSoon ends a process that does not do it itself: a guest that has written over
+// its slot can seem to have asked for its end, or look for the answer elsewhere, and
+// would go on with nobody left who serves it.
+func (p *Process) endSoon() { p.overdue.Store(time.AfterFunc(exitPatience, p.Kill)) }
 
 // newSpace makes the shared memory of an address space. ring must give it a
 // doorbell.
@@ -262,6 +273,9 @@ func (s *Space) release() {
 func (p *Process) died(status unix.WaitStatus) {
 	p.status = status
 	p.gone.Store(true)
+	if t := p.overdue.Load(); t != nil {
+		t.Stop()
+	}
 	close(p.dead)
 	p.space.pokeAll()
 	p.m.withdrawFrom(p)

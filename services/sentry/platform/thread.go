@@ -544,6 +544,9 @@ func (th *Thread) Exit(group bool) {
 	}
 	th.HostCall(nr)
 	th.publish(0)
+	if group {
+		th.proc.endSoon()
+	}
 	th.running.Store(false)
 	th.drop()
 }
