@@ -52,12 +52,13 @@ func (s *Space) Exec(th *platform.Thread, p Program) error {
 	const private = unix.MAP_PRIVATE | unix.MAP_FIXED
 	none := ^uint64(0)
 	s.rewrites = rewrites{entry: th.FastEntry()}
-	ok := th.HostCall(unix.SYS_MUNMAP, 0, GuestTop)
 	var fds []int
 	for _, f := range p.Files {
 		fds = append(fds, f.FD)
 	}
-	ok = ok && th.Donate(fds, false)
+	// Before the old memory goes, which takes longer than anybody looks for a token.
+	ok := th.Donate(fds, false)
+	ok = ok && th.HostCall(unix.SYS_MUNMAP, 0, GuestTop)
 	for _, l := range p.Loads {
 		f := p.Files[l.File]
 		if l.FileEnd > l.Start {

@@ -21,8 +21,10 @@ const (
 	ioctlAddFD = 0x40182103
 	addFDSetFD = 1
 	addFDSend  = 2
-	// spinForToken is how long the orderer of a notification looks for it.
-	spinForToken = 300 * time.Microsecond
+	// spinForToken is how long the orderer of a notification looks for it, and
+	// sleepForToken how long it then sleeps for it.
+	spinForToken  = 300 * time.Microsecond
+	sleepForToken = 10 * time.Millisecond
 )
 
 // notification is struct seccomp_notif.
@@ -72,12 +74,21 @@ type donation struct {
 type donor struct {
 	raw uintptr // the listener
 
-	recv sync.Mutex // one receiver at a time
+	recv    sync.Mutex   // one receiver at a time
+	serving atomic.Int32 // how many answer one now
 
 	mu      sync.Mutex
 	pending map[token]*donation
 
 	late chan struct{} // a donation was not served by who ordered it
+}
+
+// poll says whether there is a notification, and waits for one that long; a negative
+// time is for ever.
+func (d *donor) poll(patience time.Duration) bool {
+	fds := []unix.PollFd{{Fd: int32(d.raw), Events: unix.POLLIN}}
+	n, _ := unix.Poll(fds, int(patience/time.Millisecond))
+	return n > 0 && fds[0].Revents&unix.POLLIN != 0
 }
 
 // offer makes a token for d.
@@ -145,24 +156,34 @@ func (th *Thread) Donate(fds []int, owned bool) bool {
 	return th.HostCall(unix.SYS_DUP, uint64(th.space.m.offer(d)))
 }
 
-// expect serves notifications until d's has come: who ordered it is awake, and a
-// sleeper would first have to be woken. One that takes long is left to the donor's
-// goroutine: false.
+// expect serves notifications until d's has come. One that an awake stub shows takes
+// a moment, for which a thread looks; a child is first to be made, and the host does
+// that the faster the less its other cores do: for it the thread sleeps on the
+// listener. One that takes long is left to the donor's goroutine: false.
 func (m *Machine) expect(d *donation) bool {
 	var y Yielder
-	for began := time.Now(); time.Since(began) < spinForToken; {
-		if d.served.Load() {
+	patience := time.Duration(0)
+	if d.process == nil {
+		patience = spinForToken
+	}
+	for began := time.Now(); ; {
+		switch waited := time.Since(began); {
+		case d.served.Load():
 			return true
-		}
-		if !m.serveOne() {
+		case m.serveOne(), m.donor.serving.Load() > 0:
 			y.Yield()
+		case waited < patience:
+			y.Yield()
+		case waited < sleepForToken:
+			m.donor.poll(time.Millisecond)
+		default:
+			select {
+			case m.donor.late <- struct{}{}:
+			default:
+			}
+			return d.served.Load()
 		}
 	}
-	select {
-	case m.donor.late <- struct{}{}:
-	default:
-	}
-	return d.served.Load()
 }
 
 // expectNotification serves notifications for a moment: strict mode, where the
@@ -186,8 +207,7 @@ func (m *Machine) serveNotifications() {
 	}
 	for range m.donor.late {
 		for m.anyPending() || m.verifier != nil {
-			fds := []unix.PollFd{{Fd: int32(m.donor.raw), Events: unix.POLLIN}}
-			unix.Poll(fds, int(patience/time.Millisecond))
+			m.donor.poll(patience)
 			for m.serveOne() {
 			}
 		}
@@ -198,11 +218,12 @@ func (m *Machine) serveNotifications() {
 func (m *Machine) serveOne() bool {
 	d := &m.donor
 	d.recv.Lock()
-	fds := []unix.PollFd{{Fd: int32(d.raw), Events: unix.POLLIN}}
-	if n, _ := unix.Poll(fds, 0); n < 1 || fds[0].Revents&unix.POLLIN == 0 {
+	if !d.poll(0) {
 		d.recv.Unlock()
 		return false
 	}
+	d.serving.Add(1)
+	defer d.serving.Add(-1)
 	var n notification
 	err := ioctl(d.raw, ioctlRecv, unsafe.Pointer(&n))
 	d.recv.Unlock()
