@@ -58,6 +58,7 @@ func (s *Space) Exec(th *platform.Thread, p Program) error {
 	}
 	// Before the old memory goes, which takes longer than anybody looks for a token.
 	ok := th.Donate(fds, false)
+	th.Slow()
 	ok = ok && th.HostCall(unix.SYS_MUNMAP, 0, GuestTop)
 	for _, l := range p.Loads {
 		f := p.Files[l.File]

@@ -40,6 +40,10 @@ func (th *Thread) HostCall(nr uint32, args ...uint64) bool {
 	return th.op(opSyscall, nr, 0, args...)
 }
 
+// Slow says that the answer's host calls change so much of the memory that the host
+// makes them the faster the less its other cores do: who waits for them sleeps.
+func (th *Thread) Slow() { th.slow = true }
+
 // TryHostCall orders a system call whose failure does not matter.
 func (th *Thread) TryHostCall(nr uint32, args ...uint64) bool {
 	return th.op(opSyscall, nr, opIgnoreError, args...)

@@ -62,6 +62,7 @@ func (th *Thread) CloneProcess(b Birth) (*Thread, error) {
 		d.fds, d.at = []int{space.bell.fd, space.memfd}, []int{fdDoorbell, fdSlots}
 	}
 	child.expects, child.birth = d, th.space.m.offer(d)
+	th.slow, child.slow = true, true
 	return th.clone(child, forkFlags, b)
 }
 

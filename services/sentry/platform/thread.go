@@ -95,7 +95,9 @@ type Thread struct {
 	running   atomic.Bool // in the guest, or on the way there or from there
 	seenMoves *map[uint64]uint64
 
-	due     bool // see awaitDue
+	due bool // see awaitDue
+	// slow: the answer's host calls take longer than it pays to look for what is next.
+	slow    bool
 	parting parting
 	asleep  atomic.Bool
 	wake    chan struct{}
@@ -173,7 +175,9 @@ func (th *Thread) await() bool {
 			defer time.AfterFunc(birthPatience, func() { th.Unborn() }).Stop()
 		}
 	}
-	if th.spin() {
+	if slow := th.slow; slow {
+		th.slow = false
+	} else if th.spin() {
 		return true
 	}
 	th.asleep.Store(true)
