@@ -57,12 +57,12 @@ func (s *Space) Exec(th *platform.Thread, p Program) error {
 	for _, f := range p.Files {
 		fds = append(fds, f.FD)
 	}
-	ok = ok && th.Donate(fds, false)
+	ok = ok && th.Donate(platform.FirstPrivateFD, fds, false)
 	for _, l := range p.Loads {
 		f := p.Files[l.File]
 		if l.FileEnd > l.Start {
 			ok = ok && th.HostCall(unix.SYS_MMAP, l.Start, l.FileEnd-l.Start, uint64(l.Prot), private,
-				uint64(platform.FirstDonatedFD+l.File), uint64(f.HostOff)+l.Offset)
+				uint64(platform.FirstPrivateFD+l.File), uint64(f.HostOff)+l.Offset)
 			s.regions.Insert(Region{Start: l.Start, End: l.FileEnd, Prot: l.Prot, File: f.Backing, Offset: l.Offset})
 		}
 		if l.End > l.FileEnd {
@@ -74,7 +74,7 @@ func (s *Space) Exec(th *platform.Thread, p Program) error {
 		}
 	}
 	for i := range p.Files {
-		ok = ok && th.TryHostCall(unix.SYS_CLOSE, uint64(platform.FirstDonatedFD+i))
+		ok = ok && th.TryHostCall(unix.SYS_CLOSE, uint64(platform.FirstPrivateFD+i))
 	}
 	stackProt := uint8(unix.PROT_READ | unix.PROT_WRITE)
 	if p.ExecStack {
