@@ -56,6 +56,14 @@ func (c check) String() string {
 	return "?"
 }
 
+func TestMostTasks(t *testing.T) {
+	for _, c := range [][3]uint64{{4194304, 200000, 32768}, {32768, 200000, 16384}, {32768, 9000, 4500}, {0, 0, 32768}} {
+		if got := mostTasks(c[0], c[1]); got != c[2] {
+			t.Errorf("of %d ids and %d threads: %d, want %d", c[0], c[1], got, c[2])
+		}
+	}
+}
+
 func TestFilter_golden(t *testing.T) {
 	checkListing(t, "testdata/filter.golden", listing(false))
 	checkListing(t, "testdata/filter-verified.golden", listing(true))
