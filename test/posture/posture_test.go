@@ -134,6 +134,9 @@ func check(t *testing.T, p process, g grant, report *strings.Builder) {
 	if limit := p.limit("Max processes"); p.kind == "stub" && (limit < 1 || limit > 32768) {
 		bad("may have %d processes, which can be all of the host's", limit)
 	}
+	if adj, _ := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", p.pid)); (p.kind == "sentry" || p.kind == "stub") && string(adj) != "500\n" {
+		bad("leaves others to be ended for the memory that its files hold: oom_score_adj is %q", adj)
+	}
 	if s["Groups"] != "" {
 		bad("has supplementary groups %s", s["Groups"])
 	}
