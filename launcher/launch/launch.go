@@ -98,7 +98,7 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 	}
 	s.Log.Info("booted", "attaches", len(attaches))
 	for _, m := range c.Spec.Mounts {
-		if m.Type == "gofer" {
+		if m.Type == "gofer" && int(m.Attach) < len(attaches) {
 			m.File = attaches[m.Attach].File
 		}
 	}
