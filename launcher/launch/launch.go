@@ -83,6 +83,9 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 	}
 	s.Log = logs.own
 	s.Log.Info("started", "id", c.Spec.Id, "sentry", s.Sentry.Pid, "gofer", s.Gofer.Pid, "netd", s.Netd.Pid)
+	if err := s.AnswerForMemory(c.Spec.GetProcess().GetOomScoreAdj()); err != nil {
+		s.Log.Warn("the host may end others before this sandbox when its memory runs out", "error", err)
+	}
 	debug := o.LogDir != ""
 	attaches, err := s.Boot(ctx,
 		&sentryv1.BootRequest{Strace: o.Strace, Debug: debug, Memory: o.Memory, VerifyMemory: o.MM == MMVerified, KeepTrapping: o.Rewrite == RewriteOff},
@@ -95,7 +98,7 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 	}
 	s.Log.Info("booted", "attaches", len(attaches))
 	for _, m := range c.Spec.Mounts {
-		if m.Type == "gofer" {
+		if m.Type == "gofer" && int(m.Attach) < len(attaches) {
 			m.File = attaches[m.Attach].File
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -79,7 +80,7 @@ func lastWords(service, text string) string {
 		line = strings.TrimSpace(line)
 		for _, start := range []string{"panic: ", "fatal error: ", "runtime: out of memory", service + ": "} {
 			if strings.HasPrefix(line, start) {
-				return fmt.Sprintf("%s ended: %s", service, line)
+				return printable(fmt.Sprintf("%s ended: %s", service, line))
 			}
 		}
 	}
@@ -117,7 +118,7 @@ func (s *Service) Failed(err error) error {
 	}
 	st := status.Convert(err)
 	if st.Code() != codes.Unavailable {
-		return &CallError{Code: st.Code(), Message: st.Message()}
+		return &CallError{Code: st.Code(), Message: printable(st.Message())}
 	}
 	if s.own != nil {
 		select {
@@ -126,6 +127,23 @@ func (s *Service) Failed(err error) error {
 		}
 	}
 	return s.explain(fmt.Errorf("%s ended unexpectedly", s.Name))
+}
+
+// maxMessage bounds what a service's message takes of a user's screen, in bytes.
+const maxMessage = 8 << 10
+
+// printable is a service's message as a terminal may have it: a service that a guest
+// has taken over would else tell the user's terminal what to do.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s[:min(len(s), maxMessage)] {
+		if unicode.IsPrint(r) || r == '\n' || r == '\t' {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "\\x%02x", r)
+		}
+	}
+	return b.String()
 }
 
 // CallError is a service's own answer that it failed.

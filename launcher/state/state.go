@@ -92,6 +92,9 @@ func Create(root, id string, t Token) (*Dir, error) {
 	if err := os.MkdirAll(root, 0o711); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
+	if err := ours(root); err != nil {
+		return nil, err
+	}
 	path := t.nameless(root)
 	if err := os.Mkdir(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
@@ -150,6 +153,9 @@ func Open(root, id string, shared bool) (*Dir, error) {
 	if shared {
 		how = unix.LOCK_SH
 	}
+	if err := ours(root); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	d, err := open(filepath.Join(root, id), how)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", id, ErrNotExist)
@@ -157,10 +163,33 @@ func Open(root, id string, shared bool) (*Dir, error) {
 	return d, err
 }
 
+// ours says whether only we, or the host's root, say what is in a directory. What
+// lies in one names processes to end, cgroups to remove and interfaces to move.
+func ours(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return fmt.Errorf("state directory: %w", &os.PathError{Op: "lstat", Path: dir, Err: err})
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK { // its own directory's matter
+		if err := unix.Stat(dir, &st); err != nil {
+			return fmt.Errorf("state directory: %w", &os.PathError{Op: "stat", Path: dir, Err: err})
+		}
+	}
+	// With the sticky bit others may add names, but not take ours.
+	if st.Uid != 0 && int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0 {
+		return fmt.Errorf("state directory %s: belongs to others, or others may write to it", dir)
+	}
+	return nil
+}
+
 func open(path string, how int) (*Dir, error) {
 	handle, err := spawn.OpenDir(path)
 	if err != nil {
 		return nil, fmt.Errorf("open state directory: %w", err)
+	}
+	if err := ours(path); err != nil {
+		handle.Close()
+		return nil, err
 	}
 	fd, err := unix.Openat(int(handle.Fd()), lockName, unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {

@@ -71,6 +71,58 @@ func TestDir_lives(t *testing.T) {
 	}
 }
 
+// What somebody else could have written is not believed: state.json says whom to
+// kill.
+func TestDir_others(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "run")
+	d, err := Create(root, "box", NewToken())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	for _, c := range []struct {
+		dir  string
+		mode os.FileMode
+		uid  int
+		ok   bool
+	}{
+		{root, 0o711, 0, true},
+		{root, 0o777 | os.ModeSticky, 0, true},
+		{root, 0o777, 0, false},
+		{root, 0o771, 0, false},
+		{root, 0o711, 1000, false},
+		{filepath.Join(root, "box"), 0o700, 1000, false},
+		{filepath.Join(root, "box"), 0o722, 0, false},
+	} {
+		if c.uid != 0 && os.Geteuid() != 0 {
+			continue // only root can give things away
+		}
+		err := errors.Join(os.Chown(c.dir, os.Geteuid()+c.uid, -1), os.Chmod(c.dir, c.mode))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := Open(root, "box", true)
+		if d != nil {
+			d.Close()
+		}
+		if (err == nil) != c.ok {
+			t.Errorf("%s of %d with %v: %v", c.dir, c.uid, c.mode, err)
+		}
+		if c.dir == root {
+			d, err := Create(root, "other", NewToken())
+			if (err == nil) != c.ok {
+				t.Errorf("made in a root of %d with %v: %v", c.uid, c.mode, err)
+			}
+			if d != nil {
+				d.Remove()
+			}
+		}
+		if err := errors.Join(os.Chown(c.dir, os.Geteuid(), -1), os.Chmod(c.dir, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestCheckID(t *testing.T) {
 	for _, id := range []string{"a", "A_1+x.y-z", strings.Repeat("a", 64)} {
 		if err := CheckID(id); err != nil {

@@ -39,9 +39,11 @@ import (
 	"bulkhead/services/sentry/control"
 )
 
-// posture: no identity, no capability. The stubs have the same user, which is
-// what lets the sentry read their memory.
-var posture = hull.Posture{UID: jail.Nobody, GID: jail.Nobody, Filter: filter}
+// posture: an identity that only the stubs share, which is what lets the sentry read
+// their memory, and no capability.
+func posture() hull.Posture {
+	return hull.Posture{UID: jail.Private(), GID: jail.Private(), Filter: filter}
+}
 
 func main() {
 	fds, err := hull.Inherited()
@@ -88,7 +90,7 @@ func seal() error {
 		return err
 	}
 	state.Close()
-	if err := hull.Seal(posture); err != nil {
+	if err := hull.Seal(posture()); err != nil {
 		return err
 	}
 	hull.Slim(program)

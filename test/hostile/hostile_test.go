@@ -225,3 +225,19 @@ func (g *guest) end(t *testing.T) int {
 		return <-done
 	}
 }
+
+// TestUsersGainNothing has a process without power try for what its user may not do
+// in the sandbox. The first process says what came of each.
+func TestUsersGainNothing(t *testing.T) {
+	prog := sandboxtest.CProgram(t, "test/hostile/hostileprog")
+	g := start(t, sandboxtest.Command{Args: []string{prog, "gains"}}.InSandbox(t))
+	code := g.wait()
+	var said []string
+	for line, ok := g.line(time.Second); ok; line, ok = g.line(time.Second) {
+		said = append(said, line)
+	}
+	if code != 0 || len(said) != 6 {
+		t.Errorf("exit status %d; want 0 and six times held:\n%s\n%s", code, strings.Join(said, "\n"), g.errors())
+	}
+	g.leftNothing(t)
+}

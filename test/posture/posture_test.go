@@ -32,6 +32,7 @@ type grant struct {
 	execs       []string // what may be mapped executable, by name
 	golden      string   // the filter's listing, relative to the repository
 	ownNS       []string // namespaces that are its own, not the host's
+	private     bool     // its user is the sandbox's own, and not uid
 }
 
 // every service and stub has these for itself: none shares one with the host.
@@ -43,13 +44,13 @@ var goPlumbing = []string{"socket", "pipe", "anon_inode:[eventpoll]", "anon_inod
 // grants are the powers, by kind of process.
 var grants = map[string]grant{
 	"sentry": {
-		can:    "answer its guests' calls; use descriptors that it was given; read and write its guests' memory; end its guests",
-		cannot: "name, open or make any file; make a socket; execute a program; see host processes; be root",
-		uid:    jail.Nobody,
-		fds:    append([]string{"memfd:*", "anon_inode:[pidfd]", "anon_inode:seccomp notify", "file", "terminal"}, goPlumbing...),
-		execs:  []string{"bulkhead-sentry", "[vdso]"},
-		golden: "services/sentry/testdata/filter.golden",
-		ownNS:  allNS,
+		can:     "answer its guests' calls; use descriptors that it was given; read and write its guests' memory; end its guests",
+		cannot:  "name, open or make any file; make a socket; execute a program; see host processes; be root",
+		private: true,
+		fds:     append([]string{"memfd:*", "anon_inode:[pidfd]", "anon_inode:seccomp notify", "file", "terminal"}, goPlumbing...),
+		execs:   []string{"bulkhead-sentry", "[vdso]"},
+		golden:  "services/sentry/testdata/filter.golden",
+		ownNS:   allNS,
 	},
 	"gofer": {
 		can:    "open and change files below the container's root and mounts, as any user",
@@ -73,11 +74,11 @@ var grants = map[string]grant{
 		ownNS:  allNS,
 	},
 	"stub": {
-		can:    "compute in its own memory; ask the sentry",
-		cannot: "name or open anything; see another process; with --mm=verified, make a process or change its memory as the sentry did not order",
-		uid:    jail.Nobody,
-		fds:    []string{"anon_inode:[eventfd]"}, // a doorbell
-		ownNS:  allNS,
+		can:     "compute in its own memory; ask the sentry",
+		cannot:  "name or open anything; see another process; with --mm=verified, make a process or change its memory as the sentry did not order",
+		private: true,
+		fds:     []string{"anon_inode:[eventfd]"}, // a doorbell
+		ownNS:   allNS,
 	},
 }
 
@@ -119,10 +120,22 @@ func check(t *testing.T, p process, g grant, report *strings.Builder) {
 	}
 	s := p.status(t)
 	for _, field := range []string{"Uid", "Gid"} {
-		want := fmt.Sprintf("%d\t%d\t%d\t%d", g.uid, g.uid, g.uid, g.uid)
+		uid := g.uid
+		if g.private {
+			if fmt.Sscan(s[field], &uid); uid < 0x7000_0000 {
+				bad("%s is %q, want one that no other process has", field, s[field])
+			}
+		}
+		want := fmt.Sprintf("%d\t%d\t%d\t%d", uid, uid, uid, uid)
 		if s[field] != want {
 			bad("%s is %q, want %q", field, s[field], want)
 		}
+	}
+	if limit := p.limit("Max processes"); p.kind == "stub" && (limit < 1 || limit > 32768) {
+		bad("may have %d processes, which can be all of the host's", limit)
+	}
+	if adj, _ := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", p.pid)); (p.kind == "sentry" || p.kind == "stub") && string(adj) != "500\n" {
+		bad("leaves others to be ended for the memory that its files hold: oom_score_adj is %q", adj)
 	}
 	if s["Groups"] != "" {
 		bad("has supplementary groups %s", s["Groups"])
@@ -178,6 +191,19 @@ func (p process) checkNamespaces(t *testing.T, g grant, bad func(string, ...any)
 			bad("is in the host's %s namespace", ns)
 		}
 	}
+}
+
+// limit is a soft limit of the process; -1 if it has none.
+func (p process) limit(name string) int {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.pid))
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			n := -1
+			fmt.Sscan(rest, &n)
+			return n
+		}
+	}
+	return -1
 }
 
 // checkApart: no two services share a namespace, and stubs share the sentry's.

@@ -18,10 +18,10 @@ import (
 )
 
 // maxPeers bounds what is kept of those outside who spoke first, and of flows that a
-// name has let out; maxLogged what
-// was refused and logged once.
+// name has let out: beyond it those go that were quiet for longest. maxLogged is how
+// much that was refused is logged once.
 const (
-	maxPeers  = 1 << 16
+	maxPeers  = 1 << 17
 	maxLogged = 1 << 12
 )
 
@@ -49,8 +49,9 @@ type guard struct {
 	done    chan struct{}
 	ended   sync.WaitGroup
 
-	mu    sync.Mutex // guards peers
-	peers map[key]struct{}
+	mu     sync.Mutex // guards these
+	peers  map[key]struct{}
+	before map[key]struct{} // peers, until there were half of maxPeers
 }
 
 // flow is what is logged once; the zero one is what cannot be read.
@@ -61,11 +62,18 @@ type flow struct {
 	name     string
 }
 
-// key names a flow by its outer and inner ends.
+// key names a flow by its outer and inner ends. A neighbour that has spoken may be told
+// by neighbour discovery, and nothing else.
 type key struct {
 	protocol     uint8
+	neighbour    bool
 	outer        netip.Addr
 	port, inPort uint16
+}
+
+// key is that of a packet with these ends.
+func (h *head) key(outer netip.Addr, port, inPort uint16) key {
+	return key{h.protocol, h.discovery, outer, port, inPort}
 }
 
 // Send sends what may leave.
@@ -152,11 +160,13 @@ func (g *guard) question(p *link.Packet, h *head, f policy.Flow) bool {
 
 // refused logs a flow that may not leave, once.
 func (g *guard) refused(f flow) {
-	if _, done := g.logged[f]; done || len(g.logged) >= maxLogged {
+	if _, done := g.logged[f]; done || len(g.logged) > maxLogged {
 		return
 	}
 	g.logged[f] = struct{}{}
 	switch {
+	case len(g.logged) > maxLogged:
+		g.log.Warn("egress refused", "why", "many flows; no other is logged")
 	case f.name != "":
 		g.log.Warn("egress refused", "name", f.name, "resolver", f.to)
 	case !f.to.IsValid():
@@ -170,7 +180,14 @@ func (g *guard) refused(f flow) {
 func (g *guard) knows(h *head) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	_, known := g.peers[key{h.protocol, h.dst, h.dstPort, h.srcPort}]
+	k := h.key(h.dst, h.dstPort, h.srcPort)
+	if _, known := g.peers[k]; known {
+		return true
+	}
+	_, known := g.before[k]
+	if known {
+		g.knowLocked(k)
+	}
 	return known
 }
 
@@ -178,9 +195,16 @@ func (g *guard) knows(h *head) bool {
 func (g *guard) know(h *head, outer netip.Addr, port, inPort uint16) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.peers) < maxPeers {
-		g.peers[key{h.protocol, outer, port, inPort}] = struct{}{}
+	g.knowLocked(h.key(outer, port, inPort))
+}
+
+// knowLocked forgets, when there are many, those that nothing was sent to since the last
+// time: whoever floods the sandbox, or ever so many clients, must not keep others out.
+func (g *guard) knowLocked(k key) {
+	if _, known := g.peers[k]; !known && len(g.peers) >= maxPeers/2 {
+		g.before, g.peers = g.peers, make(map[key]struct{})
 	}
+	g.peers[k] = struct{}{}
 }
 
 func (g *guard) note(p *link.Packet) {
@@ -190,6 +214,9 @@ func (g *guard) note(p *link.Packet) {
 			return
 		}
 		g.names.readAlong(&h, false)
+	}
+	if kind == chores && h.near && h.src.IsValid() { // its global address, by a message to our local one
+		h.discovery, h.opens, kind = true, true, packet
 	}
 	if kind != packet || h.protocol == policy.TCP && !h.opens || h.protocol != policy.TCP && h.protocol != policy.UDP && !h.opens {
 		return
@@ -202,7 +229,9 @@ type head struct {
 	protocol         uint8
 	src, dst         netip.Addr
 	srcPort, dstPort uint16
-	opens            bool // TCP: SYN alone; ICMP: asks for an answer
+	opens            bool // TCP: SYN alone; ICMP: asks for an answer; a neighbour's discovery
+	discovery        bool // neighbour discovery that could leave the link
+	near             bool // it has not been forwarded, or cannot be: RFC 4861, section 3.1
 
 	ip         []byte // from the IP header on, as far as it is in one piece
 	body, rest []byte // what follows the IP headers, in two pieces
@@ -252,7 +281,10 @@ func (g *guard) read(p *link.Packet) (h head, kind int) {
 		if err != nil || proto == wire.ProtoFragment {
 			return h, unreadable
 		}
-		h = head{protocol: proto, src: ip.Src(), dst: ip.Dst()}
+		if routed(ip.NextHeader(), b[wire.IPv6Size:][:n]) {
+			return h, unreadable // as in IPv4
+		}
+		h = head{protocol: proto, src: ip.Src(), dst: ip.Dst(), near: ip.HopLimit() == 255}
 		b = b[wire.IPv6Size+n:]
 	default:
 		return h, unreadable
@@ -262,6 +294,15 @@ func (g *guard) read(p *link.Packet) (h head, kind int) {
 		return h, packet // its first piece, which has the ports, decides
 	}
 	return h.transport(b, p.Payload)
+}
+
+// routed says whether one of the extension headers in b, which have been checked, is a
+// routing header: RFC 8200, section 4.4.
+func routed(next uint8, b []byte) bool {
+	for len(b) > 0 && next != wire.ProtoRouting {
+		next, b = b[0], b[8+int(b[1])*8:]
+	}
+	return len(b) > 0
 }
 
 // transport reads what follows the IP header; rest is read where b ends there.
@@ -285,7 +326,13 @@ func (h head) transport(b, rest []byte) (head, int) {
 			return h, unreadable
 		}
 		if b[0] >= 133 && b[0] <= 137 { // RFC 4861
-			return h, chores
+			// What no router forwards is the link's. The rest is for neighbours who
+			// have been heard of, and for others if the rules say so.
+			if h.dst.IsLinkLocalUnicast() || h.dst.IsLinkLocalMulticast() {
+				return h, chores
+			}
+			h.discovery, h.opens = true, h.near
+			return h, packet
 		}
 		h.opens = b[0] == 128
 		return h, packet

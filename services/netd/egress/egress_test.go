@@ -255,3 +255,82 @@ func FuzzGuard(f *testing.F) {
 		g.note(p)
 	})
 }
+
+// ip6 is a packet with extension headers, if there are any, before body.
+func ip6(src, dst string, hops, next uint8, extensions, body []byte) *link.Packet {
+	h := wire.IPv6Header{PayloadLen: len(extensions) + len(body), NextHeader: next, HopLimit: hops, Src: netip.MustParseAddr(src), Dst: netip.MustParseAddr(dst)}
+	b := make([]byte, wire.IPv6Size)
+	h.Put(b)
+	return &link.Packet{Header: append(append(b, extensions...), body...)}
+}
+
+// TestDiscoveryStaysOnTheLink: it is no way to talk to the world.
+func TestDiscoveryStaysOnTheLink(t *testing.T) {
+	solicit := func(dst string) *link.Packet {
+		return ip6("2001:db8::1", dst, 255, wire.ProtoICMPv6, nil, append([]byte{135, 0, 0, 0}, "anything at all"...))
+	}
+	d, g := guarded("allow tcp:*:443")
+	for dst, left := range map[string]int{"ff02::1:ff00:9": 1, "fe80::9": 1, "2001:db8::9": 0, "ff05::9": 0, "2600::1": 0} {
+		d.sent = 0
+		if g.Send([]*link.Packet{solicit(dst)}); d.sent != left {
+			t.Errorf("to %s: %d left, want %d", dst, d.sent, left)
+		}
+	}
+	// A neighbour that has asked is told, by discovery alone. Only a neighbour has 255.
+	g.note(ip6("2001:db8::8", "2001:db8::1", 254, wire.ProtoICMPv6, nil, []byte{135, 0, 0, 0}))
+	g.note(ip6("2001:db8::9", "ff02::1:ff00:1", 255, wire.ProtoICMPv6, nil, []byte{135, 0, 0, 0}))
+	d.sent = 0
+	echo := ip6("2001:db8::1", "2001:db8::9", 64, wire.ProtoICMPv6, nil, []byte{128, 0, 0, 0, 0, 0, 0, 0})
+	if g.Send([]*link.Packet{solicit("2001:db8::8"), solicit("2001:db8::9"), echo}); d.sent != 1 {
+		t.Errorf("%d left, want what the neighbour is told", d.sent)
+	}
+}
+
+// TestRoutingHeader: where a packet goes next is not where it goes.
+func TestRoutingHeader(t *testing.T) {
+	d, g := guarded("allow [2001:db8::9]")
+	datagram := []byte{0, 7, 0, 53, 0, 8, 0, 0}
+	routing := append([]byte{wire.ProtoUDP, 2, 4, 1, 0, 0, 0, 0}, netip.MustParseAddr("2600::1").AsSlice()...)
+	options := []byte{wire.ProtoRouting, 0, 1, 4, 0, 0, 0, 0}
+	for i, c := range []struct {
+		next       uint8
+		extensions []byte
+		left       int
+	}{
+		{wire.ProtoUDP, nil, 1},
+		{wire.ProtoDestOpts, []byte{wire.ProtoUDP, 0, 1, 4, 0, 0, 0, 0}, 1},
+		{wire.ProtoRouting, routing, 0},
+		{wire.ProtoHopByHop, append(options, routing...), 0},
+	} {
+		d.sent = 0
+		if g.Send([]*link.Packet{ip6("2001:db8::1", "2001:db8::9", 64, c.next, c.extensions, datagram)}); d.sent != c.left {
+			t.Errorf("%d: %d left, want %d", i, d.sent, c.left)
+		}
+	}
+}
+
+// TestManyPeers: whoever comes after many others is answered, and who goes on is kept.
+func TestManyPeers(t *testing.T) {
+	d, g := guarded("allow tcp:*:443")
+	note := func(i int) {
+		h := head{protocol: wire.ProtoUDP}
+		g.know(&h, netip.AddrFrom4([4]byte{10, 1, byte(i >> 16), byte(i >> 8)}), uint16(i), 53)
+	}
+	g.note(udp("10.0.0.8", "10.0.0.1", 9, 7))
+	for i := range 3 * maxPeers {
+		if note(i); i%1000 == 0 {
+			d.sent = 0
+			if g.Send([]*link.Packet{udp("10.0.0.1", "10.0.0.8", 7, 9)}); d.sent != 1 {
+				t.Fatalf("after %d others an answer no longer leaves", i)
+			}
+		}
+	}
+	d.sent = 0
+	g.note(udp("10.0.0.9", "10.0.0.1", 9, 7))
+	if g.Send([]*link.Packet{udp("10.0.0.1", "10.0.0.9", 7, 9)}); d.sent != 1 {
+		t.Error("who came last is not answered")
+	}
+	if n := len(g.peers) + len(g.before); n > maxPeers {
+		t.Errorf("%d are kept", n)
+	}
+}

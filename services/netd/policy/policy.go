@@ -208,6 +208,26 @@ type Flow struct {
 	Names []string
 }
 
+// The prefixes of IPv6 addresses that stand for one of IPv4: RFC 6052, section 2.1, and
+// RFC 3056, section 2.
+var (
+	nat64  = netip.MustParsePrefix("64:ff9b::/96")
+	sixTo4 = netip.MustParsePrefix("2002::/16")
+)
+
+// translated is the IPv4 address that a router on the way would make of a; not valid if
+// there is none. Who denies that one means both.
+func translated(a netip.Addr) netip.Addr {
+	b := a.As16()
+	switch {
+	case nat64.Contains(a):
+		return netip.AddrFrom4([4]byte(b[12:]))
+	case sixTo4.Contains(a):
+		return netip.AddrFrom4([4]byte(b[2:]))
+	}
+	return netip.Addr{}
+}
+
 // Allows says whether f may leave.
 func (p Policy) Allows(f Flow) bool {
 	listed := false
@@ -228,7 +248,7 @@ func (r *Rule) fits(f Flow) bool {
 	switch {
 	case r.Protocol != 0 && r.Protocol != protocol:
 		return false
-	case r.To.IsValid() && !r.To.Contains(f.To.Unmap()):
+	case r.To.IsValid() && !r.To.Contains(f.To.Unmap()) && (r.Allow || !r.To.Contains(translated(f.To))):
 		return false
 	case r.Name != "" && !slices.ContainsFunc(f.Names, r.named):
 		return false

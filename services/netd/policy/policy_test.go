@@ -82,3 +82,27 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestDeniedByTranslation: an IPv6 address that a router makes the denied one of.
+func TestDeniedByTranslation(t *testing.T) {
+	p, err := Parse([]string{"deny 10.0.0.0/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowed, err := Parse([]string{"allow 10.0.0.0/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for to, denied := range map[string]bool{
+		"64:ff9b::a01:203": true, "2002:a01:203::1": true, "::ffff:10.1.2.3": true,
+		"64:ff9b::b01:203": false, "2002:b01:203::1": false, "64:ff9b:1::a01:203": false,
+	} {
+		f := Flow{Protocol: TCP, To: netip.MustParseAddr(to), Port: 80}
+		if p.Allows(f) == denied {
+			t.Errorf("%s: denied %v", to, !denied)
+		}
+		if to != "::ffff:10.1.2.3" && allowed.Allows(f) {
+			t.Errorf("%s is allowed, and is another network's", to)
+		}
+	}
+}

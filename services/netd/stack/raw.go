@@ -177,8 +177,9 @@ func (r *Raw) sendWhole(src, to netip.Addr, payload []byte) error {
 	if len(payload) < wire.IPv4Size || len(payload) > 65535 {
 		return linux.EINVAL
 	}
+	payload = slices.Clone(payload) // whose ring it is may still write to it
 	n := int(payload[0]&0xf) * 4
-	if n < wire.IPv4Size || n > len(payload) {
+	if payload[0]>>4 != 4 || n < wire.IPv4Size || n > len(payload) {
 		return linux.EINVAL
 	}
 	path, err := s.pathTo(to, src, r.opts.Device)
@@ -191,7 +192,7 @@ func (r *Raw) sendWhole(src, to netip.Addr, payload []byte) error {
 	p := s.packet()
 	h := p.Make(n)
 	copy(h, payload[:n])
-	p.Payload = slices.Clone(payload[n:])
+	p.Payload = payload[n:]
 	binary.BigEndian.PutUint16(h[2:], uint16(len(payload)))
 	if wire.IPv4(h).ID() == 0 {
 		binary.BigEndian.PutUint16(h[4:], s.nextID())

@@ -65,7 +65,7 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 	if err := hostfile.Prepare(); err != nil {
 		return fmt.Errorf("prepare for the launcher's files: %w", err)
 	}
-	machine, err := platform.Start(&platform.Credential{UID: jail.Nobody, GID: jail.Nobody},
+	machine, err := platform.Start(&platform.Credential{UID: uint32(jail.Private()), GID: uint32(jail.Private())},
 		platform.Options{Verified: cfg.VerifyMemory, Log: newLog(fds.Log)})
 	if err != nil {
 		return err

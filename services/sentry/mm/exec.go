@@ -57,14 +57,14 @@ func (s *Space) Exec(th *platform.Thread, p Program) error {
 		fds = append(fds, f.FD)
 	}
 	// Before the old memory goes, which takes longer than anybody looks for a token.
-	ok := th.Donate(fds, false)
+	ok := th.Donate(platform.FirstPrivateFD, fds, false)
 	th.Slow()
 	ok = ok && th.HostCall(unix.SYS_MUNMAP, 0, GuestTop)
 	for _, l := range p.Loads {
 		f := p.Files[l.File]
 		if l.FileEnd > l.Start {
 			ok = ok && th.HostCall(unix.SYS_MMAP, l.Start, l.FileEnd-l.Start, uint64(l.Prot), private,
-				uint64(platform.FirstDonatedFD+l.File), uint64(f.HostOff)+l.Offset)
+				uint64(platform.FirstPrivateFD+l.File), uint64(f.HostOff)+l.Offset)
 			s.regions.Insert(Region{Start: l.Start, End: l.FileEnd, Prot: l.Prot, File: f.Backing, Offset: l.Offset})
 		}
 		if l.End > l.FileEnd {
@@ -76,7 +76,7 @@ func (s *Space) Exec(th *platform.Thread, p Program) error {
 		}
 	}
 	for i := range p.Files {
-		ok = ok && th.TryHostCall(unix.SYS_CLOSE, uint64(platform.FirstDonatedFD+i))
+		ok = ok && th.TryHostCall(unix.SYS_CLOSE, uint64(platform.FirstPrivateFD+i))
 	}
 	stackProt := uint8(unix.PROT_READ | unix.PROT_WRITE)
 	if p.ExecStack {

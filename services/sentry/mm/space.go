@@ -246,11 +246,15 @@ func (s *Space) Map(th *platform.Thread, m Mapping) (addr Addr, undo func(), err
 	if m.FD < 0 {
 		th.HostCall(unix.SYS_MMAP, addr, n, uint64(m.Prot), flags|unix.MAP_ANONYMOUS, ^uint64(0), 0)
 	} else {
-		if !th.Donate([]int{m.FD}, m.OwnedFD) {
+		fd := platform.FirstPrivateFD
+		if flags&unix.MAP_SHARED != 0 {
+			fd = platform.FirstDonatedFD
+		}
+		if !th.Donate(fd, []int{m.FD}, m.OwnedFD) {
 			return 0, nil, linux.ENOMEM
 		}
-		th.HostCall(unix.SYS_MMAP, addr, n, uint64(m.Prot), flags, platform.FirstDonatedFD, uint64(m.HostOff)+m.Offset)
-		th.TryHostCall(unix.SYS_CLOSE, platform.FirstDonatedFD)
+		th.HostCall(unix.SYS_MMAP, addr, n, uint64(m.Prot), flags, uint64(fd), uint64(m.HostOff)+m.Offset)
+		th.TryHostCall(unix.SYS_CLOSE, uint64(fd))
 	}
 	s.regions.Insert(r)
 	return addr, func() { s.forget(addr, addr+n) }, nil

@@ -141,16 +141,16 @@ func (d *donation) close() {
 	}
 }
 
-// Donate orders that duplicates of fds appear in the stub as FirstDonatedFD and
-// the numbers after it, before the host calls that follow in the answer. With
-// owned, the sentry's are closed afterwards. At most 8.
-func (th *Thread) Donate(fds []int, owned bool) bool {
+// Donate orders that duplicates of fds appear in the stub as first, FirstDonatedFD
+// or FirstPrivateFD, and the numbers after it, before the host calls that follow in
+// the answer. With owned, the sentry's are closed afterwards. At most 8.
+func (th *Thread) Donate(first int, fds []int, owned bool) bool {
 	if len(fds) > maxDonated || th.nops >= maxOps {
 		return false
 	}
 	d := &donation{fds: fds, owned: owned, from: th.proc}
 	for i := range fds {
-		d.at = append(d.at, FirstDonatedFD+i)
+		d.at = append(d.at, first+i)
 	}
 	th.gift = d
 	return th.HostCall(unix.SYS_DUP, uint64(th.space.m.offer(d)))

@@ -54,6 +54,7 @@ const (
 	argAtLeast                    // low word of arg >= value
 	argSelects                    // first check: the rule is only for calls whose arg has high word value
 	argBelowBase                  // arg + another lies below the stub (another < 0: arg alone)
+	argIfShared                   // low word of arg < value, if another are the flags of a shared mapping of a file
 )
 
 // rule lets one call of the stub's through.
@@ -77,7 +78,7 @@ var stubCalls = []rule{
 	{unix.SYS_DUP, "dup", "shows a token; the sentry donates descriptors", retNotify, nil},
 	{unix.SYS_MMAP, "mmap", "a new address space maps its own slots", retAllow, []check{{argSelects, 0, slots >> 32, 0},
 		{argEquals, 0, slots & 0xffff_ffff, 0}, {argEquals, 1, MaxThreads * slotSize, 0}, {argEquals, 3, unix.MAP_SHARED | unix.MAP_FIXED, 0}, {argEquals, 4, fdSlots, 0}}},
-	{unix.SYS_MMAP, "mmap", "guest mmap, brk, exec; below the stub", retAllow, []check{below(0, 1), {argMask, 2, 7, 0}, {argMask, 3, mmapFlags, 0}}},
+	{unix.SYS_MMAP, "mmap", "guest mmap, brk, exec; below the stub", retAllow, []check{below(0, 1), {argMask, 2, 7, 0}, {argMask, 3, mmapFlags, 0}, {argIfShared, 4, FirstPrivateFD, 3}}},
 	{unix.SYS_MUNMAP, "munmap", "guest munmap", retAllow, []check{below(0, 1)}},
 	{unix.SYS_MPROTECT, "mprotect", "guest mprotect", retAllow, []check{below(0, 1)}},
 	{unix.SYS_MREMAP, "mremap", "guest mremap", retAllow, []check{below(0, 1), below(0, 2), below(4, 2)}},
@@ -173,6 +174,11 @@ func (r rule) body(action uint32) []bpf.Instruction {
 			p = append(p, unless(bpf.JumpEqual, 0, retKill)...)
 		case argBelowBase:
 			p = append(p, belowBase(c.arg, c.another)...)
+		case argIfShared:
+			than := append([]bpf.Instruction{load(argLow(c.arg))}, unless(bpf.JumpLessThan, c.value, retKill)...)
+			p = append(p, load(argLow(c.another)), bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: unix.MAP_SHARED | unix.MAP_ANONYMOUS},
+				bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.MAP_SHARED, SkipTrue: uint8(len(than))})
+			p = append(p, than...)
 		}
 	}
 	return append(p, ret(action))

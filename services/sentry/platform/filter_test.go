@@ -45,6 +45,8 @@ func (c check) String() string {
 		return fmt.Sprintf("arg%d has no bits but %#x", c.arg, c.value)
 	case argSelects:
 		return fmt.Sprintf("only if the high word of arg%d is %#x", c.arg, c.value)
+	case argIfShared:
+		return fmt.Sprintf("arg%d < %#x if arg%d says that a file is shared", c.arg, c.value, c.another)
 	case argBelowBase:
 		if c.another < 0 {
 			return fmt.Sprintf("arg%d is below the stub", c.arg)
@@ -52,6 +54,14 @@ func (c check) String() string {
 		return fmt.Sprintf("arg%d + arg%d is below the stub", c.arg, c.another)
 	}
 	return "?"
+}
+
+func TestMostTasks(t *testing.T) {
+	for _, c := range [][3]uint64{{4194304, 200000, 32768}, {32768, 200000, 16384}, {32768, 9000, 4500}, {0, 0, 32768}} {
+		if got := mostTasks(c[0], c[1]); got != c[2] {
+			t.Errorf("of %d ids and %d threads: %d, want %d", c[0], c[1], got, c[2])
+		}
+	}
 }
 
 func TestFilter_golden(t *testing.T) {
@@ -127,6 +137,12 @@ func TestFilter_decisions(t *testing.T) {
 		{"stub mremap onto the stub", unix.SYS_MREMAP, x86, inStub, [6]uint64{0x1000, 0x1000, 0x1000, 3, base}, retKill},
 		{"slots of a new space", unix.SYS_MMAP, x86, inStub, [6]uint64{slots, MaxThreads * slotSize, 3, unix.MAP_SHARED | unix.MAP_FIXED, fdSlots}, retAllow},
 		{"slots from another file", unix.SYS_MMAP, x86, inStub, [6]uint64{slots, MaxThreads * slotSize, 3, unix.MAP_SHARED | unix.MAP_FIXED, 9}, retKill},
+		{"stub maps a file that others share", unix.SYS_MMAP, x86, inStub, [6]uint64{0x1000_0000, 0x1000, 3, unix.MAP_SHARED | unix.MAP_FIXED, FirstPrivateFD - 1}, retAllow},
+		{"stub shares a file that may be mapped privately", unix.SYS_MMAP, x86, inStub, [6]uint64{0x1000_0000, 0x1000, 3, unix.MAP_SHARED | unix.MAP_FIXED, FirstPrivateFD}, retKill},
+		{"the same, validated", unix.SYS_MMAP, x86, inStub, [6]uint64{0x1000_0000, 0x1000, 1, unix.MAP_SHARED_VALIDATE | unix.MAP_FIXED, FirstPrivateFD}, retKill},
+		{"the same, by a number's low half", unix.SYS_MMAP, x86, inStub, [6]uint64{0x1000_0000, 0x1000, 1, unix.MAP_SHARED | unix.MAP_FIXED, 1<<32 | FirstPrivateFD}, retKill},
+		{"stub maps it privately", unix.SYS_MMAP, x86, inStub, [6]uint64{0x1000_0000, 0x1000, 3, unix.MAP_PRIVATE | unix.MAP_FIXED, FirstPrivateFD}, retAllow},
+		{"stub shares memory without a file", unix.SYS_MMAP, x86, inStub, [6]uint64{0x1000_0000, 0x1000, 3, unix.MAP_SHARED | unix.MAP_ANONYMOUS, ^uint64(0)}, retAllow},
 		{"stub socket", unix.SYS_SOCKET, x86, inStub, [6]uint64{}, retKill},
 		{"stub open", unix.SYS_OPENAT, x86, inStub, [6]uint64{}, retKill},
 		{"stub execve", unix.SYS_EXECVE, x86, inStub, [6]uint64{}, retKill},

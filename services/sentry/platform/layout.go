@@ -52,8 +52,12 @@ const (
 const (
 	fdDoorbell = 1 // eventfd: wakes the sentry
 	fdSlots    = 2 // memfd of a new address space, while it is being mapped
-	// FirstDonatedFD is where files appear that are to be mapped.
+	// FirstDonatedFD is where files appear that are to be mapped so that others see
+	// what is written, and FirstPrivateFD where all others do, which the filter
+	// lets nobody map like that: the sentry's descriptor may write where the guest
+	// may not, and a guest can keep what it is donated, and map it by itself.
 	FirstDonatedFD = 8
+	FirstPrivateFD = FirstDonatedFD + maxDonated
 	maxDonated     = 8
 	stubFDLimit    = 64
 )

@@ -266,12 +266,12 @@ func TestDonate_fileIsMapped(t *testing.T) {
 	f.WriteString("from a file")
 	th := guest(t, m, join(call(9), call(39)))
 	expect(t, th, Syscall)
-	if !th.Donate([]int{int(f.Fd())}, false) {
+	if !th.Donate(FirstPrivateFD, []int{int(f.Fd())}, false) {
 		t.Fatal("donate")
 	}
 	const at = 0x60_0000
-	th.HostCall(unix.SYS_MMAP, at, 0x1000, 1, unix.MAP_PRIVATE|unix.MAP_FIXED, FirstDonatedFD, 0)
-	th.HostCall(unix.SYS_CLOSE, FirstDonatedFD)
+	th.HostCall(unix.SYS_MMAP, at, 0x1000, 1, unix.MAP_PRIVATE|unix.MAP_FIXED, FirstPrivateFD, 0)
+	th.HostCall(unix.SYS_CLOSE, FirstPrivateFD)
 	th.Return(at)
 	expect(t, th, Syscall)
 	buf := make([]byte, 11)

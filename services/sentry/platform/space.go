@@ -316,6 +316,9 @@ func (p *Process) transfer(call uintptr, addr uint64, buf []byte) (int, error) {
 	if len(buf) == 0 {
 		return 0, nil
 	}
+	if p.gone.Load() { // its number may be another's
+		return 0, unix.EFAULT
+	}
 	if call == unix.SYS_PROCESS_VM_READV && p.m != nil && addr >= p.m.VDSO && addr < p.m.VDSOEnd {
 		return processVM(call, p.PID(), addr, buf[:min(uint64(len(buf)), p.m.VDSOEnd-addr)])
 	}

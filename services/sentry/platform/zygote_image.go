@@ -6,6 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/net/bpf"
@@ -47,12 +50,40 @@ var handled = []unix.Signal{
 	unix.SIGSYS, unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, kickSignal,
 }
 
-// limits are the stub's own; a guest's are the sentry's affair.
-var limits = [][3]uint64{
-	{unix.RLIMIT_NOFILE, stubFDLimit, stubFDLimit},
-	{unix.RLIMIT_CORE, 0, 0},
-	{unix.RLIMIT_MEMLOCK, 0, 0},
-	{^uint64(0)},
+// limits are the stub's own; a guest's are the sentry's affair. That of processes and
+// threads is of all that have the stubs' user, also of those that the sentry does not
+// know: it leaves the host enough for everybody else.
+func limits() [][3]uint64 {
+	tasks := mostTasks(hostNumber("/proc/sys/kernel/pid_max"), hostNumber("/proc/sys/kernel/threads-max"))
+	return [][3]uint64{
+		{unix.RLIMIT_NOFILE, stubFDLimit, stubFDLimit},
+		{unix.RLIMIT_CORE, 0, 0},
+		{unix.RLIMIT_MEMLOCK, 0, 0},
+		{unix.RLIMIT_NPROC, tasks, tasks},
+		{^uint64(0)},
+	}
+}
+
+// mostTasks is half of what the host can have, of which 0 is unknown, and never more
+// than a whole Linux has by default.
+func mostTasks(pids, threads uint64) uint64 {
+	most := uint64(32768)
+	for _, n := range []uint64{pids, threads} {
+		if n > 0 {
+			most = min(most, n/2)
+		}
+	}
+	return most
+}
+
+// hostNumber reads a file of /proc/sys: 0 if it cannot be read.
+func hostNumber(path string) uint64 {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	return n
 }
 
 const pageSize = 0x1000
@@ -178,7 +209,7 @@ func tableImage(text []byte, gsBase, verified bool) ([]byte, error) {
 		le.PutUint64(p[action+16:], base) // never returned to
 		le.PutUint64(p[action+24:], 1<<(kickSignal-1))
 	}
-	for i, l := range limits {
+	for i, l := range limits() {
 		for k, v := range l {
 			le.PutUint64(p[tableLimits+24*i+8*k:], v)
 		}

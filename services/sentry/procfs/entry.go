@@ -85,7 +85,7 @@ func (e *entry) inspect(ctx vfs.Context) error {
 	if uid != it.UID || uid != it.EUID || uid != it.SUID || gid != it.GID || gid != it.EGID || gid != it.SGID {
 		return linux.EACCES
 	}
-	if it.Permitted&^me.Permitted != 0 {
+	if it.Permitted&^me.Permitted != 0 || e.process.Dumpable() != 1 {
 		return linux.EACCES
 	}
 	return nil

@@ -77,6 +77,7 @@ func (p *fakeProcess) Limit(what int) task.Rlimit {
 	return task.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
 }
 func (p *fakeProcess) OOMScoreAdj() int32     { return p.adj }
+func (p *fakeProcess) Dumpable() int32        { return 1 }
 func (p *fakeProcess) SetOOMScoreAdj(v int32) { p.adj = v }
 
 type fakeThread struct {

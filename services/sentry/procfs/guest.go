@@ -85,18 +85,23 @@ func (t guestThread) Signals() (pending, shared, blocked linux.SigSet) {
 }
 
 func (t guestThread) Memory() Memory {
-	if s := t.MM(); s != nil {
-		return guestMemory{s, t.Task}
+	s := t.MM()
+	m, ok := t.Task.Memory()
+	if s == nil || !ok {
+		return nil
 	}
-	return nil
+	return guestMemory{s, m, t.Task}
 }
 
 // guestMemory is read through a thread that lives in it.
 type guestMemory struct {
 	*mm.Space
-	t *task.Task
+	memory task.Memory
+	t      *task.Task
 }
 
-func (m guestMemory) Read(addr mm.Addr, p []byte) int { return m.t.ReadMemory(addr, p) }
+func (m guestMemory) Read(addr mm.Addr, p []byte) int { return m.t.ReadMemory(m.memory, addr, p) }
 
-func (m guestMemory) Write(addr mm.Addr, p []byte) error { return m.t.WriteMemory(addr, p) }
+func (m guestMemory) Write(addr mm.Addr, p []byte) error {
+	return m.t.WriteMemory(m.memory, addr, p)
+}

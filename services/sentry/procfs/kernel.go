@@ -48,6 +48,8 @@ type Process interface {
 	Limit(what int) task.Rlimit
 	OOMScoreAdj() int32
 	SetOOMScoreAdj(int32)
+	// Dumpable is 1 if its user may look into it: PR_GET_DUMPABLE of prctl(2).
+	Dumpable() int32
 }
 
 // Info is what a process is, at one moment.

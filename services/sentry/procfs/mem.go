@@ -11,10 +11,11 @@ import (
 func memRow(name string, mode uint32) row {
 	return row{name: name, mode: linux.S_IFREG | mode, make: func(e *entry) vfs.Node {
 		return e.fs.Object(mode, e.owner, func(ctx vfs.Context, _ linux.OpenFlags) (vfs.Impl, error) {
+			m := e.thread.Memory() // the one that is asked about: see task.Memory
 			if err := e.inspect(ctx); err != nil {
 				return nil, err
 			}
-			return &memFile{e, e.thread.Memory()}, nil
+			return &memFile{e, m}, nil
 		})
 	}}
 }

@@ -96,6 +96,9 @@ func pidfd_send_signal(t *task.Task, fd linux.FD, sig linux.Signal, info mm.Addr
 		if si, err = copyInSigInfo(t, info, sig); err != nil {
 			return 0, err
 		}
+		if !mayPose(t, g.PID(), si) {
+			return 0, linux.EPERM
+		}
 	}
 	if t.Kernel().Group(g.PID()) != g {
 		return 0, linux.ESRCH // waited for already

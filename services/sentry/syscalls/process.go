@@ -295,6 +295,9 @@ func get_robust_list(t *task.Task, tid int32, head, size mm.Addr) (uint64, error
 		if other = t.Kernel().Task(tid); other == nil {
 			return 0, linux.ESRCH
 		}
+		if err := t.MayInspect(other); err != nil {
+			return 0, err
+		}
 	}
 	if err := t.CopyOut(size, binary.LittleEndian.AppendUint64(nil, 24)); err != nil {
 		return 0, err

@@ -9,15 +9,15 @@ import (
 // process_vm_readv copies from another process's memory to the caller's:
 // process_vm_readv(2). A part is a success if it is not nothing.
 func process_vm_readv(t *task.Task, pid int32, local mm.Addr, locals uint64, remote mm.Addr, remotes uint64, flags uint64) (uint64, error) {
-	return processVM(t, pid, local, locals, remote, remotes, flags, func(o *task.Task, b []byte, mine, its mm.Addr) int {
-		return t.PokeMemory(mine, b[:o.PeekMemory(its, b)])
+	return processVM(t, pid, local, locals, remote, remotes, flags, func(me, it task.Memory, b []byte, mine, its mm.Addr) int {
+		return me.Poke(mine, b[:it.Peek(its, b)])
 	})
 }
 
 // process_vm_writev copies from the caller's memory to another process's.
 func process_vm_writev(t *task.Task, pid int32, local mm.Addr, locals uint64, remote mm.Addr, remotes uint64, flags uint64) (uint64, error) {
-	return processVM(t, pid, local, locals, remote, remotes, flags, func(o *task.Task, b []byte, mine, its mm.Addr) int {
-		return o.PokeMemory(its, b[:t.PeekMemory(mine, b)])
+	return processVM(t, pid, local, locals, remote, remotes, flags, func(me, it task.Memory, b []byte, mine, its mm.Addr) int {
+		return it.Poke(its, b[:me.Peek(mine, b)])
 	})
 }
 
@@ -25,7 +25,7 @@ func process_vm_writev(t *task.Task, pid int32, local mm.Addr, locals uint64, re
 // have room for, piece by piece. move copies one piece through its buffer and
 // says how much of it.
 func processVM(t *task.Task, pid int32, local mm.Addr, locals uint64, remote mm.Addr, remotes uint64, flags uint64,
-	move func(o *task.Task, b []byte, mine, its mm.Addr) int) (uint64, error) {
+	move func(me, it task.Memory, b []byte, mine, its mm.Addr) int) (uint64, error) {
 	if flags != 0 {
 		return 0, linux.EINVAL
 	}
@@ -43,8 +43,13 @@ func processVM(t *task.Task, pid int32, local mm.Addr, locals uint64, remote mm.
 	if its.total() == 0 {
 		return 0, nil
 	}
+	me, _ := t.Memory()
 	o := t.Kernel().Task(pid)
-	if o == nil || o.MM() == nil {
+	if o == nil {
+		return 0, linux.ESRCH
+	}
+	it, ok := o.Memory()
+	if !ok {
 		return 0, linux.ESRCH
 	}
 	if err := t.MayInspect(o); err != nil {
@@ -60,7 +65,7 @@ func processVM(t *task.Task, pid int32, local mm.Addr, locals uint64, remote mm.
 		}
 		from, _ := mine.next(n)
 		to, _ := its.next(n)
-		got := move(o, chunk[:n], from, to)
+		got := move(me, it, chunk[:n], from, to)
 		total += uint64(got)
 		if got < n {
 			return partial(total, linux.EFAULT)

@@ -395,7 +395,7 @@ func prlimit64(t *task.Task, pid, what int32, set, old mm.Addr) (uint64, error) 
 	if err != nil {
 		return 0, err
 	}
-	if g != t.Group() && !t.MaySignal(g, linux.SIGKILL) {
+	if g != t.Group() && !mayLimit(t, g) {
 		return 0, linux.EPERM
 	}
 	was := g.Limit(int(what))
@@ -420,6 +420,14 @@ func prlimit64(t *task.Task, pid, what int32, set, old mm.Addr) (uint64, error) 
 		return 0, t.CopyOutLater(old, binary.LittleEndian.AppendUint64(buf, was.Max))
 	}
 	return 0, nil
+}
+
+// mayLimit says whether t may see and set another process's limits: it has that one's
+// ids throughout, or CAP_SYS_RESOURCE.
+func mayLimit(t *task.Task, g *task.Group) bool {
+	me, it := t.Creds(), g.Leader().Creds()
+	return me.Has(linux.CAP_SYS_RESOURCE) ||
+		me.UID == it.UID && me.UID == it.EUID && me.UID == it.SUID && me.GID == it.GID && me.GID == it.EGID && me.GID == it.SGID
 }
 
 // rseq has the host keep the number of the core in guest memory, and restart the

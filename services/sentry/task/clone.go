@@ -189,7 +189,7 @@ func (k *Kernel) adopt(t, c *Task, a *CloneArgs) error {
 	if t.group.exiting {
 		return linux.ERESTARTNOINTR
 	}
-	if len(k.tasks) >= int(t.group.Limit(unix.RLIMIT_NPROC).Cur) && t.Creds().UID != 0 {
+	if uint64(len(k.tasks)) >= t.group.Limit(unix.RLIMIT_NPROC).Cur && t.Creds().UID != 0 {
 		return linux.EAGAIN
 	}
 	id, err := k.newIDLocked()

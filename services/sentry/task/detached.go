@@ -29,6 +29,7 @@ func (k *Kernel) NewDetached(th *platform.Thread, n NewProcess) *Task {
 	}
 	g := &Group{k: k, pid: id, leader: t, tasks: []*Task{t}, exitSignal: linux.SIGCHLD, started: time.Now(), handlers: &handlers{}}
 	t.tid, t.group = id, g
+	g.dumpable.Store(1)
 	k.tasks[id], k.groups[id] = t, g
 	g.sid, g.session = id, &Session{ID: id}
 	k.joinLocked(g, id)

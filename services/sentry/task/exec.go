@@ -24,13 +24,13 @@ type ExecArgs struct {
 
 // program is a loaded image on its way into memory.
 type program struct {
-	image *loader.Image
-	files []mm.ProgramFile
-	place loader.Placement
-	loads []mm.Load
-	creds *vfs.Creds
-	// secure says that the program has more power than its caller: AT_SECURE.
-	secure                   bool
+	image                    *loader.Image
+	files                    []mm.ProgramFile
+	place                    loader.Placement
+	loads                    []mm.Load
+	rights                   rights
+	creds                    *vfs.Creds
+	secure                   bool // the program has more power than its caller: AT_SECURE
 	stackLow, stackHigh, top mm.Addr
 }
 
@@ -118,8 +118,11 @@ func (p *program) fill(t *Task) error {
 		p.files = append(p.files, mm.ProgramFile{FD: fd, HostOff: off, Backing: b})
 	}
 	var err error
+	if p.rights, err = rightsOf(t, p.image); err != nil {
+		return err
+	}
 	random := mm.RandomPages
-	if t.Personality()&linux.ADDR_NO_RANDOMIZE != 0 {
+	if t.Personality()&linux.ADDR_NO_RANDOMIZE != 0 && !p.rights.setsID() {
 		random = func(uint64) uint64 { return 0 }
 	}
 	p.stackLow, p.stackHigh, p.top = mm.Layout(t.group.Limit(unix.RLIMIT_STACK).Cur, random)
@@ -130,7 +133,7 @@ func (p *program) fill(t *Task) error {
 	if n := argumentSize(p.image); n > maxArguments || n > (p.stackHigh-p.stackLow)/4 {
 		return linux.E2BIG
 	}
-	return p.becomes(t)
+	return nil
 }
 
 const maxArguments = 6 << 20 // in bytes, as Linux: 3/4 of _STK_LIM
@@ -156,42 +159,6 @@ func BackingOf(ctx vfs.Context, f *vfs.File) (*mm.Backing, error) {
 		b.Name = f.Name()
 	}
 	return b, nil
-}
-
-// becomes works out the credentials of the new program: capabilities(7).
-func (p *program) becomes(t *Task) error {
-	old := t.Creds()
-	c := old.Clone()
-	file := p.image.Exe.File
-	a, err := file.Attr(t)
-	if err != nil {
-		return err
-	}
-	mount := file.Path().Mount
-	if !old.NoNewPrivs && !t.tracedByLesser() && (mount == nil || mount.Flags()&vfs.MountNoSUID == 0) {
-		if a.Mode&unix.S_ISUID != 0 {
-			c.EUID = a.UID
-		}
-		if a.Mode&(unix.S_ISGID|0o10) == unix.S_ISGID|0o10 {
-			c.EGID = a.GID
-		}
-	}
-	c.SUID, c.FSUID, c.SGID, c.FSGID = c.EUID, c.EUID, c.EGID, c.EGID
-	if c.EUID != old.EUID || c.EGID != old.EGID {
-		c.Ambient = 0
-	}
-	if c.EUID == 0 || c.UID == 0 {
-		c.Permitted = c.Inheritable | c.Bounding
-		c.Effective = 0
-		if c.EUID == 0 {
-			c.Effective = c.Permitted
-		}
-	} else {
-		c.Permitted, c.Effective = c.Ambient, c.Ambient
-	}
-	p.creds = c
-	p.secure = c.EUID != c.UID || c.EGID != c.GID
-	return nil
 }
 
 // aloneInGroup ends the other threads and takes over the leader's id.
@@ -236,9 +203,9 @@ func (t *Task) enter(p *program) error {
 	t.runRobustList()
 	t.leavePI(false)
 	// A program with more power than its caller gets a process that the caller
-	// cannot have left a thread in, by a jump into the stub.
-	gains := p.secure || p.creds.Permitted&^t.Creds().Permitted != 0
-	if gains || t.th.SharesMemory() {
+	// cannot have left a thread in, by a jump into the stub. It has the power before
+	// it has the process: who has come to know that may not have been looked at for less.
+	if gains := t.assume(p); gains || t.th.SharesMemory() {
 		th, err := t.k.Machine.NewSpace()
 		if err != nil {
 			return err
@@ -262,7 +229,6 @@ func (t *Task) enter(p *program) error {
 	g.resetActions()
 	g.timers.stopPosix()
 	t.altStack = linux.StackT{Flags: linux.SS_DISABLE}
-	t.creds.Store(p.creds)
 	t.SetName(path.Base(p.image.ExecPath))
 	t.k.mu.Lock()
 	g.didExec = true

@@ -8,7 +8,8 @@ import (
 
 // MayInspect is the check of ptrace(2), "Ptrace access mode checking", with the
 // caller's real ids: a thread may look into its own process, and into others that
-// have its ids and no capability that it lacks. EPERM.
+// have its ids and no capability that it lacks, and whose program may be looked
+// into. EPERM.
 func (t *Task) MayInspect(o *Task) error {
 	if t.group == o.group {
 		return nil
@@ -18,60 +19,61 @@ func (t *Task) MayInspect(o *Task) error {
 		return nil
 	}
 	if me.UID != it.UID || me.UID != it.EUID || me.UID != it.SUID ||
-		me.GID != it.GID || me.GID != it.EGID || me.GID != it.SGID || it.Permitted&^me.Permitted != 0 {
+		me.GID != it.GID || me.GID != it.EGID || me.GID != it.SGID || it.Permitted&^me.Permitted != 0 ||
+		o.group.Dumpable() != 1 {
 		return linux.EPERM
 	}
 	return nil
 }
 
-// process is the host process that the thread's memory is in, nil once it has
-// none. A fork returns before the child has shown itself to the sentry: whoever
-// looks into it at once waits that long.
-func (t *Task) process() *platform.Process {
+// Memory is a process's memory, whatever program the process executes later.
+type Memory struct {
+	host  *platform.Process
+	space *mm.Space
+}
+
+// Memory is that which the thread has now; false once it has none. Who may look
+// into it is to be asked afterwards: a program that gains power has that before it
+// has the memory. A fork returns before the child has shown itself to the sentry:
+// whoever looks into it at once waits that long.
+func (t *Task) Memory() (m Memory, ok bool) {
 	var y platform.Yielder
-	for t.mm.Load() != nil {
+	for {
+		space := t.mm.Load()
+		if space == nil {
+			return Memory{}, false
+		}
 		if th := t.host.Load(); th != nil && th.Process().PID() != 0 {
-			return th.Process()
+			return Memory{th.Process(), space}, true
 		}
 		select {
 		case <-t.exited:
-			return nil
+			return Memory{}, false
 		default:
 			y.Yield()
 		}
 	}
-	return nil
 }
 
-// PeekMemory copies what there is of the thread's memory at addr to p, as its
-// program knows it, and says how much that was. Any goroutine may call it.
-func (t *Task) PeekMemory(addr mm.Addr, p []byte) int {
-	host := t.process()
-	if host == nil {
-		return 0
-	}
-	n := host.CopyInPartial(addr, p)
-	if space := t.MM(); space != nil {
-		space.OriginalBytes(addr, p[:n])
-	}
+// Peek copies what there is at addr to p, as the program knows it, and says how
+// much that was. Any goroutine may call it.
+func (m Memory) Peek(addr mm.Addr, p []byte) int {
+	n := m.host.CopyInPartial(addr, p)
+	m.space.OriginalBytes(addr, p[:n])
 	return n
 }
 
-// PokeMemory writes p to the thread's memory at addr, up to the first page that
-// cannot be written, and says how much that was. Any goroutine may call it.
-func (t *Task) PokeMemory(addr mm.Addr, p []byte) int {
-	host := t.process()
-	if host == nil {
-		return 0
-	}
-	if host.CopyOut(addr, p) == nil {
+// Poke writes p to addr, up to the first page that cannot be written, and says how
+// much that was. Any goroutine may call it.
+func (m Memory) Poke(addr mm.Addr, p []byte) int {
+	if m.host.CopyOut(addr, p) == nil {
 		return len(p)
 	}
 	done := 0
 	for done < len(p) {
 		at := addr + uint64(done)
 		n := min(len(p)-done, int(mm.PageSize-at%mm.PageSize))
-		if host.CopyOut(at, p[done:done+n]) != nil {
+		if m.host.CopyOut(at, p[done:done+n]) != nil {
 			break
 		}
 		done += n

@@ -149,6 +149,9 @@ func (t *Task) TraceMe() error {
 	if t.trace.tracer != nil || parent == nil || parent.zombie || len(parent.tasks) == 0 {
 		return linux.EPERM
 	}
+	if c := parent.leader.Creds(); t.Creds().Permitted&^c.Permitted != 0 && !c.Has(linux.CAP_SYS_PTRACE) {
+		return linux.EPERM
+	}
 	t.linkLocked(parent.leader, false, 0)
 	return nil
 }
@@ -166,10 +169,12 @@ func (t *Task) Attach(tid int32, seize bool, options uint32) error {
 	if o.group == t.group {
 		return linux.EPERM
 	}
-	if err := t.MayTrace(o); err != nil {
+	k.mu.Lock()
+	// Under the lock, as an execve that gains power looks for tracers: assume.
+	if err := t.MayInspect(o); err != nil {
+		k.mu.Unlock()
 		return err
 	}
-	k.mu.Lock()
 	if o.trace.tracer != nil || o.group.zombie || o.mm.Load() == nil {
 		k.mu.Unlock()
 		return linux.EPERM
@@ -183,21 +188,6 @@ func (t *Task) Attach(tid int32, seize bool, options uint32) error {
 	if o.group.Stopped() {
 		o.wake()
 		o.stir()
-	}
-	return nil
-}
-
-// MayTrace is the check of ptrace(2) for attaching: the same user, of a program
-// that may be looked into, or CAP_SYS_PTRACE.
-func (t *Task) MayTrace(o *Task) error {
-	me, it := t.Creds(), o.Creds()
-	if me.Has(linux.Cap(unix.CAP_SYS_PTRACE)) || o.group == t.group {
-		return nil
-	}
-	if me.UID != it.UID || me.UID != it.EUID || me.UID != it.SUID ||
-		me.GID != it.GID || me.GID != it.EGID || me.GID != it.SGID ||
-		it.Permitted&^me.Permitted != 0 || o.group.Dumpable() != 1 {
-		return linux.EPERM
 	}
 	return nil
 }
@@ -397,16 +387,11 @@ func (t *Task) stopFirst() {
 	t.attention.Store(true)
 }
 
-// tracedByLesser says whether a tracer without CAP_SYS_PTRACE watches: no program
+// tracedByLesserLocked says whether a tracer without CAP_SYS_PTRACE watches: no program
 // gains power then.
-func (t *Task) tracedByLesser() bool {
-	if !t.Traced() {
-		return false
-	}
-	t.k.mu.RLock()
-	defer t.k.mu.RUnlock()
+func (t *Task) tracedByLesserLocked() bool {
 	tr := t.trace.tracer
-	return tr != nil && !tr.Creds().Has(linux.Cap(unix.CAP_SYS_PTRACE))
+	return tr != nil && !tr.Creds().Has(linux.CAP_SYS_PTRACE)
 }
 
 // releaseTracees lets go of whom a thread traced that ends.

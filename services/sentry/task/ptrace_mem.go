@@ -40,14 +40,14 @@ func (t *Task) poke(addr mm.Addr, p []byte) error {
 	return nil
 }
 
-// ReadMemory is PeekMemory as /proc/PID/mem has it: the bytes are the program's
-// own, and of a thread that is stopped for a tracer, whatever the protection.
-func (t *Task) ReadMemory(addr mm.Addr, p []byte) int {
-	n := t.PeekMemory(addr, p)
+// ReadMemory is Peek as /proc/PID/mem has it: the bytes are the program's own, and
+// if m is the memory of t and that is stopped for a tracer, whatever the protection.
+func (t *Task) ReadMemory(m Memory, addr mm.Addr, p []byte) int {
+	n := m.Peek(addr, p)
 	if n == 0 && t.traceStopped() && len(p) > 0 {
 		k := min(len(p), int(mm.PageSize-addr%mm.PageSize))
 		own := make([]byte, k)
-		if t.ask(func() error { return t.peek(addr, own) }) == nil {
+		if t.askIn(m, func() error { return t.peek(addr, own) }) == nil {
 			n = copy(p, own)
 		}
 	}
@@ -56,14 +56,24 @@ func (t *Task) ReadMemory(addr mm.Addr, p []byte) int {
 
 // WriteMemory writes all of p, as /proc/PID/mem does: also to where a thread that
 // is stopped for a tracer may not write itself. EFAULT.
-func (t *Task) WriteMemory(addr mm.Addr, p []byte) error {
+func (t *Task) WriteMemory(m Memory, addr mm.Addr, p []byte) error {
 	switch {
-	case t.PokeMemory(addr, p) == len(p):
+	case m.Poke(addr, p) == len(p):
 		return nil
 	case t.traceStopped():
-		return t.ask(func() error { return t.poke(addr, p) })
+		return t.askIn(m, func() error { return t.poke(addr, p) })
 	}
 	return linux.EFAULT
+}
+
+// askIn is ask, as long as m is the task's memory.
+func (t *Task) askIn(m Memory, f func() error) error {
+	return t.ask(func() error {
+		if t.MM() != m.space {
+			return linux.EFAULT
+		}
+		return f()
+	})
 }
 
 // traceStopped says whether the task is stopped for its tracer.

@@ -102,8 +102,13 @@ func (t *Task) FS() *FSContext { return t.fs.Load() }
 // Creds are the thread's credentials. They do not change; SetCreds replaces them.
 func (t *Task) Creds() *vfs.Creds { return t.creds.Load() }
 
-// SetCreds replaces the credentials.
+// SetCreds replaces the credentials. Where that is more than giving up capabilities,
+// the process can no longer be looked into by its user: PR_SET_DUMPABLE of prctl(2).
 func (t *Task) SetCreds(c *vfs.Creds) {
+	if old := t.Creds(); old != nil && otherPower(old, c) {
+		t.group.SetDumpable(0)
+		t.group.SetParentDeath(0)
+	}
 	t.creds.Store(c)
 	t.tellCreds()
 }

@@ -139,6 +139,8 @@ func (s *store) page(index int64, need int) ([]byte, error) {
 
 // writeFD writes through the memfd, within the limit of the file system.
 func (s *store) writeFD(p []byte, off int64) (int, error) {
+	// Without holes, and leaving none, the sizes say what there is.
+	known := s.taken == pagesOf(s.size) && off <= s.size
 	if err := s.reserve(off, int64(len(p))); err != nil {
 		return 0, err
 	}
@@ -148,30 +150,26 @@ func (s *store) writeFD(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	s.size = max(s.size, off+int64(n))
-	if s.fs.options.Size > 0 {
+	if !known || n < len(p) {
 		s.recount()
 	}
 	return n, nil
 }
 
-// reserve checks that the range fits into the file system's limit, taking all of
-// it that lies past the pages accounted for as new.
+// reserve accounts for the range, taking all of it that lies past the pages
+// accounted for as new: ENOSPC if the limit does not allow it. What of it turns out
+// not to be new, recount gives back.
 func (s *store) reserve(off, n int64) error {
-	if s.fs.options.Size == 0 {
-		return nil
-	}
 	first, last := off/pageSize, pagesOf(off+n)
 	need := last - first
 	if s.taken >= pagesOf(s.size) { // no holes: only what is past the end is new
 		need = max(0, last-max(first, pagesOf(s.size)))
 	}
-	if s.fs.pages.Load()+need > int64(s.fs.options.Size/pageSize) {
-		s.recount()
-		if s.fs.pages.Load()+need > int64(s.fs.options.Size/pageSize) {
-			return linux.ENOSPC
-		}
+	if need == 0 || s.account(s.taken+need) == nil {
+		return nil
 	}
-	return nil
+	s.recount()
+	return s.account(s.taken + need)
 }
 
 // recount accounts for what the memfd really holds: guests write to it, too.
@@ -181,7 +179,7 @@ func (s *store) recount() {
 		return
 	}
 	n := st.Blocks * 512 / pageSize
-	s.fs.pages.Add(n - s.taken)
+	s.fs.addPages(n - s.taken)
 	s.taken = n
 }
 
@@ -292,8 +290,12 @@ func (s *store) allocate(mode uint32, off, n int64) error {
 		s.outgrow()
 	}
 	if mode != punch {
+		taken := s.taken
 		if err := s.reserve(off, n); err != nil {
 			return err
+		}
+		if !s.isFD { // page accounts for itself
+			s.account(taken)
 		}
 	}
 	if s.isFD {

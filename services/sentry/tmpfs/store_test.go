@@ -210,6 +210,61 @@ func TestMemfd_seals(t *testing.T) {
 	g.DecRef(ctx)
 }
 
+// File systems without a size share what there is, which one that has a size does
+// not touch; what is given back is there for all.
+func TestCommonMemory(t *testing.T) {
+	before, most := common.Load(), commonMost
+	defer func() { commonMost = most }()
+	const room = 1024 // pages
+	commonMost = before + room
+	a, b, sized := New(Options{}), New(Options{}), New(Options{Size: 8 << 20})
+	fill := func(s *store, n int64) error {
+		_, err := s.writeAt(make([]byte, n), s.size)
+		return err
+	}
+	large, small := &store{fs: a}, &store{fs: b}
+	if err := fill(large, 3<<20); err != nil || !large.isFD {
+		t.Fatal(err)
+	}
+	if err := fill(large, 2<<20); err != linux.ENOSPC {
+		t.Errorf("written past what there is: %v", err)
+	}
+	if err := large.allocate(0, 0, 5<<20); err != linux.ENOSPC {
+		t.Errorf("allocated past what there is: %v", err)
+	}
+	if err := fill(small, 1<<20); err != nil || small.isFD {
+		t.Errorf("written up to what there is: %v", err)
+	}
+	if err := (&store{fs: b}).allocate(0, 0, 1); err != linux.ENOSPC {
+		t.Errorf("a page too many: %v", err)
+	}
+	other := &store{fs: sized}
+	if err := fill(other, 6<<20); err != nil {
+		t.Errorf("with a size of its own: %v", err)
+	}
+	if n := common.Load() - before; n != room {
+		t.Errorf("%d pages in use, want %d", n, room)
+	}
+	large.punchAll(t)
+	sparse := &store{fs: a}
+	if _, err := sparse.writeAt([]byte("x"), 1<<40); err != nil {
+		t.Errorf("a hole costs memory: %v", err)
+	}
+	for _, s := range []*store{large, small, sparse, other} {
+		s.free()
+	}
+	if n := common.Load() - before; n != 0 {
+		t.Errorf("%d pages left", n)
+	}
+}
+
+// punchAll gives back what the file has.
+func (s *store) punchAll(t *testing.T) {
+	if err := s.allocate(linux.FALLOC_FL_PUNCH_HOLE|linux.FALLOC_FL_KEEP_SIZE, 0, s.size); err != nil || s.taken != 0 {
+		t.Errorf("punch: %v, %d pages", err, s.taken)
+	}
+}
+
 func TestParseOptions(t *testing.T) {
 	for text, want := range map[string]Options{
 		"":                                 {},

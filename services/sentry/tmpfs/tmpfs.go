@@ -19,14 +19,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/vfs"
 )
 
 const pageSize = 4096
 
-// Options are the mount options of tmpfs(5). Size is in bytes; Size and Inodes
-// of 0 are unlimited.
+// Options are the mount options of tmpfs(5). Size is in bytes. Inodes of 0 are
+// unlimited; file systems with a Size of 0 share half of the host's memory.
 type Options struct {
 	Size, Inodes uint64
 	Mode         uint32 // of the root, 07777; 0: 01777
@@ -174,14 +176,39 @@ func (fs *FileSystem) Release() {
 	fs.root.releaseAll()
 }
 
+// common is how many pages all file systems without a size hold together, and
+// commonMost how many they may: half of the host's memory. Nobody's resident set
+// shows what is only in files, so that the host, out of memory for their sake,
+// would end one innocent process after another.
+var (
+	common     atomic.Int64
+	commonMost = func() int64 { // at start: the sealed sentry cannot ask
+		var s unix.Sysinfo_t
+		if unix.Sysinfo(&s) != nil {
+			return apparentSize / pageSize
+		}
+		return int64(s.Totalram * uint64(s.Unit) / pageSize / 2)
+	}()
+)
+
 // takePages accounts for n more pages: ENOSPC past the limit.
 func (fs *FileSystem) takePages(n int64) error {
-	used := fs.pages.Add(n)
-	if n > 0 && fs.options.Size > 0 && used > int64(fs.options.Size/pageSize) {
-		fs.pages.Add(-n)
+	used, most := fs.addPages(n)
+	if n > 0 && used > most {
+		fs.addPages(-n)
 		return linux.ENOSPC
 	}
 	return nil
+}
+
+// addPages counts n more pages, whatever the limit, and gives what is in use of how
+// much.
+func (fs *FileSystem) addPages(n int64) (used, most int64) {
+	used = fs.pages.Add(n)
+	if fs.options.Size > 0 {
+		return used, int64(fs.options.Size / pageSize)
+	}
+	return common.Add(n), commonMost
 }
 
 func (fs *FileSystem) takeInode() error {

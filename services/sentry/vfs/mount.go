@@ -98,6 +98,10 @@ func (p Path) writable() error {
 	return nil
 }
 
+// mountsMost is how many mounts a namespace may have, as the sysctl fs.mount-max:
+// bound recursively onto themselves, they would double with each call.
+const mountsMost = 4096
+
 // Namespace is a mount table: mount_namespaces(7). Reading it takes no lock.
 type Namespace struct {
 	root *Mount
@@ -180,9 +184,13 @@ func (ns *Namespace) BindMount(ctx Context, from, at Path, recursive bool, flags
 	bind := func(p Path) *Mount {
 		return newMount(ns, p.Mount.super.fs, p.Dentry, p.Mount.source, p.Mount.Flags()|flags)
 	}
-	top := bind(from)
-	copies := map[*Mount]*Mount{from.Mount: top}
-	var below []*Mount
+	copies := map[*Mount]*Mount{from.Mount: bind(from)}
+	type copied struct {
+		at Path // of the original
+		m  *Mount
+	}
+	all := []copied{{m: copies[from.Mount]}}
+	var err error
 	if recursive {
 		ns.mu.Lock()
 		for _, m := range ns.order {
@@ -190,26 +198,26 @@ func (ns *Namespace) BindMount(ctx Context, from, at Path, recursive bool, flags
 			if p == nil || copies[p.Mount] == nil || p.Mount == from.Mount && !under(p.Dentry, from.Dentry) {
 				continue
 			}
+			if len(ns.order)+len(all) >= mountsMost {
+				err = linux.ENOSPC
+				break
+			}
 			copies[m] = bind(Path{m, m.root})
-			below = append(below, m)
+			all = append(all, copied{*p, copies[m]})
 		}
 		ns.mu.Unlock()
 	}
-	if err := ns.attach(at, top); err != nil {
-		for _, m := range copies {
-			if m != top {
-				m.drop()
-			}
+	for i, c := range all {
+		if i > 0 {
+			at = Path{copies[c.at.Mount], c.at.Dentry}
 		}
-		return err
-	}
-	for _, m := range below {
-		p := m.at.Load()
-		if err := ns.attach(Path{copies[p.Mount], p.Dentry}, copies[m]); err != nil {
-			return err
+		if err == nil {
+			err = ns.attach(at, c.m)
+		} else {
+			c.m.drop()
 		}
 	}
-	return nil
+	return err
 }
 
 // under says whether d is top or lies below it in the same file system.
@@ -237,6 +245,9 @@ func (ns *Namespace) attach(at Path, m *Mount) error {
 	case at.Dentry.gone.Load():
 		m.drop()
 		return linux.ENOENT
+	case len(ns.order) >= mountsMost:
+		m.drop()
+		return linux.ENOSPC
 	}
 	table := maps.Clone(*ns.table.Load())
 	table[at] = m

@@ -86,6 +86,32 @@ func TestBindMount(t *testing.T) {
 	}
 }
 
+// Bound onto itself again and again, a tree doubles; there is an end to that, also
+// while somebody else takes mounts away.
+func TestBindMount_endless(t *testing.T) {
+	e := newEnv(t)
+	e.OK(e.Mkdir("/a", 0o755))
+	e.OK(e.Mkdir("/m", 0o755))
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		for range 2000 {
+			if e.NS.Mount(e.Ctx, e.Must("/m"), tmpfs.New(tmpfs.Options{}), "none", 0) == nil {
+				e.NS.Unmount(e.Ctx, e.Must("/m"), linux.MNT_DETACH)
+			}
+		}
+	}()
+	var err error
+	for i := 0; i < 30 && err == nil; i++ {
+		err = e.NS.BindMount(e.Ctx, e.Must("/"), e.Must("/a"), true, 0)
+	}
+	e.Is(err, linux.ENOSPC)
+	<-done
+	if n := len(e.NS.Mounts()); n > 4096 {
+		t.Errorf("%d mounts", n)
+	}
+}
+
 func TestNamespaceCopy(t *testing.T) {
 	e := newEnv(t)
 	e.OK(e.Mkdir("/m", 0o755))

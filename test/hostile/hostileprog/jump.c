@@ -74,14 +74,17 @@ static void trapped(int sig, siginfo_t *info, void *uc)
 
 // gadget makes a host call from the stub's text, where SYSCALL is followed by
 // INT3, and gives its result.
-static long gadget(long nr, unsigned long a, unsigned long b, unsigned long c, unsigned long d, unsigned long e, unsigned long f)
+long gadget(long nr, unsigned long a, unsigned long b, unsigned long c, unsigned long d, unsigned long e, unsigned long f)
 {
 	static int at;
 	struct sigaction sa = {.sa_sigaction = trapped, .sa_flags = SA_SIGINFO};
 	sigaction(SIGTRAP, &sa, 0);
-	while (!(text[at] == 0x0f && text[at + 1] == 0x05 && text[at + 2] == 0xcc))
-		if (++at >= STUB_TEXT)
+	while (!(text[at] == 0x0f && text[at + 1] == 0x05 && (text[at + 2] == 0xcc || (text[at + 2] == 0xcd && text[at + 3] == 3))))
+		if (++at >= STUB_TEXT - 3) {
+			puts("the stub has no system call that gives control back");
+			kill(getppid(), SIGKILL); // the test tests nothing
 			_exit(9);
+		}
 	if (sigsetjmp(back, 1))
 		return result;
 	unsigned long sp;

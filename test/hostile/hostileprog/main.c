@@ -6,6 +6,7 @@
 //	hostileprog ATTACK SEED        all children of one attack
 //	hostileprog ATTACK SEED N      attack number N by the first process itself
 //	hostileprog list               the attacks
+//	hostileprog gains              what users must not gain: gains.c
 #include "hostile.h"
 
 // Zero children: as many as the stub's text has bytes.
@@ -156,6 +157,10 @@ int main(int argc, char **argv)
 			puts(attacks[i].name);
 		return 0;
 	}
+	if (argc == 2 && !strcmp(argv[1], "gains"))
+		return gains(argv[0]) ? 1 : 0;
+	if (argc == 2 && (!strcmp(argv[1], "caps") || !strcmp(argv[1], "wait")))
+		return gains_program(argv[1]);
 	if (argc == 4 && !strcmp(argv[1], "execs-on"))
 		execs(atoi(argv[2]));
 	if (argc < 3)

@@ -2,6 +2,7 @@ package inet
 
 import (
 	"encoding/binary"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,8 +40,36 @@ const (
 	frameAlign        = 16
 )
 
-// newFrameRing makes the ring that a struct tpacket_req asks for: EINVAL, ENOMEM.
-func newFrameRing(v []byte, reserve int, cooked bool) (*frameRing, error) {
+// ringMemory is the memfd of a packet socket's rings, one after another. It stays
+// the same until the socket goes: a descriptor that is just being mapped must not
+// become another file's.
+type ringMemory struct{ file *os.File }
+
+// empty makes it so many bytes, all zero, and gives the descriptor.
+func (m *ringMemory) empty(size int64) (int, error) {
+	if m.file == nil {
+		fd, err := unix.MemfdCreate("packets", unix.MFD_CLOEXEC)
+		if err != nil {
+			return -1, err
+		}
+		m.file = os.NewFile(uintptr(fd), "packets")
+	}
+	fd := int(m.file.Fd())
+	if err := unix.Ftruncate(fd, 0); err != nil {
+		return -1, err
+	}
+	return fd, unix.Ftruncate(fd, size)
+}
+
+func (m *ringMemory) close() {
+	if m.file != nil {
+		m.file.Close()
+	}
+}
+
+// newFrameRing makes the ring that a struct tpacket_req asks for, in memory: EINVAL,
+// ENOMEM.
+func newFrameRing(memory *ringMemory, v []byte, reserve int, cooked bool) (*frameRing, error) {
 	word := func(i int) int { return int(binary.LittleEndian.Uint32(v[4*i:])) }
 	r := &frameRing{block: word(0), frame: word(2), frames: word(3), reserve: reserve, cooked: cooked}
 	blocks := word(1)
@@ -58,22 +87,12 @@ func newFrameRing(v []byte, reserve int, cooked bool) (*frameRing, error) {
 	if r.perBlock = r.block / r.frame; r.frames != r.perBlock*blocks {
 		return nil, linux.EINVAL
 	}
-	fd, err := unix.MemfdCreate("packets", unix.MFD_CLOEXEC)
+	fd, err := memory.empty(int64(r.block) * int64(blocks))
 	if err != nil {
-		return nil, linux.ENOMEM
-	}
-	if err := unix.Ftruncate(fd, int64(r.block)*int64(blocks)); err != nil {
-		unix.Close(fd)
 		return nil, linux.ENOMEM
 	}
 	r.fd = fd
 	return r, nil
-}
-
-func (r *frameRing) close() {
-	if r != nil {
-		unix.Close(r.fd)
-	}
 }
 
 // places is where in a frame the link header and the packet begin.
@@ -155,8 +174,10 @@ func (p *Packet) setRing(v []byte) error {
 		if binary.LittleEndian.Uint32(v[12:]) != 0 {
 			return linux.EINVAL
 		}
-		p.ring.close()
-		p.ring = nil
+		if p.ring != nil {
+			p.ring = nil
+			p.memory.empty(0)
+		}
 		return nil
 	}
 	switch {
@@ -165,7 +186,7 @@ func (p *Packet) setRing(v []byte) error {
 	case version != linux.TPACKET_V2:
 		return linux.EINVAL // the other layouts are not there
 	}
-	r, err := newFrameRing(v, reserve, p.Type() == linux.SOCK_DGRAM)
+	r, err := newFrameRing(&p.memory, v, reserve, p.Type() == linux.SOCK_DGRAM)
 	if err != nil {
 		return err
 	}

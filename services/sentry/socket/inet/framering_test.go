@@ -21,11 +21,12 @@ func request(words ...uint32) []byte {
 // A frame is the guest's from its status on, and one that it has not given back is
 // not written over.
 func TestFrameRing(t *testing.T) {
-	r, err := newFrameRing(request(4096, 2, 2048, 4), 4, false)
+	var memory ringMemory
+	defer memory.close()
+	r, err := newFrameRing(&memory, request(4096, 2, 2048, 4), 4, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.close()
 	data := func(n int) []byte { return []byte("0123456789abcdef")[:n] }
 	for i := range 4 {
 		if !r.free() || i > 0 != r.filled() {
@@ -63,11 +64,12 @@ func FuzzFrameRing(f *testing.F) {
 		if len(v) < 16 || reserve < 0 || reserve > maxReserve || size < 0 || size > 1<<17 {
 			return
 		}
-		r, err := newFrameRing(v, reserve, cooked)
+		var memory ringMemory
+		defer memory.close()
+		r, err := newFrameRing(&memory, v, reserve, cooked)
 		if err != nil {
 			return
 		}
-		defer r.close()
 		var st unix.Stat_t
 		if err := unix.Fstat(r.fd, &st); err != nil || st.Size > maxRing {
 			t.Fatal(err, st.Size)
@@ -84,4 +86,41 @@ func FuzzFrameRing(f *testing.F) {
 			t.Fatalf("%d bytes became %d", want, st.Size)
 		}
 	})
+}
+
+// A thread that maps the ring and one that takes it away do not get past each other:
+// the descriptor that MapFD gave stays the ring's until the socket goes.
+func TestRingMemory(t *testing.T) {
+	p := &Packet{}
+	defer p.memory.close()
+	p.options.version = linux.TPACKET_V2
+	if err := p.setRing(request(4096, 2, 2048, 4)); err != nil {
+		t.Fatal(err)
+	}
+	fd, _, err := p.MapFD(nil, true, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Pwrite(fd, []byte("old"), 0)
+	if err := p.setRing(make([]byte, 16)); err != nil {
+		t.Fatal(err)
+	}
+	other, err := unix.MemfdCreate("another's", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(other)
+	if other == fd {
+		t.Error("what was just being mapped is another file now")
+	}
+	if _, _, err := p.MapFD(nil, true, true); err == nil {
+		t.Error("mapped no ring")
+	}
+	if err := p.setRing(request(8192, 1, 2048, 4)); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 3)
+	if n, err := unix.Pread(fd, b, 0); n != 3 || b[0] != 0 || err != nil {
+		t.Errorf("the next ring has %q, %v", b, err)
+	}
 }

@@ -37,6 +37,7 @@ type Packet struct {
 	sending   sync.Mutex // guards end.up
 	receiving sync.Mutex // guards end.down and ring
 	ring      *frameRing // PACKET_RX_RING
+	memory    ringMemory // of it and of the next
 }
 
 // packetOptions are those of SOL_PACKET, guarded by Packet.mu.
@@ -362,7 +363,7 @@ func (p *Packet) Release() {
 	}
 	p.receiving.Lock()
 	defer p.receiving.Unlock()
-	p.ring.close()
+	p.memory.close()
 	p.ring = nil
 }
 

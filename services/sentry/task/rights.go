@@ -1,0 +1,131 @@
+package task
+
+import (
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/loader"
+	"bulkhead/services/sentry/vfs"
+)
+
+// rights are what a program's files say of its power.
+type rights struct {
+	uid, gid       uint32
+	setUID, setGID bool
+	unreadable     bool // the caller may execute it, and not look into it
+}
+
+// rightsOf reads them, with the caller's credentials.
+func rightsOf(t *Task, im *loader.Image) (r rights, err error) {
+	exe := im.Exe.File
+	a, err := exe.Attr(t)
+	if err != nil {
+		return r, err
+	}
+	creds := t.Creds()
+	r.uid, r.gid, r.unreadable = a.UID, a.GID, vfs.CheckMode(creds, &a, vfs.MayRead) != nil
+	if mount := exe.Path().Mount; !creds.NoNewPrivs && (mount == nil || mount.Flags()&vfs.MountNoSUID == 0) {
+		r.setUID = a.Mode&unix.S_ISUID != 0
+		r.setGID = a.Mode&(unix.S_ISGID|0o10) == unix.S_ISGID|0o10
+	}
+	if im.Interp != nil {
+		if a, err = im.Interp.File.Attr(t); err != nil {
+			return r, err
+		}
+		r.unreadable = r.unreadable || vfs.CheckMode(creds, &a, vfs.MayRead) != nil
+	}
+	return r, nil
+}
+
+func (r *rights) setsID() bool { return r.setUID || r.setGID }
+
+// Bits of prctl(2), PR_SET_SECUREBITS.
+const (
+	secureNoRoot   = 1 << 0
+	secureKeepCaps = 1 << 4
+)
+
+// credsFor gives the credentials that a program has whose caller has old:
+// capabilities(7), "Transformation of capabilities during execve()". bound says that
+// somebody without power has a hand in what it does: it gains none then, nor does
+// it where old says so. There are no capabilities of files.
+func (r *rights) credsFor(old *vfs.Creds, bound bool) *vfs.Creds {
+	c := old.Clone()
+	if r.setUID {
+		c.EUID = r.uid
+	}
+	if r.setGID {
+		c.EGID = r.gid
+	}
+	root := c.SecureBits&secureNoRoot == 0 && (c.UID == 0 || c.EUID == 0)
+	c.Permitted = 0
+	if root {
+		c.Permitted = c.Inheritable | c.Bounding
+	}
+	other := c.EUID != old.UID || c.EGID != old.GID
+	if (bound || old.NoNewPrivs) && (other || c.Permitted&^old.Permitted != 0) {
+		if old.NoNewPrivs || !old.Has(linux.CAP_SETUID) {
+			c.EUID, c.EGID = c.UID, c.GID
+		}
+		c.Permitted &= old.Permitted
+	}
+	c.SUID, c.FSUID, c.SGID, c.FSGID = c.EUID, c.EUID, c.EGID, c.EGID
+	if other {
+		c.Ambient = 0
+	}
+	c.Permitted |= c.Ambient
+	c.Effective = c.Ambient
+	if root && c.EUID == 0 {
+		c.Effective = c.Permitted
+	}
+	c.SecureBits &^= secureKeepCaps
+	return c
+}
+
+// assume gives the thread, now the only one of its process, the credentials of the
+// program that it is about to become, and says whether it gains power by that. Who
+// traces it, or shares its working directory, has come before or sees them.
+func (t *Task) assume(p *program) (gains bool) {
+	k, g := t.k, t.group
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	old := t.Creds()
+	p.creds = p.rights.credsFor(old, t.tracedByLesserLocked() || k.sharesFSLocked(t))
+	p.secure = p.creds.EUID != p.creds.UID || p.creds.EGID != p.creds.GID
+	gains = p.secure || p.creds.Permitted&^old.Permitted != 0
+	t.creds.Store(p.creds)
+	g.dumpable.Store(1)
+	if p.rights.unreadable || p.secure || otherPower(old, p.creds) {
+		g.dumpable.Store(0)
+	}
+	if otherPower(old, p.creds) {
+		g.parentDeath = 0
+	}
+	if p.rights.setsID() {
+		t.SetPersonality(t.Personality() &^ clearOnSetID)
+	}
+	return gains
+}
+
+// clearOnSetID are the bits of personality(2) that a set-id program does not take
+// over: PER_CLEAR_ON_SETID.
+const clearOnSetID = 0x0400000 | linux.ADDR_NO_RANDOMIZE | 0x0200000 | 0x0100000
+
+// otherPower says whether a process that had old and has c now is one that its
+// user may not look into, nor have signalled by a parent's end: commit_creds.
+func otherPower(old, c *vfs.Creds) bool {
+	return old.EUID != c.EUID || old.EGID != c.EGID || old.FSUID != c.FSUID || old.FSGID != c.FSGID ||
+		c.Permitted&^old.Permitted != 0
+}
+
+// sharesFSLocked says whether another process can change the thread's root, working
+// directory or umask: CLONE_FS.
+func (k *Kernel) sharesFSLocked(t *Task) bool {
+	fs := t.fs.Load()
+	for _, o := range k.tasks {
+		if o.group != t.group && o.fs.Load() == fs && o.mm.Load() != nil {
+			return true
+		}
+	}
+	return false
+}
