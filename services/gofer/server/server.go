@@ -46,7 +46,7 @@ func Serve(conn *os.File, attaches []Attach) error {
 		return err
 	}
 	defer s.close()
-	c, err := channel.New(conn)
+	c, err := channel.NewDirect(conn, nil)
 	if err != nil {
 		return err
 	}
