@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -39,6 +40,12 @@ type Conn struct {
 	unpolled bool
 	try      func(fd uintptr) // tryRecv, bound once
 	got      bool             // what it said
+
+	// direct: see direct.go. closed and polled are for Close.
+	direct bool
+	hold   *Hold
+	closed atomic.Bool
+	polled atomic.Pointer[os.File]
 }
 
 // oobSize has room for one control message of MaxFDs descriptors. The kernel
@@ -111,7 +118,13 @@ func (c *Conn) FD() (fd int) {
 }
 
 // Close ends the connection. Whoever sends or receives gets ErrClosed.
-func (c *Conn) Close() error { return c.file.Close() }
+func (c *Conn) Close() error {
+	c.closed.Store(true)
+	if f := c.polled.Load(); f != nil {
+		f.Close()
+	}
+	return c.file.Close()
+}
 
 // Send sends one frame, and waits while the peer's queue is full. The
 // descriptors stay the caller's.
@@ -179,9 +192,15 @@ func (c *Conn) Recv() (*Frame, error) {
 	r.Lock()
 	defer r.Unlock()
 	f := c.prepare()
-	if err := c.raw.Read(c.poll); err != nil {
+	var err error
+	if c.direct {
+		err = c.recvDirect()
+	} else {
+		err = cause(c.raw.Read(c.poll))
+	}
+	if err != nil {
 		f.Release()
-		return nil, cause(err)
+		return nil, err
 	}
 	return c.received(f)
 }
@@ -243,12 +262,17 @@ func (c *Conn) pollRecv(fd uintptr) bool {
 
 // tryRecv receives if there is something, and says whether there was.
 func (c *Conn) tryRecv(fd uintptr) bool {
+	// It cannot block, so the scheduler need not know of it.
+	return c.receive(fd, unix.MSG_DONTWAIT, unix.RawSyscall)
+}
+
+// receive is recvmsg(2). False for EAGAIN.
+func (c *Conn) receive(fd uintptr, flags uintptr, call func(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, errno unix.Errno)) bool {
 	r := &c.recv
 	r.msg = unix.Msghdr{Iov: &r.iov, Iovlen: 1, Control: &r.oob[0]}
 	r.msg.SetControllen(len(r.oob))
 	for {
-		// It cannot block, so the scheduler need not know of it.
-		n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&r.msg)), unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+		n, _, errno := call(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&r.msg)), flags|unix.MSG_CMSG_CLOEXEC)
 		switch errno {
 		case unix.EINTR:
 			continue

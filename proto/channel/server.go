@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -118,7 +119,7 @@ func (c *Conn) Answer(f *Frame, handle Handler) error {
 func (s *server) watch() {
 	var seen uint64
 	for idle := 0; idle < idleTicks; {
-		time.Sleep(patience)
+		doze(patience)
 		now := s.state.Load()
 		switch {
 		case now&1 == 0 && now == seen:
@@ -135,6 +136,13 @@ func (s *server) watch() {
 		seen = now
 	}
 	s.watching.Store(false)
+}
+
+// doze is time.Sleep without a timer of Go's scheduler, which would have one of its
+// threads wait for it.
+func doze(d time.Duration) {
+	ts := unix.NsecToTimespec(int64(d))
+	unix.Nanosleep(&ts, nil)
 }
 
 func (s *server) fail(err error) {

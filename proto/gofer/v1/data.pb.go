@@ -128,7 +128,7 @@ func (x XattrRequest_Op) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use XattrRequest_Op.Descriptor instead.
 func (XattrRequest_Op) EnumDescriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{19, 0}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{23, 0}
 }
 
 type Request struct {
@@ -155,6 +155,7 @@ type Request struct {
 	//	*Request_Xattr
 	//	*Request_Statfs
 	//	*Request_Sync
+	//	*Request_OpenFiles
 	Op            isRequest_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -339,6 +340,15 @@ func (x *Request) GetSync() *SyncRequest {
 	return nil
 }
 
+func (x *Request) GetOpenFiles() *OpenFilesRequest {
+	if x != nil {
+		if x, ok := x.Op.(*Request_OpenFiles); ok {
+			return x.OpenFiles
+		}
+	}
+	return nil
+}
+
 type isRequest_Op interface {
 	isRequest_Op()
 }
@@ -403,6 +413,10 @@ type Request_Sync struct {
 	Sync *SyncRequest `protobuf:"bytes,16,opt,name=sync,proto3,oneof"`
 }
 
+type Request_OpenFiles struct {
+	OpenFiles *OpenFilesRequest `protobuf:"bytes,17,opt,name=open_files,json=openFiles,proto3,oneof"`
+}
+
 func (*Request_Attach) isRequest_Op() {}
 
 func (*Request_Walk) isRequest_Op() {}
@@ -433,6 +447,8 @@ func (*Request_Statfs) isRequest_Op() {}
 
 func (*Request_Sync) isRequest_Op() {}
 
+func (*Request_OpenFiles) isRequest_Op() {}
+
 // Response answers every request; which fields beyond errno, handle and attr
 // count depends on the operation.
 type Response struct {
@@ -459,7 +475,11 @@ type Response struct {
 	// kept.
 	Kept uint64 `protobuf:"varint,10,opt,name=kept,proto3" json:"kept,omitempty"`
 	// Attach: the gofer refuses all changes.
-	ReadOnly      bool `protobuf:"varint,11,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	ReadOnly bool `protobuf:"varint,11,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	// List: of the directories that were to be listed as well.
+	Also []*Listing `protobuf:"bytes,12,rep,name=also,proto3" json:"also,omitempty"`
+	// OpenFiles: what became of each name, in order.
+	Opened        []*Opened `protobuf:"bytes,13,rep,name=opened,proto3" json:"opened,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -569,6 +589,20 @@ func (x *Response) GetReadOnly() bool {
 		return x.ReadOnly
 	}
 	return false
+}
+
+func (x *Response) GetAlso() []*Listing {
+	if x != nil {
+		return x.Also
+	}
+	return nil
+}
+
+func (x *Response) GetOpened() []*Opened {
+	if x != nil {
+		return x.Opened
+	}
+	return nil
 }
 
 // Target is one object: that of the handle, or the one called name in the
@@ -892,7 +926,9 @@ type WalkRequest struct {
 	Names [][]byte               `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
 	// If the last name is a regular file, donate a descriptor for reading as Open
 	// does. Failure to do so is not an error: then there is no descriptor.
-	Open          bool `protobuf:"varint,3,opt,name=open,proto3" json:"open,omitempty"`
+	Open bool `protobuf:"varint,3,opt,name=open,proto3" json:"open,omitempty"`
+	// Say of the last name whether it has extended attributes.
+	Xattr         bool `protobuf:"varint,4,opt,name=xattr,proto3" json:"xattr,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -948,6 +984,13 @@ func (x *WalkRequest) GetOpen() bool {
 	return false
 }
 
+func (x *WalkRequest) GetXattr() bool {
+	if x != nil {
+		return x.Xattr
+	}
+	return false
+}
+
 // Step is one name of a walk that exists.
 type Step struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -955,7 +998,9 @@ type Step struct {
 	// A handle, for a directory through which the walk went on.
 	Handle uint64 `protobuf:"varint,2,opt,name=handle,proto3" json:"handle,omitempty"`
 	// What a symbolic link says.
-	Symlink       []byte `protobuf:"bytes,3,opt,name=symlink,proto3" json:"symlink,omitempty"`
+	Symlink []byte `protobuf:"bytes,3,opt,name=symlink,proto3" json:"symlink,omitempty"`
+	// It is known to have no extended attribute, if that was asked for.
+	NoXattr       bool `protobuf:"varint,4,opt,name=no_xattr,json=noXattr,proto3" json:"no_xattr,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1009,6 +1054,13 @@ func (x *Step) GetSymlink() []byte {
 		return x.Symlink
 	}
 	return nil
+}
+
+func (x *Step) GetNoXattr() bool {
+	if x != nil {
+		return x.NoXattr
+	}
+	return false
 }
 
 // StatRequest. Answer: attr. ENOTDIR if the target is to be bound and is no
@@ -1113,6 +1165,176 @@ func (x *OpenRequest) GetAccess() Access {
 	return Access_ACCESS_UNSPECIFIED
 }
 
+// OpenFilesRequest is OpenRequest for reading of up to 8 files of one directory.
+// Answer: opened, and a descriptor for each of them without an error, in the same
+// order. That one could not be opened is no error of the request.
+type OpenFilesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Dir   *Target                `protobuf:"bytes,1,opt,name=dir,proto3" json:"dir,omitempty"`
+	// At least one.
+	Files         []*FileName `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenFilesRequest) Reset() {
+	*x = OpenFilesRequest{}
+	mi := &file_gofer_v1_data_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenFilesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenFilesRequest) ProtoMessage() {}
+
+func (x *OpenFilesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gofer_v1_data_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenFilesRequest.ProtoReflect.Descriptor instead.
+func (*OpenFilesRequest) Descriptor() ([]byte, []int) {
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *OpenFilesRequest) GetDir() *Target {
+	if x != nil {
+		return x.Dir
+	}
+	return nil
+}
+
+func (x *OpenFilesRequest) GetFiles() []*FileName {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+// FileName is a name, and what the sentry takes it for, as in a Target.
+type FileName struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Dev           uint64                 `protobuf:"varint,2,opt,name=dev,proto3" json:"dev,omitempty"`
+	Ino           uint64                 `protobuf:"varint,3,opt,name=ino,proto3" json:"ino,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileName) Reset() {
+	*x = FileName{}
+	mi := &file_gofer_v1_data_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileName) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileName) ProtoMessage() {}
+
+func (x *FileName) ProtoReflect() protoreflect.Message {
+	mi := &file_gofer_v1_data_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileName.ProtoReflect.Descriptor instead.
+func (*FileName) Descriptor() ([]byte, []int) {
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *FileName) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *FileName) GetDev() uint64 {
+	if x != nil {
+		return x.Dev
+	}
+	return 0
+}
+
+func (x *FileName) GetIno() uint64 {
+	if x != nil {
+		return x.Ino
+	}
+	return 0
+}
+
+type Opened struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in Response.
+	Errno         int32 `protobuf:"varint,1,opt,name=errno,proto3" json:"errno,omitempty"`
+	Attr          *Attr `protobuf:"bytes,2,opt,name=attr,proto3" json:"attr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Opened) Reset() {
+	*x = Opened{}
+	mi := &file_gofer_v1_data_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Opened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Opened) ProtoMessage() {}
+
+func (x *Opened) ProtoReflect() protoreflect.Message {
+	mi := &file_gofer_v1_data_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Opened.ProtoReflect.Descriptor instead.
+func (*Opened) Descriptor() ([]byte, []int) {
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Opened) GetErrno() int32 {
+	if x != nil {
+		return x.Errno
+	}
+	return 0
+}
+
+func (x *Opened) GetAttr() *Attr {
+	if x != nil {
+		return x.Attr
+	}
+	return nil
+}
+
 // CreateRequest makes a regular file that was not there, owned by uid and gid,
 // and donates a descriptor of it. Answer: attr and the descriptor.
 type CreateRequest struct {
@@ -1131,7 +1353,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_gofer_v1_data_proto_msgTypes[9]
+	mi := &file_gofer_v1_data_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1365,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gofer_v1_data_proto_msgTypes[9]
+	mi := &file_gofer_v1_data_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1378,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{9}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateRequest) GetDir() *Target {
@@ -1210,14 +1432,19 @@ type ListRequest struct {
 	// 0, or the next of the last entry so far.
 	Position int64 `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"`
 	// Give the attributes of each entry too.
-	Plus          bool `protobuf:"varint,3,opt,name=plus,proto3" json:"plus,omitempty"`
+	Plus bool `protobuf:"varint,3,opt,name=plus,proto3" json:"plus,omitempty"`
+	// From position 0, if the directory ends within this answer: list these directories of
+	// parent as well, with plus or without, in this order, as long as there is room. At
+	// most 64; parent is not to be bound.
+	Parent        *Target     `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`
+	Also          []*FileName `protobuf:"bytes,5,rep,name=also,proto3" json:"also,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_gofer_v1_data_proto_msgTypes[10]
+	mi := &file_gofer_v1_data_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1456,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gofer_v1_data_proto_msgTypes[10]
+	mi := &file_gofer_v1_data_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1469,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{10}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListRequest) GetDir() *Target {
@@ -1266,6 +1493,76 @@ func (x *ListRequest) GetPlus() bool {
 	return false
 }
 
+func (x *ListRequest) GetParent() *Target {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
+}
+
+func (x *ListRequest) GetAlso() []*FileName {
+	if x != nil {
+		return x.Also
+	}
+	return nil
+}
+
+// Listing is all that is in one of the directories to be listed as well: its entries.
+// The gofer leaves out what it cannot list, and what does not fit as a whole, with all
+// after it.
+type Listing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which of them, from 0 on; greater than that of the listing before.
+	Index         uint32   `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Entries       []*Entry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Listing) Reset() {
+	*x = Listing{}
+	mi := &file_gofer_v1_data_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Listing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Listing) ProtoMessage() {}
+
+func (x *Listing) ProtoReflect() protoreflect.Message {
+	mi := &file_gofer_v1_data_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Listing.ProtoReflect.Descriptor instead.
+func (*Listing) Descriptor() ([]byte, []int) {
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Listing) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Listing) GetEntries() []*Entry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
 type Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1285,7 +1582,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_gofer_v1_data_proto_msgTypes[11]
+	mi := &file_gofer_v1_data_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1594,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_gofer_v1_data_proto_msgTypes[11]
+	mi := &file_gofer_v1_data_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1607,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{11}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Entry) GetName() []byte {
@@ -1372,7 +1669,7 @@ type ReadlinkRequest struct {
 
 func (x *ReadlinkRequest) Reset() {
 	*x = ReadlinkRequest{}
-	mi := &file_gofer_v1_data_proto_msgTypes[12]
+	mi := &file_gofer_v1_data_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1384,7 +1681,7 @@ func (x *ReadlinkRequest) String() string {
 func (*ReadlinkRequest) ProtoMessage() {}
 
 func (x *ReadlinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gofer_v1_data_proto_msgTypes[12]
+	mi := &file_gofer_v1_data_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1397,7 +1694,7 @@ func (x *ReadlinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadlinkRequest.ProtoReflect.Descriptor instead.
 func (*ReadlinkRequest) Descriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{12}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReadlinkRequest) GetTarget() *Target {
@@ -1425,7 +1722,7 @@ type MakeRequest struct {
 
 func (x *MakeRequest) Reset() {
 	*x = MakeRequest{}
-	mi := &file_gofer_v1_data_proto_msgTypes[13]
+	mi := &file_gofer_v1_data_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1734,7 @@ func (x *MakeRequest) String() string {
 func (*MakeRequest) ProtoMessage() {}
 
 func (x *MakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gofer_v1_data_proto_msgTypes[13]
+	mi := &file_gofer_v1_data_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +1747,7 @@ func (x *MakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MakeRequest.ProtoReflect.Descriptor instead.
 func (*MakeRequest) Descriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{13}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MakeRequest) GetDir() *Target {
@@ -1508,7 +1805,7 @@ type LinkRequest struct {
 
 func (x *LinkRequest) Reset() {
 	*x = LinkRequest{}
-	mi := &file_gofer_v1_data_proto_msgTypes[14]
+	mi := &file_gofer_v1_data_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1520,7 +1817,7 @@ func (x *LinkRequest) String() string {
 func (*LinkRequest) ProtoMessage() {}
 
 func (x *LinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gofer_v1_data_proto_msgTypes[14]
+	mi := &file_gofer_v1_data_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1533,7 +1830,7 @@ func (x *LinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkRequest.ProtoReflect.Descriptor instead.
 func (*LinkRequest) Descriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{14}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LinkRequest) GetTarget() *Target {
@@ -1572,7 +1869,7 @@ type UnlinkRequest struct {
 
 func (x *UnlinkRequest) Reset() {
 	*x = UnlinkRequest{}
-	mi := &file_gofer_v1_data_proto_msgTypes[15]
+	mi := &file_gofer_v1_data_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +1881,7 @@ func (x *UnlinkRequest) String() string {
 func (*UnlinkRequest) ProtoMessage() {}
 
 func (x *UnlinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gofer_v1_data_proto_msgTypes[15]
+	mi := &file_gofer_v1_data_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +1894,7 @@ func (x *UnlinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnlinkRequest.ProtoReflect.Descriptor instead.
 func (*UnlinkRequest) Descriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{15}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UnlinkRequest) GetDir() *Target {
@@ -1649,7 +1946,7 @@ type RenameRequest struct {
 
 func (x *RenameRequest) Reset() {
 	*x = RenameRequest{}
-	mi := &file_gofer_v1_data_proto_msgTypes[16]
+	mi := &file_gofer_v1_data_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +1958,7 @@ func (x *RenameRequest) String() string {
 func (*RenameRequest) ProtoMessage() {}
 
 func (x *RenameRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gofer_v1_data_proto_msgTypes[16]
+	mi := &file_gofer_v1_data_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +1971,7 @@ func (x *RenameRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameRequest.ProtoReflect.Descriptor instead.
 func (*RenameRequest) Descriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{16}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RenameRequest) GetDir() *Target {
@@ -1751,7 +2048,7 @@ type SetAttrRequest struct {
 
 func (x *SetAttrRequest) Reset() {
 	*x = SetAttrRequest{}
-	mi := &file_gofer_v1_data_proto_msgTypes[17]
+	mi := &file_gofer_v1_data_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1763,7 +2060,7 @@ func (x *SetAttrRequest) String() string {
 func (*SetAttrRequest) ProtoMessage() {}
 
 func (x *SetAttrRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gofer_v1_data_proto_msgTypes[17]
+	mi := &file_gofer_v1_data_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1776,7 +2073,7 @@ func (x *SetAttrRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAttrRequest.ProtoReflect.Descriptor instead.
 func (*SetAttrRequest) Descriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{17}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SetAttrRequest) GetTarget() *Target {
@@ -1841,7 +2138,7 @@ type Time struct {
 
 func (x *Time) Reset() {
 	*x = Time{}
-	mi := &file_gofer_v1_data_proto_msgTypes[18]
+	mi := &file_gofer_v1_data_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1853,7 +2150,7 @@ func (x *Time) String() string {
 func (*Time) ProtoMessage() {}
 
 func (x *Time) ProtoReflect() protoreflect.Message {
-	mi := &file_gofer_v1_data_proto_msgTypes[18]
+	mi := &file_gofer_v1_data_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1866,7 +2163,7 @@ func (x *Time) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Time.ProtoReflect.Descriptor instead.
 func (*Time) Descriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{18}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Time) GetSec() int64 {
@@ -1908,7 +2205,7 @@ type XattrRequest struct {
 
 func (x *XattrRequest) Reset() {
 	*x = XattrRequest{}
-	mi := &file_gofer_v1_data_proto_msgTypes[19]
+	mi := &file_gofer_v1_data_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +2217,7 @@ func (x *XattrRequest) String() string {
 func (*XattrRequest) ProtoMessage() {}
 
 func (x *XattrRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gofer_v1_data_proto_msgTypes[19]
+	mi := &file_gofer_v1_data_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2230,7 @@ func (x *XattrRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use XattrRequest.ProtoReflect.Descriptor instead.
 func (*XattrRequest) Descriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{19}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *XattrRequest) GetTarget() *Target {
@@ -1981,7 +2278,7 @@ type StatfsRequest struct {
 
 func (x *StatfsRequest) Reset() {
 	*x = StatfsRequest{}
-	mi := &file_gofer_v1_data_proto_msgTypes[20]
+	mi := &file_gofer_v1_data_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2290,7 @@ func (x *StatfsRequest) String() string {
 func (*StatfsRequest) ProtoMessage() {}
 
 func (x *StatfsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gofer_v1_data_proto_msgTypes[20]
+	mi := &file_gofer_v1_data_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2303,7 @@ func (x *StatfsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatfsRequest.ProtoReflect.Descriptor instead.
 func (*StatfsRequest) Descriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{20}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StatfsRequest) GetTarget() *Target {
@@ -2036,7 +2333,7 @@ type Statfs struct {
 
 func (x *Statfs) Reset() {
 	*x = Statfs{}
-	mi := &file_gofer_v1_data_proto_msgTypes[21]
+	mi := &file_gofer_v1_data_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2048,7 +2345,7 @@ func (x *Statfs) String() string {
 func (*Statfs) ProtoMessage() {}
 
 func (x *Statfs) ProtoReflect() protoreflect.Message {
-	mi := &file_gofer_v1_data_proto_msgTypes[21]
+	mi := &file_gofer_v1_data_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2061,7 +2358,7 @@ func (x *Statfs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Statfs.ProtoReflect.Descriptor instead.
 func (*Statfs) Descriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{21}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Statfs) GetType() int64 {
@@ -2151,7 +2448,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_gofer_v1_data_proto_msgTypes[22]
+	mi := &file_gofer_v1_data_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +2460,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gofer_v1_data_proto_msgTypes[22]
+	mi := &file_gofer_v1_data_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +2473,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_gofer_v1_data_proto_rawDescGZIP(), []int{22}
+	return file_gofer_v1_data_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SyncRequest) GetTarget() *Target {
@@ -2190,7 +2487,7 @@ var File_gofer_v1_data_proto protoreflect.FileDescriptor
 
 const file_gofer_v1_data_proto_rawDesc = "" +
 	"\n" +
-	"\x13gofer/v1/data.proto\x12\bgofer.v1\"\x81\x06\n" +
+	"\x13gofer/v1/data.proto\x12\bgofer.v1\"\xbe\x06\n" +
 	"\aRequest\x12\x16\n" +
 	"\x06forget\x18\x01 \x03(\x04R\x06forget\x121\n" +
 	"\x06attach\x18\x02 \x01(\v2\x17.gofer.v1.AttachRequestH\x00R\x06attach\x12+\n" +
@@ -2208,8 +2505,10 @@ const file_gofer_v1_data_proto_rawDesc = "" +
 	"\bset_attr\x18\r \x01(\v2\x18.gofer.v1.SetAttrRequestH\x00R\asetAttr\x12.\n" +
 	"\x05xattr\x18\x0e \x01(\v2\x16.gofer.v1.XattrRequestH\x00R\x05xattr\x121\n" +
 	"\x06statfs\x18\x0f \x01(\v2\x17.gofer.v1.StatfsRequestH\x00R\x06statfs\x12+\n" +
-	"\x04sync\x18\x10 \x01(\v2\x15.gofer.v1.SyncRequestH\x00R\x04syncB\x04\n" +
-	"\x02op\"\xc6\x02\n" +
+	"\x04sync\x18\x10 \x01(\v2\x15.gofer.v1.SyncRequestH\x00R\x04sync\x12;\n" +
+	"\n" +
+	"open_files\x18\x11 \x01(\v2\x1a.gofer.v1.OpenFilesRequestH\x00R\topenFilesB\x04\n" +
+	"\x02op\"\x97\x03\n" +
 	"\bResponse\x12\x14\n" +
 	"\x05errno\x18\x01 \x01(\x05R\x05errno\x12\x16\n" +
 	"\x06handle\x18\x02 \x01(\x04R\x06handle\x12\"\n" +
@@ -2222,7 +2521,9 @@ const file_gofer_v1_data_proto_rawDesc = "" +
 	"\x06statfs\x18\t \x01(\v2\x10.gofer.v1.StatfsR\x06statfs\x12\x12\n" +
 	"\x04kept\x18\n" +
 	" \x01(\x04R\x04kept\x12\x1b\n" +
-	"\tread_only\x18\v \x01(\bR\breadOnly\"l\n" +
+	"\tread_only\x18\v \x01(\bR\breadOnly\x12%\n" +
+	"\x04also\x18\f \x03(\v2\x11.gofer.v1.ListingR\x04also\x12(\n" +
+	"\x06opened\x18\r \x03(\v2\x10.gofer.v1.OpenedR\x06opened\"l\n" +
 	"\x06Target\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\x04R\x06handle\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x10\n" +
@@ -2254,31 +2555,48 @@ const file_gofer_v1_data_proto_rawDesc = "" +
 	"\n" +
 	"btime_nsec\x18\x12 \x01(\rR\tbtimeNsec\"%\n" +
 	"\rAttachRequest\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\rR\x05index\"[\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\"q\n" +
 	"\vWalkRequest\x12\"\n" +
 	"\x03dir\x18\x01 \x01(\v2\x10.gofer.v1.TargetR\x03dir\x12\x14\n" +
 	"\x05names\x18\x02 \x03(\fR\x05names\x12\x12\n" +
-	"\x04open\x18\x03 \x01(\bR\x04open\"\\\n" +
+	"\x04open\x18\x03 \x01(\bR\x04open\x12\x14\n" +
+	"\x05xattr\x18\x04 \x01(\bR\x05xattr\"w\n" +
 	"\x04Step\x12\"\n" +
 	"\x04attr\x18\x01 \x01(\v2\x0e.gofer.v1.AttrR\x04attr\x12\x16\n" +
 	"\x06handle\x18\x02 \x01(\x04R\x06handle\x12\x18\n" +
-	"\asymlink\x18\x03 \x01(\fR\asymlink\"7\n" +
+	"\asymlink\x18\x03 \x01(\fR\asymlink\x12\x19\n" +
+	"\bno_xattr\x18\x04 \x01(\bR\anoXattr\"7\n" +
 	"\vStatRequest\x12(\n" +
 	"\x06target\x18\x01 \x01(\v2\x10.gofer.v1.TargetR\x06target\"a\n" +
 	"\vOpenRequest\x12(\n" +
 	"\x06target\x18\x01 \x01(\v2\x10.gofer.v1.TargetR\x06target\x12(\n" +
-	"\x06access\x18\x02 \x01(\x0e2\x10.gofer.v1.AccessR\x06access\"\xa9\x01\n" +
+	"\x06access\x18\x02 \x01(\x0e2\x10.gofer.v1.AccessR\x06access\"`\n" +
+	"\x10OpenFilesRequest\x12\"\n" +
+	"\x03dir\x18\x01 \x01(\v2\x10.gofer.v1.TargetR\x03dir\x12(\n" +
+	"\x05files\x18\x02 \x03(\v2\x12.gofer.v1.FileNameR\x05files\"B\n" +
+	"\bFileName\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\fR\x04name\x12\x10\n" +
+	"\x03dev\x18\x02 \x01(\x04R\x03dev\x12\x10\n" +
+	"\x03ino\x18\x03 \x01(\x04R\x03ino\"B\n" +
+	"\x06Opened\x12\x14\n" +
+	"\x05errno\x18\x01 \x01(\x05R\x05errno\x12\"\n" +
+	"\x04attr\x18\x02 \x01(\v2\x0e.gofer.v1.AttrR\x04attr\"\xa9\x01\n" +
 	"\rCreateRequest\x12\"\n" +
 	"\x03dir\x18\x01 \x01(\v2\x10.gofer.v1.TargetR\x03dir\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\rR\x04mode\x12\x10\n" +
 	"\x03uid\x18\x04 \x01(\rR\x03uid\x12\x10\n" +
 	"\x03gid\x18\x05 \x01(\rR\x03gid\x12(\n" +
-	"\x06access\x18\x06 \x01(\x0e2\x10.gofer.v1.AccessR\x06access\"a\n" +
+	"\x06access\x18\x06 \x01(\x0e2\x10.gofer.v1.AccessR\x06access\"\xb3\x01\n" +
 	"\vListRequest\x12\"\n" +
 	"\x03dir\x18\x01 \x01(\v2\x10.gofer.v1.TargetR\x03dir\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x03R\bposition\x12\x12\n" +
-	"\x04plus\x18\x03 \x01(\bR\x04plus\"\xae\x01\n" +
+	"\x04plus\x18\x03 \x01(\bR\x04plus\x12(\n" +
+	"\x06parent\x18\x04 \x01(\v2\x10.gofer.v1.TargetR\x06parent\x12&\n" +
+	"\x04also\x18\x05 \x03(\v2\x12.gofer.v1.FileNameR\x04also\"J\n" +
+	"\aListing\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12)\n" +
+	"\aentries\x18\x02 \x03(\v2\x0f.gofer.v1.EntryR\aentries\"\xae\x01\n" +
 	"\x05Entry\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\x12\x10\n" +
 	"\x03ino\x18\x02 \x01(\x04R\x03ino\x12\x12\n" +
@@ -2380,82 +2698,95 @@ func file_gofer_v1_data_proto_rawDescGZIP() []byte {
 }
 
 var file_gofer_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_gofer_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_gofer_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_gofer_v1_data_proto_goTypes = []any{
-	(Access)(0),             // 0: gofer.v1.Access
-	(XattrRequest_Op)(0),    // 1: gofer.v1.XattrRequest.Op
-	(*Request)(nil),         // 2: gofer.v1.Request
-	(*Response)(nil),        // 3: gofer.v1.Response
-	(*Target)(nil),          // 4: gofer.v1.Target
-	(*Attr)(nil),            // 5: gofer.v1.Attr
-	(*AttachRequest)(nil),   // 6: gofer.v1.AttachRequest
-	(*WalkRequest)(nil),     // 7: gofer.v1.WalkRequest
-	(*Step)(nil),            // 8: gofer.v1.Step
-	(*StatRequest)(nil),     // 9: gofer.v1.StatRequest
-	(*OpenRequest)(nil),     // 10: gofer.v1.OpenRequest
-	(*CreateRequest)(nil),   // 11: gofer.v1.CreateRequest
-	(*ListRequest)(nil),     // 12: gofer.v1.ListRequest
-	(*Entry)(nil),           // 13: gofer.v1.Entry
-	(*ReadlinkRequest)(nil), // 14: gofer.v1.ReadlinkRequest
-	(*MakeRequest)(nil),     // 15: gofer.v1.MakeRequest
-	(*LinkRequest)(nil),     // 16: gofer.v1.LinkRequest
-	(*UnlinkRequest)(nil),   // 17: gofer.v1.UnlinkRequest
-	(*RenameRequest)(nil),   // 18: gofer.v1.RenameRequest
-	(*SetAttrRequest)(nil),  // 19: gofer.v1.SetAttrRequest
-	(*Time)(nil),            // 20: gofer.v1.Time
-	(*XattrRequest)(nil),    // 21: gofer.v1.XattrRequest
-	(*StatfsRequest)(nil),   // 22: gofer.v1.StatfsRequest
-	(*Statfs)(nil),          // 23: gofer.v1.Statfs
-	(*SyncRequest)(nil),     // 24: gofer.v1.SyncRequest
+	(Access)(0),              // 0: gofer.v1.Access
+	(XattrRequest_Op)(0),     // 1: gofer.v1.XattrRequest.Op
+	(*Request)(nil),          // 2: gofer.v1.Request
+	(*Response)(nil),         // 3: gofer.v1.Response
+	(*Target)(nil),           // 4: gofer.v1.Target
+	(*Attr)(nil),             // 5: gofer.v1.Attr
+	(*AttachRequest)(nil),    // 6: gofer.v1.AttachRequest
+	(*WalkRequest)(nil),      // 7: gofer.v1.WalkRequest
+	(*Step)(nil),             // 8: gofer.v1.Step
+	(*StatRequest)(nil),      // 9: gofer.v1.StatRequest
+	(*OpenRequest)(nil),      // 10: gofer.v1.OpenRequest
+	(*OpenFilesRequest)(nil), // 11: gofer.v1.OpenFilesRequest
+	(*FileName)(nil),         // 12: gofer.v1.FileName
+	(*Opened)(nil),           // 13: gofer.v1.Opened
+	(*CreateRequest)(nil),    // 14: gofer.v1.CreateRequest
+	(*ListRequest)(nil),      // 15: gofer.v1.ListRequest
+	(*Listing)(nil),          // 16: gofer.v1.Listing
+	(*Entry)(nil),            // 17: gofer.v1.Entry
+	(*ReadlinkRequest)(nil),  // 18: gofer.v1.ReadlinkRequest
+	(*MakeRequest)(nil),      // 19: gofer.v1.MakeRequest
+	(*LinkRequest)(nil),      // 20: gofer.v1.LinkRequest
+	(*UnlinkRequest)(nil),    // 21: gofer.v1.UnlinkRequest
+	(*RenameRequest)(nil),    // 22: gofer.v1.RenameRequest
+	(*SetAttrRequest)(nil),   // 23: gofer.v1.SetAttrRequest
+	(*Time)(nil),             // 24: gofer.v1.Time
+	(*XattrRequest)(nil),     // 25: gofer.v1.XattrRequest
+	(*StatfsRequest)(nil),    // 26: gofer.v1.StatfsRequest
+	(*Statfs)(nil),           // 27: gofer.v1.Statfs
+	(*SyncRequest)(nil),      // 28: gofer.v1.SyncRequest
 }
 var file_gofer_v1_data_proto_depIdxs = []int32{
 	6,  // 0: gofer.v1.Request.attach:type_name -> gofer.v1.AttachRequest
 	7,  // 1: gofer.v1.Request.walk:type_name -> gofer.v1.WalkRequest
 	9,  // 2: gofer.v1.Request.stat:type_name -> gofer.v1.StatRequest
 	10, // 3: gofer.v1.Request.open:type_name -> gofer.v1.OpenRequest
-	11, // 4: gofer.v1.Request.create:type_name -> gofer.v1.CreateRequest
-	12, // 5: gofer.v1.Request.list:type_name -> gofer.v1.ListRequest
-	14, // 6: gofer.v1.Request.readlink:type_name -> gofer.v1.ReadlinkRequest
-	15, // 7: gofer.v1.Request.make:type_name -> gofer.v1.MakeRequest
-	16, // 8: gofer.v1.Request.link:type_name -> gofer.v1.LinkRequest
-	17, // 9: gofer.v1.Request.unlink:type_name -> gofer.v1.UnlinkRequest
-	18, // 10: gofer.v1.Request.rename:type_name -> gofer.v1.RenameRequest
-	19, // 11: gofer.v1.Request.set_attr:type_name -> gofer.v1.SetAttrRequest
-	21, // 12: gofer.v1.Request.xattr:type_name -> gofer.v1.XattrRequest
-	22, // 13: gofer.v1.Request.statfs:type_name -> gofer.v1.StatfsRequest
-	24, // 14: gofer.v1.Request.sync:type_name -> gofer.v1.SyncRequest
-	5,  // 15: gofer.v1.Response.attr:type_name -> gofer.v1.Attr
-	8,  // 16: gofer.v1.Response.steps:type_name -> gofer.v1.Step
-	13, // 17: gofer.v1.Response.entries:type_name -> gofer.v1.Entry
-	23, // 18: gofer.v1.Response.statfs:type_name -> gofer.v1.Statfs
-	4,  // 19: gofer.v1.WalkRequest.dir:type_name -> gofer.v1.Target
-	5,  // 20: gofer.v1.Step.attr:type_name -> gofer.v1.Attr
-	4,  // 21: gofer.v1.StatRequest.target:type_name -> gofer.v1.Target
-	4,  // 22: gofer.v1.OpenRequest.target:type_name -> gofer.v1.Target
-	0,  // 23: gofer.v1.OpenRequest.access:type_name -> gofer.v1.Access
-	4,  // 24: gofer.v1.CreateRequest.dir:type_name -> gofer.v1.Target
-	0,  // 25: gofer.v1.CreateRequest.access:type_name -> gofer.v1.Access
-	4,  // 26: gofer.v1.ListRequest.dir:type_name -> gofer.v1.Target
-	5,  // 27: gofer.v1.Entry.attr:type_name -> gofer.v1.Attr
-	4,  // 28: gofer.v1.ReadlinkRequest.target:type_name -> gofer.v1.Target
-	4,  // 29: gofer.v1.MakeRequest.dir:type_name -> gofer.v1.Target
-	4,  // 30: gofer.v1.LinkRequest.target:type_name -> gofer.v1.Target
-	4,  // 31: gofer.v1.LinkRequest.dir:type_name -> gofer.v1.Target
-	4,  // 32: gofer.v1.UnlinkRequest.dir:type_name -> gofer.v1.Target
-	4,  // 33: gofer.v1.RenameRequest.dir:type_name -> gofer.v1.Target
-	4,  // 34: gofer.v1.RenameRequest.new_dir:type_name -> gofer.v1.Target
-	4,  // 35: gofer.v1.SetAttrRequest.target:type_name -> gofer.v1.Target
-	20, // 36: gofer.v1.SetAttrRequest.atime:type_name -> gofer.v1.Time
-	20, // 37: gofer.v1.SetAttrRequest.mtime:type_name -> gofer.v1.Time
-	4,  // 38: gofer.v1.XattrRequest.target:type_name -> gofer.v1.Target
-	1,  // 39: gofer.v1.XattrRequest.op:type_name -> gofer.v1.XattrRequest.Op
-	4,  // 40: gofer.v1.StatfsRequest.target:type_name -> gofer.v1.Target
-	4,  // 41: gofer.v1.SyncRequest.target:type_name -> gofer.v1.Target
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	14, // 4: gofer.v1.Request.create:type_name -> gofer.v1.CreateRequest
+	15, // 5: gofer.v1.Request.list:type_name -> gofer.v1.ListRequest
+	18, // 6: gofer.v1.Request.readlink:type_name -> gofer.v1.ReadlinkRequest
+	19, // 7: gofer.v1.Request.make:type_name -> gofer.v1.MakeRequest
+	20, // 8: gofer.v1.Request.link:type_name -> gofer.v1.LinkRequest
+	21, // 9: gofer.v1.Request.unlink:type_name -> gofer.v1.UnlinkRequest
+	22, // 10: gofer.v1.Request.rename:type_name -> gofer.v1.RenameRequest
+	23, // 11: gofer.v1.Request.set_attr:type_name -> gofer.v1.SetAttrRequest
+	25, // 12: gofer.v1.Request.xattr:type_name -> gofer.v1.XattrRequest
+	26, // 13: gofer.v1.Request.statfs:type_name -> gofer.v1.StatfsRequest
+	28, // 14: gofer.v1.Request.sync:type_name -> gofer.v1.SyncRequest
+	11, // 15: gofer.v1.Request.open_files:type_name -> gofer.v1.OpenFilesRequest
+	5,  // 16: gofer.v1.Response.attr:type_name -> gofer.v1.Attr
+	8,  // 17: gofer.v1.Response.steps:type_name -> gofer.v1.Step
+	17, // 18: gofer.v1.Response.entries:type_name -> gofer.v1.Entry
+	27, // 19: gofer.v1.Response.statfs:type_name -> gofer.v1.Statfs
+	16, // 20: gofer.v1.Response.also:type_name -> gofer.v1.Listing
+	13, // 21: gofer.v1.Response.opened:type_name -> gofer.v1.Opened
+	4,  // 22: gofer.v1.WalkRequest.dir:type_name -> gofer.v1.Target
+	5,  // 23: gofer.v1.Step.attr:type_name -> gofer.v1.Attr
+	4,  // 24: gofer.v1.StatRequest.target:type_name -> gofer.v1.Target
+	4,  // 25: gofer.v1.OpenRequest.target:type_name -> gofer.v1.Target
+	0,  // 26: gofer.v1.OpenRequest.access:type_name -> gofer.v1.Access
+	4,  // 27: gofer.v1.OpenFilesRequest.dir:type_name -> gofer.v1.Target
+	12, // 28: gofer.v1.OpenFilesRequest.files:type_name -> gofer.v1.FileName
+	5,  // 29: gofer.v1.Opened.attr:type_name -> gofer.v1.Attr
+	4,  // 30: gofer.v1.CreateRequest.dir:type_name -> gofer.v1.Target
+	0,  // 31: gofer.v1.CreateRequest.access:type_name -> gofer.v1.Access
+	4,  // 32: gofer.v1.ListRequest.dir:type_name -> gofer.v1.Target
+	4,  // 33: gofer.v1.ListRequest.parent:type_name -> gofer.v1.Target
+	12, // 34: gofer.v1.ListRequest.also:type_name -> gofer.v1.FileName
+	17, // 35: gofer.v1.Listing.entries:type_name -> gofer.v1.Entry
+	5,  // 36: gofer.v1.Entry.attr:type_name -> gofer.v1.Attr
+	4,  // 37: gofer.v1.ReadlinkRequest.target:type_name -> gofer.v1.Target
+	4,  // 38: gofer.v1.MakeRequest.dir:type_name -> gofer.v1.Target
+	4,  // 39: gofer.v1.LinkRequest.target:type_name -> gofer.v1.Target
+	4,  // 40: gofer.v1.LinkRequest.dir:type_name -> gofer.v1.Target
+	4,  // 41: gofer.v1.UnlinkRequest.dir:type_name -> gofer.v1.Target
+	4,  // 42: gofer.v1.RenameRequest.dir:type_name -> gofer.v1.Target
+	4,  // 43: gofer.v1.RenameRequest.new_dir:type_name -> gofer.v1.Target
+	4,  // 44: gofer.v1.SetAttrRequest.target:type_name -> gofer.v1.Target
+	24, // 45: gofer.v1.SetAttrRequest.atime:type_name -> gofer.v1.Time
+	24, // 46: gofer.v1.SetAttrRequest.mtime:type_name -> gofer.v1.Time
+	4,  // 47: gofer.v1.XattrRequest.target:type_name -> gofer.v1.Target
+	1,  // 48: gofer.v1.XattrRequest.op:type_name -> gofer.v1.XattrRequest.Op
+	4,  // 49: gofer.v1.StatfsRequest.target:type_name -> gofer.v1.Target
+	4,  // 50: gofer.v1.SyncRequest.target:type_name -> gofer.v1.Target
+	51, // [51:51] is the sub-list for method output_type
+	51, // [51:51] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_gofer_v1_data_proto_init() }
@@ -2479,15 +2810,16 @@ func file_gofer_v1_data_proto_init() {
 		(*Request_Xattr)(nil),
 		(*Request_Statfs)(nil),
 		(*Request_Sync)(nil),
+		(*Request_OpenFiles)(nil),
 	}
-	file_gofer_v1_data_proto_msgTypes[17].OneofWrappers = []any{}
+	file_gofer_v1_data_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gofer_v1_data_proto_rawDesc), len(file_gofer_v1_data_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   23,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

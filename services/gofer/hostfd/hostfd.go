@@ -59,6 +59,11 @@ func OpenPathDir(dir int, name string) (int, error) {
 // OpenDir opens the directory dir itself for reading its names.
 func OpenDir(dir int) (int, error) { return open(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0) }
 
+// OpenDirAt opens the directory name for reading its names.
+func OpenDirAt(dir int, name string) (int, error) {
+	return open(dir, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+}
+
 // OpenRegular opens name, a regular file, with the given access mode and no
 // other flag that counts. Whatever else it is, is not opened (ENXIO; ELOOP for
 // a symbolic link, EISDIR for a directory): opening a device or fifo acts on it.
@@ -69,16 +74,21 @@ func OpenRegular(dir int, name string, access uint64) (int, unix.Statx_t, error)
 	if err != nil {
 		return -1, st, err
 	}
-	if err := isRegular(st.Mode); err != nil {
-		return -1, st, err
+	return OpenKnown(dir, name, access, &st)
+}
+
+// OpenKnown is OpenRegular of what Stat has just told of; ESTALE if it is another.
+func OpenKnown(dir int, name string, access uint64, was *unix.Statx_t) (int, unix.Statx_t, error) {
+	if err := isRegular(was.Mode); err != nil {
+		return -1, *was, err
 	}
 	fd, err := open(dir, name, access&unix.O_ACCMODE|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
-		return -1, st, err
+		return -1, *was, err
 	}
-	was := st
-	if st, err = StatFD(fd); err == nil {
-		if err = isRegular(st.Mode); err == nil && !Same(&st, &was) {
+	st, err := StatFD(fd)
+	if err == nil {
+		if err = isRegular(st.Mode); err == nil && !Same(&st, was) {
 			err = unix.ESTALE
 		}
 	}

@@ -11,12 +11,13 @@ import (
 	"bulkhead/services/gofer/tree"
 )
 
-// Room for entries in an answer. What an entry costs beside its name is counted
-// with the most that its fields can take.
+// Room for entries in an answer. What an entry costs beside its name, and a listing
+// beside its entries, is counted with the most that its fields can take.
 const (
-	listRoom  = channel.MaxBody - 4096
-	entryCost = 32
-	attrCost  = 150
+	listRoom    = channel.MaxBody - 4096
+	entryCost   = 32
+	attrCost    = 150
+	listingCost = 16
 )
 
 var direntBufs = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
@@ -54,31 +55,91 @@ func (r *request) list(q *pb.ListRequest) error {
 	buf := direntBufs.Get().(*[]byte)
 	defer direntBufs.Put(buf)
 	room := listRoom
-	for full := false; !full; {
-		more, err := hostfd.ReadDir(fd, *buf, func(d hostfd.Dirent) bool {
-			full = !r.emit(fd, d, q.Plus, &room)
-			return !full
-		})
-		if err != nil {
-			done = true
-			return err
-		}
-		if !more {
-			done, r.resp.End = true, true
-			return nil
-		}
+	if r.resp.Entries, done, err = readEntries(fd, *buf, q.Plus, &room); err != nil {
+		done = true
+		return err
+	}
+	r.resp.End = done
+	if len(q.Also) > 0 && q.Position == 0 && done {
+		return r.listAlso(q, *buf, room)
 	}
 	return nil
 }
 
-// emit adds an entry if there is room for it.
-func (r *request) emit(fd int, d hostfd.Dirent, plus bool, room *int) bool {
+// maxAlso is the most directories that are listed besides another.
+const maxAlso = 64
+
+// listAlso lists the directories that are to be listed as well.
+func (r *request) listAlso(q *pb.ListRequest, buf []byte, room int) error {
+	if len(q.Also) > maxAlso || q.Parent == nil || q.Parent.Bind {
+		return unix.EPROTO
+	}
+	parent, err := r.directory(q.Parent)
+	if err != nil {
+		return nil // of the wanted one all is told
+	}
+	for i, f := range q.Also {
+		name, err := hostfd.Component(f.GetName())
+		if err != nil {
+			return err
+		}
+		if room -= listingCost; room < 0 {
+			return nil
+		}
+		entries, end, err := readNamed(parent.FD(), name, f, q.Plus, buf, &room)
+		if err != nil {
+			continue
+		}
+		if !end {
+			return nil
+		}
+		r.resp.Also = append(r.resp.Also, &pb.Listing{Index: uint32(i), Entries: entries})
+	}
+	return nil
+}
+
+// readNamed reads the directory name, of which f says more.
+func readNamed(parent int, name string, f *pb.FileName, plus bool, buf []byte, room *int) (entries []*pb.Entry, end bool, err error) {
+	dir, err := hostfd.OpenDirAt(parent, name)
+	if err != nil {
+		return nil, false, err
+	}
+	defer hostfd.Close(dir)
+	st, err := hostfd.StatFD(dir)
+	if err != nil {
+		return nil, false, err
+	}
+	if f.Ino != 0 && (f.Ino != st.Ino || f.Dev != hostfd.Dev(&st)) {
+		return nil, false, unix.ESTALE
+	}
+	return readEntries(dir, buf, plus, room)
+}
+
+// readEntries reads as many entries as there is room for. end: there are no more.
+func readEntries(fd int, buf []byte, plus bool, room *int) (entries []*pb.Entry, end bool, err error) {
+	for full := false; !full; {
+		more, err := hostfd.ReadDir(fd, buf, func(d hostfd.Dirent) bool {
+			e := entry(fd, d, plus, room)
+			if full = e == nil; !full {
+				entries = append(entries, e)
+			}
+			return !full
+		})
+		if err != nil || !more {
+			return entries, err == nil, err
+		}
+	}
+	return entries, false, nil
+}
+
+// entry gives what there is to say of a name, nil if there is no room for it.
+func entry(fd int, d hostfd.Dirent, plus bool, room *int) *pb.Entry {
 	cost := entryCost + len(d.Name)
 	if plus {
 		cost += attrCost
 	}
 	if *room < cost {
-		return false
+		return nil
 	}
 	e := &pb.Entry{Name: append([]byte(nil), d.Name...), Ino: d.Ino, Type: uint32(d.Type), Next: d.Next}
 	name := string(d.Name)
@@ -86,22 +147,19 @@ func (r *request) emit(fd int, d hostfd.Dirent, plus bool, room *int) bool {
 		if st, err := hostfd.Stat(fd, name); err == nil {
 			e.Type = uint32(st.Mode) >> 12 & 0xf
 			if plus {
-				e.Attr = attr(&st)
+				e.Attr, e.NoXattr = attr(&st), hostfd.HasNoXattr(fd, name)
 				if isType(&st, unix.S_IFLNK) {
 					e.Symlink, _ = hostfd.Readlink(fd, name)
 					cost += len(e.Symlink)
-				} else {
-					e.NoXattr = hostfd.HasNoXattr(fd, name)
 				}
 			}
 		}
 	}
 	if *room < cost {
-		return false
+		return nil
 	}
 	*room -= cost
-	r.resp.Entries = append(r.resp.Entries, e)
-	return true
+	return e
 }
 
 // takeListing gives an open descriptor of dir at pos: that of an unfinished

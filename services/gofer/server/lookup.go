@@ -51,6 +51,9 @@ func (r *request) walk(q *pb.WalkRequest) error {
 		step := &pb.Step{Attr: attr(&st)}
 		r.resp.Steps = append(r.resp.Steps, step)
 		last := i == len(names)-1
+		if last && q.Xattr {
+			step.NoXattr = hostfd.HasNoXattr(dir.FD(), name)
+		}
 		switch {
 		case isType(&st, unix.S_IFLNK):
 			step.Symlink, err = hostfd.Readlink(dir.FD(), name)
@@ -60,11 +63,8 @@ func (r *request) walk(q *pb.WalkRequest) error {
 				return err
 			}
 		case isType(&st, unix.S_IFREG) && last && q.Open:
-			fd, now, err := hostfd.OpenRegular(dir.FD(), name, unix.O_RDONLY)
-			if err == nil && hostfd.Same(&now, &st) {
+			if fd, _, err := hostfd.OpenKnown(dir.FD(), name, unix.O_RDONLY, &st); err == nil {
 				r.give(fd)
-			} else {
-				hostfd.Close(fd)
 			}
 		case !last:
 			return unix.ENOTDIR

@@ -3,8 +3,10 @@ package server
 import (
 	"golang.org/x/sys/unix"
 
+	"bulkhead/proto/channel"
 	pb "bulkhead/proto/gofer/v1"
 	"bulkhead/services/gofer/hostfd"
+	"bulkhead/services/gofer/tree"
 )
 
 // accessMode gives the open flag of an access.
@@ -46,15 +48,54 @@ func (r *request) open(q *pb.OpenRequest) error {
 		}
 		return unix.ESTALE // has no name to open it by
 	}
-	fd, st, err := hostfd.OpenRegular(dir, name, mode)
+	fd, st, err := hostfd.OpenKnown(dir, name, mode, was)
 	if err != nil {
 		return err
 	}
-	if !hostfd.Same(&st, was) {
-		hostfd.Close(fd)
+	r.resp.Attr = attr(&st)
+	r.give(fd)
+	return nil
+}
+
+// openFiles opens several files of a directory. Names that are none break the
+// contract; what else is wrong with one is told of it alone.
+func (r *request) openFiles(q *pb.OpenFilesRequest) error {
+	if len(q.Files) == 0 || len(q.Files) > channel.MaxFDs {
+		return unix.EPROTO
+	}
+	dir, err := r.directory(q.Dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range q.Files {
+		name, err := hostfd.Component(f.GetName())
+		if err != nil {
+			return err
+		}
+		o := new(pb.Opened)
+		if err := r.openFile(dir, name, f, o); err == unix.EMFILE {
+			return err
+		} else if err != nil {
+			o.Errno = int32(errno(err))
+		}
+		r.resp.Opened = append(r.resp.Opened, o)
+	}
+	return nil
+}
+
+func (r *request) openFile(dir *tree.Node, name string, f *pb.FileName, o *pb.Opened) error {
+	was, err := hostfd.Stat(dir.FD(), name)
+	if err != nil {
+		return err
+	}
+	if f.Ino != 0 && (f.Ino != was.Ino || f.Dev != hostfd.Dev(&was)) {
 		return unix.ESTALE
 	}
-	r.resp.Attr = attr(&st)
+	fd, st, err := hostfd.OpenKnown(dir.FD(), name, unix.O_RDONLY, &was)
+	if err != nil {
+		return err
+	}
+	o.Attr = attr(&st)
 	r.give(fd)
 	return nil
 }

@@ -46,7 +46,7 @@ func Serve(conn *os.File, attaches []Attach) error {
 		return err
 	}
 	defer s.close()
-	c, err := channel.New(conn)
+	c, err := channel.NewDirect(conn, nil)
 	if err != nil {
 		return err
 	}
@@ -166,6 +166,8 @@ func (r *request) do(q *pb.Request) error {
 		return r.stat(op.Stat)
 	case *pb.Request_Open:
 		return r.open(op.Open)
+	case *pb.Request_OpenFiles:
+		return r.openFiles(op.OpenFiles)
 	case *pb.Request_Create:
 		return r.create(op.Create)
 	case *pb.Request_List:

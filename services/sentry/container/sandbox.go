@@ -107,7 +107,7 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 func (s *Sandbox) Sealed() { s.kernel.Machine.Restock() }
 
 func dial(f *os.File) (*channel.Client, error) {
-	conn, err := channel.New(f)
+	conn, err := channel.NewDirect(f, &channel.Hold{Take: platform.TakeHold, Give: platform.GiveHold})
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ type dir struct {
 	names    sync.Mutex
 	list     listing          // guarded by names
 	ahead    map[string]ahead // found by Prefetch and not yet looked up; likewise
+	asked    int              // look-ups before it was listed; likewise
 	fetching sync.Mutex       // held while the directory is being read
 	listed   *list.Element    // guarded by FS.listings.mu
 }
@@ -45,6 +46,7 @@ type ahead struct {
 	attr    vfs.Attr
 	symlink string
 	noXattr bool
+	below   []entry   // of a directory, if not nil: all that is in it
 	absent  bool      // there is no such name
 	until   time.Time // shared: from then on it counts no more
 }
@@ -97,6 +99,11 @@ func (d *dir) Lookup(ctx vfs.Context, name string) (vfs.Node, error) {
 	if n, err, known := d.lookupKnown(name); known {
 		return n, err
 	}
+	if d.askedAgain() && d.fetch(true) == nil {
+		if n, err, known := d.lookupKnown(name); known {
+			return n, err
+		}
+	}
 	steps, fds, err := d.walk([]string{name}, d.fs.guessOpen())
 	if err != nil {
 		closeAll(fds)
@@ -107,6 +114,7 @@ func (d *dir) Lookup(ctx vfs.Context, name string) (vfs.Node, error) {
 		closeAll(fds)
 		return nil, err
 	}
+	d.forgetAhead(name)
 	n := d.fs.intern(d, name, a, more)
 	n.offer(fds)
 	return n.self, nil
@@ -116,7 +124,7 @@ func (d *dir) Lookup(ctx vfs.Context, name string) (vfs.Node, error) {
 // is nil. With open there may be a descriptor for reading the last.
 func (d *dir) walk(names []string, open bool) ([]*pb.Step, []int, error) {
 	resp, fds, err := d.on(func(t *pb.Target) *pb.Request {
-		q := &pb.WalkRequest{Dir: t, Open: open}
+		q := &pb.WalkRequest{Dir: t, Open: open, Xattr: !d.fs.shared}
 		for _, s := range names {
 			q.Names = append(q.Names, []byte(s))
 		}
@@ -136,7 +144,7 @@ func checkStep(s *pb.Step) (vfs.Attr, ahead, error) {
 	if !ok || !validLink(a, s.Symlink) {
 		return a, ahead{}, linux.EIO
 	}
-	return a, ahead{attr: a, symlink: string(s.Symlink)}, nil
+	return a, ahead{attr: a, symlink: string(s.Symlink), noXattr: s.NoXattr}, nil
 }
 
 // validLink says that text can be what a link says, if a is one.

@@ -22,6 +22,7 @@ type hostFile struct {
 
 	users   int           // guarded by node.mu
 	guessed bool          // likewise: nobody has used it yet
+	habit   *habit        // likewise: what to tell if somebody does, or nil
 	element *list.Element // guarded by idleFiles.mu
 }
 
@@ -67,6 +68,9 @@ func (f *file) Open(ctx vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {
 	}
 	if access == int(linux.O_RDONLY) {
 		f.fs.guessed(+1) // it would have paid
+		if h := f.openTogether(); h != nil {
+			return newOpenFile(h, flags), nil
+		}
 	}
 	_, fds, err := f.on(func(t *pb.Target) *pb.Request {
 		return &pb.Request{Op: &pb.Request_Open{Open: &pb.OpenRequest{Target: t, Access: pb.Access(access + 1)}}}
@@ -109,8 +113,7 @@ func (n *inode) use(access int) *hostFile {
 		n.fs.idle.remove(h)
 	}
 	if h.guessed {
-		h.guessed = false
-		n.fs.guessed(+1)
+		h.tellUsed(true)
 	}
 	return h
 }
@@ -131,8 +134,25 @@ func (fs *FS) guessed(by int32) {
 	}
 }
 
+// tellUsed says whether a descriptor that nobody had asked for was used. It is called
+// with node.mu held.
+func (h *hostFile) tellUsed(ok bool) {
+	h.guessed = false
+	switch {
+	case h.habit != nil:
+		h.habit.used(ok)
+	case ok:
+		h.node.fs.guessed(+1)
+	default:
+		h.node.fs.guessed(-1)
+	}
+}
+
 // offer takes a descriptor for reading that came with a look-up of n.
-func (n *inode) offer(fds []int) {
+func (n *inode) offer(fds []int) { n.offerAs(fds, nil) }
+
+// offerAs is offer of one that came by such a habit.
+func (n *inode) offerAs(fds []int, why *habit) {
 	if len(fds) == 0 {
 		return
 	}
@@ -145,7 +165,9 @@ func (n *inode) offer(fds []int) {
 		return
 	}
 	n.mu.Lock()
-	h.guessed = h.users == 1
+	if h.users == 1 {
+		h.guessed, h.habit = true, why
+	}
 	n.mu.Unlock()
 	h.release()
 }
@@ -211,7 +233,7 @@ func (n *inode) closeLocked(h *hostFile) {
 		n.readFDLocked()
 	}
 	if h.guessed {
-		n.fs.guessed(-1)
+		h.tellUsed(false)
 	}
 	n.files[h.access] = nil
 	if n.files == [3]*hostFile{} {

@@ -67,6 +67,10 @@ type FS struct {
 	plus atomic.Int32
 	// guess is how much it has paid lately to open what is looked up.
 	guess atomic.Int32
+	// opening and listing are the same of neighbours: see together.go.
+	opening, listing habit
+	// changes counts the names that were made and unmade here.
+	changes atomic.Uint64
 }
 
 // key is what makes two files the same.
@@ -134,8 +138,7 @@ func (fs *FS) Release() {
 // maxErrno is the greatest error number that means something to a guest.
 const maxErrno = int32(linux.EHWPOISON)
 
-// call asks the gofer. fds are those that came, at most one is expected; the
-// caller has them. The error is a bare errno: EIO when the gofer is gone.
+// call asks the gofer. fds are those that came; the caller has them. The error is a bare errno: EIO when the gofer is gone.
 // resp is not nil if the gofer answered, also with an error.
 func (fs *FS) call(q *pb.Request) (resp *pb.Response, fds []int, err error) {
 	q.Forget = fs.takeForgotten()
@@ -193,9 +196,16 @@ func (fs *FS) intern(d *dir, name string, a vfs.Attr, more ahead) *inode {
 	if more.noXattr {
 		n.xattr.known = true
 	}
+	nd := dirOf(n.self)
+	if nd != nil && more.below != nil {
+		nd.fillLocked(more.below) // nobody else knows it yet
+	}
 	fs.nodes.known[k] = weak.Make(n)
 	fs.nodes.Unlock()
 	runtime.AddCleanup(n, fs.dropNode, k)
+	if nd != nil && more.below != nil {
+		fs.listings.add(nd, len(more.below))
+	}
 	return n
 }
 

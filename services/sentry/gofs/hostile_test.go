@@ -71,6 +71,12 @@ func everything(e *vfstest.Env) {
 		f.ReadDir(e.Ctx, func(d vfs.DirEntry) bool { e.Stat("/" + d.Name); return true })
 		f.DecRef(e.Ctx)
 	}
+	for _, path := range []string{"/a", "/b", "/a/a", "/a/b", "/b/a"} { // as who goes through a tree
+		if f, err := e.Open(path, linux.O_RDONLY, 0); err == nil {
+			f.ReadDir(e.Ctx, func(vfs.DirEntry) bool { return true })
+			f.DecRef(e.Ctx)
+		}
+	}
 	e.Mkdir("/d", 0o755)
 	e.Mkdir("/d/e", 0o755)
 	e.Symlink("x", "/l")
@@ -143,6 +149,8 @@ func FuzzAnswers(f *testing.F) {
 		{Attr: sub, Entries: []*pb.Entry{{Name: []byte("a"), Next: 1, Attr: attr}, {Name: []byte("../b"), Next: -1}, {Name: []byte("a")}}},
 		{Attr: sub, Entries: []*pb.Entry{{Name: []byte("a"), Next: 1, Attr: attr}}, End: true, Kept: 1, Names: [][]byte{{0}}, Statfs: &pb.Statfs{}},
 		{Steps: []*pb.Step{{Attr: &pb.Attr{Mode: linux.S_IFLNK | 0o777, Ino: 4}, Symlink: []byte("a")}}},
+		{Attr: sub, Entries: []*pb.Entry{{Name: []byte("a"), Next: 1, Ino: 3, Type: 4, Attr: sub}, {Name: []byte("b"), Next: 2, Ino: 1, Type: 4}}, End: true, Also: []*pb.Listing{{Entries: []*pb.Entry{{Name: []byte("a"), Ino: 3, Type: 4, Attr: sub}}}, {Index: 1}, {Index: 1}, {Index: 1 << 31}}},
+		{Attr: attr, Opened: []*pb.Opened{{Attr: attr}, {Errno: -1}, {}, {Attr: sub}}, Steps: []*pb.Step{{Attr: attr, NoXattr: true}}},
 		{Errno: -5}, {Errno: 512}, {Errno: int32(linux.ESTALE), Handle: 9}, {Errno: int32(linux.ENOENT)}, {},
 	} {
 		b, _ := proto.Marshal(r)

@@ -2,6 +2,7 @@ package gofs
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -216,15 +217,29 @@ func (n *inode) absent() error {
 	return linux.ESTALE
 }
 
+// bindParent gets n's directory its handle, and those above it that have none theirs.
 func (n *inode) bindParent() error {
+	var chain []*dir
 	n.fs.place.RLock()
 	p := n.parent
+	for ; p != nil && p.handle == 0 && len(chain) < maxDepth; p = p.parent {
+		chain = append(chain, p)
+	}
 	n.fs.place.RUnlock()
-	if p == nil {
+	if p == nil || len(chain) == maxDepth {
 		return linux.ESTALE
 	}
-	return p.bind()
+	for _, d := range slices.Backward(chain) {
+		if err := d.bind(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// maxDepth is how many directories without a handle there are one below the other at
+// most: a hostile gofer can say that they are in a circle.
+const maxDepth = 1 << 12
 
 // adopt makes id n's handle.
 func (n *inode) adopt(id uint64) {

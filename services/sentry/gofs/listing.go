@@ -23,6 +23,8 @@ type listing struct {
 	given   int64          // cookies given out; they count down from firstCookie
 	misses  int            // look-ups of listed names that had to ask
 	used    bool           // some ahead was used
+	below   int            // names of aheads of directories
+	early   bool           // came before it was asked for, and was not used yet
 	changes int            // made here
 }
 
@@ -63,6 +65,7 @@ const (
 func (d *dir) List(ctx vfs.Context, off int64, emit func(vfs.DirEntry) bool) error {
 	d.names.Lock()
 	need := !d.list.valid && (off == 0 || d.list.entries == nil || !d.fs.shared)
+	d.countEarlyLocked()
 	d.names.Unlock()
 	if need {
 		if err := d.fetch(d.fs.plus.Load() > 0); err != nil {
@@ -112,10 +115,20 @@ func (d *dir) fetch(plus bool) error {
 	d.names.Lock()
 	changes := d.list.changes
 	d.names.Unlock()
-	var got []entry
+	var (
+		got    []entry
+		parent *dir
+		more   []neighbour
+	)
+	parent, more = d.siblings()
+	made := d.fs.changes.Load()
 	for pos, end := int64(0), false; !end; {
 		resp, fds, err := d.on(func(t *pb.Target) *pb.Request {
-			return &pb.Request{Op: &pb.Request_List{List: &pb.ListRequest{Dir: t, Position: pos, Plus: plus}}}
+			q := &pb.ListRequest{Dir: t, Position: pos, Plus: plus}
+			if pos == 0 && parent != nil {
+				q.Parent, q.Also = parent.asParent(more)
+			}
+			return &pb.Request{Op: &pb.Request_List{List: q}}
 		})
 		closeAll(fds)
 		if err != nil {
@@ -132,6 +145,9 @@ func (d *dir) fetch(plus bool) error {
 		}
 		if len(got) > maxEntries || pos < 0 {
 			return linux.EIO
+		}
+		if parent != nil {
+			d.takeSiblings(parent, more, resp.Also, made)
 		}
 	}
 	if plus {
@@ -182,7 +198,7 @@ func (l *listing) merge(got []entry) {
 	if got == nil {
 		got = []entry{}
 	}
-	l.entries, l.index, l.misses, l.used = got, nil, 0, false
+	l.entries, l.index, l.misses, l.used, l.early, l.below = got, nil, 0, false, false, 0
 }
 
 // find gives the place of a name.
@@ -223,11 +239,13 @@ func (d *dir) takeKnown(name string) (more *ahead, absent, again bool) {
 	d.names.Lock()
 	defer d.names.Unlock()
 	if a, ok := d.takeAheadLocked(name); ok {
+		d.forgetAheadLocked(name)
 		return &a, a.absent, false
 	}
 	if !d.list.valid {
 		return nil, false, false
 	}
+	d.countEarlyLocked()
 	i, ok := d.list.find(name)
 	if !ok {
 		return nil, true, false
@@ -245,10 +263,60 @@ func (d *dir) takeKnown(name string) (more *ahead, absent, again bool) {
 	return nil, false, d.list.misses == plusMisses && len(d.list.entries) > 2*plusMisses
 }
 
+// countEarlyLocked notes that a listing that came early is used.
+func (d *dir) countEarlyLocked() {
+	if d.list.early {
+		d.list.early = false
+		d.fs.listing.used(true)
+	}
+}
+
+// forgetAhead drops what listing has told of a name that is looked up by asking.
+func (d *dir) forgetAhead(name string) {
+	d.names.Lock()
+	defer d.names.Unlock()
+	d.forgetAheadLocked(name)
+}
+
+func (d *dir) forgetAheadLocked(name string) {
+	if !d.list.valid {
+		return
+	}
+	if i, ok := d.list.find(name); ok {
+		d.list.entries[i].ahead = nil
+	}
+}
+
+// Marks on when a directory is listed that nobody lists: once so many names in it were
+// asked for, if it is so large, in bytes, that its entries mostly fit into one frame.
+const (
+	manyAsked = 4
+	smallDir  = 8 << 10
+)
+
+// askedAgain counts a look-up that has to ask, and says whether to list instead.
+func (d *dir) askedAgain() bool {
+	d.names.Lock()
+	if d.list.valid || d.fs.shared {
+		d.names.Unlock()
+		return false
+	}
+	d.asked++
+	again := d.asked%manyAsked == 0
+	d.names.Unlock()
+	if !again {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.attr.Size <= smallDir
+}
+
 // appeared notes a name that was made here.
 func (d *dir) appeared(name string, n *inode) {
 	d.names.Lock()
 	defer d.names.Unlock()
+	d.fs.changes.Add(1)
 	delete(d.ahead, name)
 	l := &d.list
 	l.changes++
@@ -267,6 +335,7 @@ func (d *dir) appeared(name string, n *inode) {
 func (d *dir) vanished(name string) {
 	d.names.Lock()
 	defer d.names.Unlock()
+	d.fs.changes.Add(1)
 	delete(d.ahead, name)
 	l := &d.list
 	l.changes++
@@ -282,6 +351,7 @@ func (d *dir) vanished(name string) {
 // doubt drops what is cached of the directory's names, after a change of unknown
 // outcome.
 func (d *dir) doubt() {
+	d.fs.changes.Add(1)
 	d.names.Lock()
 	d.ahead, d.list.valid = nil, false
 	d.names.Unlock()

@@ -50,6 +50,19 @@ func (th *Thread) drowse() bool {
 	}
 }
 
+// TakeHold lets the caller sleep on its thread, and with one of Go's processors, for a
+// short time, until GiveHold. False: nobody may now, since too many do.
+func TakeHold() bool {
+	if drowsing.Add(1) >= maxProcs {
+		drowsing.Add(-1)
+		return false
+	}
+	return true
+}
+
+// GiveHold ends it.
+func GiveHold() { drowsing.Add(-1) }
+
 // Nap sleeps on this thread while the word is val, for so long at most. It can end
 // early. False: nobody may now, since too many do.
 func Nap(word *atomic.Uint32, val uint32, d time.Duration) bool {
