@@ -47,7 +47,7 @@ func (e *entry) message() (*netdv1.Rings, *os.File) {
 
 // give takes rings back, used in so many bytes. It says whether they were kept;
 // if not, the sentry is to be told.
-func (p *pool) give(e *entry, used uint64) bool {
+func (p *pool) give(e *entry, used int) bool {
 	if len(p.free) >= poolLimit {
 		if e.file != nil {
 			e.file.Close()
