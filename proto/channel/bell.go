@@ -121,6 +121,7 @@ func (b *Bell) Post(n uint32) {
 	if free, err := b.out.Free(); err != nil || free < 4 {
 		return
 	}
+	b.out.Restart()
 	binary.LittleEndian.PutUint32(b.out.Slice(0, 4), n)
 	b.out.Publish(4)
 	b.out.posted = true
@@ -135,6 +136,7 @@ func (b *Bell) Send(p []byte) bool {
 	if free, err := b.out.Free(); err != nil || len(p) > MaxLetter || free-size < BellRing/2 {
 		return false
 	}
+	b.out.Restart()
 	s := b.out.Slice(0, size)
 	binary.LittleEndian.PutUint32(s, 0)
 	binary.LittleEndian.PutUint32(s[4:], uint32(len(p)))

@@ -12,12 +12,18 @@ var ErrCorrupt = errors.New("corrupt ring index")
 // A ring carries bytes from one producer to one consumer through shared memory.
 //
 // Both indexes count bytes from the beginning and never wrap; the place of byte
-// i is i modulo the size, a power of two. The producer owns `written`, the
+// i is i+shift modulo the size, a power of two. The producer owns `written`, the
 // consumer owns `read`, and
 //
 //	read <= written <= read + size
 //
-// holds between honest peers. Each side keeps its own index in private memory
+// holds between honest peers. The producer owns `shift` too, and changes it only
+// while the ring is empty, before it publishes; the consumer looks at it when it
+// finds the first byte of a ring that was empty. So a ring that runs dry now and
+// then starts over and uses a few pages only, which are mapped and in the cache.
+// Any shift is as good as any other: a wrong one gives other bytes.
+//
+// Each side keeps its own index in private memory
 // and copies the other's exactly once per look, checks it against the equation
 // and against what it saw before (an index never goes back), and only then uses
 // it. The memory is mapped twice in a row, so that any piece of a ring is one
@@ -29,8 +35,11 @@ type Producer struct {
 	size     uint64
 	own      *atomic.Uint64 // written
 	peer     *atomic.Uint64 // read
+	told     *atomic.Uint64 // shift
 	written  uint64
+	shift    uint64
 	lastRead uint64
+	reach    uint64
 }
 
 // Size is the ring's capacity in bytes.
@@ -58,15 +67,29 @@ func (p *Producer) Slice(off, n int) []byte {
 	if off < 0 || n < 0 || uint64(off)+uint64(n) > p.size {
 		return nil
 	}
-	at := (p.written + uint64(off)) & (p.size - 1)
+	at := (p.written + p.shift + uint64(off)) & (p.size - 1)
 	return p.mem[at : at+uint64(n) : at+uint64(n)]
+}
+
+// Restart has an empty ring start over, so that the next byte lies at its begin. Empty
+// is what Free or Used found last; nothing may lie beyond what is published.
+func (p *Producer) Restart() {
+	if p.lastRead == p.written && (p.written+p.shift)&(p.size-1) != 0 {
+		p.shift = -p.written
+		p.told.Store(p.shift)
+	}
 }
 
 // Publish makes the next n bytes visible to the consumer.
 func (p *Producer) Publish(n int) {
+	p.reach = max(p.reach, (p.written+p.shift)&(p.size-1)+uint64(n))
 	p.written += uint64(n)
 	p.own.Store(p.written)
 }
+
+// Reach is how many bytes of the ring's memory have been used since the beginning, at
+// most.
+func (p *Producer) Reach() int { return int(min(p.reach, p.size)) }
 
 // Written is how many bytes were published since the beginning.
 func (p *Producer) Written() uint64 { return p.written }
@@ -77,8 +100,11 @@ type Consumer struct {
 	size        uint64
 	own         *atomic.Uint64 // read
 	peer        *atomic.Uint64 // written
+	told        *atomic.Uint64 // shift
 	read        uint64
+	shift       uint64
 	lastWritten uint64
+	reach       uint64
 }
 
 // Size is the ring's capacity in bytes.
@@ -91,6 +117,9 @@ func (c *Consumer) Len() (int, error) {
 	if n > c.size || n < c.lastWritten-c.read {
 		return 0, ErrCorrupt
 	}
+	if c.lastWritten == c.read && n > 0 {
+		c.shift = c.told.Load()
+	}
 	c.lastWritten = written
 	return int(n), nil
 }
@@ -101,15 +130,20 @@ func (c *Consumer) Slice(off, n int) []byte {
 	if off < 0 || n < 0 || uint64(off)+uint64(n) > c.size {
 		return nil
 	}
-	at := (c.read + uint64(off)) & (c.size - 1)
+	at := (c.read + c.shift + uint64(off)) & (c.size - 1)
 	return c.mem[at : at+uint64(n) : at+uint64(n)]
 }
 
 // Consume gives the first n bytes back to the producer.
 func (c *Consumer) Consume(n int) {
+	c.reach = max(c.reach, (c.read+c.shift)&(c.size-1)+uint64(n))
 	c.read += uint64(n)
 	c.own.Store(c.read)
 }
 
 // Read is how many bytes were consumed since the beginning.
 func (c *Consumer) Read() uint64 { return c.read }
+
+// Reach is how many bytes of the ring's memory have been read since the beginning, at
+// most.
+func (c *Consumer) Reach() int { return int(min(c.reach, c.size)) }

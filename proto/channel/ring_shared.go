@@ -26,12 +26,14 @@ type Rings struct {
 // cache line apart.
 type Head struct {
 	upWritten atomic.Uint64 // client
-	_         [56]byte
+	upShift   atomic.Uint64 // client
+	_         [48]byte
 	upRead    atomic.Uint64 // service
 	_         [56]byte
 
 	downWritten atomic.Uint64 // service
-	_           [56]byte
+	downShift   atomic.Uint64 // service
+	_           [48]byte
 	downRead    atomic.Uint64 // client
 	_           [56]byte
 
@@ -166,21 +168,21 @@ func (r *Rings) down() []byte {
 // that is at the beginning for fresh ones.
 func (r *Rings) Client() (up *Producer, down *Consumer) {
 	h := r.Head
-	return newProducer(r.up(), &h.upWritten, &h.upRead), newConsumer(r.down(), &h.downRead, &h.downWritten)
+	return newProducer(r.up(), &h.upWritten, &h.upRead, &h.upShift), newConsumer(r.down(), &h.downRead, &h.downWritten, &h.downShift)
 }
 
 // Service gives the service's ends.
 func (r *Rings) Service() (down *Producer, up *Consumer) {
 	h := r.Head
-	return newProducer(r.down(), &h.downWritten, &h.downRead), newConsumer(r.up(), &h.upRead, &h.upWritten)
+	return newProducer(r.down(), &h.downWritten, &h.downRead, &h.downShift), newConsumer(r.up(), &h.upRead, &h.upWritten, &h.upShift)
 }
 
-func newProducer(mem []byte, own, peer *atomic.Uint64) *Producer {
-	return &Producer{mem: mem, size: uint64(len(mem) / 2), own: own, peer: peer}
+func newProducer(mem []byte, own, peer, shift *atomic.Uint64) *Producer {
+	return &Producer{mem: mem, size: uint64(len(mem) / 2), own: own, peer: peer, told: shift}
 }
 
-func newConsumer(mem []byte, own, peer *atomic.Uint64) *Consumer {
-	return &Consumer{mem: mem, size: uint64(len(mem) / 2), own: own, peer: peer}
+func newConsumer(mem []byte, own, peer, shift *atomic.Uint64) *Consumer {
+	return &Consumer{mem: mem, size: uint64(len(mem) / 2), own: own, peer: peer, told: shift}
 }
 
 // Reset makes the memory as new, for another use: its owner calls it when the

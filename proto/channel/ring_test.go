@@ -49,6 +49,9 @@ func TestRingCarriesBytesInOrder(t *testing.T) {
 			if n == 0 {
 				continue
 			}
+			if rnd.Intn(2) == 0 {
+				p.Restart()
+			}
 			b := p.Slice(0, n)
 			rnd.Read(b)
 			sum.Write(b)
@@ -91,6 +94,43 @@ func TestRingSliceWrapsInOnePiece(t *testing.T) {
 	}
 	if c.Slice(1, MinRing) != nil || p.Slice(-1, 1) != nil {
 		t.Fatal("a slice reaches past the ring")
+	}
+}
+
+func TestRingStartsOverWhenEmpty(t *testing.T) {
+	r := testRings(t, MinRing)
+	p, _ := r.Client()
+	_, c := r.Service()
+	first := &p.Slice(0, 1)[0]
+	for i, step := range []struct {
+		text  string
+		leave int // bytes that nobody reads
+		over  bool
+	}{{"one", 0, false}, {"two and", 0, true}, {"three", 3, true}, {"four", 0, false}, {"five", 0, true}} {
+		if _, err := p.Free(); err != nil {
+			t.Fatal(err)
+		}
+		p.Restart()
+		b := p.Slice(0, len(step.text))
+		if over := &b[0] == first; over != (i == 0 || step.over) {
+			t.Errorf("%q begins at the ring's begin: %v", step.text, over)
+		}
+		copy(b, step.text)
+		p.Publish(len(b))
+		n, err := c.Len()
+		if got := c.Slice(0, n); err != nil || !bytes.HasSuffix(got, []byte(step.text)) {
+			t.Errorf("got %q, %v; want %q", got, err, step.text)
+		}
+		c.Consume(n - step.leave)
+	}
+	if p.Reach() != 9 || c.Reach() != 9 {
+		t.Errorf("reach of %d and %d bytes, not of 9", p.Reach(), c.Reach())
+	}
+	// A hostile one gives other bytes, within the ring.
+	p.Publish(1)
+	r.Head.upShift.Store(^uint64(0))
+	if n, err := c.Len(); n != 1 || err != nil || len(c.Slice(0, MinRing)) != MinRing {
+		t.Errorf("Len = %d, %v after a wrong shift", n, err)
 	}
 }
 

@@ -27,6 +27,7 @@ func (k *socket) Deliver(m stack.Meta, head, body []byte) bool {
 	if gramHeader+padded(n) > room || used > 0 && used+n > k.receiveLimit {
 		return false
 	}
+	k.down.Restart()
 	h := k.down.Slice(0, gramHeader)
 	clear(h)
 	binary.LittleEndian.PutUint32(h, uint32(n))

@@ -40,6 +40,7 @@ func (k *socket) DeliverPacket(m stack.PacketMeta, head, body []byte) {
 		k.tally.lost++
 		return
 	}
+	k.down.Restart()
 	h := k.down.Slice(0, gramHeader)
 	clear(h)
 	binary.LittleEndian.PutUint32(h, uint32(n))

@@ -32,6 +32,7 @@ type socket struct {
 	untold                  int  // either limit, if the user sets none
 	broken                  bool // the sentry spoilt an index
 	seen                    int  // bytes of the ring up at the last look
+	ahead                   int  // bytes in the ring down beyond what is published
 
 	queued   uint32 // of a listening socket: announced so far
 	lingers  bool
@@ -324,7 +325,7 @@ func (k *socket) Released() {
 	}
 	e := k.entry
 	k.entry = nil
-	if !k.s.pool.give(e, k.down.Written()+k.up.Read()) {
+	if !k.s.pool.give(e, k.down.Reach()+k.up.Reach()) {
 		k.s.queue(&netdv1.Notice{Event: &netdv1.Notice_Forgotten{Forgotten: &netdv1.Forgotten{Rings: e.id}}}, nil)
 	}
 }

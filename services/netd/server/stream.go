@@ -55,9 +55,17 @@ func (q *receiveQueue) Room() int {
 	return max(min(free, q.receiveLimit-used), 0)
 }
 
-func (q *receiveQueue) Put(off int, p []byte) { copy(q.down.Slice(off, len(p)), p) }
+func (q *receiveQueue) Put(off int, p []byte) {
+	if q.ahead == 0 {
+		q.down.Free() // what is wrong with it is found at the next look for room
+		q.down.Restart()
+	}
+	copy(q.down.Slice(off, len(p)), p)
+	q.ahead = max(q.ahead, off+len(p))
+}
 
 func (q *receiveQueue) Commit(n int) {
+	q.ahead -= n
 	q.down.Publish(n)
 	(*socket)(q).tellDown()
 }

@@ -72,6 +72,7 @@ func (e *end) room(c *settings, blocked *atomic.Bool, need int) error {
 // put sends h and size bytes of data up, for which there is room, and wakes netd if it
 // sleeps. The sending lock is held.
 func (e *end) put(n *Network, h *[gramHeader]byte, data [][]byte, size int) {
+	e.up.Restart()
 	copy(e.up.Slice(0, gramHeader), h[:])
 	at := 0
 	for _, p := range data {

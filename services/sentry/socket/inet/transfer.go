@@ -53,6 +53,7 @@ func (s *Stream) WriteDirect(ctx vfs.Context, n int, get func(p []byte) (int, er
 	if err != nil {
 		return 0, err
 	}
+	e.up.Restart()
 	got, err := get(e.up.Slice(0, min(room, n)))
 	s.sent(e, got)
 	return got, err
@@ -175,6 +176,7 @@ func (s *Stream) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	}
 	n := min(room, want)
 	at := 0
+	e.up.Restart()
 	for _, p := range m.Data {
 		k := min(len(p), n-at)
 		at += copy(e.up.Slice(at, k), p)

@@ -1,0 +1,48 @@
+package server
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Unused rings keep their memory for the next socket, but not more than keptLimit in all.
+func TestPoolKeepsMemoryWithinLimit(t *testing.T) {
+	var p pool
+	var all []*entry
+	for range keptLimit/(2*RingSize) + 8 {
+		e, err := p.take()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+		down, _ := e.rings.Service()
+		up, _ := e.rings.Client()
+		clear(down.Slice(0, RingSize))
+		clear(up.Slice(0, RingSize))
+	}
+	for _, e := range all {
+		if !p.give(e, 2*RingSize) {
+			t.Fatal("a ring was not kept")
+		}
+	}
+	var held int64 // bytes
+	for _, e := range all {
+		var st unix.Stat_t
+		if err := unix.Fstat(int(e.file.Fd()), &st); err != nil {
+			t.Fatal(err)
+		}
+		held += st.Blocks * 512
+		defer e.file.Close()
+		defer e.rings.Unmap()
+	}
+	if heads := int64(len(all)) * 4096; held < keptLimit || held > keptLimit+heads {
+		t.Errorf("%d unused rings hold %d bytes, want %d and their heads", len(all), held, keptLimit)
+	}
+	for range all {
+		p.take()
+	}
+	if p.kept != 0 {
+		t.Errorf("%d bytes are kept of nothing", p.kept)
+	}
+}
