@@ -127,6 +127,7 @@ func (k *socket) route(q *netdv1.RouteQuery) (source []byte, mtu int, err error)
 	if k.raw != nil {
 		return nil, k.raw.MTULocked(a.Addr()), nil // the rest is known when it is sent
 	}
+	defer k.gram.PinLocked(index(q.Address.Scope))()
 	src, mtu, err := k.gram.RouteLocked(a)
 	if err != nil {
 		return nil, 0, err
@@ -137,8 +138,15 @@ func (k *socket) route(q *netdv1.RouteQuery) (source []byte, mtu int, err error)
 // send sends one datagram of whatever kind the socket is.
 func (k *socket) send(to netip.AddrPort, from netip.Addr, h *[gramHeader]byte, payload []byte) error {
 	hops, class := h[7], h[44]
+	by := index(binary.LittleEndian.Uint32(h[40:]))
 	if k.raw != nil {
+		if by != 0 {
+			defer k.raw.PinLocked(by)()
+		}
 		return k.raw.SendLocked(to.Addr(), from, hops, class, payload)
+	}
+	if by != 0 {
+		defer k.gram.PinLocked(by)()
 	}
 	return k.gram.SendSegmentsLocked(to, from, hops, class, payload, int(binary.LittleEndian.Uint16(h[46:])))
 }

@@ -52,6 +52,15 @@ type place struct {
 	auto  bool           // the address was not chosen by bind
 }
 
+// pin sets the device for as long as until the function is called, if index is not 0.
+func (o *Options) pin(index int) func() {
+	was := o.Device
+	if index != 0 {
+		o.Device = index
+	}
+	return func() { o.Device = was }
+}
+
 // bindTo checks a wanted address and holds a port for it: bind(2).
 func (s *Stack) bindTo(p *place, proto uint8, datagram bool, want netip.AddrPort) error {
 	if p.bind != nil {

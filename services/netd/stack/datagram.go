@@ -46,6 +46,7 @@ type Datagram struct {
 	listed bool
 	dead   bool
 	rcvOff bool // shut for reading
+	named  bool // bind(2) has named the port
 	filter Filter
 	groups []membership
 }
@@ -73,6 +74,7 @@ func (d *Datagram) BindLocked(want netip.AddrPort) error {
 		return err
 	}
 	d.place.auto = !d.place.local.Addr().IsValid()
+	d.named = want.Port() != 0
 	d.list()
 	return nil
 }
@@ -92,6 +94,12 @@ func (d *Datagram) autobind() error {
 	if d.place.v6 {
 		any = netip.IPv6Unspecified()
 	}
+	if a := d.place.local.Addr(); a.IsValid() && !d.place.auto {
+		any = a // the port alone is to be found again
+		if d.place.v6 && a.Is4() {
+			any = netip.AddrFrom16(a.As16())
+		}
+	}
 	return d.BindLocked(netip.AddrPortFrom(any, 0))
 }
 
@@ -102,11 +110,19 @@ func (d *Datagram) ConnectLocked(to netip.AddrPort) error {
 		if d.place.auto {
 			d.place.local = netip.AddrPortFrom(netip.Addr{}, d.place.local.Port())
 		}
+		if !d.named {
+			d.unlist()
+			d.s.unbind(&d.place, d.proto)
+			d.place.local = netip.AddrPortFrom(d.place.local.Addr(), 0)
+		}
 		return nil
 	}
 	dst, path, err := d.s.destination(&d.place, to)
 	if err != nil {
 		return err
+	}
+	if d.s.table.Broadcast(dst.Addr()) && !d.place.opts.Broadcast {
+		return linux.EACCES
 	}
 	if err := d.autobind(); err != nil {
 		return err
@@ -130,6 +146,10 @@ func (d *Datagram) RouteLocked(to netip.AddrPort) (src netip.Addr, mtu int, err 
 	}
 	return path.Source, path.MTU, d.autobind()
 }
+
+// PinLocked has what is sent until the function is called leave by an interface, if that
+// is not 0.
+func (d *Datagram) PinLocked(index int) func() { return d.place.opts.pin(index) }
 
 // LocalLocked and RemoteLocked are the socket's addresses; one that is not valid
 // stands for any, or none.
@@ -201,7 +221,7 @@ func (d *Datagram) ported() bool { return d.proto == wire.ProtoUDP || d.proto ==
 func (d *Datagram) emit(path *route.Path, f flow, port uint16, payload []byte, size int) error {
 	s := d.s
 	n := ipSize(f.src)
-	if n+wire.UDPSize+len(payload) > 65535 {
+	if f.src.Is4() && n+wire.UDPSize+len(payload) > 65535 || wire.UDPSize+len(payload) > 65535 {
 		return linux.EMSGSIZE
 	}
 	pieces := 1
@@ -289,20 +309,27 @@ func (d *Datagram) CloseLocked() {
 	}
 	d.dead = true
 	d.s.leaveAll(&d.groups)
-	if d.listed {
-		k := portKey{d.proto, d.place.local.Port()}
-		list := d.s.grams[k]
-		for i, o := range list {
-			if o == d {
-				list = append(list[:i], list[i+1:]...)
-				break
-			}
-		}
-		if d.s.grams[k] = list; len(list) == 0 {
-			delete(d.s.grams, k)
+	d.unlist()
+	d.s.unbind(&d.place, d.proto)
+}
+
+// unlist has nothing delivered to it any more.
+func (d *Datagram) unlist() {
+	if !d.listed {
+		return
+	}
+	d.listed = false
+	k := portKey{d.proto, d.place.local.Port()}
+	list := d.s.grams[k]
+	for i, o := range list {
+		if o == d {
+			list = append(list[:i], list[i+1:]...)
+			break
 		}
 	}
-	d.s.unbind(&d.place, d.proto)
+	if d.s.grams[k] = list; len(list) == 0 {
+		delete(d.s.grams, k)
+	}
 }
 
 // receiver finds the socket for a datagram; of several alike SO_REUSEPORT

@@ -110,6 +110,9 @@ func (r *Raw) MTULocked(to netip.Addr) int {
 	return path.MTU
 }
 
+// PinLocked is Datagram.PinLocked.
+func (r *Raw) PinLocked(index int) func() { return r.opts.pin(index) }
+
 // SendLocked sends payload, which is not referred to once it returns, to an
 // address or to the peer.
 func (r *Raw) SendLocked(to, from netip.Addr, hops, class uint8, payload []byte) error {

@@ -61,7 +61,7 @@ func (d *Dgram) sendPart(ctx vfs.Context, m *socket.Msg, size int) (int, error) 
 		if err != nil {
 			return 0, err
 		}
-		if c.to, c.e, err = d.mayReach(ctx, m.Addr); err != nil {
+		if c.to, c.e, err = d.mayReach(ctx, m); err != nil {
 			return 0, err
 		}
 		c.control.Other = slices.Clone(m.Control.Other)

@@ -14,7 +14,7 @@ import (
 // The longest payloads of UDP in bytes.
 const (
 	maxUDP4 = 65507
-	maxUDP6 = 65487 // whole in a loopback packet; there are no fragments yet
+	maxUDP6 = 65527
 )
 
 // gram is a datagram's header, checked.
@@ -59,7 +59,7 @@ func readGram(h [gramHeader]byte, size int) gram {
 
 // RecvMsg takes a datagram.
 func (d *Dgram) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
-	if m.Flags&linux.MSG_OOB != 0 {
+	if m.Flags&linux.MSG_OOB != 0 && (d.raw() || d.ping()) {
 		return 0, linux.EOPNOTSUPP
 	}
 	if m.Flags&linux.MSG_ERRQUEUE != 0 {
@@ -97,7 +97,7 @@ func (d *Dgram) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	default:
 		e.skip(g.size)
 	}
-	m.Addr = sockaddr(d.v6, g.from)
+	m.Addr = scopedSockaddr(d.v6, g.from, g.index)
 	m.Control.Other = d.control(g, now)
 	at, m.Out = truncated(m.Flags, at, g.size)
 	d.Received(m.Flags, at)
@@ -220,7 +220,7 @@ func timestamp(at time.Time, nano bool) linux.Cmsg {
 
 // SendMsg sends a datagram.
 func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
-	if m.Flags&linux.MSG_OOB != 0 {
+	if m.Flags&linux.MSG_OOB != 0 && !(d.v6 && d.udp()) {
 		return 0, linux.EOPNOTSUPP
 	}
 	size := m.Len()
@@ -237,7 +237,7 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	to, e, err := d.mayReach(ctx, m.Addr)
+	to, e, err := d.mayReach(ctx, m)
 	if err != nil {
 		return 0, err
 	}
@@ -253,8 +253,8 @@ func (d *Dgram) most() int {
 }
 
 // mayReach is target, and what keeps the socket from sending there.
-func (d *Dgram) mayReach(ctx vfs.Context, sa []byte) (netip.AddrPort, *end, error) {
-	to, e, err := d.target(ctx, sa)
+func (d *Dgram) mayReach(ctx vfs.Context, m *socket.Msg) (netip.AddrPort, *end, error) {
+	to, e, err := d.target(ctx, m.Addr, way(m))
 	if err != nil {
 		return to, nil, err
 	}
@@ -336,36 +336,35 @@ func (d *Dgram) segment(m *socket.Msg, size int) (int, error) {
 }
 
 // target settles where a datagram goes, which netd is asked about only when that
-// changes. An address that is not valid stands for the peer.
-func (d *Dgram) target(ctx vfs.Context, sa []byte) (netip.AddrPort, *end, error) {
+// changes, and by which interface, if that is said: an address that is not valid stands for
+// the peer.
+func (d *Dgram) target(ctx vfs.Context, sa []byte, index uint32) (netip.AddrPort, *end, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(sa) == 0 {
+	if len(sa) == 0 || d.v6 && len(sa) >= 2 && linux.SockaddrFamily(sa) == linux.AF_UNSPEC {
 		if !d.mu.remote.IsValid() {
 			return netip.AddrPort{}, nil, linux.EDESTADDRREQ
 		}
 		return netip.AddrPort{}, d.end.Load(), nil
 	}
-	if d.v6 && linux.SockaddrFamily(sa) == linux.AF_INET {
-		// sendto(2) on an IPv6 socket takes IPv4 addresses too.
-		a, _, err := parseSockaddr(false, sa)
-		if err != nil {
-			return a, nil, err
-		}
-		sa = linux.AppendSockaddrInet6(nil, a, 0)
+	if !d.v6 && !d.raw() && len(sa) >= linux.SizeofSockaddrIn && linux.SockaddrFamily(sa) == linux.AF_UNSPEC {
+		sa = append([]byte{linux.AF_INET, 0}, sa[2:]...)
 	}
-	a, scope, err := parseSockaddr(d.v6, sa)
+	a, _, err := d.parseTarget(sa)
+	if err == linux.EAFNOSUPPORT && d.v6 && d.udp() {
+		err = linux.EINVAL
+	}
 	if err != nil {
 		return a, nil, err
 	}
 	if a.Port() == 0 && !d.raw() && !d.ping() {
 		return a, nil, linux.EINVAL
 	}
-	if d.mu.routed != a || d.end.Load() == nil || d.n.dead.Load() {
-		if _, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Route{Route: &netdv1.RouteQuery{Address: message(d.v6, a, scope)}}}); err != nil {
+	if d.mu.routed != a || d.mu.routedBy != index || d.end.Load() == nil || d.n.dead.Load() {
+		if _, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Route{Route: &netdv1.RouteQuery{Address: message(d.v6, a, index)}}}); err != nil {
 			return a, nil, err
 		}
-		d.mu.routed = a
+		d.mu.routed, d.mu.routedBy = a, index
 	}
 	return a, d.end.Load(), nil
 }
@@ -380,6 +379,7 @@ func (d *Dgram) header(m *socket.Msg, to netip.AddrPort, size int) [gramHeader]b
 		a := to.Addr().As16()
 		copy(h[8:], a[:])
 	}
+	binary.LittleEndian.PutUint32(h[40:], way(m))
 	for _, c := range m.Control.Other {
 		switch {
 		case c.Level == linux.IPPROTO_IP && c.Type == linux.IP_PKTINFO && len(c.Data) >= 12:

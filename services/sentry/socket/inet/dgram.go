@@ -34,6 +34,7 @@ type Dgram struct {
 		bound         bool
 		local, remote netip.AddrPort
 		routed        netip.AddrPort // the destination that netd knows a way to
+		routedBy      uint32         // the interface that was asked for, 0 for any
 	}
 	conf    settings
 	cork    cork
@@ -100,6 +101,9 @@ func (d *Dgram) Bind(ctx vfs.Context, sa []byte) error {
 		sa = append(append(append([]byte(nil), sa[:2]...), 0, 0), sa[4:]...) // no port
 	}
 	a, scope, err := d.n.bindAddress(ctx, d.v6, sa)
+	if err == nil {
+		err = d.within(ctx, a.Addr(), scope, false)
+	}
 	if err != nil {
 		return err
 	}
@@ -131,7 +135,10 @@ func (d *Dgram) Connect(ctx vfs.Context, sa []byte, _ bool) error {
 		}
 		return d.disconnect(ctx)
 	}
-	a, scope, err := parseSockaddr(d.v6, sa)
+	a, scope, err := d.parseTarget(sa)
+	if err == nil {
+		err = d.within(ctx, a.Addr(), scope, true)
+	}
 	if err != nil {
 		return err
 	}
@@ -157,14 +164,17 @@ func (d *Dgram) disconnect(ctx vfs.Context) error {
 	resp, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Connect{Connect: &netdv1.Connect{}}})
 	if err == nil {
 		d.mu.remote = netip.AddrPort{}
-		d.mu.local = address(resp.Local)
+		if d.mu.local = address(resp.Local); d.mu.local.Port() == 0 {
+			d.vanish() // bind(2) had not named the port
+			d.mu.bound, d.mu.routed = false, netip.AddrPort{}
+		}
 		d.settleLocked()
 	}
 	return err
 }
 
-// Shutdown shuts halves; an unconnected socket gives ENOTCONN, and reading is
-// shut nonetheless.
+// Shutdown shuts halves; an unconnected socket gives ENOTCONN, and they are shut
+// nonetheless, so that whoever waits in it goes on.
 func (d *Dgram) Shutdown(ctx vfs.Context, how int) error {
 	if how < linux.SHUT_RD || how > linux.SHUT_RDWR {
 		return linux.EINVAL
@@ -172,9 +182,6 @@ func (d *Dgram) Shutdown(ctx vfs.Context, how int) error {
 	d.mu.Lock()
 	linked := d.mu.remote.IsValid()
 	d.mu.Unlock()
-	if !linked {
-		return linux.ENOTCONN
-	}
 	if how != linux.SHUT_WR {
 		d.shutRead.Store(true)
 		d.mail.Lock()
@@ -188,6 +195,9 @@ func (d *Dgram) Shutdown(ctx vfs.Context, how int) error {
 		d.shutWrite.Store(true)
 	}
 	d.Queue().Notify(wait.All)
+	if !linked {
+		return linux.ENOTCONN
+	}
 	return nil
 }
 
@@ -198,7 +208,7 @@ func (d *Dgram) SockName(vfs.Context) ([]byte, error) {
 	if d.raw() { // whose port is its protocol
 		return sockaddr(d.v6, netip.AddrPortFrom(d.mu.local.Addr(), uint16(d.Protocol()))), nil
 	}
-	return sockaddr(d.v6, d.mu.local), nil
+	return scopedSockaddr(d.v6, d.mu.local, d.conf.link()), nil
 }
 
 // PeerName is the peer's address.
@@ -208,7 +218,7 @@ func (d *Dgram) PeerName(vfs.Context) ([]byte, error) {
 	if !d.mu.remote.IsValid() || d.raw() { // whose peer has no port, and so is none
 		return nil, linux.ENOTCONN
 	}
-	return sockaddr(d.v6, d.mu.remote), nil
+	return scopedSockaddr(d.v6, d.mu.remote, d.conf.link()), nil
 }
 
 // Release ends the socket. It waits for netd: what anybody sends after close(2)

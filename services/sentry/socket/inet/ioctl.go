@@ -39,17 +39,20 @@ func (s *Stream) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 	e := s.end.Load()
 	switch cmd {
 	case siocInq:
-		s.queue.Lock()
-		listening := s.queue.listening
-		s.queue.Unlock()
-		if listening {
+		if s.isListening() {
 			return 0, linux.EINVAL
 		}
 		return 0, putInt(ctx, arg, s.left())
 	case siocOutqNSD:
+		if s.isListening() {
+			return 0, linux.EINVAL
+		}
 		b, _ := s.Diagnose(ctx)
 		return 0, putInt(ctx, arg, int(binary.LittleEndian.Uint32(b[144:]))) // tcpi_notsent_bytes
 	case siocOutq:
+		if s.isListening() {
+			return 0, linux.EINVAL
+		}
 		n := 0
 		if h := s.direct.Load(); h != nil {
 			_, n = h.queued()
@@ -64,6 +67,12 @@ func (s *Stream) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 		return 0, putInt(ctx, arg, boolInt(h != nil && h.atMark()))
 	}
 	return s.n.deviceIoctl(ctx, cmd, arg)
+}
+
+func (s *Stream) isListening() bool {
+	s.queue.Lock()
+	defer s.queue.Unlock()
+	return s.queue.listening
 }
 
 // left is how many bytes wait to be read.

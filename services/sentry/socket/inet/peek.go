@@ -49,7 +49,7 @@ func (d *Dgram) peekOn(e *end, m *socket.Msg) (int, error) {
 // as cut even where it was seen to its end and no further byte would have fitted, as
 // on Linux.
 func (d *Dgram) peeked(m *socket.Msg, g gram, at time.Time, off, n int) int {
-	m.Addr = sockaddr(d.v6, g.from)
+	m.Addr = scopedSockaddr(d.v6, g.from, g.index)
 	m.Control.Other = d.control(g, at)
 	if m.Out = 0; m.Len() <= g.size-off && n < g.size {
 		m.Out = linux.MSG_TRUNC
