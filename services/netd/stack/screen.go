@@ -115,7 +115,7 @@ func (s *Stack) screenOut(p *link.Packet, path *route.Path, f *flow) (*route.Pat
 	if s.filter.Idle(!f.src.Is4(), netfilter.Output, netfilter.Postrouting) {
 		return path, nil
 	}
-	n := ipSize(f.src)
+	n := f.headSize()
 	if p.Header[0]>>4 == 4 {
 		n = int(p.Header[0]&0xf) * 4
 	}

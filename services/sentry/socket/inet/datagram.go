@@ -19,7 +19,8 @@ const (
 
 // gram is a datagram's header, checked.
 type gram struct {
-	size  int
+	size  int // of the payload in bytes
+	ahead int // of the headers before it
 	from  netip.AddrPort
 	to    netip.Addr
 	hops  uint8
@@ -43,14 +44,27 @@ func (d *Dgram) WriteStream(ctx vfs.Context, p []byte) (int, error) {
 // next reads the header of the first datagram, with the receiving lock held:
 // EAGAIN if there is none.
 func (d *Dgram) next(e *end) (gram, error) {
-	h, size, err := e.first(65535)
+	h, size, err := e.first(mostRecord)
 	if err != nil {
 		return gram{}, err
 	}
 	return readGram(h, size), nil
 }
 
+// mostRecord is how long a datagram is in a ring, with headers before its payload.
+const mostRecord = 65535 + 8*255
+
 func readGram(h [gramHeader]byte, size int) gram {
+	ahead := 8 * int(h[45])
+	if ahead > size {
+		ahead = 0 // nonsense
+	}
+	g := readPlain(h, size-ahead)
+	g.ahead = ahead
+	return g
+}
+
+func readPlain(h [gramHeader]byte, size int) gram {
 	g := gram{size: size, hops: h[7], class: h[44], index: binary.LittleEndian.Uint32(h[40:]), segment: binary.LittleEndian.Uint16(h[46:])}
 	g.from = netip.AddrPortFrom(netip.AddrFrom16([16]byte(h[8:24])), binary.LittleEndian.Uint16(h[4:]))
 	g.to = netip.AddrFrom16([16]byte(h[24:40]))
@@ -82,23 +96,30 @@ func (d *Dgram) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		return 0, err
 	}
 	at, now := 0, time.Time{}
+	var before []byte
 	if mail != nil {
 		for _, p := range m.Data {
 			at += copy(p, mail.data[at:])
 		}
 		now = mail.at
 	} else {
-		at = e.fill(m.Data, 0, g.size)
+		at = e.fill(m.Data, g.ahead, g.size)
+		if g.ahead > 0 {
+			before = append(before, e.down.Slice(gramHeader, g.ahead)...)
+		}
 	}
 	switch {
 	case m.Flags&linux.MSG_PEEK != 0:
 	case mail != nil:
 		d.mail.pop()
 	default:
-		e.skip(g.size)
+		e.skip(g.ahead + g.size)
 	}
 	m.Addr = scopedSockaddr(d.v6, g.from, g.index)
 	m.Control.Other = d.control(g, now)
+	if len(before) > 0 {
+		m.Control.Other = append(m.Control.Other, d.headers(g, before)...)
+	}
 	at, m.Out = truncated(m.Flags, at, g.size)
 	d.Received(m.Flags, at)
 	return at, nil
@@ -237,11 +258,14 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if _, err := d.ahead(ctx, m); err != nil {
+		return 0, err
+	}
 	to, e, err := d.mayReach(ctx, m)
 	if err != nil {
 		return 0, err
 	}
-	return d.sendTo(m, to, e, size, segment)
+	return d.sendTo(ctx, m, to, e, size, segment)
 }
 
 // most is how long a datagram can be, in bytes.
@@ -269,18 +293,35 @@ func (d *Dgram) mayReach(ctx vfs.Context, m *socket.Msg) (netip.AddrPort, *end, 
 }
 
 // sendTo sends a datagram of size bytes: EAGAIN without room.
-func (d *Dgram) sendTo(m *socket.Msg, to netip.AddrPort, e *end, size, segment int) (int, error) {
+func (d *Dgram) sendTo(ctx vfs.Context, m *socket.Msg, to netip.AddrPort, e *end, size, segment int) (int, error) {
 	if d.sendWithin(m, to, size, segment) {
 		d.stampSent(m)
 		return size, nil
 	}
 	h := d.header(m, to, size)
 	binary.LittleEndian.PutUint16(h[46:], uint16(segment))
-	if err := d.putUp(e, &h, m.Data, size); err != nil {
+	data, whole := m.Data, size
+	if len(m.Control.Other) > 0 {
+		ahead, err := d.ahead(ctx, m)
+		if err != nil {
+			return 0, err
+		}
+		if len(ahead) > 0 {
+			data, whole = append([][]byte{ahead}, data...), size+len(ahead)
+			h[45] = byte(len(ahead) / 8)
+			binary.LittleEndian.PutUint32(h[:], uint32(whole))
+		}
+	}
+	if err := d.putUp(e, &h, data, whole); err != nil {
 		return 0, err
 	}
-	if d.n.registry.screened.Load() {
-		if err := d.screened(e); err != nil {
+	switch {
+	case d.n.registry.screened.Load():
+		if err := d.screened(e, linux.EPERM); err != nil {
+			return 0, err
+		}
+	case size > surelyFits && d.conf.neverFragments() && size+d.overhead() > d.pathTakes(ctx, to):
+		if err := d.screened(e, linux.EMSGSIZE); err != nil {
 			return 0, err
 		}
 	}
@@ -298,13 +339,53 @@ func (d *Dgram) putUp(e *end, h *[gramHeader]byte, data [][]byte, size int) erro
 	return nil
 }
 
-// screened has netd send at once what was put into the ring, and says whether the
-// packet filter has dropped it: EPERM.
-func (d *Dgram) screened(e *end) error {
+// surelyFits is what every path takes of UDP, in bytes.
+const surelyFits = 508
+
+// overhead is what the headers of a datagram need, in bytes.
+func (d *Dgram) overhead() int {
+	if d.v6 {
+		return 48
+	}
+	return 28
+}
+
+// neverFragments says whether what does not fit the path is refused: IP_PMTUDISC_DO.
+func (c *settings) neverFragments() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.discover == 2 || c.discover == 3 || c.kept[optionKey{linux.IPPROTO_IPV6, linux.IPV6_DONTFRAG}] != 0
+}
+
+// pathTakes is the MTU of the path to a destination, in bytes, as it was when it was first
+// asked for.
+func (d *Dgram) pathTakes(ctx vfs.Context, to netip.AddrPort) int {
+	d.mu.Lock()
+	known := d.mu.routedMTU
+	if !to.IsValid() {
+		known = d.mu.peerMTU
+	}
+	d.mu.Unlock()
+	if known > 0 || to.IsValid() {
+		return known
+	}
+	b, err := d.mtu(ctx)
+	if err != nil {
+		return 0
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.peerMTU = int(binary.LittleEndian.Uint32(b))
+	return d.mu.peerMTU
+}
+
+// screened has netd send at once what was put into the ring, and says whether an error that
+// is expected came of it.
+func (d *Dgram) screened(e *end, expected linux.Errno) error {
 	_, fds, err := d.n.call(&netdv1.Request{Socket: e.id})
 	closeAll(fds)
-	if err == nil && d.errors.takeIf(e, linux.EPERM) {
-		return linux.EPERM
+	if err == nil && d.errors.takeIf(e, expected) {
+		return expected
 	}
 	return nil
 }
@@ -361,10 +442,11 @@ func (d *Dgram) target(ctx vfs.Context, sa []byte, index uint32) (netip.AddrPort
 		return a, nil, linux.EINVAL
 	}
 	if d.mu.routed != a || d.mu.routedBy != index || d.end.Load() == nil || d.n.dead.Load() {
-		if _, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Route{Route: &netdv1.RouteQuery{Address: message(d.v6, a, index)}}}); err != nil {
+		resp, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Route{Route: &netdv1.RouteQuery{Address: message(d.v6, a, index)}}})
+		if err != nil {
 			return a, nil, err
 		}
-		d.mu.routed, d.mu.routedBy = a, index
+		d.mu.routed, d.mu.routedBy, d.mu.routedMTU = a, index, int(resp.Mtu)
 	}
 	return a, d.end.Load(), nil
 }

@@ -35,6 +35,8 @@ type Dgram struct {
 		local, remote netip.AddrPort
 		routed        netip.AddrPort // the destination that netd knows a way to
 		routedBy      uint32         // the interface that was asked for, 0 for any
+		routedMTU     int            // what that path takes in bytes, and
+		peerMTU       int            // the path to the peer; 0: not asked yet
 	}
 	conf    settings
 	cork    cork
@@ -54,7 +56,7 @@ func newDgram(n *Network, v6 bool, typ, protocol int) *Dgram {
 	}
 	d.Init(domain, typ, protocol)
 	d.conf.init(n.tuning)
-	d.conf.raw4 = d.raw() && !v6
+	d.conf.raw4, d.conf.v6 = d.raw() && !v6, v6
 	return d
 }
 
@@ -146,7 +148,7 @@ func (d *Dgram) Connect(ctx vfs.Context, sa []byte, _ bool) error {
 	defer d.mu.Unlock()
 	resp, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Connect{Connect: &netdv1.Connect{Address: message(d.v6, a, scope)}}})
 	if err == nil {
-		d.mu.remote = address(resp.Remote)
+		d.mu.remote, d.mu.peerMTU = address(resp.Remote), 0
 		if d.raw() {
 			d.mu.local = address(resp.Local)
 		}
@@ -332,6 +334,8 @@ func (d *Dgram) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
 		return d.mtu(ctx)
 	}
 	switch {
+	case level == linux.IPPROTO_IPV6 && name == linux.IPV6_PATHMTU:
+		return d.pathMTU(ctx)
 	case level == linux.IPPROTO_UDP && name == linux.UDP_CORK:
 		return d.corked(), nil
 	case d.raw() && isTypeFilter(d.v6, level, name):
@@ -363,6 +367,17 @@ func (d *Dgram) mtu(ctx vfs.Context) ([]byte, error) {
 	return socket.Int(int(resp.Mtu)), nil
 }
 
+// pathMTU is IPV6_PATHMTU, a struct ip6_mtuinfo: ENOTCONN without a peer.
+func (d *Dgram) pathMTU(ctx vfs.Context) ([]byte, error) {
+	mtu, err := d.mtu(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append(sockaddr(true, netip.AddrPortFrom(d.mu.remote.Addr(), 0)), mtu...), nil
+}
+
 // SetSockOpt sets an option.
 func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error {
 	if err := applies(d.v6, d.raw(), d.Protocol(), level, false); err != nil {
@@ -377,7 +392,7 @@ func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error
 		}
 	}
 	if level == linux.IPPROTO_UDP && name == linux.UDP_CORK {
-		return d.setCork(value)
+		return d.setCork(ctx, value)
 	}
 	if known, err := d.setRules(ctx, level, name, value); known {
 		return err

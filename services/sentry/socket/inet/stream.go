@@ -87,7 +87,7 @@ func newStream(n *Network, v6 bool) *Stream {
 		domain = linux.AF_INET6
 	}
 	s.Init(domain, linux.SOCK_STREAM, linux.IPPROTO_TCP)
-	s.conf.stream = true
+	s.conf.stream, s.conf.v6 = true, v6
 	s.conf.init(n.tuning)
 	return s
 }
