@@ -171,7 +171,7 @@ const (
 	Netfilter_OPERATION_COUNTERS Netfilter_Operation = 8
 	// The names of the tables that were used, a line each: /proc/net/ip_tables_names.
 	Netfilter_OPERATION_NAMES Netfilter_Operation = 9
-	// Tell of what changes from now on: data is a byte with bits of 1 for rules, 2 for flows.
+	// Tell of what changes from now on: FilterChanged.
 	Netfilter_OPERATION_WATCH Netfilter_Operation = 10
 )
 
@@ -263,7 +263,6 @@ type Request struct {
 	//	*Request_Destroy
 	//	*Request_Tuning
 	//	*Request_SourceFilter
-	//	*Request_Urgent
 	Op            isRequest_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -518,15 +517,6 @@ func (x *Request) GetSourceFilter() *SourceFilter {
 	return nil
 }
 
-func (x *Request) GetUrgent() *Urgent {
-	if x != nil {
-		if x, ok := x.Op.(*Request_Urgent); ok {
-			return x.Urgent
-		}
-	}
-	return nil
-}
-
 type isRequest_Op interface {
 	isRequest_Op()
 }
@@ -623,10 +613,6 @@ type Request_SourceFilter struct {
 	SourceFilter *SourceFilter `protobuf:"bytes,65,opt,name=source_filter,json=sourceFilter,proto3,oneof"`
 }
 
-type Request_Urgent struct {
-	Urgent *Urgent `protobuf:"bytes,66,opt,name=urgent,proto3,oneof"`
-}
-
 func (*Request_Hello) isRequest_Op() {}
 
 func (*Request_Bind) isRequest_Op() {}
@@ -670,8 +656,6 @@ func (*Request_Destroy) isRequest_Op() {}
 func (*Request_Tuning) isRequest_Op() {}
 
 func (*Request_SourceFilter) isRequest_Op() {}
-
-func (*Request_Urgent) isRequest_Op() {}
 
 // Response answers a Request.
 type Response struct {
@@ -1032,106 +1016,6 @@ func (*OriginalDestination) Descriptor() ([]byte, []int) {
 	return file_netd_v1_data_proto_rawDescGZIP(), []int{4}
 }
 
-// Urgent makes a byte of a stream's ring up urgent, which lies at an offset of what was ever
-// put into it: MSG_OOB of send(2).
-type Urgent struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Offset        uint64                 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Urgent) Reset() {
-	*x = Urgent{}
-	mi := &file_netd_v1_data_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Urgent) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Urgent) ProtoMessage() {}
-
-func (x *Urgent) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Urgent.ProtoReflect.Descriptor instead.
-func (*Urgent) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *Urgent) GetOffset() uint64 {
-	if x != nil {
-		return x.Offset
-	}
-	return 0
-}
-
-// UrgentByte says that the byte at an offset of what ever came down a stream's ring is
-// urgent. It lies in the ring like the others.
-type UrgentByte struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Socket        uint32                 `protobuf:"varint,1,opt,name=socket,proto3" json:"socket,omitempty"`
-	Offset        uint64                 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *UrgentByte) Reset() {
-	*x = UrgentByte{}
-	mi := &file_netd_v1_data_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *UrgentByte) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*UrgentByte) ProtoMessage() {}
-
-func (x *UrgentByte) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use UrgentByte.ProtoReflect.Descriptor instead.
-func (*UrgentByte) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *UrgentByte) GetSocket() uint32 {
-	if x != nil {
-		return x.Socket
-	}
-	return 0
-}
-
-func (x *UrgentByte) GetOffset() uint64 {
-	if x != nil {
-		return x.Offset
-	}
-	return 0
-}
-
 // FilterChanged are messages of NETLINK_NETFILTER for those who have joined a group of its:
 // changes of the packet filter's rules, and what becomes of flows.
 type FilterChanged struct {
@@ -1145,7 +1029,7 @@ type FilterChanged struct {
 
 func (x *FilterChanged) Reset() {
 	*x = FilterChanged{}
-	mi := &file_netd_v1_data_proto_msgTypes[7]
+	mi := &file_netd_v1_data_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1041,7 @@ func (x *FilterChanged) String() string {
 func (*FilterChanged) ProtoMessage() {}
 
 func (x *FilterChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[7]
+	mi := &file_netd_v1_data_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1054,7 @@ func (x *FilterChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FilterChanged.ProtoReflect.Descriptor instead.
 func (*FilterChanged) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{7}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FilterChanged) GetGroup() uint32 {
@@ -1196,7 +1080,6 @@ type Notice struct {
 	//	*Notice_Forgotten
 	//	*Notice_Error
 	//	*Notice_Changed
-	//	*Notice_Urgent
 	//	*Notice_Filter
 	Event         isNotice_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
@@ -1205,7 +1088,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_netd_v1_data_proto_msgTypes[8]
+	mi := &file_netd_v1_data_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1100,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[8]
+	mi := &file_netd_v1_data_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1113,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{8}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Notice) GetEvent() isNotice_Event {
@@ -1276,15 +1159,6 @@ func (x *Notice) GetChanged() *Changed {
 	return nil
 }
 
-func (x *Notice) GetUrgent() *UrgentByte {
-	if x != nil {
-		if x, ok := x.Event.(*Notice_Urgent); ok {
-			return x.Urgent
-		}
-	}
-	return nil
-}
-
 func (x *Notice) GetFilter() *FilterChanged {
 	if x != nil {
 		if x, ok := x.Event.(*Notice_Filter); ok {
@@ -1314,12 +1188,8 @@ type Notice_Changed struct {
 	Changed *Changed `protobuf:"bytes,60,opt,name=changed,proto3,oneof"`
 }
 
-type Notice_Urgent struct {
-	Urgent *UrgentByte `protobuf:"bytes,61,opt,name=urgent,proto3,oneof"`
-}
-
 type Notice_Filter struct {
-	Filter *FilterChanged `protobuf:"bytes,62,opt,name=filter,proto3,oneof"`
+	Filter *FilterChanged `protobuf:"bytes,61,opt,name=filter,proto3,oneof"`
 }
 
 func (*Notice_Accepted) isNotice_Event() {}
@@ -1329,8 +1199,6 @@ func (*Notice_Forgotten) isNotice_Event() {}
 func (*Notice_Error) isNotice_Event() {}
 
 func (*Notice_Changed) isNotice_Event() {}
-
-func (*Notice_Urgent) isNotice_Event() {}
 
 func (*Notice_Filter) isNotice_Event() {}
 
@@ -1353,7 +1221,7 @@ type Changed struct {
 
 func (x *Changed) Reset() {
 	*x = Changed{}
-	mi := &file_netd_v1_data_proto_msgTypes[9]
+	mi := &file_netd_v1_data_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1233,7 @@ func (x *Changed) String() string {
 func (*Changed) ProtoMessage() {}
 
 func (x *Changed) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[9]
+	mi := &file_netd_v1_data_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1246,7 @@ func (x *Changed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changed.ProtoReflect.Descriptor instead.
 func (*Changed) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{9}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Changed) GetWhat() isChanged_What {
@@ -1493,7 +1361,7 @@ type SocketError struct {
 
 func (x *SocketError) Reset() {
 	*x = SocketError{}
-	mi := &file_netd_v1_data_proto_msgTypes[10]
+	mi := &file_netd_v1_data_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1373,7 @@ func (x *SocketError) String() string {
 func (*SocketError) ProtoMessage() {}
 
 func (x *SocketError) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[10]
+	mi := &file_netd_v1_data_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1386,7 @@ func (x *SocketError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SocketError.ProtoReflect.Descriptor instead.
 func (*SocketError) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{10}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SocketError) GetSocket() uint32 {
@@ -1601,7 +1469,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_netd_v1_data_proto_msgTypes[11]
+	mi := &file_netd_v1_data_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1613,7 +1481,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[11]
+	mi := &file_netd_v1_data_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1626,7 +1494,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{11}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{9}
 }
 
 // Open says what socket to make.
@@ -1648,7 +1516,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_netd_v1_data_proto_msgTypes[12]
+	mi := &file_netd_v1_data_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1528,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[12]
+	mi := &file_netd_v1_data_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1541,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{12}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Open) GetFamily() uint32 {
@@ -1719,7 +1587,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_netd_v1_data_proto_msgTypes[13]
+	mi := &file_netd_v1_data_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +1599,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[13]
+	mi := &file_netd_v1_data_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +1612,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{13}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Address) GetIp() []byte {
@@ -1868,7 +1736,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_netd_v1_data_proto_msgTypes[14]
+	mi := &file_netd_v1_data_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +1748,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[14]
+	mi := &file_netd_v1_data_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +1761,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{14}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Options) GetReuseAddress() bool {
@@ -2258,7 +2126,7 @@ type Bind struct {
 
 func (x *Bind) Reset() {
 	*x = Bind{}
-	mi := &file_netd_v1_data_proto_msgTypes[15]
+	mi := &file_netd_v1_data_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2270,7 +2138,7 @@ func (x *Bind) String() string {
 func (*Bind) ProtoMessage() {}
 
 func (x *Bind) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[15]
+	mi := &file_netd_v1_data_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2283,7 +2151,7 @@ func (x *Bind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bind.ProtoReflect.Descriptor instead.
 func (*Bind) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{15}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Bind) GetAddress() *Address {
@@ -2304,7 +2172,7 @@ type Connect struct {
 
 func (x *Connect) Reset() {
 	*x = Connect{}
-	mi := &file_netd_v1_data_proto_msgTypes[16]
+	mi := &file_netd_v1_data_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2316,7 +2184,7 @@ func (x *Connect) String() string {
 func (*Connect) ProtoMessage() {}
 
 func (x *Connect) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[16]
+	mi := &file_netd_v1_data_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2329,7 +2197,7 @@ func (x *Connect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connect.ProtoReflect.Descriptor instead.
 func (*Connect) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{16}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Connect) GetAddress() *Address {
@@ -2350,7 +2218,7 @@ type Listen struct {
 
 func (x *Listen) Reset() {
 	*x = Listen{}
-	mi := &file_netd_v1_data_proto_msgTypes[17]
+	mi := &file_netd_v1_data_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2362,7 +2230,7 @@ func (x *Listen) String() string {
 func (*Listen) ProtoMessage() {}
 
 func (x *Listen) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[17]
+	mi := &file_netd_v1_data_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2375,7 +2243,7 @@ func (x *Listen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listen.ProtoReflect.Descriptor instead.
 func (*Listen) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{17}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Listen) GetBacklog() uint32 {
@@ -2396,7 +2264,7 @@ type Shutdown struct {
 
 func (x *Shutdown) Reset() {
 	*x = Shutdown{}
-	mi := &file_netd_v1_data_proto_msgTypes[18]
+	mi := &file_netd_v1_data_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2408,7 +2276,7 @@ func (x *Shutdown) String() string {
 func (*Shutdown) ProtoMessage() {}
 
 func (x *Shutdown) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[18]
+	mi := &file_netd_v1_data_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2421,7 +2289,7 @@ func (x *Shutdown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shutdown.ProtoReflect.Descriptor instead.
 func (*Shutdown) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{18}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Shutdown) GetRead() bool {
@@ -2452,7 +2320,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_netd_v1_data_proto_msgTypes[19]
+	mi := &file_netd_v1_data_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2464,7 +2332,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[19]
+	mi := &file_netd_v1_data_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2477,7 +2345,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{19}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Close) GetAbort() bool {
@@ -2496,7 +2364,7 @@ type Info struct {
 
 func (x *Info) Reset() {
 	*x = Info{}
-	mi := &file_netd_v1_data_proto_msgTypes[20]
+	mi := &file_netd_v1_data_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2508,7 +2376,7 @@ func (x *Info) String() string {
 func (*Info) ProtoMessage() {}
 
 func (x *Info) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[20]
+	mi := &file_netd_v1_data_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2521,7 +2389,7 @@ func (x *Info) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Info.ProtoReflect.Descriptor instead.
 func (*Info) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{20}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{18}
 }
 
 // InfoResult are some of struct tcp_info's numbers; times in microseconds,
@@ -2588,7 +2456,7 @@ type InfoResult struct {
 
 func (x *InfoResult) Reset() {
 	*x = InfoResult{}
-	mi := &file_netd_v1_data_proto_msgTypes[21]
+	mi := &file_netd_v1_data_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2600,7 +2468,7 @@ func (x *InfoResult) String() string {
 func (*InfoResult) ProtoMessage() {}
 
 func (x *InfoResult) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[21]
+	mi := &file_netd_v1_data_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2613,7 +2481,7 @@ func (x *InfoResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoResult.ProtoReflect.Descriptor instead.
 func (*InfoResult) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{21}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *InfoResult) GetState() uint32 {
@@ -2974,7 +2842,7 @@ type Timer struct {
 
 func (x *Timer) Reset() {
 	*x = Timer{}
-	mi := &file_netd_v1_data_proto_msgTypes[22]
+	mi := &file_netd_v1_data_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2986,7 +2854,7 @@ func (x *Timer) String() string {
 func (*Timer) ProtoMessage() {}
 
 func (x *Timer) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[22]
+	mi := &file_netd_v1_data_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2999,7 +2867,7 @@ func (x *Timer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timer.ProtoReflect.Descriptor instead.
 func (*Timer) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{22}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Timer) GetKind() uint32 {
@@ -3034,7 +2902,7 @@ type RouteQuery struct {
 
 func (x *RouteQuery) Reset() {
 	*x = RouteQuery{}
-	mi := &file_netd_v1_data_proto_msgTypes[23]
+	mi := &file_netd_v1_data_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3046,7 +2914,7 @@ func (x *RouteQuery) String() string {
 func (*RouteQuery) ProtoMessage() {}
 
 func (x *RouteQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[23]
+	mi := &file_netd_v1_data_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3059,7 +2927,7 @@ func (x *RouteQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteQuery.ProtoReflect.Descriptor instead.
 func (*RouteQuery) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{23}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RouteQuery) GetAddress() *Address {
@@ -3078,7 +2946,7 @@ type InterfaceQuery struct {
 
 func (x *InterfaceQuery) Reset() {
 	*x = InterfaceQuery{}
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3090,7 +2958,7 @@ func (x *InterfaceQuery) String() string {
 func (*InterfaceQuery) ProtoMessage() {}
 
 func (x *InterfaceQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3103,7 +2971,7 @@ func (x *InterfaceQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterfaceQuery.ProtoReflect.Descriptor instead.
 func (*InterfaceQuery) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{22}
 }
 
 // RouteDump asks for the routes that a table holds, and for the neighbours.
@@ -3115,7 +2983,7 @@ type RouteDump struct {
 
 func (x *RouteDump) Reset() {
 	*x = RouteDump{}
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3127,7 +2995,7 @@ func (x *RouteDump) String() string {
 func (*RouteDump) ProtoMessage() {}
 
 func (x *RouteDump) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3140,7 +3008,7 @@ func (x *RouteDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteDump.ProtoReflect.Descriptor instead.
 func (*RouteDump) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{23}
 }
 
 // RouteEntry is struct rtmsg with its attributes: rtnetlink(7). In what the
@@ -3171,7 +3039,7 @@ type RouteEntry struct {
 
 func (x *RouteEntry) Reset() {
 	*x = RouteEntry{}
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3183,7 +3051,7 @@ func (x *RouteEntry) String() string {
 func (*RouteEntry) ProtoMessage() {}
 
 func (x *RouteEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3196,7 +3064,7 @@ func (x *RouteEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteEntry.ProtoReflect.Descriptor instead.
 func (*RouteEntry) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RouteEntry) GetDestination() *Prefix {
@@ -3298,7 +3166,7 @@ type NeighbourEntry struct {
 
 func (x *NeighbourEntry) Reset() {
 	*x = NeighbourEntry{}
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3310,7 +3178,7 @@ func (x *NeighbourEntry) String() string {
 func (*NeighbourEntry) ProtoMessage() {}
 
 func (x *NeighbourEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3323,7 +3191,7 @@ func (x *NeighbourEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighbourEntry.ProtoReflect.Descriptor instead.
 func (*NeighbourEntry) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *NeighbourEntry) GetInterface() uint32 {
@@ -3373,7 +3241,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3385,7 +3253,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3398,7 +3266,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Change) GetWhat() isChange_What {
@@ -3519,7 +3387,7 @@ type RuleEntry struct {
 
 func (x *RuleEntry) Reset() {
 	*x = RuleEntry{}
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3531,7 +3399,7 @@ func (x *RuleEntry) String() string {
 func (*RuleEntry) ProtoMessage() {}
 
 func (x *RuleEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3544,7 +3412,7 @@ func (x *RuleEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleEntry.ProtoReflect.Descriptor instead.
 func (*RuleEntry) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RuleEntry) GetV6() bool {
@@ -3593,7 +3461,7 @@ type RuleChange struct {
 
 func (x *RuleChange) Reset() {
 	*x = RuleChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[30]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3605,7 +3473,7 @@ func (x *RuleChange) String() string {
 func (*RuleChange) ProtoMessage() {}
 
 func (x *RuleChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[30]
+	mi := &file_netd_v1_data_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3618,7 +3486,7 @@ func (x *RuleChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleChange.ProtoReflect.Descriptor instead.
 func (*RuleChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RuleChange) GetRule() *RuleEntry {
@@ -3647,7 +3515,7 @@ type SettingsChange struct {
 
 func (x *SettingsChange) Reset() {
 	*x = SettingsChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[31]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3659,7 +3527,7 @@ func (x *SettingsChange) String() string {
 func (*SettingsChange) ProtoMessage() {}
 
 func (x *SettingsChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[31]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3672,7 +3540,7 @@ func (x *SettingsChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsChange.ProtoReflect.Descriptor instead.
 func (*SettingsChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{31}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SettingsChange) GetIndex() uint32 {
@@ -3701,7 +3569,7 @@ type LinkChange struct {
 
 func (x *LinkChange) Reset() {
 	*x = LinkChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[32]
+	mi := &file_netd_v1_data_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3713,7 +3581,7 @@ func (x *LinkChange) String() string {
 func (*LinkChange) ProtoMessage() {}
 
 func (x *LinkChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[32]
+	mi := &file_netd_v1_data_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3726,7 +3594,7 @@ func (x *LinkChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkChange.ProtoReflect.Descriptor instead.
 func (*LinkChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{32}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LinkChange) GetIndex() uint32 {
@@ -3769,7 +3637,7 @@ type AddressChange struct {
 
 func (x *AddressChange) Reset() {
 	*x = AddressChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[33]
+	mi := &file_netd_v1_data_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3781,7 +3649,7 @@ func (x *AddressChange) String() string {
 func (*AddressChange) ProtoMessage() {}
 
 func (x *AddressChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[33]
+	mi := &file_netd_v1_data_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3794,7 +3662,7 @@ func (x *AddressChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressChange.ProtoReflect.Descriptor instead.
 func (*AddressChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{33}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AddressChange) GetIndex() uint32 {
@@ -3858,7 +3726,7 @@ type RouteChange struct {
 
 func (x *RouteChange) Reset() {
 	*x = RouteChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[34]
+	mi := &file_netd_v1_data_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3870,7 +3738,7 @@ func (x *RouteChange) String() string {
 func (*RouteChange) ProtoMessage() {}
 
 func (x *RouteChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[34]
+	mi := &file_netd_v1_data_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3883,7 +3751,7 @@ func (x *RouteChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteChange.ProtoReflect.Descriptor instead.
 func (*RouteChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{34}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RouteChange) GetRoute() *RouteEntry {
@@ -3916,7 +3784,7 @@ type StatisticsQuery struct {
 
 func (x *StatisticsQuery) Reset() {
 	*x = StatisticsQuery{}
-	mi := &file_netd_v1_data_proto_msgTypes[35]
+	mi := &file_netd_v1_data_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3928,7 +3796,7 @@ func (x *StatisticsQuery) String() string {
 func (*StatisticsQuery) ProtoMessage() {}
 
 func (x *StatisticsQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[35]
+	mi := &file_netd_v1_data_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3941,7 +3809,7 @@ func (x *StatisticsQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsQuery.ProtoReflect.Descriptor instead.
 func (*StatisticsQuery) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{35}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{33}
 }
 
 // Watch asks to be told of changes of the configuration from now on: Changed.
@@ -3953,7 +3821,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_netd_v1_data_proto_msgTypes[36]
+	mi := &file_netd_v1_data_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3965,7 +3833,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[36]
+	mi := &file_netd_v1_data_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3978,7 +3846,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{36}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{34}
 }
 
 // ConnectionDump asks for the TCP connections that are no socket of the sentry's
@@ -3991,7 +3859,7 @@ type ConnectionDump struct {
 
 func (x *ConnectionDump) Reset() {
 	*x = ConnectionDump{}
-	mi := &file_netd_v1_data_proto_msgTypes[37]
+	mi := &file_netd_v1_data_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4003,7 +3871,7 @@ func (x *ConnectionDump) String() string {
 func (*ConnectionDump) ProtoMessage() {}
 
 func (x *ConnectionDump) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[37]
+	mi := &file_netd_v1_data_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4016,7 +3884,7 @@ func (x *ConnectionDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectionDump.ProtoReflect.Descriptor instead.
 func (*ConnectionDump) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{37}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{35}
 }
 
 // Connection is one of those.
@@ -4039,7 +3907,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_netd_v1_data_proto_msgTypes[38]
+	mi := &file_netd_v1_data_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4051,7 +3919,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[38]
+	mi := &file_netd_v1_data_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4064,7 +3932,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{38}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Connection) GetLocal() *Address {
@@ -4136,7 +4004,7 @@ type Destroy struct {
 
 func (x *Destroy) Reset() {
 	*x = Destroy{}
-	mi := &file_netd_v1_data_proto_msgTypes[39]
+	mi := &file_netd_v1_data_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4148,7 +4016,7 @@ func (x *Destroy) String() string {
 func (*Destroy) ProtoMessage() {}
 
 func (x *Destroy) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[39]
+	mi := &file_netd_v1_data_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4161,7 +4029,7 @@ func (x *Destroy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Destroy.ProtoReflect.Descriptor instead.
 func (*Destroy) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{39}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Destroy) GetLocal() *Address {
@@ -4192,7 +4060,7 @@ type Tuning struct {
 
 func (x *Tuning) Reset() {
 	*x = Tuning{}
-	mi := &file_netd_v1_data_proto_msgTypes[40]
+	mi := &file_netd_v1_data_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4204,7 +4072,7 @@ func (x *Tuning) String() string {
 func (*Tuning) ProtoMessage() {}
 
 func (x *Tuning) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[40]
+	mi := &file_netd_v1_data_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4217,7 +4085,7 @@ func (x *Tuning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tuning.ProtoReflect.Descriptor instead.
 func (*Tuning) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{40}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Tuning) GetName() string {
@@ -4261,7 +4129,7 @@ type SourceFilter struct {
 
 func (x *SourceFilter) Reset() {
 	*x = SourceFilter{}
-	mi := &file_netd_v1_data_proto_msgTypes[41]
+	mi := &file_netd_v1_data_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4273,7 +4141,7 @@ func (x *SourceFilter) String() string {
 func (*SourceFilter) ProtoMessage() {}
 
 func (x *SourceFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[41]
+	mi := &file_netd_v1_data_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4286,7 +4154,7 @@ func (x *SourceFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceFilter.ProtoReflect.Descriptor instead.
 func (*SourceFilter) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{41}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SourceFilter) GetGroup() []byte {
@@ -4342,7 +4210,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_netd_v1_data_proto_msgTypes[42]
+	mi := &file_netd_v1_data_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4354,7 +4222,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[42]
+	mi := &file_netd_v1_data_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4367,7 +4235,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{42}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Filter) GetProgram() []byte {
@@ -4395,7 +4263,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_netd_v1_data_proto_msgTypes[43]
+	mi := &file_netd_v1_data_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4407,7 +4275,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[43]
+	mi := &file_netd_v1_data_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4420,7 +4288,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{43}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Membership) GetAction() MembershipAction {
@@ -4483,7 +4351,7 @@ type Interface struct {
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_netd_v1_data_proto_msgTypes[44]
+	mi := &file_netd_v1_data_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4495,7 +4363,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[44]
+	mi := &file_netd_v1_data_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4508,7 +4376,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{44}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Interface) GetIndex() uint32 {
@@ -4587,7 +4455,7 @@ type Group struct {
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_netd_v1_data_proto_msgTypes[45]
+	mi := &file_netd_v1_data_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4599,7 +4467,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[45]
+	mi := &file_netd_v1_data_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4612,7 +4480,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{45}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Group) GetAddress() []byte {
@@ -4646,7 +4514,7 @@ type InterfaceAddress struct {
 
 func (x *InterfaceAddress) Reset() {
 	*x = InterfaceAddress{}
-	mi := &file_netd_v1_data_proto_msgTypes[46]
+	mi := &file_netd_v1_data_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4658,7 +4526,7 @@ func (x *InterfaceAddress) String() string {
 func (*InterfaceAddress) ProtoMessage() {}
 
 func (x *InterfaceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[46]
+	mi := &file_netd_v1_data_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4671,7 +4539,7 @@ func (x *InterfaceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterfaceAddress.ProtoReflect.Descriptor instead.
 func (*InterfaceAddress) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{46}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *InterfaceAddress) GetAddress() []byte {
@@ -4722,7 +4590,7 @@ type Rings struct {
 
 func (x *Rings) Reset() {
 	*x = Rings{}
-	mi := &file_netd_v1_data_proto_msgTypes[47]
+	mi := &file_netd_v1_data_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4734,7 +4602,7 @@ func (x *Rings) String() string {
 func (*Rings) ProtoMessage() {}
 
 func (x *Rings) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[47]
+	mi := &file_netd_v1_data_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4747,7 +4615,7 @@ func (x *Rings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rings.ProtoReflect.Descriptor instead.
 func (*Rings) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{47}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Rings) GetId() uint32 {
@@ -4782,7 +4650,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_netd_v1_data_proto_msgTypes[48]
+	mi := &file_netd_v1_data_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4794,7 +4662,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[48]
+	mi := &file_netd_v1_data_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4807,7 +4675,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{48}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Accepted) GetListener() uint32 {
@@ -4862,7 +4730,7 @@ type Forgotten struct {
 
 func (x *Forgotten) Reset() {
 	*x = Forgotten{}
-	mi := &file_netd_v1_data_proto_msgTypes[49]
+	mi := &file_netd_v1_data_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4874,7 +4742,7 @@ func (x *Forgotten) String() string {
 func (*Forgotten) ProtoMessage() {}
 
 func (x *Forgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[49]
+	mi := &file_netd_v1_data_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4887,7 +4755,7 @@ func (x *Forgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
 func (*Forgotten) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{49}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Forgotten) GetRings() uint32 {
@@ -4901,7 +4769,7 @@ var File_netd_v1_data_proto protoreflect.FileDescriptor
 
 const file_netd_v1_data_proto_rawDesc = "" +
 	"\n" +
-	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\xa9\t\n" +
+	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\xfe\b\n" +
 	"\aRequest\x12\x16\n" +
 	"\x06socket\x18\x01 \x01(\rR\x06socket\x12!\n" +
 	"\x04open\x18\x02 \x01(\v2\r.netd.v1.OpenR\x04open\x12&\n" +
@@ -4933,8 +4801,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\vconnections\x18> \x01(\v2\x17.netd.v1.ConnectionDumpH\x00R\vconnections\x12,\n" +
 	"\adestroy\x18? \x01(\v2\x10.netd.v1.DestroyH\x00R\adestroy\x12)\n" +
 	"\x06tuning\x18@ \x01(\v2\x0f.netd.v1.TuningH\x00R\x06tuning\x12<\n" +
-	"\rsource_filter\x18A \x01(\v2\x15.netd.v1.SourceFilterH\x00R\fsourceFilter\x12)\n" +
-	"\x06urgent\x18B \x01(\v2\x0f.netd.v1.UrgentH\x00R\x06urgentB\x04\n" +
+	"\rsource_filter\x18A \x01(\v2\x15.netd.v1.SourceFilterH\x00R\fsourceFilterB\x04\n" +
 	"\x02op\"\xf8\x05\n" +
 	"\bResponse\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\rR\x05error\x12&\n" +
@@ -4986,23 +4853,16 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x16\n" +
 	"\x06active\x18\x03 \x01(\bR\x06active\"\x15\n" +
-	"\x13OriginalDestination\" \n" +
-	"\x06Urgent\x12\x16\n" +
-	"\x06offset\x18\x01 \x01(\x04R\x06offset\"<\n" +
-	"\n" +
-	"UrgentByte\x12\x16\n" +
-	"\x06socket\x18\x01 \x01(\rR\x06socket\x12\x16\n" +
-	"\x06offset\x18\x02 \x01(\x04R\x06offset\"A\n" +
+	"\x13OriginalDestination\"A\n" +
 	"\rFilterChanged\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\rR\x05group\x12\x1a\n" +
-	"\bmessages\x18\x02 \x01(\fR\bmessages\"\xb3\x02\n" +
+	"\bmessages\x18\x02 \x01(\fR\bmessages\"\x84\x02\n" +
 	"\x06Notice\x12/\n" +
 	"\baccepted\x18\x01 \x01(\v2\x11.netd.v1.AcceptedH\x00R\baccepted\x122\n" +
 	"\tforgotten\x18\x02 \x01(\v2\x12.netd.v1.ForgottenH\x00R\tforgotten\x12,\n" +
 	"\x05error\x18\x03 \x01(\v2\x14.netd.v1.SocketErrorH\x00R\x05error\x12,\n" +
-	"\achanged\x18< \x01(\v2\x10.netd.v1.ChangedH\x00R\achanged\x12-\n" +
-	"\x06urgent\x18= \x01(\v2\x13.netd.v1.UrgentByteH\x00R\x06urgent\x120\n" +
-	"\x06filter\x18> \x01(\v2\x16.netd.v1.FilterChangedH\x00R\x06filterB\a\n" +
+	"\achanged\x18< \x01(\v2\x10.netd.v1.ChangedH\x00R\achanged\x120\n" +
+	"\x06filter\x18= \x01(\v2\x16.netd.v1.FilterChangedH\x00R\x06filterB\a\n" +
 	"\x05event\"\x87\x02\n" +
 	"\aChanged\x12(\n" +
 	"\x04link\x18\x01 \x01(\v2\x12.netd.v1.InterfaceH\x00R\x04link\x12.\n" +
@@ -5345,7 +5205,7 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_netd_v1_data_proto_goTypes = []any{
 	(SocketState)(0),            // 0: netd.v1.SocketState
 	(MembershipAction)(0),       // 1: netd.v1.MembershipAction
@@ -5355,139 +5215,135 @@ var file_netd_v1_data_proto_goTypes = []any{
 	(*Netfilter)(nil),           // 5: netd.v1.Netfilter
 	(*NetfilterResult)(nil),     // 6: netd.v1.NetfilterResult
 	(*OriginalDestination)(nil), // 7: netd.v1.OriginalDestination
-	(*Urgent)(nil),              // 8: netd.v1.Urgent
-	(*UrgentByte)(nil),          // 9: netd.v1.UrgentByte
-	(*FilterChanged)(nil),       // 10: netd.v1.FilterChanged
-	(*Notice)(nil),              // 11: netd.v1.Notice
-	(*Changed)(nil),             // 12: netd.v1.Changed
-	(*SocketError)(nil),         // 13: netd.v1.SocketError
-	(*Hello)(nil),               // 14: netd.v1.Hello
-	(*Open)(nil),                // 15: netd.v1.Open
-	(*Address)(nil),             // 16: netd.v1.Address
-	(*Options)(nil),             // 17: netd.v1.Options
-	(*Bind)(nil),                // 18: netd.v1.Bind
-	(*Connect)(nil),             // 19: netd.v1.Connect
-	(*Listen)(nil),              // 20: netd.v1.Listen
-	(*Shutdown)(nil),            // 21: netd.v1.Shutdown
-	(*Close)(nil),               // 22: netd.v1.Close
-	(*Info)(nil),                // 23: netd.v1.Info
-	(*InfoResult)(nil),          // 24: netd.v1.InfoResult
-	(*Timer)(nil),               // 25: netd.v1.Timer
-	(*RouteQuery)(nil),          // 26: netd.v1.RouteQuery
-	(*InterfaceQuery)(nil),      // 27: netd.v1.InterfaceQuery
-	(*RouteDump)(nil),           // 28: netd.v1.RouteDump
-	(*RouteEntry)(nil),          // 29: netd.v1.RouteEntry
-	(*NeighbourEntry)(nil),      // 30: netd.v1.NeighbourEntry
-	(*Change)(nil),              // 31: netd.v1.Change
-	(*RuleEntry)(nil),           // 32: netd.v1.RuleEntry
-	(*RuleChange)(nil),          // 33: netd.v1.RuleChange
-	(*SettingsChange)(nil),      // 34: netd.v1.SettingsChange
-	(*LinkChange)(nil),          // 35: netd.v1.LinkChange
-	(*AddressChange)(nil),       // 36: netd.v1.AddressChange
-	(*RouteChange)(nil),         // 37: netd.v1.RouteChange
-	(*StatisticsQuery)(nil),     // 38: netd.v1.StatisticsQuery
-	(*Watch)(nil),               // 39: netd.v1.Watch
-	(*ConnectionDump)(nil),      // 40: netd.v1.ConnectionDump
-	(*Connection)(nil),          // 41: netd.v1.Connection
-	(*Destroy)(nil),             // 42: netd.v1.Destroy
-	(*Tuning)(nil),              // 43: netd.v1.Tuning
-	(*SourceFilter)(nil),        // 44: netd.v1.SourceFilter
-	(*Filter)(nil),              // 45: netd.v1.Filter
-	(*Membership)(nil),          // 46: netd.v1.Membership
-	(*Interface)(nil),           // 47: netd.v1.Interface
-	(*Group)(nil),               // 48: netd.v1.Group
-	(*InterfaceAddress)(nil),    // 49: netd.v1.InterfaceAddress
-	(*Rings)(nil),               // 50: netd.v1.Rings
-	(*Accepted)(nil),            // 51: netd.v1.Accepted
-	(*Forgotten)(nil),           // 52: netd.v1.Forgotten
-	nil,                         // 53: netd.v1.Response.StatisticsEntry
-	(*Prefix)(nil),              // 54: netd.v1.Prefix
-	(*Autoconfiguration)(nil),   // 55: netd.v1.Autoconfiguration
+	(*FilterChanged)(nil),       // 8: netd.v1.FilterChanged
+	(*Notice)(nil),              // 9: netd.v1.Notice
+	(*Changed)(nil),             // 10: netd.v1.Changed
+	(*SocketError)(nil),         // 11: netd.v1.SocketError
+	(*Hello)(nil),               // 12: netd.v1.Hello
+	(*Open)(nil),                // 13: netd.v1.Open
+	(*Address)(nil),             // 14: netd.v1.Address
+	(*Options)(nil),             // 15: netd.v1.Options
+	(*Bind)(nil),                // 16: netd.v1.Bind
+	(*Connect)(nil),             // 17: netd.v1.Connect
+	(*Listen)(nil),              // 18: netd.v1.Listen
+	(*Shutdown)(nil),            // 19: netd.v1.Shutdown
+	(*Close)(nil),               // 20: netd.v1.Close
+	(*Info)(nil),                // 21: netd.v1.Info
+	(*InfoResult)(nil),          // 22: netd.v1.InfoResult
+	(*Timer)(nil),               // 23: netd.v1.Timer
+	(*RouteQuery)(nil),          // 24: netd.v1.RouteQuery
+	(*InterfaceQuery)(nil),      // 25: netd.v1.InterfaceQuery
+	(*RouteDump)(nil),           // 26: netd.v1.RouteDump
+	(*RouteEntry)(nil),          // 27: netd.v1.RouteEntry
+	(*NeighbourEntry)(nil),      // 28: netd.v1.NeighbourEntry
+	(*Change)(nil),              // 29: netd.v1.Change
+	(*RuleEntry)(nil),           // 30: netd.v1.RuleEntry
+	(*RuleChange)(nil),          // 31: netd.v1.RuleChange
+	(*SettingsChange)(nil),      // 32: netd.v1.SettingsChange
+	(*LinkChange)(nil),          // 33: netd.v1.LinkChange
+	(*AddressChange)(nil),       // 34: netd.v1.AddressChange
+	(*RouteChange)(nil),         // 35: netd.v1.RouteChange
+	(*StatisticsQuery)(nil),     // 36: netd.v1.StatisticsQuery
+	(*Watch)(nil),               // 37: netd.v1.Watch
+	(*ConnectionDump)(nil),      // 38: netd.v1.ConnectionDump
+	(*Connection)(nil),          // 39: netd.v1.Connection
+	(*Destroy)(nil),             // 40: netd.v1.Destroy
+	(*Tuning)(nil),              // 41: netd.v1.Tuning
+	(*SourceFilter)(nil),        // 42: netd.v1.SourceFilter
+	(*Filter)(nil),              // 43: netd.v1.Filter
+	(*Membership)(nil),          // 44: netd.v1.Membership
+	(*Interface)(nil),           // 45: netd.v1.Interface
+	(*Group)(nil),               // 46: netd.v1.Group
+	(*InterfaceAddress)(nil),    // 47: netd.v1.InterfaceAddress
+	(*Rings)(nil),               // 48: netd.v1.Rings
+	(*Accepted)(nil),            // 49: netd.v1.Accepted
+	(*Forgotten)(nil),           // 50: netd.v1.Forgotten
+	nil,                         // 51: netd.v1.Response.StatisticsEntry
+	(*Prefix)(nil),              // 52: netd.v1.Prefix
+	(*Autoconfiguration)(nil),   // 53: netd.v1.Autoconfiguration
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
-	15, // 0: netd.v1.Request.open:type_name -> netd.v1.Open
-	14, // 1: netd.v1.Request.hello:type_name -> netd.v1.Hello
-	18, // 2: netd.v1.Request.bind:type_name -> netd.v1.Bind
-	19, // 3: netd.v1.Request.connect:type_name -> netd.v1.Connect
-	20, // 4: netd.v1.Request.listen:type_name -> netd.v1.Listen
-	21, // 5: netd.v1.Request.shutdown:type_name -> netd.v1.Shutdown
-	22, // 6: netd.v1.Request.close:type_name -> netd.v1.Close
-	17, // 7: netd.v1.Request.options:type_name -> netd.v1.Options
-	23, // 8: netd.v1.Request.info:type_name -> netd.v1.Info
-	26, // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
-	27, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
-	28, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
-	31, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
-	45, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
-	46, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
+	13, // 0: netd.v1.Request.open:type_name -> netd.v1.Open
+	12, // 1: netd.v1.Request.hello:type_name -> netd.v1.Hello
+	16, // 2: netd.v1.Request.bind:type_name -> netd.v1.Bind
+	17, // 3: netd.v1.Request.connect:type_name -> netd.v1.Connect
+	18, // 4: netd.v1.Request.listen:type_name -> netd.v1.Listen
+	19, // 5: netd.v1.Request.shutdown:type_name -> netd.v1.Shutdown
+	20, // 6: netd.v1.Request.close:type_name -> netd.v1.Close
+	15, // 7: netd.v1.Request.options:type_name -> netd.v1.Options
+	21, // 8: netd.v1.Request.info:type_name -> netd.v1.Info
+	24, // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
+	25, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
+	26, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
+	29, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
+	43, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
+	44, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
 	5,  // 15: netd.v1.Request.netfilter:type_name -> netd.v1.Netfilter
 	7,  // 16: netd.v1.Request.original_destination:type_name -> netd.v1.OriginalDestination
-	38, // 17: netd.v1.Request.statistics:type_name -> netd.v1.StatisticsQuery
-	39, // 18: netd.v1.Request.watch:type_name -> netd.v1.Watch
-	40, // 19: netd.v1.Request.connections:type_name -> netd.v1.ConnectionDump
-	42, // 20: netd.v1.Request.destroy:type_name -> netd.v1.Destroy
-	43, // 21: netd.v1.Request.tuning:type_name -> netd.v1.Tuning
-	44, // 22: netd.v1.Request.source_filter:type_name -> netd.v1.SourceFilter
-	8,  // 23: netd.v1.Request.urgent:type_name -> netd.v1.Urgent
-	16, // 24: netd.v1.Response.local:type_name -> netd.v1.Address
-	16, // 25: netd.v1.Response.remote:type_name -> netd.v1.Address
-	50, // 26: netd.v1.Response.rings:type_name -> netd.v1.Rings
-	24, // 27: netd.v1.Response.info:type_name -> netd.v1.InfoResult
-	47, // 28: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
-	29, // 29: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
-	30, // 30: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
-	6,  // 31: netd.v1.Response.netfilter:type_name -> netd.v1.NetfilterResult
-	53, // 32: netd.v1.Response.statistics:type_name -> netd.v1.Response.StatisticsEntry
-	41, // 33: netd.v1.Response.connections:type_name -> netd.v1.Connection
-	44, // 34: netd.v1.Response.source_filter:type_name -> netd.v1.SourceFilter
-	32, // 35: netd.v1.Response.rules:type_name -> netd.v1.RuleEntry
-	2,  // 36: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
-	51, // 37: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	52, // 38: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
-	13, // 39: netd.v1.Notice.error:type_name -> netd.v1.SocketError
-	12, // 40: netd.v1.Notice.changed:type_name -> netd.v1.Changed
-	9,  // 41: netd.v1.Notice.urgent:type_name -> netd.v1.UrgentByte
-	10, // 42: netd.v1.Notice.filter:type_name -> netd.v1.FilterChanged
-	47, // 43: netd.v1.Changed.link:type_name -> netd.v1.Interface
-	47, // 44: netd.v1.Changed.address:type_name -> netd.v1.Interface
-	29, // 45: netd.v1.Changed.route:type_name -> netd.v1.RouteEntry
-	30, // 46: netd.v1.Changed.neighbour:type_name -> netd.v1.NeighbourEntry
-	16, // 47: netd.v1.SocketError.destination:type_name -> netd.v1.Address
-	17, // 48: netd.v1.Open.options:type_name -> netd.v1.Options
-	16, // 49: netd.v1.Bind.address:type_name -> netd.v1.Address
-	16, // 50: netd.v1.Connect.address:type_name -> netd.v1.Address
-	25, // 51: netd.v1.InfoResult.timer:type_name -> netd.v1.Timer
-	16, // 52: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	54, // 53: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
-	35, // 54: netd.v1.Change.link:type_name -> netd.v1.LinkChange
-	36, // 55: netd.v1.Change.address:type_name -> netd.v1.AddressChange
-	37, // 56: netd.v1.Change.route:type_name -> netd.v1.RouteChange
-	30, // 57: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
-	34, // 58: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
-	33, // 59: netd.v1.Change.rule:type_name -> netd.v1.RuleChange
-	54, // 60: netd.v1.RuleEntry.from:type_name -> netd.v1.Prefix
-	54, // 61: netd.v1.RuleEntry.to:type_name -> netd.v1.Prefix
-	32, // 62: netd.v1.RuleChange.rule:type_name -> netd.v1.RuleEntry
-	55, // 63: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
-	54, // 64: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
-	29, // 65: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
-	16, // 66: netd.v1.Connection.local:type_name -> netd.v1.Address
-	16, // 67: netd.v1.Connection.remote:type_name -> netd.v1.Address
-	25, // 68: netd.v1.Connection.timer:type_name -> netd.v1.Timer
-	16, // 69: netd.v1.Destroy.local:type_name -> netd.v1.Address
-	16, // 70: netd.v1.Destroy.remote:type_name -> netd.v1.Address
-	1,  // 71: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
-	49, // 72: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
-	55, // 73: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
-	48, // 74: netd.v1.Interface.groups:type_name -> netd.v1.Group
-	16, // 75: netd.v1.Accepted.local:type_name -> netd.v1.Address
-	16, // 76: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	50, // 77: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
-	78, // [78:78] is the sub-list for method output_type
-	78, // [78:78] is the sub-list for method input_type
-	78, // [78:78] is the sub-list for extension type_name
-	78, // [78:78] is the sub-list for extension extendee
-	0,  // [0:78] is the sub-list for field type_name
+	36, // 17: netd.v1.Request.statistics:type_name -> netd.v1.StatisticsQuery
+	37, // 18: netd.v1.Request.watch:type_name -> netd.v1.Watch
+	38, // 19: netd.v1.Request.connections:type_name -> netd.v1.ConnectionDump
+	40, // 20: netd.v1.Request.destroy:type_name -> netd.v1.Destroy
+	41, // 21: netd.v1.Request.tuning:type_name -> netd.v1.Tuning
+	42, // 22: netd.v1.Request.source_filter:type_name -> netd.v1.SourceFilter
+	14, // 23: netd.v1.Response.local:type_name -> netd.v1.Address
+	14, // 24: netd.v1.Response.remote:type_name -> netd.v1.Address
+	48, // 25: netd.v1.Response.rings:type_name -> netd.v1.Rings
+	22, // 26: netd.v1.Response.info:type_name -> netd.v1.InfoResult
+	45, // 27: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
+	27, // 28: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
+	28, // 29: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
+	6,  // 30: netd.v1.Response.netfilter:type_name -> netd.v1.NetfilterResult
+	51, // 31: netd.v1.Response.statistics:type_name -> netd.v1.Response.StatisticsEntry
+	39, // 32: netd.v1.Response.connections:type_name -> netd.v1.Connection
+	42, // 33: netd.v1.Response.source_filter:type_name -> netd.v1.SourceFilter
+	30, // 34: netd.v1.Response.rules:type_name -> netd.v1.RuleEntry
+	2,  // 35: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
+	49, // 36: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
+	50, // 37: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	11, // 38: netd.v1.Notice.error:type_name -> netd.v1.SocketError
+	10, // 39: netd.v1.Notice.changed:type_name -> netd.v1.Changed
+	8,  // 40: netd.v1.Notice.filter:type_name -> netd.v1.FilterChanged
+	45, // 41: netd.v1.Changed.link:type_name -> netd.v1.Interface
+	45, // 42: netd.v1.Changed.address:type_name -> netd.v1.Interface
+	27, // 43: netd.v1.Changed.route:type_name -> netd.v1.RouteEntry
+	28, // 44: netd.v1.Changed.neighbour:type_name -> netd.v1.NeighbourEntry
+	14, // 45: netd.v1.SocketError.destination:type_name -> netd.v1.Address
+	15, // 46: netd.v1.Open.options:type_name -> netd.v1.Options
+	14, // 47: netd.v1.Bind.address:type_name -> netd.v1.Address
+	14, // 48: netd.v1.Connect.address:type_name -> netd.v1.Address
+	23, // 49: netd.v1.InfoResult.timer:type_name -> netd.v1.Timer
+	14, // 50: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
+	52, // 51: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
+	33, // 52: netd.v1.Change.link:type_name -> netd.v1.LinkChange
+	34, // 53: netd.v1.Change.address:type_name -> netd.v1.AddressChange
+	35, // 54: netd.v1.Change.route:type_name -> netd.v1.RouteChange
+	28, // 55: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
+	32, // 56: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
+	31, // 57: netd.v1.Change.rule:type_name -> netd.v1.RuleChange
+	52, // 58: netd.v1.RuleEntry.from:type_name -> netd.v1.Prefix
+	52, // 59: netd.v1.RuleEntry.to:type_name -> netd.v1.Prefix
+	30, // 60: netd.v1.RuleChange.rule:type_name -> netd.v1.RuleEntry
+	53, // 61: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
+	52, // 62: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
+	27, // 63: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
+	14, // 64: netd.v1.Connection.local:type_name -> netd.v1.Address
+	14, // 65: netd.v1.Connection.remote:type_name -> netd.v1.Address
+	23, // 66: netd.v1.Connection.timer:type_name -> netd.v1.Timer
+	14, // 67: netd.v1.Destroy.local:type_name -> netd.v1.Address
+	14, // 68: netd.v1.Destroy.remote:type_name -> netd.v1.Address
+	1,  // 69: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
+	47, // 70: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
+	53, // 71: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
+	46, // 72: netd.v1.Interface.groups:type_name -> netd.v1.Group
+	14, // 73: netd.v1.Accepted.local:type_name -> netd.v1.Address
+	14, // 74: netd.v1.Accepted.remote:type_name -> netd.v1.Address
+	48, // 75: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	76, // [76:76] is the sub-list for method output_type
+	76, // [76:76] is the sub-list for method input_type
+	76, // [76:76] is the sub-list for extension type_name
+	76, // [76:76] is the sub-list for extension extendee
+	0,  // [0:76] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_data_proto_init() }
@@ -5519,23 +5375,21 @@ func file_netd_v1_data_proto_init() {
 		(*Request_Destroy)(nil),
 		(*Request_Tuning)(nil),
 		(*Request_SourceFilter)(nil),
-		(*Request_Urgent)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[8].OneofWrappers = []any{
+	file_netd_v1_data_proto_msgTypes[6].OneofWrappers = []any{
 		(*Notice_Accepted)(nil),
 		(*Notice_Forgotten)(nil),
 		(*Notice_Error)(nil),
 		(*Notice_Changed)(nil),
-		(*Notice_Urgent)(nil),
 		(*Notice_Filter)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[9].OneofWrappers = []any{
+	file_netd_v1_data_proto_msgTypes[7].OneofWrappers = []any{
 		(*Changed_Link)(nil),
 		(*Changed_Address)(nil),
 		(*Changed_Route)(nil),
 		(*Changed_Neighbour)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[28].OneofWrappers = []any{
+	file_netd_v1_data_proto_msgTypes[26].OneofWrappers = []any{
 		(*Change_Link)(nil),
 		(*Change_Address)(nil),
 		(*Change_Route)(nil),
@@ -5543,15 +5397,15 @@ func file_netd_v1_data_proto_init() {
 		(*Change_Ipv6)(nil),
 		(*Change_Rule)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[32].OneofWrappers = []any{}
-	file_netd_v1_data_proto_msgTypes[33].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[30].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   51,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

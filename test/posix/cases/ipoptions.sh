@@ -1,8 +1,9 @@
 # needs: python3
 # Options of IPv4 and extension headers of IPv6: set, sent in control messages, received.
 /usr/bin/python3 - <<'END'
-import errno, struct, socket
+import errno, struct
 from socket import *
+import socket
 
 def E(f, *args):
     try:

@@ -1,8 +1,9 @@
 # needs: python3
 # What sockets answer in each state that they can be in, on the loopback.
 /usr/bin/python3 - <<'END'
-import ctypes, errno, fcntl, re, select, signal, socket, struct, time
+import ctypes, errno, fcntl, re, select, signal, struct, time
 from socket import *
+import socket
 signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -90,6 +91,7 @@ def halves(family, host):
 def datagrams(family, host, anyhost):
     u, v = socket.socket(family, SOCK_DGRAM), socket.socket(family, SOCK_DGRAM)
     print('datagrams', E(u.getsockname), poll(u), E(u.recv, 1, MSG_DONTWAIT), E(u.getpeername), E(u.send, b'x'), E(u.listen, 1), E(u.accept))
+    u = socket.socket(family, SOCK_DGRAM)
     u.bind((host, 0))
     v.connect(u.getsockname()[:2])
     print(E(v.send, b''), poll(u), E(u.recv, 10), E(v.send, b'hello'), E(u.recv, 2), E(u.recv, 1, MSG_DONTWAIT))
@@ -128,7 +130,7 @@ def datagrams(family, host, anyhost):
             print('address', n, f, *out)
 
 def places(family):
-    for host in ('0.0.0.0', '224.0.0.1', '255.255.255.255', '127.255.255.255', '127.9.9.9') if family == AF_INET else ('::', 'ff02::1', 'fe80::1', '::ffff:127.0.0.1'):
+    for host in ('0.0.0.0', '224.0.0.1', '127.255.255.255', '127.9.9.9') if family == AF_INET else ('::', 'ff02::1', 'fe80::1', '::ffff:127.0.0.1'):
         out = []
         for kind in SOCK_STREAM, SOCK_DGRAM:
             s = socket.socket(family, kind)

@@ -177,7 +177,7 @@ func (d *Dgram) ahead(ctx vfs.Context, m *socket.Msg) ([]byte, error) {
 	for _, c := range m.Control.Other {
 		switch {
 		case c.Level == linux.IPPROTO_IP && c.Type == linux.IP_RETOPTS && !d.v6:
-			if options = slices.Clone(c.Data); len(options) > maxOptions4 || !cleanOptions(options, ctx.Creds().Has(linux.CAP_NET_RAW)) {
+			if options = slices.Clone(c.Data[:min(len(c.Data), maxOptions4)]); !cleanOptions(options, ctx.Creds().Has(linux.CAP_NET_RAW)) {
 				return nil, linux.EINVAL
 			}
 		case c.Level != linux.IPPROTO_IPV6 || !d.v6:

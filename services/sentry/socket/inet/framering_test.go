@@ -21,7 +21,7 @@ func request(words ...uint32) []byte {
 // A frame is the guest's from its status on, and one that it has not given back is
 // not written over.
 func TestFrameRing(t *testing.T) {
-	r, err := newFrameRing(request(4096, 2, 2048, 4), 4, false)
+	r, err := newFrameRing(request(4096, 2, 2048, 4), linux.TPACKET_V2, 4, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func FuzzFrameRing(f *testing.F) {
 		if len(v) < 16 || reserve < 0 || reserve > maxReserve || size < 0 || size > 1<<17 {
 			return
 		}
-		r, err := newFrameRing(v, reserve, cooked)
+		r, err := newFrameRing(v, linux.TPACKET_V2, reserve, cooked)
 		if err != nil {
 			return
 		}
