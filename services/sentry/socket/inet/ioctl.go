@@ -95,7 +95,7 @@ func putInt(ctx vfs.Context, arg uint64, v int) error {
 // takes: netdevice(7). ENOTTY for any other, which those about IPv4 addresses are.
 func (n *Network) DeviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
 	switch cmd {
-	case siocGIFAddr, siocGIFDest, siocGIFBroad, siocGIFMask:
+	case siocGIFAddr, siocGIFDest, siocGIFBroad, siocGIFMask, siocSIFAddr, siocSIFBroad, siocSIFMask, siocAddRT, siocDelRT, siocGArp, siocSArp, siocDArp:
 		return 0, linux.ENOTTY
 	}
 	return n.deviceIoctl(ctx, cmd, arg)
@@ -104,8 +104,12 @@ func (n *Network) DeviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, 
 // deviceIoctl answers the requests about interfaces and their IPv4 addresses.
 func (n *Network) deviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
 	switch cmd {
-	case siocSIFFlags, siocSIFMTU:
+	case siocSIFFlags, siocSIFMTU, siocSIFAddr, siocSIFBroad, siocSIFMask, siocSIFHWAddr:
 		return 0, n.configure(ctx, cmd, arg)
+	case siocAddRT, siocDelRT:
+		return 0, n.changeRoute(ctx, cmd, arg)
+	case siocGArp, siocSArp, siocDArp:
+		return 0, n.neighbour(ctx, cmd, arg)
 	case siocGIFConf:
 		return 0, n.interfaceList(ctx, arg)
 	case siocGIFName, siocGIFFlags, siocGIFAddr, siocGIFDest, siocGIFBroad, siocGIFMask, siocGIFMetric, siocGIFMTU, siocGIFHWAddr,
@@ -155,6 +159,12 @@ func (n *Network) configure(ctx vfs.Context, cmd uint32, arg uint64) error {
 	i, err := n.device(func(i *netdv1.Interface) bool { return i.Name == name })
 	if err != nil {
 		return err
+	}
+	switch cmd {
+	case siocSIFAddr, siocSIFBroad, siocSIFMask:
+		return n.addressed(cmd, i, req[16:32])
+	case siocSIFHWAddr:
+		return linux.EOPNOTSUPP // the link's is its outside's
 	}
 	c := &netdv1.LinkChange{Index: i.Index}
 	if cmd == siocSIFMTU {
