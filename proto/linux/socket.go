@@ -365,6 +365,7 @@ const (
 const (
 	TPACKET_V1 = 0
 	TPACKET_V2 = 1
+	TPACKET_V3 = 2
 )
 
 // Status of a frame in a packet socket's ring.

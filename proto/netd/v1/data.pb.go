@@ -171,21 +171,24 @@ const (
 	Netfilter_OPERATION_COUNTERS Netfilter_Operation = 8
 	// The names of the tables that were used, a line each: /proc/net/ip_tables_names.
 	Netfilter_OPERATION_NAMES Netfilter_Operation = 9
+	// Tell of what changes from now on: FilterChanged.
+	Netfilter_OPERATION_WATCH Netfilter_Operation = 10
 )
 
 // Enum value maps for Netfilter_Operation.
 var (
 	Netfilter_Operation_name = map[int32]string{
-		0: "OPERATION_UNSPECIFIED",
-		1: "OPERATION_NETLINK",
-		2: "OPERATION_REST",
-		3: "OPERATION_INFO",
-		4: "OPERATION_ENTRIES",
-		5: "OPERATION_MATCH",
-		6: "OPERATION_TARGET",
-		7: "OPERATION_REPLACE",
-		8: "OPERATION_COUNTERS",
-		9: "OPERATION_NAMES",
+		0:  "OPERATION_UNSPECIFIED",
+		1:  "OPERATION_NETLINK",
+		2:  "OPERATION_REST",
+		3:  "OPERATION_INFO",
+		4:  "OPERATION_ENTRIES",
+		5:  "OPERATION_MATCH",
+		6:  "OPERATION_TARGET",
+		7:  "OPERATION_REPLACE",
+		8:  "OPERATION_COUNTERS",
+		9:  "OPERATION_NAMES",
+		10: "OPERATION_WATCH",
 	}
 	Netfilter_Operation_value = map[string]int32{
 		"OPERATION_UNSPECIFIED": 0,
@@ -198,6 +201,7 @@ var (
 		"OPERATION_REPLACE":     7,
 		"OPERATION_COUNTERS":    8,
 		"OPERATION_NAMES":       9,
+		"OPERATION_WATCH":       10,
 	}
 )
 
@@ -682,7 +686,9 @@ type Response struct {
 	// Of a ConnectionDump.
 	Connections []*Connection `protobuf:"bytes,61,rep,name=connections,proto3" json:"connections,omitempty"`
 	// Of a SourceFilter that asks.
-	SourceFilter  *SourceFilter `protobuf:"bytes,62,opt,name=source_filter,json=sourceFilter,proto3" json:"source_filter,omitempty"`
+	SourceFilter *SourceFilter `protobuf:"bytes,62,opt,name=source_filter,json=sourceFilter,proto3" json:"source_filter,omitempty"`
+	// Of a RouteDump.
+	Rules         []*RuleEntry `protobuf:"bytes,63,rep,name=rules,proto3" json:"rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -811,6 +817,13 @@ func (x *Response) GetConnections() []*Connection {
 func (x *Response) GetSourceFilter() *SourceFilter {
 	if x != nil {
 		return x.SourceFilter
+	}
+	return nil
+}
+
+func (x *Response) GetRules() []*RuleEntry {
+	if x != nil {
+		return x.Rules
 	}
 	return nil
 }
@@ -1003,6 +1016,61 @@ func (*OriginalDestination) Descriptor() ([]byte, []int) {
 	return file_netd_v1_data_proto_rawDescGZIP(), []int{4}
 }
 
+// FilterChanged are messages of NETLINK_NETFILTER for those who have joined a group of its:
+// changes of the packet filter's rules, and what becomes of flows.
+type FilterChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// NFNLGRP_.
+	Group         uint32 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
+	Messages      []byte `protobuf:"bytes,2,opt,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterChanged) Reset() {
+	*x = FilterChanged{}
+	mi := &file_netd_v1_data_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterChanged) ProtoMessage() {}
+
+func (x *FilterChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterChanged.ProtoReflect.Descriptor instead.
+func (*FilterChanged) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *FilterChanged) GetGroup() uint32 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *FilterChanged) GetMessages() []byte {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
 // Notice is what netd says unasked, in a frame with id 0 or a letter.
 type Notice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1012,6 +1080,7 @@ type Notice struct {
 	//	*Notice_Forgotten
 	//	*Notice_Error
 	//	*Notice_Changed
+	//	*Notice_Filter
 	Event         isNotice_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1019,7 +1088,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_netd_v1_data_proto_msgTypes[5]
+	mi := &file_netd_v1_data_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1031,7 +1100,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[5]
+	mi := &file_netd_v1_data_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1044,7 +1113,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{5}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Notice) GetEvent() isNotice_Event {
@@ -1090,6 +1159,15 @@ func (x *Notice) GetChanged() *Changed {
 	return nil
 }
 
+func (x *Notice) GetFilter() *FilterChanged {
+	if x != nil {
+		if x, ok := x.Event.(*Notice_Filter); ok {
+			return x.Filter
+		}
+	}
+	return nil
+}
+
 type isNotice_Event interface {
 	isNotice_Event()
 }
@@ -1110,6 +1188,10 @@ type Notice_Changed struct {
 	Changed *Changed `protobuf:"bytes,60,opt,name=changed,proto3,oneof"`
 }
 
+type Notice_Filter struct {
+	Filter *FilterChanged `protobuf:"bytes,61,opt,name=filter,proto3,oneof"`
+}
+
 func (*Notice_Accepted) isNotice_Event() {}
 
 func (*Notice_Forgotten) isNotice_Event() {}
@@ -1117,6 +1199,8 @@ func (*Notice_Forgotten) isNotice_Event() {}
 func (*Notice_Error) isNotice_Event() {}
 
 func (*Notice_Changed) isNotice_Event() {}
+
+func (*Notice_Filter) isNotice_Event() {}
 
 // Changed says, after a Watch, what is now different of the configuration.
 type Changed struct {
@@ -1137,7 +1221,7 @@ type Changed struct {
 
 func (x *Changed) Reset() {
 	*x = Changed{}
-	mi := &file_netd_v1_data_proto_msgTypes[6]
+	mi := &file_netd_v1_data_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1149,7 +1233,7 @@ func (x *Changed) String() string {
 func (*Changed) ProtoMessage() {}
 
 func (x *Changed) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[6]
+	mi := &file_netd_v1_data_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1162,7 +1246,7 @@ func (x *Changed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changed.ProtoReflect.Descriptor instead.
 func (*Changed) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{6}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Changed) GetWhat() isChanged_What {
@@ -1267,15 +1351,17 @@ type SocketError struct {
 	// Who told, 4 or 16 bytes.
 	Offender []byte `protobuf:"bytes,7,opt,name=offender,proto3" json:"offender,omitempty"`
 	// Where the packet was going, and the start of what it carried.
-	Destination   *Address `protobuf:"bytes,8,opt,name=destination,proto3" json:"destination,omitempty"`
-	Payload       []byte   `protobuf:"bytes,9,opt,name=payload,proto3" json:"payload,omitempty"`
+	Destination *Address `protobuf:"bytes,8,opt,name=destination,proto3" json:"destination,omitempty"`
+	Payload     []byte   `protobuf:"bytes,9,opt,name=payload,proto3" json:"payload,omitempty"`
+	// How many hops the ICMP message could have gone on for.
+	Hops          uint32 `protobuf:"varint,10,opt,name=hops,proto3" json:"hops,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SocketError) Reset() {
 	*x = SocketError{}
-	mi := &file_netd_v1_data_proto_msgTypes[7]
+	mi := &file_netd_v1_data_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1373,7 @@ func (x *SocketError) String() string {
 func (*SocketError) ProtoMessage() {}
 
 func (x *SocketError) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[7]
+	mi := &file_netd_v1_data_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1386,7 @@ func (x *SocketError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SocketError.ProtoReflect.Descriptor instead.
 func (*SocketError) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{7}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SocketError) GetSocket() uint32 {
@@ -1366,6 +1452,13 @@ func (x *SocketError) GetPayload() []byte {
 	return nil
 }
 
+func (x *SocketError) GetHops() uint32 {
+	if x != nil {
+		return x.Hops
+	}
+	return 0
+}
+
 // Hello is the first request, once for a connection. Its answer's descriptors
 // are the bell's memory and the two eventfds.
 type Hello struct {
@@ -1376,7 +1469,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_netd_v1_data_proto_msgTypes[8]
+	mi := &file_netd_v1_data_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1388,7 +1481,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[8]
+	mi := &file_netd_v1_data_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1401,7 +1494,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{8}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{9}
 }
 
 // Open says what socket to make.
@@ -1423,7 +1516,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_netd_v1_data_proto_msgTypes[9]
+	mi := &file_netd_v1_data_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1528,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[9]
+	mi := &file_netd_v1_data_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1541,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{9}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Open) GetFamily() uint32 {
@@ -1494,7 +1587,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_netd_v1_data_proto_msgTypes[10]
+	mi := &file_netd_v1_data_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1599,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[10]
+	mi := &file_netd_v1_data_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1612,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{10}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Address) GetIp() []byte {
@@ -1630,14 +1723,20 @@ type Options struct {
 	// IP_MINTTL, IPV6_MINHOPCOUNT of streams: what came from farther away is dropped.
 	MinHops uint32 `protobuf:"varint,69,opt,name=min_hops,json=minHops,proto3" json:"min_hops,omitempty"`
 	// TCP_SAVE_SYN of a listening socket: Accepted carries the SYN.
-	SaveSyn       bool `protobuf:"varint,70,opt,name=save_syn,json=saveSyn,proto3" json:"save_syn,omitempty"`
+	SaveSyn bool `protobuf:"varint,70,opt,name=save_syn,json=saveSyn,proto3" json:"save_syn,omitempty"`
+	// What is received is to have the IP header's options, or IPv6's extension headers, before
+	// the payload.
+	ReceiveHeaders bool `protobuf:"varint,71,opt,name=receive_headers,json=receiveHeaders,proto3" json:"receive_headers,omitempty"`
+	// IP_OPTIONS or what of RFC 3542 sticks, as before a payload in the ring; packets have it
+	// unless theirs say otherwise.
+	Headers       []byte `protobuf:"bytes,72,opt,name=headers,proto3" json:"headers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_netd_v1_data_proto_msgTypes[11]
+	mi := &file_netd_v1_data_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1748,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[11]
+	mi := &file_netd_v1_data_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1761,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{11}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Options) GetReuseAddress() bool {
@@ -2001,6 +2100,20 @@ func (x *Options) GetSaveSyn() bool {
 	return false
 }
 
+func (x *Options) GetReceiveHeaders() bool {
+	if x != nil {
+		return x.ReceiveHeaders
+	}
+	return false
+}
+
+func (x *Options) GetHeaders() []byte {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
 // Bind gives the socket a local address; port 0 lets netd choose one. A packet
 // socket's is an interface in scope, 0 for all, and a protocol in port, 0 for the one
 // it has.
@@ -2013,7 +2126,7 @@ type Bind struct {
 
 func (x *Bind) Reset() {
 	*x = Bind{}
-	mi := &file_netd_v1_data_proto_msgTypes[12]
+	mi := &file_netd_v1_data_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +2138,7 @@ func (x *Bind) String() string {
 func (*Bind) ProtoMessage() {}
 
 func (x *Bind) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[12]
+	mi := &file_netd_v1_data_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +2151,7 @@ func (x *Bind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bind.ProtoReflect.Descriptor instead.
 func (*Bind) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{12}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Bind) GetAddress() *Address {
@@ -2059,7 +2172,7 @@ type Connect struct {
 
 func (x *Connect) Reset() {
 	*x = Connect{}
-	mi := &file_netd_v1_data_proto_msgTypes[13]
+	mi := &file_netd_v1_data_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2071,7 +2184,7 @@ func (x *Connect) String() string {
 func (*Connect) ProtoMessage() {}
 
 func (x *Connect) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[13]
+	mi := &file_netd_v1_data_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2084,7 +2197,7 @@ func (x *Connect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connect.ProtoReflect.Descriptor instead.
 func (*Connect) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{13}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Connect) GetAddress() *Address {
@@ -2105,7 +2218,7 @@ type Listen struct {
 
 func (x *Listen) Reset() {
 	*x = Listen{}
-	mi := &file_netd_v1_data_proto_msgTypes[14]
+	mi := &file_netd_v1_data_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2117,7 +2230,7 @@ func (x *Listen) String() string {
 func (*Listen) ProtoMessage() {}
 
 func (x *Listen) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[14]
+	mi := &file_netd_v1_data_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2130,7 +2243,7 @@ func (x *Listen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listen.ProtoReflect.Descriptor instead.
 func (*Listen) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{14}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Listen) GetBacklog() uint32 {
@@ -2151,7 +2264,7 @@ type Shutdown struct {
 
 func (x *Shutdown) Reset() {
 	*x = Shutdown{}
-	mi := &file_netd_v1_data_proto_msgTypes[15]
+	mi := &file_netd_v1_data_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +2276,7 @@ func (x *Shutdown) String() string {
 func (*Shutdown) ProtoMessage() {}
 
 func (x *Shutdown) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[15]
+	mi := &file_netd_v1_data_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +2289,7 @@ func (x *Shutdown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shutdown.ProtoReflect.Descriptor instead.
 func (*Shutdown) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{15}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Shutdown) GetRead() bool {
@@ -2207,7 +2320,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_netd_v1_data_proto_msgTypes[16]
+	mi := &file_netd_v1_data_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2219,7 +2332,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[16]
+	mi := &file_netd_v1_data_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2232,7 +2345,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{16}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Close) GetAbort() bool {
@@ -2251,7 +2364,7 @@ type Info struct {
 
 func (x *Info) Reset() {
 	*x = Info{}
-	mi := &file_netd_v1_data_proto_msgTypes[17]
+	mi := &file_netd_v1_data_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +2376,7 @@ func (x *Info) String() string {
 func (*Info) ProtoMessage() {}
 
 func (x *Info) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[17]
+	mi := &file_netd_v1_data_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +2389,7 @@ func (x *Info) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Info.ProtoReflect.Descriptor instead.
 func (*Info) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{17}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{18}
 }
 
 // InfoResult are some of struct tcp_info's numbers; times in microseconds,
@@ -2343,7 +2456,7 @@ type InfoResult struct {
 
 func (x *InfoResult) Reset() {
 	*x = InfoResult{}
-	mi := &file_netd_v1_data_proto_msgTypes[18]
+	mi := &file_netd_v1_data_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2468,7 @@ func (x *InfoResult) String() string {
 func (*InfoResult) ProtoMessage() {}
 
 func (x *InfoResult) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[18]
+	mi := &file_netd_v1_data_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2481,7 @@ func (x *InfoResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoResult.ProtoReflect.Descriptor instead.
 func (*InfoResult) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{18}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *InfoResult) GetState() uint32 {
@@ -2729,7 +2842,7 @@ type Timer struct {
 
 func (x *Timer) Reset() {
 	*x = Timer{}
-	mi := &file_netd_v1_data_proto_msgTypes[19]
+	mi := &file_netd_v1_data_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2741,7 +2854,7 @@ func (x *Timer) String() string {
 func (*Timer) ProtoMessage() {}
 
 func (x *Timer) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[19]
+	mi := &file_netd_v1_data_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2754,7 +2867,7 @@ func (x *Timer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timer.ProtoReflect.Descriptor instead.
 func (*Timer) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{19}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Timer) GetKind() uint32 {
@@ -2789,7 +2902,7 @@ type RouteQuery struct {
 
 func (x *RouteQuery) Reset() {
 	*x = RouteQuery{}
-	mi := &file_netd_v1_data_proto_msgTypes[20]
+	mi := &file_netd_v1_data_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2801,7 +2914,7 @@ func (x *RouteQuery) String() string {
 func (*RouteQuery) ProtoMessage() {}
 
 func (x *RouteQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[20]
+	mi := &file_netd_v1_data_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2814,7 +2927,7 @@ func (x *RouteQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteQuery.ProtoReflect.Descriptor instead.
 func (*RouteQuery) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{20}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RouteQuery) GetAddress() *Address {
@@ -2833,7 +2946,7 @@ type InterfaceQuery struct {
 
 func (x *InterfaceQuery) Reset() {
 	*x = InterfaceQuery{}
-	mi := &file_netd_v1_data_proto_msgTypes[21]
+	mi := &file_netd_v1_data_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2845,7 +2958,7 @@ func (x *InterfaceQuery) String() string {
 func (*InterfaceQuery) ProtoMessage() {}
 
 func (x *InterfaceQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[21]
+	mi := &file_netd_v1_data_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2858,7 +2971,7 @@ func (x *InterfaceQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterfaceQuery.ProtoReflect.Descriptor instead.
 func (*InterfaceQuery) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{21}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{22}
 }
 
 // RouteDump asks for the routes that a table holds, and for the neighbours.
@@ -2870,7 +2983,7 @@ type RouteDump struct {
 
 func (x *RouteDump) Reset() {
 	*x = RouteDump{}
-	mi := &file_netd_v1_data_proto_msgTypes[22]
+	mi := &file_netd_v1_data_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2882,7 +2995,7 @@ func (x *RouteDump) String() string {
 func (*RouteDump) ProtoMessage() {}
 
 func (x *RouteDump) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[22]
+	mi := &file_netd_v1_data_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2895,7 +3008,7 @@ func (x *RouteDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteDump.ProtoReflect.Descriptor instead.
 func (*RouteDump) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{22}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{23}
 }
 
 // RouteEntry is struct rtmsg with its attributes: rtnetlink(7). In what the
@@ -2926,7 +3039,7 @@ type RouteEntry struct {
 
 func (x *RouteEntry) Reset() {
 	*x = RouteEntry{}
-	mi := &file_netd_v1_data_proto_msgTypes[23]
+	mi := &file_netd_v1_data_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2938,7 +3051,7 @@ func (x *RouteEntry) String() string {
 func (*RouteEntry) ProtoMessage() {}
 
 func (x *RouteEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[23]
+	mi := &file_netd_v1_data_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2951,7 +3064,7 @@ func (x *RouteEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteEntry.ProtoReflect.Descriptor instead.
 func (*RouteEntry) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{23}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RouteEntry) GetDestination() *Prefix {
@@ -3053,7 +3166,7 @@ type NeighbourEntry struct {
 
 func (x *NeighbourEntry) Reset() {
 	*x = NeighbourEntry{}
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3065,7 +3178,7 @@ func (x *NeighbourEntry) String() string {
 func (*NeighbourEntry) ProtoMessage() {}
 
 func (x *NeighbourEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[24]
+	mi := &file_netd_v1_data_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3078,7 +3191,7 @@ func (x *NeighbourEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighbourEntry.ProtoReflect.Descriptor instead.
 func (*NeighbourEntry) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{24}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *NeighbourEntry) GetInterface() uint32 {
@@ -3120,6 +3233,7 @@ type Change struct {
 	//	*Change_Route
 	//	*Change_Neighbour
 	//	*Change_Ipv6
+	//	*Change_Rule
 	What          isChange_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3127,7 +3241,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3139,7 +3253,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3152,7 +3266,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Change) GetWhat() isChange_What {
@@ -3207,6 +3321,15 @@ func (x *Change) GetIpv6() *SettingsChange {
 	return nil
 }
 
+func (x *Change) GetRule() *RuleChange {
+	if x != nil {
+		if x, ok := x.What.(*Change_Rule); ok {
+			return x.Rule
+		}
+	}
+	return nil
+}
+
 type isChange_What interface {
 	isChange_What()
 }
@@ -3231,6 +3354,10 @@ type Change_Ipv6 struct {
 	Ipv6 *SettingsChange `protobuf:"bytes,5,opt,name=ipv6,proto3,oneof"`
 }
 
+type Change_Rule struct {
+	Rule *RuleChange `protobuf:"bytes,6,opt,name=rule,proto3,oneof"`
+}
+
 func (*Change_Link) isChange_What() {}
 
 func (*Change_Address) isChange_What() {}
@@ -3240,6 +3367,141 @@ func (*Change_Route) isChange_What() {}
 func (*Change_Neighbour) isChange_What() {}
 
 func (*Change_Ipv6) isChange_What() {}
+
+func (*Change_Rule) isChange_What() {}
+
+// RuleEntry is struct fib_rule_hdr with its attributes: ip-rule(8). The rules that a host
+// begins with are not among them, and cannot be changed.
+type RuleEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	V6    bool                   `protobuf:"varint,1,opt,name=v6,proto3" json:"v6,omitempty"`
+	// In a change 0 is one less than the lowest.
+	Priority uint32 `protobuf:"varint,2,opt,name=priority,proto3" json:"priority,omitempty"`
+	// Without an address: any.
+	From          *Prefix `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	To            *Prefix `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	Table         uint32  `protobuf:"varint,5,opt,name=table,proto3" json:"table,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RuleEntry) Reset() {
+	*x = RuleEntry{}
+	mi := &file_netd_v1_data_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RuleEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RuleEntry) ProtoMessage() {}
+
+func (x *RuleEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RuleEntry.ProtoReflect.Descriptor instead.
+func (*RuleEntry) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RuleEntry) GetV6() bool {
+	if x != nil {
+		return x.V6
+	}
+	return false
+}
+
+func (x *RuleEntry) GetPriority() uint32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *RuleEntry) GetFrom() *Prefix {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *RuleEntry) GetTo() *Prefix {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *RuleEntry) GetTable() uint32 {
+	if x != nil {
+		return x.Table
+	}
+	return 0
+}
+
+// RuleChange adds or removes one: EEXIST, ENOENT, EINVAL, ENOSPC.
+type RuleChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rule          *RuleEntry             `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	Remove        bool                   `protobuf:"varint,2,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RuleChange) Reset() {
+	*x = RuleChange{}
+	mi := &file_netd_v1_data_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RuleChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RuleChange) ProtoMessage() {}
+
+func (x *RuleChange) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RuleChange.ProtoReflect.Descriptor instead.
+func (*RuleChange) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *RuleChange) GetRule() *RuleEntry {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+func (x *RuleChange) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
 
 // SettingsChange sets what an interface does for IPv6 by itself, from the next message
 // or address on: ENODEV, EOPNOTSUPP where that is nothing.
@@ -3253,7 +3515,7 @@ type SettingsChange struct {
 
 func (x *SettingsChange) Reset() {
 	*x = SettingsChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3265,7 +3527,7 @@ func (x *SettingsChange) String() string {
 func (*SettingsChange) ProtoMessage() {}
 
 func (x *SettingsChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3278,7 +3540,7 @@ func (x *SettingsChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsChange.ProtoReflect.Descriptor instead.
 func (*SettingsChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SettingsChange) GetIndex() uint32 {
@@ -3307,7 +3569,7 @@ type LinkChange struct {
 
 func (x *LinkChange) Reset() {
 	*x = LinkChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3319,7 +3581,7 @@ func (x *LinkChange) String() string {
 func (*LinkChange) ProtoMessage() {}
 
 func (x *LinkChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3332,7 +3594,7 @@ func (x *LinkChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkChange.ProtoReflect.Descriptor instead.
 func (*LinkChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LinkChange) GetIndex() uint32 {
@@ -3375,7 +3637,7 @@ type AddressChange struct {
 
 func (x *AddressChange) Reset() {
 	*x = AddressChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3387,7 +3649,7 @@ func (x *AddressChange) String() string {
 func (*AddressChange) ProtoMessage() {}
 
 func (x *AddressChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3400,7 +3662,7 @@ func (x *AddressChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressChange.ProtoReflect.Descriptor instead.
 func (*AddressChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AddressChange) GetIndex() uint32 {
@@ -3464,7 +3726,7 @@ type RouteChange struct {
 
 func (x *RouteChange) Reset() {
 	*x = RouteChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3476,7 +3738,7 @@ func (x *RouteChange) String() string {
 func (*RouteChange) ProtoMessage() {}
 
 func (x *RouteChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3489,7 +3751,7 @@ func (x *RouteChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteChange.ProtoReflect.Descriptor instead.
 func (*RouteChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RouteChange) GetRoute() *RouteEntry {
@@ -3522,7 +3784,7 @@ type StatisticsQuery struct {
 
 func (x *StatisticsQuery) Reset() {
 	*x = StatisticsQuery{}
-	mi := &file_netd_v1_data_proto_msgTypes[30]
+	mi := &file_netd_v1_data_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3534,7 +3796,7 @@ func (x *StatisticsQuery) String() string {
 func (*StatisticsQuery) ProtoMessage() {}
 
 func (x *StatisticsQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[30]
+	mi := &file_netd_v1_data_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3547,7 +3809,7 @@ func (x *StatisticsQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsQuery.ProtoReflect.Descriptor instead.
 func (*StatisticsQuery) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{33}
 }
 
 // Watch asks to be told of changes of the configuration from now on: Changed.
@@ -3559,7 +3821,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_netd_v1_data_proto_msgTypes[31]
+	mi := &file_netd_v1_data_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3571,7 +3833,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[31]
+	mi := &file_netd_v1_data_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3584,7 +3846,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{31}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{34}
 }
 
 // ConnectionDump asks for the TCP connections that are no socket of the sentry's
@@ -3597,7 +3859,7 @@ type ConnectionDump struct {
 
 func (x *ConnectionDump) Reset() {
 	*x = ConnectionDump{}
-	mi := &file_netd_v1_data_proto_msgTypes[32]
+	mi := &file_netd_v1_data_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3609,7 +3871,7 @@ func (x *ConnectionDump) String() string {
 func (*ConnectionDump) ProtoMessage() {}
 
 func (x *ConnectionDump) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[32]
+	mi := &file_netd_v1_data_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3622,7 +3884,7 @@ func (x *ConnectionDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectionDump.ProtoReflect.Descriptor instead.
 func (*ConnectionDump) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{32}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{35}
 }
 
 // Connection is one of those.
@@ -3645,7 +3907,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_netd_v1_data_proto_msgTypes[33]
+	mi := &file_netd_v1_data_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3657,7 +3919,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[33]
+	mi := &file_netd_v1_data_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3670,7 +3932,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{33}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Connection) GetLocal() *Address {
@@ -3742,7 +4004,7 @@ type Destroy struct {
 
 func (x *Destroy) Reset() {
 	*x = Destroy{}
-	mi := &file_netd_v1_data_proto_msgTypes[34]
+	mi := &file_netd_v1_data_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3754,7 +4016,7 @@ func (x *Destroy) String() string {
 func (*Destroy) ProtoMessage() {}
 
 func (x *Destroy) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[34]
+	mi := &file_netd_v1_data_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3767,7 +4029,7 @@ func (x *Destroy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Destroy.ProtoReflect.Descriptor instead.
 func (*Destroy) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{34}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Destroy) GetLocal() *Address {
@@ -3798,7 +4060,7 @@ type Tuning struct {
 
 func (x *Tuning) Reset() {
 	*x = Tuning{}
-	mi := &file_netd_v1_data_proto_msgTypes[35]
+	mi := &file_netd_v1_data_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3810,7 +4072,7 @@ func (x *Tuning) String() string {
 func (*Tuning) ProtoMessage() {}
 
 func (x *Tuning) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[35]
+	mi := &file_netd_v1_data_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3823,7 +4085,7 @@ func (x *Tuning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tuning.ProtoReflect.Descriptor instead.
 func (*Tuning) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{35}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Tuning) GetName() string {
@@ -3867,7 +4129,7 @@ type SourceFilter struct {
 
 func (x *SourceFilter) Reset() {
 	*x = SourceFilter{}
-	mi := &file_netd_v1_data_proto_msgTypes[36]
+	mi := &file_netd_v1_data_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3879,7 +4141,7 @@ func (x *SourceFilter) String() string {
 func (*SourceFilter) ProtoMessage() {}
 
 func (x *SourceFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[36]
+	mi := &file_netd_v1_data_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3892,7 +4154,7 @@ func (x *SourceFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceFilter.ProtoReflect.Descriptor instead.
 func (*SourceFilter) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{36}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SourceFilter) GetGroup() []byte {
@@ -3948,7 +4210,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_netd_v1_data_proto_msgTypes[37]
+	mi := &file_netd_v1_data_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3960,7 +4222,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[37]
+	mi := &file_netd_v1_data_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3973,7 +4235,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{37}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Filter) GetProgram() []byte {
@@ -4001,7 +4263,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_netd_v1_data_proto_msgTypes[38]
+	mi := &file_netd_v1_data_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4013,7 +4275,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[38]
+	mi := &file_netd_v1_data_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4026,7 +4288,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{38}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Membership) GetAction() MembershipAction {
@@ -4089,7 +4351,7 @@ type Interface struct {
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_netd_v1_data_proto_msgTypes[39]
+	mi := &file_netd_v1_data_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4101,7 +4363,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[39]
+	mi := &file_netd_v1_data_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4114,7 +4376,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{39}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Interface) GetIndex() uint32 {
@@ -4193,7 +4455,7 @@ type Group struct {
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_netd_v1_data_proto_msgTypes[40]
+	mi := &file_netd_v1_data_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4205,7 +4467,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[40]
+	mi := &file_netd_v1_data_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4218,7 +4480,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{40}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Group) GetAddress() []byte {
@@ -4252,7 +4514,7 @@ type InterfaceAddress struct {
 
 func (x *InterfaceAddress) Reset() {
 	*x = InterfaceAddress{}
-	mi := &file_netd_v1_data_proto_msgTypes[41]
+	mi := &file_netd_v1_data_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4264,7 +4526,7 @@ func (x *InterfaceAddress) String() string {
 func (*InterfaceAddress) ProtoMessage() {}
 
 func (x *InterfaceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[41]
+	mi := &file_netd_v1_data_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4277,7 +4539,7 @@ func (x *InterfaceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterfaceAddress.ProtoReflect.Descriptor instead.
 func (*InterfaceAddress) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{41}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *InterfaceAddress) GetAddress() []byte {
@@ -4328,7 +4590,7 @@ type Rings struct {
 
 func (x *Rings) Reset() {
 	*x = Rings{}
-	mi := &file_netd_v1_data_proto_msgTypes[42]
+	mi := &file_netd_v1_data_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4340,7 +4602,7 @@ func (x *Rings) String() string {
 func (*Rings) ProtoMessage() {}
 
 func (x *Rings) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[42]
+	mi := &file_netd_v1_data_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4353,7 +4615,7 @@ func (x *Rings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rings.ProtoReflect.Descriptor instead.
 func (*Rings) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{42}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Rings) GetId() uint32 {
@@ -4388,7 +4650,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_netd_v1_data_proto_msgTypes[43]
+	mi := &file_netd_v1_data_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4400,7 +4662,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[43]
+	mi := &file_netd_v1_data_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4413,7 +4675,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{43}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Accepted) GetListener() uint32 {
@@ -4468,7 +4730,7 @@ type Forgotten struct {
 
 func (x *Forgotten) Reset() {
 	*x = Forgotten{}
-	mi := &file_netd_v1_data_proto_msgTypes[44]
+	mi := &file_netd_v1_data_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4480,7 +4742,7 @@ func (x *Forgotten) String() string {
 func (*Forgotten) ProtoMessage() {}
 
 func (x *Forgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[44]
+	mi := &file_netd_v1_data_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4493,7 +4755,7 @@ func (x *Forgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
 func (*Forgotten) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{44}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Forgotten) GetRings() uint32 {
@@ -4540,7 +4802,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\adestroy\x18? \x01(\v2\x10.netd.v1.DestroyH\x00R\adestroy\x12)\n" +
 	"\x06tuning\x18@ \x01(\v2\x0f.netd.v1.TuningH\x00R\x06tuning\x12<\n" +
 	"\rsource_filter\x18A \x01(\v2\x15.netd.v1.SourceFilterH\x00R\fsourceFilterB\x04\n" +
-	"\x02op\"\xce\x05\n" +
+	"\x02op\"\xf8\x05\n" +
 	"\bResponse\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\rR\x05error\x12&\n" +
 	"\x05local\x18\x02 \x01(\v2\x10.netd.v1.AddressR\x05local\x12(\n" +
@@ -4562,17 +4824,18 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"statistics\x18< \x03(\v2!.netd.v1.Response.StatisticsEntryR\n" +
 	"statistics\x125\n" +
 	"\vconnections\x18= \x03(\v2\x13.netd.v1.ConnectionR\vconnections\x12:\n" +
-	"\rsource_filter\x18> \x01(\v2\x15.netd.v1.SourceFilterR\fsourceFilter\x1a=\n" +
+	"\rsource_filter\x18> \x01(\v2\x15.netd.v1.SourceFilterR\fsourceFilter\x12(\n" +
+	"\x05rules\x18? \x03(\v2\x12.netd.v1.RuleEntryR\x05rules\x1a=\n" +
 	"\x0fStatisticsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x97\x03\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xac\x03\n" +
 	"\tNetfilter\x12:\n" +
 	"\toperation\x18\x01 \x01(\x0e2\x1c.netd.v1.Netfilter.OperationR\toperation\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12\x12\n" +
 	"\x04port\x18\x04 \x01(\rR\x04port\x12\x14\n" +
 	"\x05admin\x18\x05 \x01(\bR\x05admin\x12\x0e\n" +
-	"\x02v6\x18\x06 \x01(\bR\x02v6\"\xeb\x01\n" +
+	"\x02v6\x18\x06 \x01(\bR\x02v6\"\x80\x02\n" +
 	"\tOperation\x12\x19\n" +
 	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11OPERATION_NETLINK\x10\x01\x12\x12\n" +
@@ -4583,17 +4846,23 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x10OPERATION_TARGET\x10\x06\x12\x15\n" +
 	"\x11OPERATION_REPLACE\x10\a\x12\x16\n" +
 	"\x12OPERATION_COUNTERS\x10\b\x12\x13\n" +
-	"\x0fOPERATION_NAMES\x10\t\"Q\n" +
+	"\x0fOPERATION_NAMES\x10\t\x12\x13\n" +
+	"\x0fOPERATION_WATCH\x10\n" +
+	"\"Q\n" +
 	"\x0fNetfilterResult\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x16\n" +
 	"\x06active\x18\x03 \x01(\bR\x06active\"\x15\n" +
-	"\x13OriginalDestination\"\xd2\x01\n" +
+	"\x13OriginalDestination\"A\n" +
+	"\rFilterChanged\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\rR\x05group\x12\x1a\n" +
+	"\bmessages\x18\x02 \x01(\fR\bmessages\"\x84\x02\n" +
 	"\x06Notice\x12/\n" +
 	"\baccepted\x18\x01 \x01(\v2\x11.netd.v1.AcceptedH\x00R\baccepted\x122\n" +
 	"\tforgotten\x18\x02 \x01(\v2\x12.netd.v1.ForgottenH\x00R\tforgotten\x12,\n" +
 	"\x05error\x18\x03 \x01(\v2\x14.netd.v1.SocketErrorH\x00R\x05error\x12,\n" +
-	"\achanged\x18< \x01(\v2\x10.netd.v1.ChangedH\x00R\achangedB\a\n" +
+	"\achanged\x18< \x01(\v2\x10.netd.v1.ChangedH\x00R\achanged\x120\n" +
+	"\x06filter\x18= \x01(\v2\x16.netd.v1.FilterChangedH\x00R\x06filterB\a\n" +
 	"\x05event\"\x87\x02\n" +
 	"\aChanged\x12(\n" +
 	"\x04link\x18\x01 \x01(\v2\x12.netd.v1.InterfaceH\x00R\x04link\x12.\n" +
@@ -4602,7 +4871,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\tneighbour\x18\x04 \x01(\v2\x17.netd.v1.NeighbourEntryH\x00R\tneighbour\x12\x18\n" +
 	"\aremoved\x18\x05 \x01(\bR\aremoved\x12\x1a\n" +
 	"\breplaced\x18\x06 \x01(\bR\breplacedB\x06\n" +
-	"\x04what\"\xf5\x01\n" +
+	"\x04what\"\x89\x02\n" +
 	"\vSocketError\x12\x16\n" +
 	"\x06socket\x18\x01 \x01(\rR\x06socket\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\rR\x05error\x12\x14\n" +
@@ -4612,7 +4881,9 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x03mtu\x18\x06 \x01(\rR\x03mtu\x12\x1a\n" +
 	"\boffender\x18\a \x01(\fR\boffender\x122\n" +
 	"\vdestination\x18\b \x01(\v2\x10.netd.v1.AddressR\vdestination\x12\x18\n" +
-	"\apayload\x18\t \x01(\fR\apayload\"\a\n" +
+	"\apayload\x18\t \x01(\fR\apayload\x12\x12\n" +
+	"\x04hops\x18\n" +
+	" \x01(\rR\x04hops\"\a\n" +
 	"\x05Hello\"z\n" +
 	"\x04Open\x12\x16\n" +
 	"\x06family\x18\x01 \x01(\rR\x06family\x12\x12\n" +
@@ -4622,7 +4893,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
-	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xb2\f\n" +
+	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xf5\f\n" +
 	"\aOptions\x12#\n" +
 	"\rreuse_address\x18\x01 \x01(\bR\freuseAddress\x12\x1d\n" +
 	"\n" +
@@ -4683,7 +4954,9 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"checksumAt\x12!\n" +
 	"\fdefer_accept\x18B \x01(\rR\vdeferAccept\x12\x19\n" +
 	"\bmin_hops\x18E \x01(\rR\aminHops\x12\x19\n" +
-	"\bsave_syn\x18F \x01(\bR\asaveSyn\"2\n" +
+	"\bsave_syn\x18F \x01(\bR\asaveSyn\x12'\n" +
+	"\x0freceive_headers\x18G \x01(\bR\x0ereceiveHeaders\x12\x18\n" +
+	"\aheaders\x18H \x01(\fR\aheaders\"2\n" +
 	"\x04Bind\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"5\n" +
 	"\aConnect\x12*\n" +
@@ -4792,14 +5065,25 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\tinterface\x18\x01 \x01(\rR\tinterface\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\fR\aaddress\x12\x10\n" +
 	"\x03mac\x18\x03 \x01(\fR\x03mac\x12\x14\n" +
-	"\x05state\x18\x04 \x01(\rR\x05state\"\x85\x02\n" +
+	"\x05state\x18\x04 \x01(\rR\x05state\"\xb0\x02\n" +
 	"\x06Change\x12)\n" +
 	"\x04link\x18\x01 \x01(\v2\x13.netd.v1.LinkChangeH\x00R\x04link\x122\n" +
 	"\aaddress\x18\x02 \x01(\v2\x16.netd.v1.AddressChangeH\x00R\aaddress\x12,\n" +
 	"\x05route\x18\x03 \x01(\v2\x14.netd.v1.RouteChangeH\x00R\x05route\x127\n" +
 	"\tneighbour\x18\x04 \x01(\v2\x17.netd.v1.NeighbourEntryH\x00R\tneighbour\x12-\n" +
-	"\x04ipv6\x18\x05 \x01(\v2\x17.netd.v1.SettingsChangeH\x00R\x04ipv6B\x06\n" +
-	"\x04what\"V\n" +
+	"\x04ipv6\x18\x05 \x01(\v2\x17.netd.v1.SettingsChangeH\x00R\x04ipv6\x12)\n" +
+	"\x04rule\x18\x06 \x01(\v2\x13.netd.v1.RuleChangeH\x00R\x04ruleB\x06\n" +
+	"\x04what\"\x93\x01\n" +
+	"\tRuleEntry\x12\x0e\n" +
+	"\x02v6\x18\x01 \x01(\bR\x02v6\x12\x1a\n" +
+	"\bpriority\x18\x02 \x01(\rR\bpriority\x12#\n" +
+	"\x04from\x18\x03 \x01(\v2\x0f.netd.v1.PrefixR\x04from\x12\x1f\n" +
+	"\x02to\x18\x04 \x01(\v2\x0f.netd.v1.PrefixR\x02to\x12\x14\n" +
+	"\x05table\x18\x05 \x01(\rR\x05table\"L\n" +
+	"\n" +
+	"RuleChange\x12&\n" +
+	"\x04rule\x18\x01 \x01(\v2\x12.netd.v1.RuleEntryR\x04rule\x12\x16\n" +
+	"\x06remove\x18\x02 \x01(\bR\x06remove\"V\n" +
 	"\x0eSettingsChange\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12.\n" +
 	"\x04ipv6\x18\x02 \x01(\v2\x1a.netd.v1.AutoconfigurationR\x04ipv6\"]\n" +
@@ -4921,7 +5205,7 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_netd_v1_data_proto_goTypes = []any{
 	(SocketState)(0),            // 0: netd.v1.SocketState
 	(MembershipAction)(0),       // 1: netd.v1.MembershipAction
@@ -4931,126 +5215,135 @@ var file_netd_v1_data_proto_goTypes = []any{
 	(*Netfilter)(nil),           // 5: netd.v1.Netfilter
 	(*NetfilterResult)(nil),     // 6: netd.v1.NetfilterResult
 	(*OriginalDestination)(nil), // 7: netd.v1.OriginalDestination
-	(*Notice)(nil),              // 8: netd.v1.Notice
-	(*Changed)(nil),             // 9: netd.v1.Changed
-	(*SocketError)(nil),         // 10: netd.v1.SocketError
-	(*Hello)(nil),               // 11: netd.v1.Hello
-	(*Open)(nil),                // 12: netd.v1.Open
-	(*Address)(nil),             // 13: netd.v1.Address
-	(*Options)(nil),             // 14: netd.v1.Options
-	(*Bind)(nil),                // 15: netd.v1.Bind
-	(*Connect)(nil),             // 16: netd.v1.Connect
-	(*Listen)(nil),              // 17: netd.v1.Listen
-	(*Shutdown)(nil),            // 18: netd.v1.Shutdown
-	(*Close)(nil),               // 19: netd.v1.Close
-	(*Info)(nil),                // 20: netd.v1.Info
-	(*InfoResult)(nil),          // 21: netd.v1.InfoResult
-	(*Timer)(nil),               // 22: netd.v1.Timer
-	(*RouteQuery)(nil),          // 23: netd.v1.RouteQuery
-	(*InterfaceQuery)(nil),      // 24: netd.v1.InterfaceQuery
-	(*RouteDump)(nil),           // 25: netd.v1.RouteDump
-	(*RouteEntry)(nil),          // 26: netd.v1.RouteEntry
-	(*NeighbourEntry)(nil),      // 27: netd.v1.NeighbourEntry
-	(*Change)(nil),              // 28: netd.v1.Change
-	(*SettingsChange)(nil),      // 29: netd.v1.SettingsChange
-	(*LinkChange)(nil),          // 30: netd.v1.LinkChange
-	(*AddressChange)(nil),       // 31: netd.v1.AddressChange
-	(*RouteChange)(nil),         // 32: netd.v1.RouteChange
-	(*StatisticsQuery)(nil),     // 33: netd.v1.StatisticsQuery
-	(*Watch)(nil),               // 34: netd.v1.Watch
-	(*ConnectionDump)(nil),      // 35: netd.v1.ConnectionDump
-	(*Connection)(nil),          // 36: netd.v1.Connection
-	(*Destroy)(nil),             // 37: netd.v1.Destroy
-	(*Tuning)(nil),              // 38: netd.v1.Tuning
-	(*SourceFilter)(nil),        // 39: netd.v1.SourceFilter
-	(*Filter)(nil),              // 40: netd.v1.Filter
-	(*Membership)(nil),          // 41: netd.v1.Membership
-	(*Interface)(nil),           // 42: netd.v1.Interface
-	(*Group)(nil),               // 43: netd.v1.Group
-	(*InterfaceAddress)(nil),    // 44: netd.v1.InterfaceAddress
-	(*Rings)(nil),               // 45: netd.v1.Rings
-	(*Accepted)(nil),            // 46: netd.v1.Accepted
-	(*Forgotten)(nil),           // 47: netd.v1.Forgotten
-	nil,                         // 48: netd.v1.Response.StatisticsEntry
-	(*Prefix)(nil),              // 49: netd.v1.Prefix
-	(*Autoconfiguration)(nil),   // 50: netd.v1.Autoconfiguration
+	(*FilterChanged)(nil),       // 8: netd.v1.FilterChanged
+	(*Notice)(nil),              // 9: netd.v1.Notice
+	(*Changed)(nil),             // 10: netd.v1.Changed
+	(*SocketError)(nil),         // 11: netd.v1.SocketError
+	(*Hello)(nil),               // 12: netd.v1.Hello
+	(*Open)(nil),                // 13: netd.v1.Open
+	(*Address)(nil),             // 14: netd.v1.Address
+	(*Options)(nil),             // 15: netd.v1.Options
+	(*Bind)(nil),                // 16: netd.v1.Bind
+	(*Connect)(nil),             // 17: netd.v1.Connect
+	(*Listen)(nil),              // 18: netd.v1.Listen
+	(*Shutdown)(nil),            // 19: netd.v1.Shutdown
+	(*Close)(nil),               // 20: netd.v1.Close
+	(*Info)(nil),                // 21: netd.v1.Info
+	(*InfoResult)(nil),          // 22: netd.v1.InfoResult
+	(*Timer)(nil),               // 23: netd.v1.Timer
+	(*RouteQuery)(nil),          // 24: netd.v1.RouteQuery
+	(*InterfaceQuery)(nil),      // 25: netd.v1.InterfaceQuery
+	(*RouteDump)(nil),           // 26: netd.v1.RouteDump
+	(*RouteEntry)(nil),          // 27: netd.v1.RouteEntry
+	(*NeighbourEntry)(nil),      // 28: netd.v1.NeighbourEntry
+	(*Change)(nil),              // 29: netd.v1.Change
+	(*RuleEntry)(nil),           // 30: netd.v1.RuleEntry
+	(*RuleChange)(nil),          // 31: netd.v1.RuleChange
+	(*SettingsChange)(nil),      // 32: netd.v1.SettingsChange
+	(*LinkChange)(nil),          // 33: netd.v1.LinkChange
+	(*AddressChange)(nil),       // 34: netd.v1.AddressChange
+	(*RouteChange)(nil),         // 35: netd.v1.RouteChange
+	(*StatisticsQuery)(nil),     // 36: netd.v1.StatisticsQuery
+	(*Watch)(nil),               // 37: netd.v1.Watch
+	(*ConnectionDump)(nil),      // 38: netd.v1.ConnectionDump
+	(*Connection)(nil),          // 39: netd.v1.Connection
+	(*Destroy)(nil),             // 40: netd.v1.Destroy
+	(*Tuning)(nil),              // 41: netd.v1.Tuning
+	(*SourceFilter)(nil),        // 42: netd.v1.SourceFilter
+	(*Filter)(nil),              // 43: netd.v1.Filter
+	(*Membership)(nil),          // 44: netd.v1.Membership
+	(*Interface)(nil),           // 45: netd.v1.Interface
+	(*Group)(nil),               // 46: netd.v1.Group
+	(*InterfaceAddress)(nil),    // 47: netd.v1.InterfaceAddress
+	(*Rings)(nil),               // 48: netd.v1.Rings
+	(*Accepted)(nil),            // 49: netd.v1.Accepted
+	(*Forgotten)(nil),           // 50: netd.v1.Forgotten
+	nil,                         // 51: netd.v1.Response.StatisticsEntry
+	(*Prefix)(nil),              // 52: netd.v1.Prefix
+	(*Autoconfiguration)(nil),   // 53: netd.v1.Autoconfiguration
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
-	12, // 0: netd.v1.Request.open:type_name -> netd.v1.Open
-	11, // 1: netd.v1.Request.hello:type_name -> netd.v1.Hello
-	15, // 2: netd.v1.Request.bind:type_name -> netd.v1.Bind
-	16, // 3: netd.v1.Request.connect:type_name -> netd.v1.Connect
-	17, // 4: netd.v1.Request.listen:type_name -> netd.v1.Listen
-	18, // 5: netd.v1.Request.shutdown:type_name -> netd.v1.Shutdown
-	19, // 6: netd.v1.Request.close:type_name -> netd.v1.Close
-	14, // 7: netd.v1.Request.options:type_name -> netd.v1.Options
-	20, // 8: netd.v1.Request.info:type_name -> netd.v1.Info
-	23, // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
-	24, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
-	25, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
-	28, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
-	40, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
-	41, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
+	13, // 0: netd.v1.Request.open:type_name -> netd.v1.Open
+	12, // 1: netd.v1.Request.hello:type_name -> netd.v1.Hello
+	16, // 2: netd.v1.Request.bind:type_name -> netd.v1.Bind
+	17, // 3: netd.v1.Request.connect:type_name -> netd.v1.Connect
+	18, // 4: netd.v1.Request.listen:type_name -> netd.v1.Listen
+	19, // 5: netd.v1.Request.shutdown:type_name -> netd.v1.Shutdown
+	20, // 6: netd.v1.Request.close:type_name -> netd.v1.Close
+	15, // 7: netd.v1.Request.options:type_name -> netd.v1.Options
+	21, // 8: netd.v1.Request.info:type_name -> netd.v1.Info
+	24, // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
+	25, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
+	26, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
+	29, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
+	43, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
+	44, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
 	5,  // 15: netd.v1.Request.netfilter:type_name -> netd.v1.Netfilter
 	7,  // 16: netd.v1.Request.original_destination:type_name -> netd.v1.OriginalDestination
-	33, // 17: netd.v1.Request.statistics:type_name -> netd.v1.StatisticsQuery
-	34, // 18: netd.v1.Request.watch:type_name -> netd.v1.Watch
-	35, // 19: netd.v1.Request.connections:type_name -> netd.v1.ConnectionDump
-	37, // 20: netd.v1.Request.destroy:type_name -> netd.v1.Destroy
-	38, // 21: netd.v1.Request.tuning:type_name -> netd.v1.Tuning
-	39, // 22: netd.v1.Request.source_filter:type_name -> netd.v1.SourceFilter
-	13, // 23: netd.v1.Response.local:type_name -> netd.v1.Address
-	13, // 24: netd.v1.Response.remote:type_name -> netd.v1.Address
-	45, // 25: netd.v1.Response.rings:type_name -> netd.v1.Rings
-	21, // 26: netd.v1.Response.info:type_name -> netd.v1.InfoResult
-	42, // 27: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
-	26, // 28: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
-	27, // 29: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
+	36, // 17: netd.v1.Request.statistics:type_name -> netd.v1.StatisticsQuery
+	37, // 18: netd.v1.Request.watch:type_name -> netd.v1.Watch
+	38, // 19: netd.v1.Request.connections:type_name -> netd.v1.ConnectionDump
+	40, // 20: netd.v1.Request.destroy:type_name -> netd.v1.Destroy
+	41, // 21: netd.v1.Request.tuning:type_name -> netd.v1.Tuning
+	42, // 22: netd.v1.Request.source_filter:type_name -> netd.v1.SourceFilter
+	14, // 23: netd.v1.Response.local:type_name -> netd.v1.Address
+	14, // 24: netd.v1.Response.remote:type_name -> netd.v1.Address
+	48, // 25: netd.v1.Response.rings:type_name -> netd.v1.Rings
+	22, // 26: netd.v1.Response.info:type_name -> netd.v1.InfoResult
+	45, // 27: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
+	27, // 28: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
+	28, // 29: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
 	6,  // 30: netd.v1.Response.netfilter:type_name -> netd.v1.NetfilterResult
-	48, // 31: netd.v1.Response.statistics:type_name -> netd.v1.Response.StatisticsEntry
-	36, // 32: netd.v1.Response.connections:type_name -> netd.v1.Connection
-	39, // 33: netd.v1.Response.source_filter:type_name -> netd.v1.SourceFilter
-	2,  // 34: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
-	46, // 35: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	47, // 36: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
-	10, // 37: netd.v1.Notice.error:type_name -> netd.v1.SocketError
-	9,  // 38: netd.v1.Notice.changed:type_name -> netd.v1.Changed
-	42, // 39: netd.v1.Changed.link:type_name -> netd.v1.Interface
-	42, // 40: netd.v1.Changed.address:type_name -> netd.v1.Interface
-	26, // 41: netd.v1.Changed.route:type_name -> netd.v1.RouteEntry
-	27, // 42: netd.v1.Changed.neighbour:type_name -> netd.v1.NeighbourEntry
-	13, // 43: netd.v1.SocketError.destination:type_name -> netd.v1.Address
-	14, // 44: netd.v1.Open.options:type_name -> netd.v1.Options
-	13, // 45: netd.v1.Bind.address:type_name -> netd.v1.Address
-	13, // 46: netd.v1.Connect.address:type_name -> netd.v1.Address
-	22, // 47: netd.v1.InfoResult.timer:type_name -> netd.v1.Timer
-	13, // 48: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	49, // 49: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
-	30, // 50: netd.v1.Change.link:type_name -> netd.v1.LinkChange
-	31, // 51: netd.v1.Change.address:type_name -> netd.v1.AddressChange
-	32, // 52: netd.v1.Change.route:type_name -> netd.v1.RouteChange
-	27, // 53: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
-	29, // 54: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
-	50, // 55: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
-	49, // 56: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
-	26, // 57: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
-	13, // 58: netd.v1.Connection.local:type_name -> netd.v1.Address
-	13, // 59: netd.v1.Connection.remote:type_name -> netd.v1.Address
-	22, // 60: netd.v1.Connection.timer:type_name -> netd.v1.Timer
-	13, // 61: netd.v1.Destroy.local:type_name -> netd.v1.Address
-	13, // 62: netd.v1.Destroy.remote:type_name -> netd.v1.Address
-	1,  // 63: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
-	44, // 64: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
-	50, // 65: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
-	43, // 66: netd.v1.Interface.groups:type_name -> netd.v1.Group
-	13, // 67: netd.v1.Accepted.local:type_name -> netd.v1.Address
-	13, // 68: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	45, // 69: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
-	70, // [70:70] is the sub-list for method output_type
-	70, // [70:70] is the sub-list for method input_type
-	70, // [70:70] is the sub-list for extension type_name
-	70, // [70:70] is the sub-list for extension extendee
-	0,  // [0:70] is the sub-list for field type_name
+	51, // 31: netd.v1.Response.statistics:type_name -> netd.v1.Response.StatisticsEntry
+	39, // 32: netd.v1.Response.connections:type_name -> netd.v1.Connection
+	42, // 33: netd.v1.Response.source_filter:type_name -> netd.v1.SourceFilter
+	30, // 34: netd.v1.Response.rules:type_name -> netd.v1.RuleEntry
+	2,  // 35: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
+	49, // 36: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
+	50, // 37: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	11, // 38: netd.v1.Notice.error:type_name -> netd.v1.SocketError
+	10, // 39: netd.v1.Notice.changed:type_name -> netd.v1.Changed
+	8,  // 40: netd.v1.Notice.filter:type_name -> netd.v1.FilterChanged
+	45, // 41: netd.v1.Changed.link:type_name -> netd.v1.Interface
+	45, // 42: netd.v1.Changed.address:type_name -> netd.v1.Interface
+	27, // 43: netd.v1.Changed.route:type_name -> netd.v1.RouteEntry
+	28, // 44: netd.v1.Changed.neighbour:type_name -> netd.v1.NeighbourEntry
+	14, // 45: netd.v1.SocketError.destination:type_name -> netd.v1.Address
+	15, // 46: netd.v1.Open.options:type_name -> netd.v1.Options
+	14, // 47: netd.v1.Bind.address:type_name -> netd.v1.Address
+	14, // 48: netd.v1.Connect.address:type_name -> netd.v1.Address
+	23, // 49: netd.v1.InfoResult.timer:type_name -> netd.v1.Timer
+	14, // 50: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
+	52, // 51: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
+	33, // 52: netd.v1.Change.link:type_name -> netd.v1.LinkChange
+	34, // 53: netd.v1.Change.address:type_name -> netd.v1.AddressChange
+	35, // 54: netd.v1.Change.route:type_name -> netd.v1.RouteChange
+	28, // 55: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
+	32, // 56: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
+	31, // 57: netd.v1.Change.rule:type_name -> netd.v1.RuleChange
+	52, // 58: netd.v1.RuleEntry.from:type_name -> netd.v1.Prefix
+	52, // 59: netd.v1.RuleEntry.to:type_name -> netd.v1.Prefix
+	30, // 60: netd.v1.RuleChange.rule:type_name -> netd.v1.RuleEntry
+	53, // 61: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
+	52, // 62: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
+	27, // 63: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
+	14, // 64: netd.v1.Connection.local:type_name -> netd.v1.Address
+	14, // 65: netd.v1.Connection.remote:type_name -> netd.v1.Address
+	23, // 66: netd.v1.Connection.timer:type_name -> netd.v1.Timer
+	14, // 67: netd.v1.Destroy.local:type_name -> netd.v1.Address
+	14, // 68: netd.v1.Destroy.remote:type_name -> netd.v1.Address
+	1,  // 69: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
+	47, // 70: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
+	53, // 71: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
+	46, // 72: netd.v1.Interface.groups:type_name -> netd.v1.Group
+	14, // 73: netd.v1.Accepted.local:type_name -> netd.v1.Address
+	14, // 74: netd.v1.Accepted.remote:type_name -> netd.v1.Address
+	48, // 75: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	76, // [76:76] is the sub-list for method output_type
+	76, // [76:76] is the sub-list for method input_type
+	76, // [76:76] is the sub-list for extension type_name
+	76, // [76:76] is the sub-list for extension extendee
+	0,  // [0:76] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_data_proto_init() }
@@ -5083,34 +5376,36 @@ func file_netd_v1_data_proto_init() {
 		(*Request_Tuning)(nil),
 		(*Request_SourceFilter)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[5].OneofWrappers = []any{
+	file_netd_v1_data_proto_msgTypes[6].OneofWrappers = []any{
 		(*Notice_Accepted)(nil),
 		(*Notice_Forgotten)(nil),
 		(*Notice_Error)(nil),
 		(*Notice_Changed)(nil),
+		(*Notice_Filter)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[6].OneofWrappers = []any{
+	file_netd_v1_data_proto_msgTypes[7].OneofWrappers = []any{
 		(*Changed_Link)(nil),
 		(*Changed_Address)(nil),
 		(*Changed_Route)(nil),
 		(*Changed_Neighbour)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[25].OneofWrappers = []any{
+	file_netd_v1_data_proto_msgTypes[26].OneofWrappers = []any{
 		(*Change_Link)(nil),
 		(*Change_Address)(nil),
 		(*Change_Route)(nil),
 		(*Change_Neighbour)(nil),
 		(*Change_Ipv6)(nil),
+		(*Change_Rule)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[27].OneofWrappers = []any{}
-	file_netd_v1_data_proto_msgTypes[28].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[30].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   46,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

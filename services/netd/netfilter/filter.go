@@ -75,6 +75,10 @@ type Filter struct {
 
 	host    Host
 	tracker tracker
+
+	// Tell is called with messages for those who have joined a group of NETLINK_NETFILTER,
+	// unless it is nil.
+	Tell    func(group int, messages []byte)
 	handles uint64
 	pipes   [2][hooks][]step // IPv4's and IPv6's
 	nats    [2][hooks][]step // what runNAT runs

@@ -61,6 +61,7 @@ type tracker struct {
 	count  int
 	lastID uint32
 	swept  int64
+	tell   func(FlowEvent, *flow) // nil: nobody wants to know
 }
 
 const second = int64(1e9)
@@ -158,6 +159,7 @@ func (t *tracker) remove(f *flow) {
 	if !f.confirmed {
 		return
 	}
+	t.event(FlowGone, f)
 	f.confirmed = false
 	delete(t.flows, f.tuples[original])
 	delete(t.flows, f.tuples[reply])
@@ -200,10 +202,14 @@ func (t *tracker) assign(now int64, p *Packet) {
 		return
 	}
 	k.flow, k.reply = s.f, s.dir == reply
+	before, was := s.f.status(), s.f.tcp
 	if k.reply {
 		s.f.seenReply = true
 	}
 	s.f.account(now, p, s.dir)
+	if s.f.status() != before || s.f.tcp != was {
+		t.event(FlowChanged, s.f)
+	}
 }
 
 // over says whether a packet begins anew what is over.
@@ -375,6 +381,7 @@ func (t *tracker) confirm(now int64, p *Packet) bool {
 	t.flows[f.tuples[original]] = side{f, original}
 	t.flows[f.tuples[reply]] = side{f, reply}
 	t.count++
+	t.event(FlowNew, f)
 	if now-t.swept > 60*second {
 		t.sweep(now)
 	}

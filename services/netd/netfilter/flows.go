@@ -59,6 +59,27 @@ func (f *Filter) Flows(show func(*FlowInfo)) {
 	}
 }
 
+// FlowEvent is what has become of a flow.
+type FlowEvent uint8
+
+// The events.
+const (
+	FlowNew FlowEvent = iota
+	FlowChanged
+	FlowGone
+)
+
+// WatchFlows has tell called for each event of a flow from now on. It must not come back.
+func (f *Filter) WatchFlows(tell func(FlowEvent, *FlowInfo)) {
+	f.tracker.tell = func(e FlowEvent, l *flow) { tell(e, l.info(f.host.Now(), f.counts)) }
+}
+
+func (t *tracker) event(e FlowEvent, f *flow) {
+	if t.tell != nil && f.confirmed {
+		t.tell(e, f)
+	}
+}
+
 // Forget forgets the flows that which says yes to, and whether there were any.
 func (f *Filter) Forget(which func(*FlowInfo) bool) (any bool) {
 	now := f.host.Now()

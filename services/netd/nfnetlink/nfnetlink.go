@@ -251,7 +251,7 @@ func (s *session) batch(begin *message, orders []*message, whole bool) {
 		return
 	}
 	b := s.f.Begin()
-	var answers, echoes [][]byte
+	var answers, echoes, news [][]byte
 	failed := false
 	for _, m := range orders {
 		var err error
@@ -259,7 +259,9 @@ func (s *session) batch(begin *message, orders []*message, whole bool) {
 		if m.subsystem() != subsystemTables {
 			err = linux.EINVAL
 		} else {
+			gone := s.leaving(m)
 			echo, err = s.order(b, m)
+			news = append(news, s.news(m, echo, gone)...)
 		}
 		if err != nil {
 			failed = true
@@ -283,8 +285,9 @@ func (s *session) batch(begin *message, orders []*message, whole bool) {
 	}
 	if failed || !whole {
 		b.Abort()
-		echoes = nil
+		echoes, news = nil, nil
 	}
+	s.publish(begin, news)
 	for _, e := range append(echoes, answers...) {
 		s.send(e)
 	}

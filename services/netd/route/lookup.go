@@ -58,7 +58,7 @@ func (t *Table) Find(q Query) (Path, Verdict) {
 		}
 	}
 	for _, r := range t.rules {
-		if r.From.IsValid() && !(q.Source.IsValid() && r.From.Contains(q.Source)) || r.To.IsValid() && !r.To.Contains(q.Dst) {
+		if r.V6 == q.Dst.Is4() || r.From.IsValid() && !(q.Source.IsValid() && r.From.Contains(q.Source)) || r.To.IsValid() && !r.To.Contains(q.Dst) {
 			continue
 		}
 		if p, v := t.in(r.Table, q); v != NoRoute {

@@ -14,6 +14,7 @@ import (
 var (
 	ErrExists = errors.New("there is such a route")
 	ErrNone   = errors.New("there is no such route")
+	ErrFull   = errors.New("there are too many")
 )
 
 // Table ids of rtnetlink(7).
@@ -74,6 +75,7 @@ func (r *Route) normal() {
 // Rule sends those it matches to a table: ip-rule(8). Prefixes that are not
 // valid match everything.
 type Rule struct {
+	V6       bool // it is about IPv6
 	Priority uint32
 	From, To netip.Prefix
 	Table    uint32
@@ -285,6 +287,47 @@ func (t *Table) Flush(index int) {
 
 // Routes are all routes, by table, prefix and metric.
 func (t *Table) Routes() []Route { return slices.Clone(t.routes) }
+
+// MainPriority is that of the rule that looks at Main; no other comes behind.
+const MainPriority = 32766
+
+// maxRules bounds how many rules there can be.
+const maxRules = 1024
+
+// AddRule adds a rule; without a priority it comes before all others. ErrExists, ErrFull.
+func (t *Table) AddRule(r Rule) error {
+	if len(t.rules) >= maxRules {
+		return ErrFull
+	}
+	if r.Priority == 0 {
+		r.Priority = MainPriority
+		for _, o := range t.rules {
+			if o.V6 == r.V6 {
+				r.Priority = min(r.Priority, o.Priority)
+			}
+		}
+		r.Priority = max(r.Priority, 1) - 1
+	}
+	if slices.Contains(t.rules, r) {
+		return ErrExists
+	}
+	t.SetRules(append(t.rules, r))
+	return nil
+}
+
+// DeleteRule takes away the first rule that is like r, whose zero fields stand for any;
+// ErrNone.
+func (t *Table) DeleteRule(r Rule) error {
+	at := slices.IndexFunc(t.rules, func(o Rule) bool {
+		return o.V6 == r.V6 && (r.Priority == 0 || o.Priority == r.Priority) && (r.Table == 0 || o.Table == r.Table) &&
+			(!r.From.IsValid() || o.From == r.From) && (!r.To.IsValid() || o.To == r.To)
+	})
+	if at < 0 {
+		return ErrNone
+	}
+	t.SetRules(slices.Delete(t.Rules(), at, at+1))
+	return nil
+}
 
 // SetRules sets the rules besides the ones that look at Main and then Default.
 func (t *Table) SetRules(rules []Rule) {

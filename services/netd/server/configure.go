@@ -47,6 +47,9 @@ func (s *server) routes() *netdv1.Response {
 	for _, r := range s.stack.RoutesLocked() {
 		resp.Routes = append(resp.Routes, s.routeMessage(&r))
 	}
+	for _, r := range s.stack.RulesLocked() {
+		resp.Rules = append(resp.Rules, &netdv1.RuleEntry{V6: r.V6, Priority: r.Priority, From: prefix(r.From), To: prefix(r.To), Table: r.Table})
+	}
 	for _, n := range s.stack.NeighboursLocked() {
 		resp.Neighbours = append(resp.Neighbours, neighbourMessage(&n))
 	}
@@ -206,6 +209,8 @@ func (s *server) change(c *netdv1.Change) error {
 		return s.addAddress(w.Address, p)
 	case *netdv1.Change_Route:
 		return s.changeRoute(w.Route)
+	case *netdv1.Change_Rule:
+		return s.changeRule(w.Rule)
 	case *netdv1.Change_Ipv6:
 		if w.Ipv6.Ipv6 == nil {
 			return linux.EINVAL
@@ -260,6 +265,28 @@ func (s *server) addAddress(c *netdv1.AddressChange, p netip.Prefix) error {
 		}
 	}
 	return s.stack.AddAddressLocked(int(c.Index), a, c.Replace)
+}
+
+// changeRule adds or removes a rule: EINVAL, and what the stack says.
+func (s *server) changeRule(c *netdv1.RuleChange) error {
+	if c.Rule == nil || c.Rule.Priority >= route.MainPriority {
+		return linux.EINVAL
+	}
+	r := route.Rule{V6: c.Rule.V6, Priority: c.Rule.Priority, Table: c.Rule.Table}
+	for _, x := range []struct {
+		from *netdv1.Prefix
+		to   *netip.Prefix
+	}{{c.Rule.From, &r.From}, {c.Rule.To, &r.To}} {
+		if x.from == nil {
+			continue
+		}
+		p, err := parsePrefix(x.from)
+		if err != nil || p.Addr().Is6() != r.V6 {
+			return linux.EINVAL
+		}
+		*x.to = p.Masked()
+	}
+	return s.stack.ChangeRuleLocked(r, c.Remove)
 }
 
 func (s *server) changeRoute(c *netdv1.RouteChange) error {

@@ -8,6 +8,7 @@ import (
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
 	"bulkhead/services/netd/stack"
+	"bulkhead/services/netd/wire"
 )
 
 // gramHeader is the size of a datagram's header in a ring: see data.proto.
@@ -17,7 +18,10 @@ func padded(n int) int { return (n + 7) &^ 7 }
 
 // Deliver puts a datagram into the ring down, or loses it, which is false.
 func (k *socket) Deliver(m stack.Meta, head, body []byte) bool {
-	n := len(head) + len(body)
+	if n := len(m.Before); n%8 != 0 || n > 255*8 {
+		m.Before = nil
+	}
+	n := len(m.Before) + len(head) + len(body)
 	room, err := (*receiveQueue)(k).down.Free()
 	if err != nil {
 		k.Failed(linux.EIO)
@@ -37,10 +41,11 @@ func (k *socket) Deliver(m stack.Meta, head, body []byte) bool {
 	copy(h[8:], from[:])
 	copy(h[24:], to[:])
 	binary.LittleEndian.PutUint32(h[40:], uint32(m.Interface))
-	h[44] = m.Class
+	h[44], h[45] = m.Class, byte(len(m.Before)/8)
 	binary.LittleEndian.PutUint16(h[46:], m.Segment)
-	copy(k.down.Slice(gramHeader, len(head)), head)
-	copy(k.down.Slice(gramHeader+len(head), len(body)), body)
+	at := gramHeader + copy(k.down.Slice(gramHeader, len(m.Before)), m.Before)
+	at += copy(k.down.Slice(at, len(head)), head)
+	copy(k.down.Slice(at, len(body)), body)
 	k.down.Publish(gramHeader + padded(n))
 	k.tellDown()
 	return true
@@ -63,7 +68,7 @@ func (k *socket) pump() {
 		var h [gramHeader]byte
 		copy(h[:], k.up.Slice(0, gramHeader))
 		size := int(binary.LittleEndian.Uint32(h[:]))
-		if size < 0 || size > 65535 || gramHeader+padded(size) > n {
+		if size < 0 || size > 65535+8*int(h[45]) || gramHeader+padded(size) > n {
 			k.up.Consume(n) // nonsense: all of it goes
 			k.Failed(linux.EIO)
 			return
@@ -97,7 +102,7 @@ func (k *socket) Report(r stack.ErrorReport) {
 	}
 	k.s.queue(&netdv1.Notice{Event: &netdv1.Notice_Error{Error: &netdv1.SocketError{
 		Socket: k.id, Error: uint32(r.Errno), Local: r.Local, Type: uint32(r.Type), Code: uint32(r.Code), Mtu: uint32(max(r.MTU, 0)),
-		Offender: r.Offender.AsSlice(), Destination: address(r.Dst), Payload: bytes.Clone(r.Payload[:min(len(r.Payload), maxQuote)]),
+		Offender: r.Offender.AsSlice(), Destination: address(r.Dst), Hops: uint32(r.Hops), Payload: bytes.Clone(r.Payload[:min(len(r.Payload), maxQuote)]),
 	}}}, nil)
 }
 
@@ -128,6 +133,7 @@ func (k *socket) route(q *netdv1.RouteQuery) (source []byte, mtu int, err error)
 	if k.raw != nil {
 		return nil, k.raw.MTULocked(a.Addr()), nil // the rest is known when it is sent
 	}
+	defer k.gram.PinLocked(index(q.Address.Scope), nil)()
 	src, mtu, err := k.gram.RouteLocked(a)
 	if err != nil {
 		return nil, 0, err
@@ -138,8 +144,26 @@ func (k *socket) route(q *netdv1.RouteQuery) (source []byte, mtu int, err error)
 // send sends one datagram of whatever kind the socket is.
 func (k *socket) send(to netip.AddrPort, from netip.Addr, h *[gramHeader]byte, payload []byte) error {
 	hops, class := h[7], h[44]
+	by := index(binary.LittleEndian.Uint32(h[40:]))
+	var ahead *wire.Ahead
+	if n := 8 * int(h[45]); n > 0 {
+		if n > len(payload) {
+			return linux.EINVAL
+		}
+		var err error
+		if ahead, err = wire.ParseAhead(k.v6, payload[:n]); err != nil {
+			return linux.EINVAL
+		}
+		payload = payload[n:]
+	}
 	if k.raw != nil {
+		if by != 0 || ahead != nil {
+			defer k.raw.PinLocked(by, ahead)()
+		}
 		return k.raw.SendLocked(to.Addr(), from, hops, class, payload)
+	}
+	if by != 0 || ahead != nil {
+		defer k.gram.PinLocked(by, ahead)()
 	}
 	return k.gram.SendSegmentsLocked(to, from, hops, class, payload, int(binary.LittleEndian.Uint16(h[46:])))
 }

@@ -23,7 +23,11 @@ type rules struct{ order, answer []byte }
 
 // rulesRequest reads or changes the packet filter.
 func (s *server) rulesRequest(m *netdv1.Netfilter) *netdv1.Response {
-	if m.Operation == netdv1.Netfilter_OPERATION_REST {
+	switch m.Operation {
+	case netdv1.Netfilter_OPERATION_REST:
+		return s.rulesAnswer(nil)
+	case netdv1.Netfilter_OPERATION_WATCH:
+		s.stack.WatchFilterLocked(s.filterChanged)
 		return s.rulesAnswer(nil)
 	}
 	if len(s.rules.order)+len(m.Data) > maxOrder {
@@ -45,6 +49,17 @@ func (s *server) rulesRequest(m *netdv1.Netfilter) *netdv1.Response {
 		return s.rulesAnswer(err)
 	}
 	return s.rulesAnswer(nil, out)
+}
+
+// maxNews bounds a notification of the packet filter's in bytes: what is longer is lost, as it
+// may be on Linux.
+const maxNews = 48 << 10
+
+// filterChanged tells the sentry of what those are told who have joined a group.
+func (s *server) filterChanged(group int, messages []byte) {
+	if len(messages) <= maxNews {
+		s.queue(&netdv1.Notice{Event: &netdv1.Notice_Filter{Filter: &netdv1.FilterChanged{Group: uint32(group), Messages: messages}}}, nil)
+	}
 }
 
 // rulesAnswer adds to the answer and gives as much of it as fits.

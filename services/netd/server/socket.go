@@ -10,6 +10,7 @@ import (
 	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/stack"
 	"bulkhead/services/netd/tcp"
+	"bulkhead/services/netd/wire"
 )
 
 // socket is one of the sentry's sockets: the stack's end, and the shared memory.
@@ -112,6 +113,7 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 			Device: index(o.Device), MulticastDevice: index(o.MulticastDevice), MulticastHops: uint8(min(o.MulticastHops, 255)),
 			NoMulticastLoop: o.NoMulticastLoop, JoinedOnly: o.JoinedOnly, NoDiscover: o.NoDiscover, NeverFragment: o.NeverFragment,
 			FastOpen: int(min(o.FastOpen, linux.SOMAXCONN)), FastOpenConnect: o.FastOpenConnect, MulticastInside: o.MulticastInside, MinHops: uint8(min(o.MinHops, 255)), DeferAccept: seconds(o.DeferAccept), SaveSyn: o.SaveSyn,
+			Ahead: k.sticky(o.Headers), ReceiveHeaders: o.ReceiveHeaders,
 			Segments: o.Segments, SendCoverage: int(min(o.SendCoverage, 65535)), CheckCoverage: o.CheckCoverage, ReceiveCoverage: int(min(o.ReceiveCoverage, 65535)),
 		}, tcp.Config{
 			MSS: int(min(o.MaxSegment, 65535)), ReceiveBuffer: RingSize, ReceiveLimit: k.receiveLimit, NoDelay: o.NoDelay, Cork: o.Cork,
@@ -119,6 +121,19 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 			UserTimeout: tcp.Time(o.UserTimeout) * tcp.Millisecond, SynRetries: int(min(o.SynCount, 127)), Linger2: seconds(o.Linger2),
 			Congestion: congestion(o.Congestion), QuickAck: o.QuickAck, MaxPacing: o.MaxPacing,
 		}
+}
+
+// sticky are the headers that all packets of a socket have; nil without any, or if they are
+// nonsense.
+func (k *socket) sticky(b []byte) *wire.Ahead {
+	if len(b) == 0 {
+		return nil
+	}
+	a, err := wire.ParseAhead(k.v6, b)
+	if err != nil {
+		return nil
+	}
+	return a
 }
 
 // congestion is the name of a controller that there is, or "" for the default.

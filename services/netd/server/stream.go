@@ -133,9 +133,18 @@ func (k *socket) Accepted(child *stack.TCP) {
 	k.rings.Head.Queued.Store(k.queued)
 	rings, file := c.entry.message()
 	k.s.queue(&netdv1.Notice{Event: &netdv1.Notice_Accepted{Accepted: &netdv1.Accepted{
-		Listener: k.id, Socket: c.id, Local: address(child.LocalLocked()), Remote: address(child.RemoteLocked()), Rings: rings,
+		Listener: k.id, Socket: c.id, Local: address(child.LocalLocked()), Remote: remoteOf(child), Rings: rings,
 		Syn: child.SynLocked(),
 	}}}, file)
+}
+
+// remoteOf is a connection's peer, with the interface if its address is one of a link.
+func remoteOf(e *stack.TCP) *netdv1.Address {
+	m := address(e.RemoteLocked())
+	if a := e.RemoteLocked().Addr(); a.Is6() && a.IsLinkLocalUnicast() {
+		m.Scope = uint32(e.InterfaceLocked())
+	}
+	return m
 }
 
 // Pending is how many announced connections nobody has taken. The count that the

@@ -9,6 +9,7 @@ import (
 	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/tcp"
+	"bulkhead/services/netd/wire"
 )
 
 // Options are what a socket's options say; those of TCP are in tcp.Config.
@@ -38,6 +39,8 @@ type Options struct {
 	SaveSyn              bool     // TCP_SAVE_SYN
 	MinHops              uint8    // of TCP: what came with less is dropped
 	TrafficClass         uint8
+	Ahead                *wire.Ahead // IP_OPTIONS or extension headers that stick; nil: none
+	ReceiveHeaders       bool        // it wants to see those of what arrives
 }
 
 // defaultHops is IP's default time to live.
@@ -50,6 +53,19 @@ type place struct {
 	bind  *ip.Binding
 	local netip.AddrPort // unmapped; not valid Addr: any
 	auto  bool           // the address was not chosen by bind
+}
+
+// pin sets the device, if index is not 0, and what comes before the payload, if that is not
+// nil, until the function is called.
+func (o *Options) pin(index int, ahead *wire.Ahead) func() {
+	device, sticky := o.Device, o.Ahead
+	if index != 0 {
+		o.Device = index
+	}
+	if ahead != nil {
+		o.Ahead = ahead
+	}
+	return func() { o.Device, o.Ahead = device, sticky }
 }
 
 // bindTo checks a wanted address and holds a port for it: bind(2).

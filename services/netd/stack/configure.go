@@ -155,6 +155,26 @@ func metricOf(r route.Route) route.Route {
 	return r
 }
 
+// RulesLocked are the rules of routing besides those that there always are.
+func (s *Stack) RulesLocked() []route.Rule { return s.table.Rules() }
+
+// ChangeRuleLocked adds or removes a rule: EEXIST, ENOENT, ENOSPC.
+func (s *Stack) ChangeRuleLocked(r route.Rule, remove bool) error {
+	change := s.table.AddRule
+	if remove {
+		change = s.table.DeleteRule
+	}
+	switch err := change(r); {
+	case errors.Is(err, route.ErrExists):
+		return linux.EEXIST
+	case errors.Is(err, route.ErrNone):
+		return linux.ENOENT
+	case err != nil:
+		return linux.ENOSPC
+	}
+	return nil
+}
+
 // SetNeighbourLocked makes a permanent neighbour, or forgets one: ENODEV, ENOENT.
 func (s *Stack) SetNeighbourLocked(index int, a netip.Addr, mac [6]byte, remove bool) error {
 	i := s.iface(index)

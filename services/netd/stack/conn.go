@@ -296,6 +296,9 @@ func (s *Stack) machine(cfg tcp.Config, t tuple, path route.Path) tcp.Config {
 	return cfg
 }
 
+// InterfaceLocked is the index of the interface that the path to the peer leaves by.
+func (e *TCP) InterfaceLocked() int { return e.way.Out.Index }
+
 // KickLocked looks at the queues: the user has written or read.
 func (e *TCP) KickLocked() {
 	if e.conn == nil || e.released {

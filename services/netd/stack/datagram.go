@@ -33,6 +33,9 @@ type Meta struct {
 	// Segment, if not 0, says that these are several datagrams of so many bytes
 	// each but the last: UDP_GRO. Only who has asked for it is given such.
 	Segment uint16
+	// Before are the headers between IP's and the payload, as they lie in a ring, if they
+	// are asked for.
+	Before []byte
 }
 
 // Datagram is a UDP, UDP-Lite or ping socket's end in the stack. The methods ending in
@@ -46,6 +49,7 @@ type Datagram struct {
 	listed bool
 	dead   bool
 	rcvOff bool // shut for reading
+	named  bool // bind(2) has named the port
 	filter Filter
 	groups []membership
 }
@@ -73,6 +77,7 @@ func (d *Datagram) BindLocked(want netip.AddrPort) error {
 		return err
 	}
 	d.place.auto = !d.place.local.Addr().IsValid()
+	d.named = want.Port() != 0
 	d.list()
 	return nil
 }
@@ -92,6 +97,12 @@ func (d *Datagram) autobind() error {
 	if d.place.v6 {
 		any = netip.IPv6Unspecified()
 	}
+	if a := d.place.local.Addr(); a.IsValid() && !d.place.auto {
+		any = a // the port alone is to be found again
+		if d.place.v6 && a.Is4() {
+			any = netip.AddrFrom16(a.As16())
+		}
+	}
 	return d.BindLocked(netip.AddrPortFrom(any, 0))
 }
 
@@ -102,11 +113,19 @@ func (d *Datagram) ConnectLocked(to netip.AddrPort) error {
 		if d.place.auto {
 			d.place.local = netip.AddrPortFrom(netip.Addr{}, d.place.local.Port())
 		}
+		if !d.named {
+			d.unlist()
+			d.s.unbind(&d.place, d.proto)
+			d.place.local = netip.AddrPortFrom(d.place.local.Addr(), 0)
+		}
 		return nil
 	}
 	dst, path, err := d.s.destination(&d.place, to)
 	if err != nil {
 		return err
+	}
+	if d.s.table.Broadcast(dst.Addr()) && !d.place.opts.Broadcast {
+		return linux.EACCES
 	}
 	if err := d.autobind(); err != nil {
 		return err
@@ -129,6 +148,12 @@ func (d *Datagram) RouteLocked(to netip.AddrPort) (src netip.Addr, mtu int, err 
 		return src, 0, linux.EACCES
 	}
 	return path.Source, path.MTU, d.autobind()
+}
+
+// PinLocked has what is sent until the function is called leave by an interface, if that
+// is not 0, with headers before the payload, if they are not nil.
+func (d *Datagram) PinLocked(index int, ahead *wire.Ahead) func() {
+	return d.place.opts.pin(index, ahead)
 }
 
 // LocalLocked and RemoteLocked are the socket's addresses; one that is not valid
@@ -170,7 +195,7 @@ func (d *Datagram) SendSegmentsLocked(to netip.AddrPort, from netip.Addr, hops, 
 		}
 	}
 	o := &d.place.opts
-	f := flow{src: src, dst: dst.Addr(), proto: d.proto, hops: first(hops, o.HopLimit), class: first(class, o.TrafficClass)}
+	f := flow{src: src, dst: dst.Addr(), proto: d.proto, hops: first(hops, o.HopLimit), class: first(class, o.TrafficClass), ahead: aheadOf(o, src)}
 	if f.dst.IsMulticast() {
 		f.inside = hops == 0 && o.MulticastInside
 		f.hops = max(first(hops, o.MulticastHops), 1)
@@ -182,10 +207,10 @@ func (d *Datagram) SendSegmentsLocked(to netip.AddrPort, from netip.Addr, hops, 
 	if size <= 0 || d.proto != wire.ProtoUDP || size >= len(payload) {
 		return d.emit(&path, f, dst.Port(), payload, 0)
 	}
-	if head := ipSize(src) + wire.UDPSize; head+size > path.MTU || len(payload) > linux.UDP_MAX_SEGMENTS*size || head+len(payload) > 65535 {
+	if head := f.headSize() + wire.UDPSize; head+size > path.MTU || len(payload) > linux.UDP_MAX_SEGMENTS*size || head+len(payload) > 65535 {
 		return linux.EINVAL // udp(7)
 	}
-	if !path.Out.Loopback {
+	if !path.Out.Loopback && f.ahead == nil {
 		return d.emit(&path, f, dst.Port(), payload, size)
 	}
 	for ; len(payload) > 0 && err == nil; payload = payload[min(size, len(payload)):] {
@@ -200,8 +225,8 @@ func (d *Datagram) ported() bool { return d.proto == wire.ProtoUDP || d.proto ==
 // emit makes the packet of a datagram, or of several of size bytes.
 func (d *Datagram) emit(path *route.Path, f flow, port uint16, payload []byte, size int) error {
 	s := d.s
-	n := ipSize(f.src)
-	if n+wire.UDPSize+len(payload) > 65535 {
+	n := f.headSize()
+	if f.src.Is4() && n+wire.UDPSize+len(payload) > 65535 || wire.UDPSize+len(payload) > 65535 {
 		return linux.EMSGSIZE
 	}
 	pieces := 1
@@ -235,7 +260,7 @@ func (d *Datagram) emit(path *route.Path, f flow, port uint16, payload []byte, s
 // ping sends an echo request of a ping socket: icmp(7), "ping sockets".
 func (d *Datagram) ping(path *route.Path, f flow, payload []byte) error {
 	s := d.s
-	n := ipSize(f.src)
+	n := f.headSize()
 	if len(payload) < wire.ICMPSize || n+len(payload) > 65535 {
 		return linux.EINVAL
 	}
@@ -289,20 +314,27 @@ func (d *Datagram) CloseLocked() {
 	}
 	d.dead = true
 	d.s.leaveAll(&d.groups)
-	if d.listed {
-		k := portKey{d.proto, d.place.local.Port()}
-		list := d.s.grams[k]
-		for i, o := range list {
-			if o == d {
-				list = append(list[:i], list[i+1:]...)
-				break
-			}
-		}
-		if d.s.grams[k] = list; len(list) == 0 {
-			delete(d.s.grams, k)
+	d.unlist()
+	d.s.unbind(&d.place, d.proto)
+}
+
+// unlist has nothing delivered to it any more.
+func (d *Datagram) unlist() {
+	if !d.listed {
+		return
+	}
+	d.listed = false
+	k := portKey{d.proto, d.place.local.Port()}
+	list := d.s.grams[k]
+	for i, o := range list {
+		if o == d {
+			list = append(list[:i], list[i+1:]...)
+			break
 		}
 	}
-	d.s.unbind(&d.place, d.proto)
+	if d.s.grams[k] = list; len(list) == 0 {
+		delete(d.s.grams, k)
+	}
 }
 
 // receiver finds the socket for a datagram; of several alike SO_REUSEPORT
@@ -430,7 +462,11 @@ func (d *Datagram) deliver(a *arrival, from netip.AddrPort, head, body []byte) {
 		}
 		return
 	}
-	taken := d.owner.Deliver(a.meta(from), head, body)
+	m := a.meta(from)
+	if d.place.opts.ReceiveHeaders {
+		m.Before = a.before()
+	}
+	taken := d.owner.Deliver(m, head, body)
 	switch {
 	case !d.ported():
 	case taken:

@@ -15,6 +15,7 @@ type ErrorReport struct {
 	MTU        int            // of EMSGSIZE, bytes
 	Offender   netip.Addr     // who sent the message
 	Dst        netip.AddrPort // where the packet was going
+	Hops       uint8          // that the message could have gone on for
 	Payload    []byte         // what it carried, as far as it is known; valid during the call
 }
 
@@ -27,7 +28,7 @@ type ErrorOwner interface {
 // report tells an owner of an error.
 func report(o DatagramOwner, err linux.Errno, dst netip.AddrPort, f failure, payload []byte) {
 	if q, ok := o.(ErrorOwner); ok {
-		q.Report(ErrorReport{Errno: err, Local: f.local, Type: f.kind, Code: f.code, MTU: f.mtu, Offender: f.offender, Dst: dst, Payload: payload})
+		q.Report(ErrorReport{Errno: err, Local: f.local, Type: f.kind, Code: f.code, MTU: f.mtu, Offender: f.offender, Dst: dst, Hops: f.hops, Payload: payload})
 		return
 	}
 	o.Failed(err)

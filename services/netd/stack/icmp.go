@@ -31,7 +31,7 @@ func (s *Stack) inputICMP(a *arrival) {
 	}
 	if problem, ok := icmp.ProblemOf(a.v6, h); ok {
 		if q, ok := icmp.ParseQuoted(a.v6, body); ok {
-			s.inputError(q, problem, failure{offender: a.src, mtu: icmp.MTUOf(a.v6, h), kind: h.Type(), code: h.Code()})
+			s.inputError(q, problem, failure{offender: a.src, mtu: icmp.MTUOf(a.v6, h), kind: h.Type(), code: h.Code(), hops: a.hops})
 		}
 		return
 	}
@@ -63,12 +63,23 @@ func (s *Stack) echo(a *arrival, r wire.ICMPHeader, body []byte) {
 	if a.toMany {
 		src = netip.Addr{}
 	}
-	s.sendICMP(src, a.src, a.in.Index, r, body)
+	var ahead *wire.Ahead
+	if !a.v6 && a.ipHeader > wire.IPv4Size && a.ipHeader <= len(a.whole) {
+		if o := wire.EchoIPv4(a.whole[wire.IPv4Size:a.ipHeader]); len(o) > 0 {
+			ahead = &wire.Ahead{V4: o}
+		}
+	}
+	s.sendICMPWith(ahead, src, a.src, a.in.Index, r, body)
 }
 
 // sendICMP sends a message; body is copied. src may be left to the route; index
 // is the interface of a link-local destination.
 func (s *Stack) sendICMP(src, dst netip.Addr, index int, h wire.ICMPHeader, body []byte) {
+	s.sendICMPWith(nil, src, dst, index, h, body)
+}
+
+// sendICMPWith is sendICMP of a message that has headers before it.
+func (s *Stack) sendICMPWith(ahead *wire.Ahead, src, dst netip.Addr, index int, h wire.ICMPHeader, body []byte) {
 	path, ok := s.findPath(dst, src, index)
 	if !ok {
 		return
@@ -76,7 +87,7 @@ func (s *Stack) sendICMP(src, dst netip.Addr, index int, h wire.ICMPHeader, body
 	src = path.Source
 	s.counts.ICMP(!src.Is4(), true, h.Type)
 	p := s.packet()
-	n := ipSize(src)
+	n := ipSize(src) + ahead.Size()
 	t := p.Make(n + wire.ICMPSize)[n:]
 	h.Put(t)
 	p.Payload = append([]byte(nil), body...)
@@ -86,7 +97,7 @@ func (s *Stack) sendICMP(src, dst netip.Addr, index int, h wire.ICMPHeader, body
 	}
 	wire.ICMP(t).PutChecksum(wire.ICMPSum(!src.Is4(), src, dst, t, p.Payload))
 	p.Trusted = path.Out.Loopback
-	s.output(p, &path, flow{src: src, dst: dst, proto: proto, fragment: true})
+	s.output(p, &path, flow{src: src, dst: dst, proto: proto, fragment: true, ahead: ahead})
 }
 
 // reject answers a with an ICMP error, where one may be sent: RFC 1122, 3.2.2.
@@ -136,6 +147,7 @@ type failure struct {
 	offender   netip.Addr
 	mtu        int
 	kind, code uint8
+	hops       uint8
 	local      bool
 }
 

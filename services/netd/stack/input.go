@@ -22,11 +22,12 @@ type arrival struct {
 	proto    uint8
 	hops     uint8
 	class    uint8
-	segment  uint16 // bytes of payload of each of the packets that this one stands for; 0: it is one
-	head     []byte // from the transport header on
-	rest     []byte // what follows head
-	whole    []byte // from the IP header on, for quotes
-	ipHeader int    // length of the IP header with what belongs to it
+	segment  uint16   // bytes of payload of each of the packets that this one stands for; 0: it is one
+	head     []byte   // from the transport header on
+	rest     []byte   // what follows head
+	whole    []byte   // from the IP header on, for quotes
+	ipHeader int      // length of the IP header with what belongs to it
+	chains   [2]chain // IPv6's extension headers, before and behind a fragment's
 
 	screened *netfilter.Packet // what the packet filter knows; nil: it was not asked
 }
@@ -93,6 +94,9 @@ func (s *Stack) input4(a *arrival, p *link.Packet) {
 	if !s.arrives(a, p) {
 		return
 	}
+	if len(h) > wire.IPv4Size && !s.options4(a, h) {
+		return
+	}
 	if h.MoreFragments() || h.FragmentOffset() > 0 {
 		key := ip.FragmentKey{Src: a.src, Dst: a.dst, Proto: a.proto, ID: uint32(h.ID())}
 		if !s.reassemble(a, key, h.FragmentOffset(), h.MoreFragments(), 0) {
@@ -157,6 +161,13 @@ func (s *Stack) extensions(a *arrival) bool {
 			s.rejectAt(a, icmp.BadHeader, a.ipHeader+at)
 		}
 		return false
+	}
+	if n > 0 {
+		at := 0
+		if a.chains[0].b != nil {
+			at = 1
+		}
+		a.chains[at] = chain{a.proto, a.head[:n]}
 	}
 	a.proto = proto
 	a.head = a.head[n:]

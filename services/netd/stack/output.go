@@ -3,6 +3,7 @@ package stack
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/link"
@@ -21,6 +22,7 @@ type flow struct {
 	lonely      bool  // this host's own members of a group get no copy
 	mtu         int   // 0: the path's
 	sender      *Options
+	ahead       *wire.Ahead // what comes between the IP header and the payload; nil: nothing
 }
 
 // output sends a packet whose transport header and payload are there: it puts
@@ -32,6 +34,9 @@ func (s *Stack) output(p *link.Packet, path *route.Path, f flow) error {
 	}
 	n := p.Size()
 	v6 := !f.src.Is4()
+	if f.ahead != nil && !v6 {
+		f.ahead = s.record(f.ahead, f.src)
+	}
 	s.counts.Inc(mib.Of(v6, mib.OutRequests))
 	s.counts.Add(mib.Of(v6, mib.OutOctets), n)
 	if s.screens {
@@ -105,6 +110,10 @@ func (s *Stack) putIP(b []byte, f flow, n int, id uint16, offset int, more bool)
 	}
 	if !f.src.Is4() {
 		h := wire.IPv6Header{TrafficClass: f.class, PayloadLen: n - wire.IPv6Size, NextHeader: f.proto, HopLimit: hops, Src: f.src, Dst: f.dst}
+		if f.ahead != nil {
+			h.NextHeader = f.ahead.First
+			f.ahead.PutV6(b[wire.IPv6Size:], f.proto)
+		}
 		h.Put(b)
 		return
 	}
@@ -114,6 +123,9 @@ func (s *Stack) putIP(b []byte, f flow, n int, id uint16, offset int, more bool)
 		h.ID = s.nextID() // a router may take it apart
 	}
 	h.Put(b)
+	if f.ahead != nil {
+		putOptions(b, f.ahead.V4)
+	}
 }
 
 // nextID is an identification for a datagram that may be in pieces.
@@ -190,11 +202,13 @@ func (s *Stack) fragment(p *link.Packet, path *route.Path, f flow, mtu int) erro
 	if p.Offload.SumDue {
 		completeSum(p)
 	}
-	n := ipSize(f.src)
+	n := f.headSize()
 	head := n
 	if !f.src.Is4() {
 		mtu = max(mtu, wire.MinMTU6)
-		head += wire.FragmentSize
+		n = wire.IPv6Size + f.ahead.Unfragmentable()
+		head = n + wire.FragmentSize
+		s.putIP(p.Header, f, p.Size(), 0, 0, false) // for the headers that become part of the body
 	}
 	step := (mtu - head) &^ 7
 	if step <= 0 {
@@ -213,11 +227,12 @@ func (s *Stack) fragment(p *link.Packet, path *route.Path, f flow, mtu int) erro
 		q.Payload = body[off:end]
 		if f.src.Is4() {
 			s.putIP(h, f, q.Size(), id4, off, more)
+			if f.ahead != nil && off == 0 {
+				f.ahead = &wire.Ahead{V4: slices.Clone(f.ahead.V4)}
+				wire.LaterIPv4(f.ahead.V4)
+			}
 		} else {
-			g := f
-			g.proto = wire.ProtoFragment
-			s.putIP(h, g, q.Size(), 0, 0, false)
-			wire.PutFragment(h[n:], f.proto, off, more, id)
+			putFragment(h, p.Header[:n], q.Size(), off, more, id)
 		}
 		s.send(q, path)
 	}

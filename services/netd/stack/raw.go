@@ -110,6 +110,9 @@ func (r *Raw) MTULocked(to netip.Addr) int {
 	return path.MTU
 }
 
+// PinLocked is Datagram.PinLocked.
+func (r *Raw) PinLocked(index int, ahead *wire.Ahead) func() { return r.opts.pin(index, ahead) }
+
 // SendLocked sends payload, which is not referred to once it returns, to an
 // address or to the peer.
 func (r *Raw) SendLocked(to, from netip.Addr, hops, class uint8, payload []byte) error {
@@ -142,17 +145,17 @@ func (r *Raw) SendLocked(to, from netip.Addr, hops, class uint8, payload []byte)
 		return r.sendWhole(path.Source, to, payload)
 	}
 	f := flow{src: path.Source, dst: to, proto: r.proto, hops: first(hops, r.opts.HopLimit), class: first(class, r.opts.TrafficClass),
-		fragment: !r.opts.NeverFragment, sender: &r.opts}
+		fragment: !r.opts.NeverFragment, sender: &r.opts, ahead: aheadOf(&r.opts, path.Source)}
 	if to.IsMulticast() {
 		f.inside = hops == 0 && r.opts.MulticastInside
 		f.hops = max(first(hops, r.opts.MulticastHops), 1)
 		f.lonely = r.opts.NoMulticastLoop
 	}
-	if ipSize(to)+len(payload) > 65535 {
+	if f.headSize()+len(payload) > 65535 {
 		return linux.EMSGSIZE
 	}
 	p := s.packet()
-	p.Make(ipSize(to))
+	p.Make(f.headSize())
 	p.Payload = slices.Clone(payload)
 	if at := r.SumOffset; r.v6 && at >= 0 {
 		if at+2 > len(payload) {
@@ -274,7 +277,11 @@ func (r *Raw) deliver(a *arrival) {
 	if !r.filter.passes(head, body) {
 		return
 	}
-	r.owner.Deliver(a.meta(netip.AddrPortFrom(a.src, 0)), head, body)
+	m := a.meta(netip.AddrPortFrom(a.src, 0))
+	if r.opts.ReceiveHeaders {
+		m.Before = a.before()
+	}
+	r.owner.Deliver(m, head, body)
 }
 
 // unreachable takes an ICMP error.

@@ -75,6 +75,13 @@ func (s *Stack) NetlinkLocked(b []byte, port uint32, admin bool) [][]byte {
 	return out
 }
 
+// WatchFilterLocked has tell called with the notifications of NETLINK_NETFILTER from now on:
+// a group, and messages for it.
+func (s *Stack) WatchFilterLocked(tell func(group int, messages []byte)) {
+	s.filter.Tell = tell
+	s.filter.WatchFlows(func(e netfilter.FlowEvent, l *netfilter.FlowInfo) { tell(nfnetlink.FlowNews(s.filter, e, l)) })
+}
+
 // FilterLocked is the packet filter, for the socket options of iptables-legacy(8);
 // ScreenLocked takes note that its rules may have changed, and says whether packets
 // can meet any.
@@ -115,7 +122,7 @@ func (s *Stack) screenOut(p *link.Packet, path *route.Path, f *flow) (*route.Pat
 	if s.filter.Idle(!f.src.Is4(), netfilter.Output, netfilter.Postrouting) {
 		return path, nil
 	}
-	n := ipSize(f.src)
+	n := f.headSize()
 	if p.Header[0]>>4 == 4 {
 		n = int(p.Header[0]&0xf) * 4
 	}

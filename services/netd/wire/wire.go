@@ -40,7 +40,10 @@ const (
 	ProtoDestOpts = 60
 )
 
-var be = binary.BigEndian
+var (
+	be = binary.BigEndian
+	le = binary.LittleEndian
+)
 
 // Sum adds b to a running Internet checksum (RFC 1071), which is not folded. b
 // must be of even length unless it is the last piece.

@@ -61,7 +61,7 @@ func (d *Dgram) sendPart(ctx vfs.Context, m *socket.Msg, size int) (int, error) 
 		if err != nil {
 			return 0, err
 		}
-		if c.to, c.e, err = d.mayReach(ctx, m.Addr); err != nil {
+		if c.to, c.e, err = d.mayReach(ctx, m); err != nil {
 			return 0, err
 		}
 		c.control.Other = slices.Clone(m.Control.Other)
@@ -74,7 +74,7 @@ func (d *Dgram) sendPart(ctx vfs.Context, m *socket.Msg, size int) (int, error) 
 	if more {
 		return size, nil
 	}
-	err := d.uncorkLocked(m.Flags)
+	err := d.uncorkLocked(ctx, m.Flags)
 	if err == linux.EAGAIN {
 		c.data = c.data[:before] // the last part comes again
 	}
@@ -85,10 +85,10 @@ func (d *Dgram) sendPart(ctx vfs.Context, m *socket.Msg, size int) (int, error) 
 }
 
 // uncorkLocked sends what waits. On EAGAIN it still waits.
-func (d *Dgram) uncorkLocked(flags int) error {
+func (d *Dgram) uncorkLocked(ctx vfs.Context, flags int) error {
 	c := &d.cork
 	whole := socket.Msg{Data: [][]byte{c.data}, Control: c.control, Flags: flags}
-	_, err := d.sendTo(&whole, c.to, c.e, len(c.data), c.segment)
+	_, err := d.sendTo(ctx, &whole, c.to, c.e, len(c.data), c.segment)
 	if err != linux.EAGAIN {
 		c.dropLocked()
 	}
@@ -96,7 +96,7 @@ func (d *Dgram) uncorkLocked(flags int) error {
 }
 
 // setCork is UDP_CORK. What waits is sent when it is taken away.
-func (d *Dgram) setCork(value []byte) error {
+func (d *Dgram) setCork(ctx vfs.Context, value []byte) error {
 	v, err := socket.ParseInt(value)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func (d *Dgram) setCork(value []byte) error {
 	c.Lock()
 	defer c.Unlock()
 	if c.on = v != 0; !c.on && c.pending {
-		d.uncorkLocked(0)
+		d.uncorkLocked(ctx, 0)
 		c.dropLocked()
 	}
 	return nil

@@ -14,12 +14,13 @@ import (
 // The longest payloads of UDP in bytes.
 const (
 	maxUDP4 = 65507
-	maxUDP6 = 65487 // whole in a loopback packet; there are no fragments yet
+	maxUDP6 = 65527
 )
 
 // gram is a datagram's header, checked.
 type gram struct {
-	size  int
+	size  int // of the payload in bytes
+	ahead int // of the headers before it
 	from  netip.AddrPort
 	to    netip.Addr
 	hops  uint8
@@ -43,14 +44,27 @@ func (d *Dgram) WriteStream(ctx vfs.Context, p []byte) (int, error) {
 // next reads the header of the first datagram, with the receiving lock held:
 // EAGAIN if there is none.
 func (d *Dgram) next(e *end) (gram, error) {
-	h, size, err := e.first(65535)
+	h, size, err := e.first(mostRecord)
 	if err != nil {
 		return gram{}, err
 	}
 	return readGram(h, size), nil
 }
 
+// mostRecord is how long a datagram is in a ring, with headers before its payload.
+const mostRecord = 65535 + 8*255
+
 func readGram(h [gramHeader]byte, size int) gram {
+	ahead := 8 * int(h[45])
+	if ahead > size {
+		ahead = 0 // nonsense
+	}
+	g := readPlain(h, size-ahead)
+	g.ahead = ahead
+	return g
+}
+
+func readPlain(h [gramHeader]byte, size int) gram {
 	g := gram{size: size, hops: h[7], class: h[44], index: binary.LittleEndian.Uint32(h[40:]), segment: binary.LittleEndian.Uint16(h[46:])}
 	g.from = netip.AddrPortFrom(netip.AddrFrom16([16]byte(h[8:24])), binary.LittleEndian.Uint16(h[4:]))
 	g.to = netip.AddrFrom16([16]byte(h[24:40]))
@@ -59,7 +73,7 @@ func readGram(h [gramHeader]byte, size int) gram {
 
 // RecvMsg takes a datagram.
 func (d *Dgram) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
-	if m.Flags&linux.MSG_OOB != 0 {
+	if m.Flags&linux.MSG_OOB != 0 && (d.raw() || d.ping()) {
 		return 0, linux.EOPNOTSUPP
 	}
 	if m.Flags&linux.MSG_ERRQUEUE != 0 {
@@ -82,23 +96,30 @@ func (d *Dgram) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		return 0, err
 	}
 	at, now := 0, time.Time{}
+	var before []byte
 	if mail != nil {
 		for _, p := range m.Data {
 			at += copy(p, mail.data[at:])
 		}
 		now = mail.at
 	} else {
-		at = e.fill(m.Data, 0, g.size)
+		at = e.fill(m.Data, g.ahead, g.size)
+		if g.ahead > 0 {
+			before = append(before, e.down.Slice(gramHeader, g.ahead)...)
+		}
 	}
 	switch {
 	case m.Flags&linux.MSG_PEEK != 0:
 	case mail != nil:
 		d.mail.pop()
 	default:
-		e.skip(g.size)
+		e.skip(g.ahead + g.size)
 	}
-	m.Addr = sockaddr(d.v6, g.from)
+	m.Addr = scopedSockaddr(d.v6, g.from, g.index)
 	m.Control.Other = d.control(g, now)
+	if len(before) > 0 {
+		m.Control.Other = append(m.Control.Other, d.headers(g, before)...)
+	}
 	at, m.Out = truncated(m.Flags, at, g.size)
 	d.Received(m.Flags, at)
 	return at, nil
@@ -220,7 +241,7 @@ func timestamp(at time.Time, nano bool) linux.Cmsg {
 
 // SendMsg sends a datagram.
 func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
-	if m.Flags&linux.MSG_OOB != 0 {
+	if m.Flags&linux.MSG_OOB != 0 && !(d.v6 && d.udp()) {
 		return 0, linux.EOPNOTSUPP
 	}
 	size := m.Len()
@@ -237,11 +258,14 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	to, e, err := d.mayReach(ctx, m.Addr)
+	if _, err := d.ahead(ctx, m); err != nil {
+		return 0, err
+	}
+	to, e, err := d.mayReach(ctx, m)
 	if err != nil {
 		return 0, err
 	}
-	return d.sendTo(m, to, e, size, segment)
+	return d.sendTo(ctx, m, to, e, size, segment)
 }
 
 // most is how long a datagram can be, in bytes.
@@ -253,8 +277,8 @@ func (d *Dgram) most() int {
 }
 
 // mayReach is target, and what keeps the socket from sending there.
-func (d *Dgram) mayReach(ctx vfs.Context, sa []byte) (netip.AddrPort, *end, error) {
-	to, e, err := d.target(ctx, sa)
+func (d *Dgram) mayReach(ctx vfs.Context, m *socket.Msg) (netip.AddrPort, *end, error) {
+	to, e, err := d.target(ctx, m.Addr, way(m))
 	if err != nil {
 		return to, nil, err
 	}
@@ -269,18 +293,35 @@ func (d *Dgram) mayReach(ctx vfs.Context, sa []byte) (netip.AddrPort, *end, erro
 }
 
 // sendTo sends a datagram of size bytes: EAGAIN without room.
-func (d *Dgram) sendTo(m *socket.Msg, to netip.AddrPort, e *end, size, segment int) (int, error) {
+func (d *Dgram) sendTo(ctx vfs.Context, m *socket.Msg, to netip.AddrPort, e *end, size, segment int) (int, error) {
 	if d.sendWithin(m, to, size, segment) {
 		d.stampSent(m)
 		return size, nil
 	}
 	h := d.header(m, to, size)
 	binary.LittleEndian.PutUint16(h[46:], uint16(segment))
-	if err := d.putUp(e, &h, m.Data, size); err != nil {
+	data, whole := m.Data, size
+	if len(m.Control.Other) > 0 {
+		ahead, err := d.ahead(ctx, m)
+		if err != nil {
+			return 0, err
+		}
+		if len(ahead) > 0 {
+			data, whole = append([][]byte{ahead}, data...), size+len(ahead)
+			h[45] = byte(len(ahead) / 8)
+			binary.LittleEndian.PutUint32(h[:], uint32(whole))
+		}
+	}
+	if err := d.putUp(e, &h, data, whole); err != nil {
 		return 0, err
 	}
-	if d.n.registry.screened.Load() {
-		if err := d.screened(e); err != nil {
+	switch {
+	case d.n.registry.screened.Load():
+		if err := d.screened(e, linux.EPERM); err != nil {
+			return 0, err
+		}
+	case size > surelyFits && d.conf.neverFragments() && size+d.overhead() > d.pathTakes(ctx, to):
+		if err := d.screened(e, linux.EMSGSIZE); err != nil {
 			return 0, err
 		}
 	}
@@ -298,13 +339,53 @@ func (d *Dgram) putUp(e *end, h *[gramHeader]byte, data [][]byte, size int) erro
 	return nil
 }
 
-// screened has netd send at once what was put into the ring, and says whether the
-// packet filter has dropped it: EPERM.
-func (d *Dgram) screened(e *end) error {
+// surelyFits is what every path takes of UDP, in bytes.
+const surelyFits = 508
+
+// overhead is what the headers of a datagram need, in bytes.
+func (d *Dgram) overhead() int {
+	if d.v6 {
+		return 48
+	}
+	return 28
+}
+
+// neverFragments says whether what does not fit the path is refused: IP_PMTUDISC_DO.
+func (c *settings) neverFragments() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.discover == 2 || c.discover == 3 || c.kept[optionKey{linux.IPPROTO_IPV6, linux.IPV6_DONTFRAG}] != 0
+}
+
+// pathTakes is the MTU of the path to a destination, in bytes, as it was when it was first
+// asked for.
+func (d *Dgram) pathTakes(ctx vfs.Context, to netip.AddrPort) int {
+	d.mu.Lock()
+	known := d.mu.routedMTU
+	if !to.IsValid() {
+		known = d.mu.peerMTU
+	}
+	d.mu.Unlock()
+	if known > 0 || to.IsValid() {
+		return known
+	}
+	b, err := d.mtu(ctx)
+	if err != nil {
+		return 0
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.peerMTU = int(binary.LittleEndian.Uint32(b))
+	return d.mu.peerMTU
+}
+
+// screened has netd send at once what was put into the ring, and says whether an error that
+// is expected came of it.
+func (d *Dgram) screened(e *end, expected linux.Errno) error {
 	_, fds, err := d.n.call(&netdv1.Request{Socket: e.id})
 	closeAll(fds)
-	if err == nil && d.errors.takeIf(e, linux.EPERM) {
-		return linux.EPERM
+	if err == nil && d.errors.takeIf(e, expected) {
+		return expected
 	}
 	return nil
 }
@@ -336,36 +417,36 @@ func (d *Dgram) segment(m *socket.Msg, size int) (int, error) {
 }
 
 // target settles where a datagram goes, which netd is asked about only when that
-// changes. An address that is not valid stands for the peer.
-func (d *Dgram) target(ctx vfs.Context, sa []byte) (netip.AddrPort, *end, error) {
+// changes, and by which interface, if that is said: an address that is not valid stands for
+// the peer.
+func (d *Dgram) target(ctx vfs.Context, sa []byte, index uint32) (netip.AddrPort, *end, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(sa) == 0 {
+	if len(sa) == 0 || d.v6 && len(sa) >= 2 && linux.SockaddrFamily(sa) == linux.AF_UNSPEC {
 		if !d.mu.remote.IsValid() {
 			return netip.AddrPort{}, nil, linux.EDESTADDRREQ
 		}
 		return netip.AddrPort{}, d.end.Load(), nil
 	}
-	if d.v6 && linux.SockaddrFamily(sa) == linux.AF_INET {
-		// sendto(2) on an IPv6 socket takes IPv4 addresses too.
-		a, _, err := parseSockaddr(false, sa)
-		if err != nil {
-			return a, nil, err
-		}
-		sa = linux.AppendSockaddrInet6(nil, a, 0)
+	if !d.v6 && !d.raw() && len(sa) >= linux.SizeofSockaddrIn && linux.SockaddrFamily(sa) == linux.AF_UNSPEC {
+		sa = append([]byte{linux.AF_INET, 0}, sa[2:]...)
 	}
-	a, scope, err := parseSockaddr(d.v6, sa)
+	a, _, err := d.parseTarget(sa)
+	if err == linux.EAFNOSUPPORT && d.v6 && d.udp() {
+		err = linux.EINVAL
+	}
 	if err != nil {
 		return a, nil, err
 	}
 	if a.Port() == 0 && !d.raw() && !d.ping() {
 		return a, nil, linux.EINVAL
 	}
-	if d.mu.routed != a || d.end.Load() == nil || d.n.dead.Load() {
-		if _, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Route{Route: &netdv1.RouteQuery{Address: message(d.v6, a, scope)}}}); err != nil {
+	if d.mu.routed != a || d.mu.routedBy != index || d.end.Load() == nil || d.n.dead.Load() {
+		resp, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Route{Route: &netdv1.RouteQuery{Address: message(d.v6, a, index)}}})
+		if err != nil {
 			return a, nil, err
 		}
-		d.mu.routed = a
+		d.mu.routed, d.mu.routedBy, d.mu.routedMTU = a, index, int(resp.Mtu)
 	}
 	return a, d.end.Load(), nil
 }
@@ -380,6 +461,7 @@ func (d *Dgram) header(m *socket.Msg, to netip.AddrPort, size int) [gramHeader]b
 		a := to.Addr().As16()
 		copy(h[8:], a[:])
 	}
+	binary.LittleEndian.PutUint32(h[40:], way(m))
 	for _, c := range m.Control.Other {
 		switch {
 		case c.Level == linux.IPPROTO_IP && c.Type == linux.IP_PKTINFO && len(c.Data) >= 12:

@@ -34,6 +34,9 @@ type Dgram struct {
 		bound         bool
 		local, remote netip.AddrPort
 		routed        netip.AddrPort // the destination that netd knows a way to
+		routedBy      uint32         // the interface that was asked for, 0 for any
+		routedMTU     int            // what that path takes in bytes, and
+		peerMTU       int            // the path to the peer; 0: not asked yet
 	}
 	conf    settings
 	cork    cork
@@ -53,7 +56,7 @@ func newDgram(n *Network, v6 bool, typ, protocol int) *Dgram {
 	}
 	d.Init(domain, typ, protocol)
 	d.conf.init(n.tuning)
-	d.conf.raw4 = d.raw() && !v6
+	d.conf.raw4, d.conf.v6 = d.raw() && !v6, v6
 	return d
 }
 
@@ -100,6 +103,9 @@ func (d *Dgram) Bind(ctx vfs.Context, sa []byte) error {
 		sa = append(append(append([]byte(nil), sa[:2]...), 0, 0), sa[4:]...) // no port
 	}
 	a, scope, err := d.n.bindAddress(ctx, d.v6, sa)
+	if err == nil {
+		err = d.within(ctx, a.Addr(), scope, false)
+	}
 	if err != nil {
 		return err
 	}
@@ -131,7 +137,10 @@ func (d *Dgram) Connect(ctx vfs.Context, sa []byte, _ bool) error {
 		}
 		return d.disconnect(ctx)
 	}
-	a, scope, err := parseSockaddr(d.v6, sa)
+	a, scope, err := d.parseTarget(sa)
+	if err == nil {
+		err = d.within(ctx, a.Addr(), scope, true)
+	}
 	if err != nil {
 		return err
 	}
@@ -139,7 +148,7 @@ func (d *Dgram) Connect(ctx vfs.Context, sa []byte, _ bool) error {
 	defer d.mu.Unlock()
 	resp, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Connect{Connect: &netdv1.Connect{Address: message(d.v6, a, scope)}}})
 	if err == nil {
-		d.mu.remote = address(resp.Remote)
+		d.mu.remote, d.mu.peerMTU = address(resp.Remote), 0
 		if d.raw() {
 			d.mu.local = address(resp.Local)
 		}
@@ -157,14 +166,17 @@ func (d *Dgram) disconnect(ctx vfs.Context) error {
 	resp, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Connect{Connect: &netdv1.Connect{}}})
 	if err == nil {
 		d.mu.remote = netip.AddrPort{}
-		d.mu.local = address(resp.Local)
+		if d.mu.local = address(resp.Local); d.mu.local.Port() == 0 {
+			d.vanish() // bind(2) had not named the port
+			d.mu.bound, d.mu.routed = false, netip.AddrPort{}
+		}
 		d.settleLocked()
 	}
 	return err
 }
 
-// Shutdown shuts halves; an unconnected socket gives ENOTCONN, and reading is
-// shut nonetheless.
+// Shutdown shuts halves; an unconnected socket gives ENOTCONN, and they are shut
+// nonetheless, so that whoever waits in it goes on.
 func (d *Dgram) Shutdown(ctx vfs.Context, how int) error {
 	if how < linux.SHUT_RD || how > linux.SHUT_RDWR {
 		return linux.EINVAL
@@ -172,9 +184,6 @@ func (d *Dgram) Shutdown(ctx vfs.Context, how int) error {
 	d.mu.Lock()
 	linked := d.mu.remote.IsValid()
 	d.mu.Unlock()
-	if !linked {
-		return linux.ENOTCONN
-	}
 	if how != linux.SHUT_WR {
 		d.shutRead.Store(true)
 		d.mail.Lock()
@@ -188,6 +197,9 @@ func (d *Dgram) Shutdown(ctx vfs.Context, how int) error {
 		d.shutWrite.Store(true)
 	}
 	d.Queue().Notify(wait.All)
+	if !linked {
+		return linux.ENOTCONN
+	}
 	return nil
 }
 
@@ -198,7 +210,7 @@ func (d *Dgram) SockName(vfs.Context) ([]byte, error) {
 	if d.raw() { // whose port is its protocol
 		return sockaddr(d.v6, netip.AddrPortFrom(d.mu.local.Addr(), uint16(d.Protocol()))), nil
 	}
-	return sockaddr(d.v6, d.mu.local), nil
+	return scopedSockaddr(d.v6, d.mu.local, d.conf.link()), nil
 }
 
 // PeerName is the peer's address.
@@ -208,7 +220,7 @@ func (d *Dgram) PeerName(vfs.Context) ([]byte, error) {
 	if !d.mu.remote.IsValid() || d.raw() { // whose peer has no port, and so is none
 		return nil, linux.ENOTCONN
 	}
-	return sockaddr(d.v6, d.mu.remote), nil
+	return scopedSockaddr(d.v6, d.mu.remote, d.conf.link()), nil
 }
 
 // Release ends the socket. It waits for netd: what anybody sends after close(2)
@@ -322,6 +334,8 @@ func (d *Dgram) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) {
 		return d.mtu(ctx)
 	}
 	switch {
+	case level == linux.IPPROTO_IPV6 && name == linux.IPV6_PATHMTU:
+		return d.pathMTU(ctx)
 	case level == linux.IPPROTO_UDP && name == linux.UDP_CORK:
 		return d.corked(), nil
 	case d.raw() && isTypeFilter(d.v6, level, name):
@@ -353,6 +367,17 @@ func (d *Dgram) mtu(ctx vfs.Context) ([]byte, error) {
 	return socket.Int(int(resp.Mtu)), nil
 }
 
+// pathMTU is IPV6_PATHMTU, a struct ip6_mtuinfo: ENOTCONN without a peer.
+func (d *Dgram) pathMTU(ctx vfs.Context) ([]byte, error) {
+	mtu, err := d.mtu(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append(sockaddr(true, netip.AddrPortFrom(d.mu.remote.Addr(), 0)), mtu...), nil
+}
+
 // SetSockOpt sets an option.
 func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error {
 	if err := applies(d.v6, d.raw(), d.Protocol(), level, false); err != nil {
@@ -367,7 +392,7 @@ func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error
 		}
 	}
 	if level == linux.IPPROTO_UDP && name == linux.UDP_CORK {
-		return d.setCork(value)
+		return d.setCork(ctx, value)
 	}
 	if known, err := d.setRules(ctx, level, name, value); known {
 		return err

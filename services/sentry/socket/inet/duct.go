@@ -258,7 +258,11 @@ func (h *half) ready() wait.Events {
 	if h.over() {
 		return ev | wait.In | wait.Out | wait.RDHup | wait.Hup
 	}
-	if h.in.size > 0 && h.in.size >= min(h.owner.LowWater(), h.limit()/2) {
+	least := min(h.owner.LowWater(), h.limit()/2)
+	if h.urgent.marked && h.consumed == h.urgent.at && !h.owner.conf.inline() {
+		least++ // the urgent byte is not there to be read
+	}
+	if h.in.size > 0 && h.in.size >= least {
 		ev |= wait.In
 	}
 	if h.peer.finSent || h.shutRead {

@@ -77,12 +77,27 @@ func (d *Dgram) receiveReport(ctx vfs.Context, m *socket.Msg) (int, error) {
 		at += copy(p, r.Payload[at:])
 	}
 	m.Addr = sockaddr(d.v6, d.shown(address(r.Destination)))
-	m.Control.Other = []linux.Cmsg{d.extended(r)}
+	m.Control.Other = append(d.hopsOf(r), d.extended(r))
 	m.Out = linux.MSG_ERRQUEUE
 	if at < len(r.Payload) {
 		m.Out |= linux.MSG_TRUNC
 	}
 	return at, nil
+}
+
+// hopsOf is the control message about an ICMP message's hops, where the socket asks for
+// those of what it receives: what tracepath(8) finds the way back by.
+func (d *Dgram) hopsOf(r *netdv1.SocketError) []linux.Cmsg {
+	d.conf.mu.Lock()
+	defer d.conf.mu.Unlock()
+	if r.Local || !d.conf.receiveHops {
+		return nil
+	}
+	c := linux.Cmsg{Level: linux.IPPROTO_IP, Type: linux.IP_TTL, Data: socket.Int(int(r.Hops))}
+	if d.v6 {
+		c.Level, c.Type = linux.IPPROTO_IPV6, linux.IPV6_HOPLIMIT
+	}
+	return []linux.Cmsg{c}
 }
 
 // shown is a in the form of the socket's family.

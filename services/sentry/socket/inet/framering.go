@@ -11,12 +11,27 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// frameRing is the ring of frames that a packet socket shares with the guest, laid
-// out as TPACKET_V2: Documentation/networking/packet_mmap.rst. The memory is the
-// guest's to write: nothing that is read from it is used but a frame's status, which
-// says at worst that a frame of the guest's own is free.
+// packetRing is a ring of frames that a packet socket shares with the guest:
+// Documentation/networking/packet_mmap.rst. The memory is the guest's to write: nothing that
+// is read from it is used but the status of a frame or a block, which says at worst that one
+// of the guest's own is free.
+type packetRing interface {
+	// descriptor is that of the memory.
+	descriptor() int
+	// free says whether there is room for a frame.
+	free() bool
+	// put adds f, whose first n bytes data gives.
+	put(f *frame, data func(n int) []byte, now time.Time) error
+	// filled says whether what was filled last is still the guest's to read.
+	filled() bool
+	close()
+}
+
+// frameRing is the ring of TPACKET_V1 and TPACKET_V2, in which each frame is the guest's by
+// itself.
 type frameRing struct {
 	fd       int
+	version  int
 	block    int // bytes of a block
 	frame    int // bytes of a frame
 	perBlock int
@@ -33,7 +48,8 @@ const (
 	maxReserve = 1 << 16
 )
 
-// sizeofFrameHeader is the size of struct tpacket2_hdr in bytes, and frameAlign is
+// sizeofFrameHeader is the size of struct tpacket2_hdr in bytes, and of struct tpacket_hdr
+// as far as what follows is aligned; frameAlign is
 // TPACKET_ALIGNMENT.
 const (
 	sizeofFrameHeader = 32
@@ -69,11 +85,11 @@ func (m *ringMemory) close() {
 
 // newFrameRing makes the ring that a struct tpacket_req asks for, in memory: EINVAL,
 // ENOMEM.
-func newFrameRing(memory *ringMemory, v []byte, reserve int, cooked bool) (*frameRing, error) {
+func newFrameRing(memory *ringMemory, v []byte, version, reserve int, cooked bool) (*frameRing, error) {
 	word := func(i int) int { return int(binary.LittleEndian.Uint32(v[4*i:])) }
-	r := &frameRing{block: word(0), frame: word(2), frames: word(3), reserve: reserve, cooked: cooked}
+	r := &frameRing{version: version, block: word(0), frame: word(2), frames: word(3), reserve: reserve, cooked: cooked}
 	blocks := word(1)
-	_, head := r.places()
+	_, head := places(sizeofFrameHeader, cooked, reserve)
 	switch {
 	case r.block <= 0 || r.block%4096 != 0 || r.block > maxRing:
 		return nil, linux.EINVAL
@@ -95,15 +111,20 @@ func newFrameRing(memory *ringMemory, v []byte, reserve int, cooked bool) (*fram
 	return r, nil
 }
 
-// places is where in a frame the link header and the packet begin.
-func (r *frameRing) places() (mac, network int) {
+func (r *frameRing) descriptor() int { return r.fd }
+
+func (r *frameRing) close() {} // its memory is the socket's
+
+// places is where in a frame the link header and the packet begin, behind a header of so many
+// bytes.
+func places(header int, cooked bool, reserve int) (mac, network int) {
 	align := func(n int) int { return (n + frameAlign - 1) &^ (frameAlign - 1) }
-	head := sizeofFrameHeader + sizeofSockaddrLL
-	if r.cooked {
-		network = align(head) + 16 + r.reserve
+	head := header + sizeofSockaddrLL
+	if cooked {
+		network = align(head) + 16 + reserve
 		return network, network
 	}
-	network = align(head+16) + r.reserve
+	network = align(head+16) + reserve
 	return network - etherHeader, network
 }
 
@@ -113,9 +134,11 @@ func (r *frameRing) at(i int) int64 {
 }
 
 // status is frame i's, and a ring that cannot be read has no free frame.
-func (r *frameRing) status(i int) uint32 {
+func (r *frameRing) status(i int) uint32 { return statusAt(r.fd, r.at(i)) }
+
+func statusAt(fd int, at int64) uint32 {
 	var b [4]byte
-	if n, err := unix.Pread(r.fd, b[:], r.at(i)); err != nil || n != len(b) {
+	if n, err := unix.Pread(fd, b[:], at); err != nil || n != len(b) {
 		return linux.TP_STATUS_USER
 	}
 	return binary.LittleEndian.Uint32(b[:])
@@ -123,7 +146,7 @@ func (r *frameRing) status(i int) uint32 {
 
 // filled says whether the frame that was filled last is still the guest's to read.
 func (r *frameRing) filled() bool {
-	return r != nil && r.status((r.next+r.frames-1)%r.frames) != linux.TP_STATUS_KERNEL
+	return r.status((r.next+r.frames-1)%r.frames) != linux.TP_STATUS_KERNEL
 }
 
 // free says whether there is a frame to fill.
@@ -131,7 +154,7 @@ func (r *frameRing) free() bool { return r.status(r.next) == linux.TP_STATUS_KER
 
 // put fills the next frame with f, whose first n bytes data gives.
 func (r *frameRing) put(f *frame, data func(n int) []byte, now time.Time) error {
-	mac, network := r.places()
+	mac, network := places(sizeofFrameHeader, r.cooked, r.reserve)
 	n := min(f.size, r.frame-mac)
 	if cap(r.buf) < r.frame {
 		r.buf = make([]byte, r.frame)
@@ -139,12 +162,21 @@ func (r *frameRing) put(f *frame, data func(n int) []byte, now time.Time) error 
 	b := r.buf[:mac+max(n, 0)]
 	clear(b[:mac])
 	le := binary.LittleEndian
-	le.PutUint32(b[4:], uint32(f.length))
-	le.PutUint32(b[8:], uint32(n))
-	le.PutUint16(b[12:], uint16(mac))
-	le.PutUint16(b[14:], uint16(network))
-	le.PutUint32(b[16:], uint32(now.Unix()))
-	le.PutUint32(b[20:], uint32(now.Nanosecond()))
+	if r.version == linux.TPACKET_V1 {
+		le.PutUint32(b[8:], uint32(f.length))
+		le.PutUint32(b[12:], uint32(n))
+		le.PutUint16(b[16:], uint16(mac))
+		le.PutUint16(b[18:], uint16(network))
+		le.PutUint32(b[20:], uint32(now.Unix()))
+		le.PutUint32(b[24:], uint32(now.Nanosecond()/1000))
+	} else {
+		le.PutUint32(b[4:], uint32(f.length))
+		le.PutUint32(b[8:], uint32(n))
+		le.PutUint16(b[12:], uint16(mac))
+		le.PutUint16(b[14:], uint16(network))
+		le.PutUint32(b[16:], uint32(now.Unix()))
+		le.PutUint32(b[20:], uint32(now.Nanosecond()))
+	}
 	copy(b[sizeofFrameHeader:], f.address())
 	copy(b[mac:], data(n))
 	at := r.at(r.next)
@@ -174,24 +206,33 @@ func (p *Packet) setRing(v []byte) error {
 		if binary.LittleEndian.Uint32(v[12:]) != 0 {
 			return linux.EINVAL
 		}
-		if p.ring != nil {
-			p.ring = nil
-			p.memory.empty(0)
-		}
+		p.dropRingLocked()
 		return nil
 	}
-	switch {
-	case p.ring != nil:
+	if p.ring != nil {
 		return linux.EBUSY
-	case version != linux.TPACKET_V2:
-		return linux.EINVAL // the other layouts are not there
 	}
-	r, err := newFrameRing(&p.memory, v, reserve, p.Type() == linux.SOCK_DGRAM)
-	if err != nil {
+	cooked := p.Type() == linux.SOCK_DGRAM
+	if version == linux.TPACKET_V3 {
+		r, err := newBlockRing(&p.memory, v, reserve, cooked, p)
+		if err == nil {
+			p.ring = r
+		}
 		return err
 	}
-	p.ring = r
-	return nil
+	r, err := newFrameRing(v, version, reserve, cooked)
+	if err == nil {
+		p.ring = r
+	}
+	return err
+}
+
+func (p *Packet) dropRingLocked() {
+	if p.ring != nil {
+		p.ring.close()
+		p.memory.empty(0)
+	}
+	p.ring = nil
 }
 
 // MapFD is mmap(2) of the ring: EINVAL without one.
@@ -201,7 +242,7 @@ func (p *Packet) MapFD(vfs.Context, bool, bool) (int, int64, error) {
 	if p.ring == nil {
 		return 0, 0, linux.EINVAL
 	}
-	return p.ring.fd, 0, nil
+	return p.ring.descriptor(), 0, nil
 }
 
 // drainLocked moves what has come to the mapped ring, as long as there is room.

@@ -23,7 +23,7 @@ func request(words ...uint32) []byte {
 func TestFrameRing(t *testing.T) {
 	var memory ringMemory
 	defer memory.close()
-	r, err := newFrameRing(&memory, request(4096, 2, 2048, 4), 4, false)
+	r, err := newFrameRing(&memory, request(4096, 2, 2048, 4), linux.TPACKET_V2, 4, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func FuzzFrameRing(f *testing.F) {
 		}
 		var memory ringMemory
 		defer memory.close()
-		r, err := newFrameRing(&memory, v, reserve, cooked)
+		r, err := newFrameRing(&memory, v, linux.TPACKET_V2, reserve, cooked)
 		if err != nil {
 			return
 		}

@@ -39,17 +39,20 @@ func (s *Stream) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 	e := s.end.Load()
 	switch cmd {
 	case siocInq:
-		s.queue.Lock()
-		listening := s.queue.listening
-		s.queue.Unlock()
-		if listening {
+		if s.isListening() {
 			return 0, linux.EINVAL
 		}
 		return 0, putInt(ctx, arg, s.left())
 	case siocOutqNSD:
+		if s.isListening() {
+			return 0, linux.EINVAL
+		}
 		b, _ := s.Diagnose(ctx)
 		return 0, putInt(ctx, arg, int(binary.LittleEndian.Uint32(b[144:]))) // tcpi_notsent_bytes
 	case siocOutq:
+		if s.isListening() {
+			return 0, linux.EINVAL
+		}
 		n := 0
 		if h := s.direct.Load(); h != nil {
 			_, n = h.queued()
@@ -64,6 +67,12 @@ func (s *Stream) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 		return 0, putInt(ctx, arg, boolInt(h != nil && h.atMark()))
 	}
 	return s.n.deviceIoctl(ctx, cmd, arg)
+}
+
+func (s *Stream) isListening() bool {
+	s.queue.Lock()
+	defer s.queue.Unlock()
+	return s.queue.listening
 }
 
 // left is how many bytes wait to be read.
@@ -86,7 +95,7 @@ func putInt(ctx vfs.Context, arg uint64, v int) error {
 // takes: netdevice(7). ENOTTY for any other, which those about IPv4 addresses are.
 func (n *Network) DeviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
 	switch cmd {
-	case siocGIFAddr, siocGIFDest, siocGIFBroad, siocGIFMask:
+	case siocGIFAddr, siocGIFDest, siocGIFBroad, siocGIFMask, siocSIFAddr, siocSIFBroad, siocSIFMask, siocAddRT, siocDelRT, siocGArp, siocSArp, siocDArp:
 		return 0, linux.ENOTTY
 	}
 	return n.deviceIoctl(ctx, cmd, arg)
@@ -95,8 +104,12 @@ func (n *Network) DeviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, 
 // deviceIoctl answers the requests about interfaces and their IPv4 addresses.
 func (n *Network) deviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
 	switch cmd {
-	case siocSIFFlags, siocSIFMTU:
+	case siocSIFFlags, siocSIFMTU, siocSIFAddr, siocSIFBroad, siocSIFMask, siocSIFHWAddr:
 		return 0, n.configure(ctx, cmd, arg)
+	case siocAddRT, siocDelRT:
+		return 0, n.changeRoute(ctx, cmd, arg)
+	case siocGArp, siocSArp, siocDArp:
+		return 0, n.neighbour(ctx, cmd, arg)
 	case siocGIFConf:
 		return 0, n.interfaceList(ctx, arg)
 	case siocGIFName, siocGIFFlags, siocGIFAddr, siocGIFDest, siocGIFBroad, siocGIFMask, siocGIFMetric, siocGIFMTU, siocGIFHWAddr,
@@ -146,6 +159,12 @@ func (n *Network) configure(ctx vfs.Context, cmd uint32, arg uint64) error {
 	i, err := n.device(func(i *netdv1.Interface) bool { return i.Name == name })
 	if err != nil {
 		return err
+	}
+	switch cmd {
+	case siocSIFAddr, siocSIFBroad, siocSIFMask:
+		return n.addressed(cmd, i, req[16:32])
+	case siocSIFHWAddr:
+		return linux.EOPNOTSUPP // the link's is its outside's
 	}
 	c := &netdv1.LinkChange{Index: i.Index}
 	if cmd == siocSIFMTU {

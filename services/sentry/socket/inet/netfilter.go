@@ -85,6 +85,14 @@ func (n *Network) RulesMessage(b []byte, port uint32, admin bool) ([][]byte, err
 	return n.Netfilter(netdv1.Netfilter_OPERATION_NETLINK, false, b, port, admin)
 }
 
+// WatchFilter has tell called with what those are to hear who have joined a group of
+// NETLINK_NETFILTER: ENETDOWN.
+func (n *Network) WatchFilter(tell func(group int, messages []byte)) error {
+	n.filterWatcher.Store(&tell)
+	_, err := n.Netfilter(netdv1.Netfilter_OPERATION_WATCH, false, nil, 0, true)
+	return err
+}
+
 // rulesLevel says whether a level is that of the rules of a socket's family.
 func rulesLevel(v6 bool, level int) bool {
 	return level == linux.IPPROTO_IP && !v6 || level == linux.IPPROTO_IPV6 && v6

@@ -52,12 +52,13 @@ type Network struct {
 	sockets map[uint32]member
 	rings   map[uint32]*memory
 
-	tuning   *tuning
-	registry registry
-	within   within
-	watcher  atomic.Pointer[func(*netdv1.Changed)]
-	notices  notices
-	rules    sync.Mutex // held while the packet filter is asked
+	tuning        *tuning
+	registry      registry
+	within        within
+	watcher       atomic.Pointer[func(*netdv1.Changed)]
+	filterWatcher atomic.Pointer[func(int, []byte)]
+	notices       notices
+	rules         sync.Mutex // held while the packet filter is asked
 }
 
 // maxRings bounds the pieces of memory that netd can have us map.

@@ -122,6 +122,10 @@ func (n *Network) noticed(m *netdv1.Notice, fds []int) {
 		if tell := n.watcher.Load(); tell != nil {
 			(*tell)(e.Changed)
 		}
+	case *netdv1.Notice_Filter:
+		if tell := n.filterWatcher.Load(); tell != nil {
+			(*tell)(int(e.Filter.Group), e.Filter.Messages)
+		}
 	case *netdv1.Notice_Error:
 		n.mu.Lock()
 		d, _ := n.sockets[e.Error.Socket].(*Dgram)

@@ -263,8 +263,8 @@ var options = map[optionKey]option{
 	{linux.IPPROTO_IP, linux.IP_PKTINFO}:              receivePktInfo,
 	{linux.IPPROTO_IP, linux.IP_RECVTTL}:              receiveHops,
 	{linux.IPPROTO_IP, linux.IP_RECVTOS}:              receiveClass,
-	{linux.IPPROTO_IP, linux.IP_RECVOPTS}:             flag(func(c *settings) *bool { return &c.receiveOptions }, false),
-	{linux.IPPROTO_IP, linux.IP_RETOPTS}:              flag(func(c *settings) *bool { return &c.returnOptions }, false),
+	{linux.IPPROTO_IP, linux.IP_RECVOPTS}:             flag(func(c *settings) *bool { return &c.receiveOptions }, true),
+	{linux.IPPROTO_IP, linux.IP_RETOPTS}:              flag(func(c *settings) *bool { return &c.returnOptions }, true),
 	{linux.IPPROTO_IP, linux.IP_FREEBIND}:             freeBind,
 	{linux.IPPROTO_IP, linux.IP_BIND_ADDRESS_NO_PORT}: flag(func(c *settings) *bool { return &c.noPortOnBind }, false),
 
@@ -348,7 +348,10 @@ func buffer(receive bool) option {
 		},
 		set: func(c *settings, v int) error {
 			size, told, least, _, most := field(c)
-			*size = min(max(v, 0), most) * 2
+			if v < 0 {
+				v = most // it is unsigned there
+			}
+			*size = min(v, most) * 2
 			*size = max(*size, least)
 			*told = uint32(*size)
 			return nil
@@ -422,8 +425,9 @@ func (c *settings) get(level, name int) ([]byte, error) {
 		return a.AsSlice(), nil
 	case optionKey{linux.IPPROTO_IPV6, linux.IPV6_MULTICAST_IF}:
 		return socket.Int(int(c.o.MulticastDevice)), nil
-	case optionKey{linux.IPPROTO_IP, linux.IP_OPTIONS}:
-		return []byte{}, nil
+	case optionKey{linux.IPPROTO_IP, linux.IP_OPTIONS}, optionKey{linux.IPPROTO_IPV6, linux.IPV6_HOPOPTS},
+		optionKey{linux.IPPROTO_IPV6, linux.IPV6_DSTOPTS}, optionKey{linux.IPPROTO_IPV6, linux.IPV6_RTHDRDSTOPTS}:
+		return append([]byte{}, c.sticky[optionKey{level, name}]...), nil
 	}
 	return c.getKept(optionKey{level, name})
 }
@@ -441,6 +445,9 @@ func (c *settings) set(ctx vfs.Context, level, name int, v []byte) (told bool, e
 			return false, err
 		}
 		return o.told, o.set(c, n)
+	}
+	if k := (optionKey{level, name}); isSticky(k) {
+		return true, c.setStickyLocked(ctx, k, v)
 	}
 	switch (optionKey{level, name}) {
 	case optionKey{linux.SOL_SOCKET, linux.SO_LINGER}:
@@ -472,5 +479,6 @@ func (c *settings) set(ctx vfs.Context, level, name int, v []byte) (told bool, e
 	case optionKey{linux.SOL_SOCKET, linux.SO_ACCEPTCONN}, optionKey{linux.SOL_SOCKET, linux.SO_ERROR}:
 		return false, linux.ENOPROTOOPT
 	}
-	return false, c.setKept(ctx, optionKey{level, name}, v)
+	told = isAhead(level, name) || level == linux.IPPROTO_IPV6 && name == linux.IPV6_DONTFRAG
+	return told, c.setKept(ctx, optionKey{level, name}, v)
 }

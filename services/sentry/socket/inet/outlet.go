@@ -18,8 +18,9 @@ type Outlet struct {
 	now   atomic.Pointer[Network]
 	tuner tuner
 
-	mu   sync.Mutex
-	tell func(*netdv1.Changed) // see Watch
+	mu         sync.Mutex
+	tell       func(*netdv1.Changed) // see Watch
+	tellFilter func(int, []byte)     // see WatchFilter
 }
 
 // NewOutlet makes an outlet of the socketpair to the first netd, which it takes over.
@@ -46,6 +47,9 @@ func (o *Outlet) Reconnect(data *os.File) error {
 	if o.tell != nil {
 		n.Watch(o.tell)
 	}
+	if o.tellFilter != nil {
+		n.WatchFilter(o.tellFilter)
+	}
 	o.now.Swap(n).Close()
 	return nil
 }
@@ -67,6 +71,15 @@ func (o *Outlet) Routes() (*netdv1.Response, error) { return o.now.Load().Routes
 
 // Change has netd change its configuration.
 func (o *Outlet) Change(c *netdv1.Change) error { return o.now.Load().Change(c) }
+
+// WatchFilter has tell called with notifications of the packet filter, whichever netd's.
+func (o *Outlet) WatchFilter(tell func(group int, messages []byte)) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tellFilter = tell
+	o.now.Load().WatchFilter(tell)
+	return nil
+}
 
 // RulesMessage carries messages to the packet filter.
 func (o *Outlet) RulesMessage(b []byte, port uint32, admin bool) ([][]byte, error) {

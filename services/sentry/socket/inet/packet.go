@@ -36,7 +36,7 @@ type Packet struct {
 
 	sending   sync.Mutex // guards end.up
 	receiving sync.Mutex // guards end.down and ring
-	ring      *frameRing // PACKET_RX_RING
+	ring      packetRing // PACKET_RX_RING; nil without one
 	memory    ringMemory // of it and of the next
 }
 
@@ -363,8 +363,8 @@ func (p *Packet) Release() {
 	}
 	p.receiving.Lock()
 	defer p.receiving.Unlock()
+	p.dropRingLocked()
 	p.memory.close()
-	p.ring = nil
 }
 
 // Poll is what the socket is ready for.
@@ -390,7 +390,7 @@ func (p *Packet) look(e *end) wait.Events {
 	e.head.WantDown.Store(1)
 	p.drainLocked(e)
 	n, err := e.down.Len()
-	if p.ring == nil && n > 0 || err != nil || p.ring.filled() {
+	if p.ring == nil && n > 0 || err != nil || p.ring != nil && p.ring.filled() {
 		ev |= wait.In
 	}
 	p.receiving.Unlock()

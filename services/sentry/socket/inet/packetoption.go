@@ -69,10 +69,13 @@ func (p *Packet) Ask(ctx vfs.Context, level, name int, value []byte) (answer []b
 	if level != linux.SOL_PACKET || name != linux.PACKET_HDRLEN {
 		return nil, false, nil
 	}
-	if v, err := socket.ParseInt(value); err != nil || v != linux.TPACKET_V2 {
-		return nil, true, linux.EINVAL // the other layouts are not there
+	switch v, err := socket.ParseInt(value); {
+	case err == nil && (v == linux.TPACKET_V1 || v == linux.TPACKET_V2):
+		return socket.Int(sizeofFrameHeader), true, nil
+	case err == nil && v == linux.TPACKET_V3:
+		return socket.Int(sizeofBlockFrame), true, nil
 	}
-	return socket.Int(sizeofFrameHeader), true, nil
+	return nil, true, linux.EINVAL
 }
 
 // statisticsLocked is struct tpacket_stats: what came and what was lost since it was
@@ -86,6 +89,9 @@ func (p *Packet) statisticsLocked() ([]byte, error) {
 	b := binary.LittleEndian.AppendUint32(nil, uint32(frames-p.mu.told.frames))
 	b = binary.LittleEndian.AppendUint32(b, uint32(lost-p.mu.told.lost))
 	p.mu.told.frames, p.mu.told.lost = frames, lost
+	if p.options.version == linux.TPACKET_V3 { // how often there was no block to go on in
+		b = binary.LittleEndian.AppendUint32(b, 0)
+	}
 	return b, nil
 }
 
@@ -160,8 +166,8 @@ func (p *Packet) setPacketOption(name int, value []byte) error {
 		switch {
 		case ringed:
 			err = linux.EBUSY
-		case v != linux.TPACKET_V2:
-			err = linux.EINVAL // the other layouts are not there
+		case v != linux.TPACKET_V1 && v != linux.TPACKET_V2 && v != linux.TPACKET_V3:
+			err = linux.EINVAL
 		default:
 			o.version = v
 		}

@@ -149,7 +149,7 @@ func (r *registry) receiver(from, to netip.AddrPort) *Dgram {
 // none, and netd has to see to it. to is not valid for the peer.
 // segment is UDP_SEGMENT's, 0 for one datagram.
 func (d *Dgram) sendWithin(m *socket.Msg, to netip.AddrPort, size, segment int) bool {
-	if !d.udp() || len(m.Control.Other) > 0 {
+	if !d.udp() || len(m.Control.Other) > 0 || d.conf.hasAhead() {
 		return false
 	}
 	d.mu.Lock()

@@ -27,21 +27,22 @@ func (d *Dgram) peekOn(e *end, m *socket.Msg) (int, error) {
 		return d.peeked(m, p.gram, p.at, off, n), nil
 	}
 	for at := 0; ; {
-		h, size, err := e.header(at, 65535)
+		h, size, err := e.header(at, mostRecord)
 		if err == linux.EAGAIN {
 			e.head.WantDown.Store(1)
-			h, size, err = e.header(at, 65535)
+			h, size, err = e.header(at, mostRecord)
 		}
 		if err != nil {
 			return 0, err
 		}
-		if off >= size && off > 0 {
-			off -= size
+		g := readGram(h, size)
+		if off >= g.size && off > 0 {
+			off -= g.size
 			at += gramHeader + padded(size)
 			continue
 		}
-		n := e.fill(m.Data, at+off, size-off)
-		return d.peeked(m, readGram(h, size), time.Time{}, off, n), nil
+		n := e.fill(m.Data, at+g.ahead+off, g.size-off)
+		return d.peeked(m, g, time.Time{}, off, n), nil
 	}
 }
 
@@ -49,7 +50,7 @@ func (d *Dgram) peekOn(e *end, m *socket.Msg) (int, error) {
 // as cut even where it was seen to its end and no further byte would have fitted, as
 // on Linux.
 func (d *Dgram) peeked(m *socket.Msg, g gram, at time.Time, off, n int) int {
-	m.Addr = sockaddr(d.v6, g.from)
+	m.Addr = scopedSockaddr(d.v6, g.from, g.index)
 	m.Control.Other = d.control(g, at)
 	if m.Out = 0; m.Len() <= g.size-off && n < g.size {
 		m.Out = linux.MSG_TRUNC

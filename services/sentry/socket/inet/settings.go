@@ -31,6 +31,7 @@ type settings struct {
 
 	receive, send int  // SO_RCVBUF, SO_SNDBUF as the guest sees them; 0: untuned
 	raw4          bool // of a raw IPv4 socket
+	v6            bool // of an AF_INET6 socket
 	stream        bool // of a TCP socket
 	kept          map[optionKey]int
 	lowat         int
@@ -40,8 +41,9 @@ type settings struct {
 
 	receivePacketInfo bool
 	receiveHops       bool
-	receiveOptions    bool // remembered: a packet with options is received without them
-	returnOptions     bool // likewise
+	receiveOptions    bool
+	returnOptions     bool
+	sticky            map[optionKey][]byte // headers of all that is sent: see ahead.go
 	receiveClass      bool
 	discover          int // IP_MTU_DISCOVER
 	multicastHops     int
@@ -111,6 +113,12 @@ func (c *settings) message() *netdv1.Options {
 		c.tuneStream(o)
 	}
 	o.NoDiscover, o.NeverFragment = c.discover == 0, c.discover == 2 || c.discover == 3
+	if c.kept[optionKey{linux.IPPROTO_IPV6, linux.IPV6_DONTFRAG}] != 0 {
+		o.NeverFragment = true
+	}
+	if !c.stream {
+		o.Headers, o.ReceiveHeaders = c.aheadLocked(c.v6), c.wantsAheadLocked()
+	}
 	return o
 }
 

@@ -36,6 +36,7 @@ type Stream struct {
 
 	shutRead, shutWrite atomic.Bool
 	blocked             atomic.Bool // somebody waits for room, or to be connected
+	renewed             atomic.Bool // an attempt has failed, and connect(2) has told so: as if it had never been
 	released            atomic.Bool
 	lowat               atomic.Int64 // SO_RCVLOWAT; 0 is 1
 
@@ -86,7 +87,7 @@ func newStream(n *Network, v6 bool) *Stream {
 		domain = linux.AF_INET6
 	}
 	s.Init(domain, linux.SOCK_STREAM, linux.IPPROTO_TCP)
-	s.conf.stream = true
+	s.conf.stream, s.conf.v6 = true, v6
 	s.conf.init(n.tuning)
 	return s
 }
@@ -104,6 +105,9 @@ func (s *Stream) incoming(a *netdv1.Accepted, mem *memory) bool {
 	c.mu.phase = established
 	c.mu.bound = true
 	c.mu.local, c.mu.remote = address(a.Local), address(a.Remote)
+	if scope := a.Remote.GetScope(); scope != 0 && c.conf.o.Device == 0 {
+		c.conf.o.Device = scope
+	}
 	if len(a.Syn) > 0 {
 		c.saveSyn(a.Syn)
 	}
@@ -175,6 +179,9 @@ func ask(n *Network, m member, e *end, req *netdv1.Request, open *netdv1.Open) (
 // Bind gives the socket its address.
 func (s *Stream) Bind(ctx vfs.Context, sa []byte) error {
 	a, scope, err := s.n.bindAddress(ctx, s.v6, sa)
+	if err == nil {
+		err = s.conf.within(a.Addr(), scope, false)
+	}
 	if err != nil {
 		return err
 	}
@@ -249,16 +256,25 @@ func (s *Stream) Accept(ctx vfs.Context) (socket.Socket, []byte, error) {
 	s.queue.waiting[0] = nil
 	s.queue.waiting = s.queue.waiting[1:]
 	s.end.Load().head.Taken.Add(1) // of those that netd knows nothing of too: see push
-	return c, sockaddr(c.v6, c.mu.remote), nil
+	return c, scopedSockaddr(c.v6, c.mu.remote, c.conf.link()), nil
 }
 
 // Connect begins a connection and waits for it unless nonblock.
 func (s *Stream) Connect(ctx vfs.Context, sa []byte, nonblock bool) error {
+	if len(sa) < 2 {
+		return linux.EINVAL
+	}
 	if linux.SockaddrFamily(sa) == linux.AF_UNSPEC {
 		return s.disconnect(ctx)
 	}
 	a, scope, err := parseSockaddr(s.v6, sa)
 	if err != nil {
+		return err
+	}
+	if a.Addr().IsMulticast() {
+		return linux.ENETUNREACH
+	}
+	if err := s.conf.within(a.Addr(), scope, false); err != nil {
 		return err
 	}
 	if err := s.beginConnect(ctx, a, scope, nonblock); err != linux.EINPROGRESS && err != linux.EALREADY || nonblock {
@@ -281,10 +297,7 @@ func (s *Stream) beginConnect(ctx vfs.Context, a netip.AddrPort, scope uint32, n
 		}
 		return linux.EALREADY
 	}
-	s.queue.Lock()
-	listening := s.queue.listening
-	s.queue.Unlock()
-	if listening {
+	if s.isListening() {
 		return linux.EISCONN
 	}
 	if met, err := s.meetLocked(a); met {
@@ -301,6 +314,7 @@ func (s *Stream) beginConnect(ctx vfs.Context, a netip.AddrPort, scope uint32, n
 	}
 	s.blocked.Store(true)
 	resp, err := s.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Connect{Connect: &netdv1.Connect{Address: message(s.v6, a, scope)}}})
+	s.renewed.Store(false)
 	if nonblock && (err == nil || s.errors.pending(s.n, s.end.Load())) && resp != nil {
 		err = linux.EINPROGRESS
 	}
@@ -314,6 +328,7 @@ func (s *Stream) beginConnect(ctx vfs.Context, a netip.AddrPort, scope uint32, n
 	default:
 		if e := s.end.Load(); e != nil {
 			s.errors.skip(e)
+			s.renewed.Store(s.state(e)&closed != 0)
 		}
 	}
 	return err
@@ -347,6 +362,7 @@ func (s *Stream) settleLocked() (bool, error) {
 		}
 		if err != nil {
 			s.mu.phase = unconnected
+			s.renewed.Store(true)
 			return true, err
 		}
 	}
@@ -357,8 +373,11 @@ func (s *Stream) settleLocked() (bool, error) {
 // state is the head's state, and what netd's death makes of it.
 func (s *Stream) state(e *end) uint32 {
 	st := e.head.State.Load()
-	if s.n.dead.Load() {
+	switch {
+	case s.n.dead.Load():
 		st = st&^connecting | closed
+	case s.renewed.Load():
+		st = 0
 	}
 	return st
 }
@@ -429,25 +448,27 @@ func (s *Stream) Shutdown(ctx vfs.Context, how int) error {
 func (s *Stream) SockName(vfs.Context) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return sockaddr(s.v6, s.mu.local), nil
+	return scopedSockaddr(s.v6, s.mu.local, s.conf.link()), nil
 }
 
 // PeerName is the peer's address.
 func (s *Stream) PeerName(vfs.Context) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settleLocked()
+	if e := s.end.Load(); e == nil || s.state(e)&closed == 0 {
+		s.settleLocked() // but how the attempt has failed is not told here
+	}
 	if h := s.direct.Load(); h != nil {
 		if h.state() == stateClose {
 			return nil, linux.ENOTCONN
 		}
-		return sockaddr(s.v6, s.mu.remote), nil
+		return scopedSockaddr(s.v6, s.mu.remote, s.conf.link()), nil
 	}
 	e := s.end.Load()
 	if s.mu.phase != established || e == nil || s.state(e)&closed != 0 {
 		return nil, linux.ENOTCONN
 	}
-	return sockaddr(s.v6, s.mu.remote), nil
+	return scopedSockaddr(s.v6, s.mu.remote, s.conf.link()), nil
 }
 
 // Release ends the socket. What was written is still sent.

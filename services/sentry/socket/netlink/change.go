@@ -200,6 +200,8 @@ func (r *request) change(source Source, all []*netdv1.Interface) linux.Errno {
 		c, err = r.routeChange()
 	case newNeigh, delNeigh:
 		c, err = r.neighbourChange()
+	case newRule, delRule:
+		c, err = r.ruleChange()
 	default:
 		err = linux.EOPNOTSUPP
 	}
@@ -231,6 +233,11 @@ func (r *request) linkChange(all []*netdv1.Interface) (*netdv1.Change, linux.Err
 			return nil, linux.EOPNOTSUPP
 		}
 		return nil, linux.ENODEV
+	}
+	for _, t := range []uint16{1, 3, 10, 19, 20, 28} { // an Ethernet address, a name, a master, a namespace, an alias
+		if _, ok := r.attributes(16)[t]; ok && (t != 3 || le.Uint32(r.body[4:]) != 0) {
+			return nil, linux.EOPNOTSUPP
+		}
 	}
 	m := &netdv1.LinkChange{Index: index}
 	if le.Uint32(r.body[12:])&1 != 0 { // IFF_UP is to be changed
@@ -293,6 +300,9 @@ func (r *request) routeChange() (*netdv1.Change, linux.Errno) {
 	}
 	if familyOf(dst) != r.body[0] || r.body[0] == 0 {
 		return nil, linux.EINVAL
+	}
+	if a[9] != nil || a[30] != nil { // RTA_MULTIPATH, RTA_NH_ID
+		return nil, linux.EOPNOTSUPP
 	}
 	table := number(a[15])
 	if table == 0 {

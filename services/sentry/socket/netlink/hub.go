@@ -15,6 +15,13 @@ type Watcher interface {
 	Watch(tell func(*netdv1.Changed)) error
 }
 
+// FilterWatcher is a Source whose packet filter tells of changes.
+type FilterWatcher interface {
+	// WatchFilter has tell called with messages of NETLINK_NETFILTER for a group, from now
+	// on.
+	WatchFilter(tell func(group int, messages []byte)) error
+}
+
 // Groups of rtnetlink(7): RTNLGRP_.
 const (
 	groupLink       = 1
@@ -33,9 +40,10 @@ type groups uint64
 
 func (g groups) has(n int) bool { return g&(1<<(n-1)) != 0 }
 
-// hub gives notifications to the route sockets that have joined their groups.
+// hub gives notifications to the sockets of a protocol that have joined its groups.
 type hub struct {
 	source Source
+	filter bool // NETLINK_NETFILTER's, else NETLINK_ROUTE's
 
 	mu       sync.Mutex
 	watching bool
@@ -53,11 +61,22 @@ func (h *hub) join(s *Socket) {
 	h.watching = true
 	h.mu.Unlock()
 	// Without the lock: the answer comes after changes that are told by then.
-	if w, ok := h.source.(Watcher); ok && first && w.Watch(h.changed) != nil {
+	if first && h.watch() != nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.watching = false
 	}
+}
+
+// watch makes the source tell.
+func (h *hub) watch() error {
+	if w, ok := h.source.(FilterWatcher); ok && h.filter {
+		return w.WatchFilter(h.tell)
+	}
+	if w, ok := h.source.(Watcher); ok && !h.filter {
+		return w.Watch(h.changed)
+	}
+	return nil
 }
 
 func (h *hub) leave(s *Socket) {
@@ -69,7 +88,12 @@ func (h *hub) leave(s *Socket) {
 // changed tells those who have joined.
 func (h *hub) changed(c *netdv1.Changed) {
 	group, b := notification(c)
-	if len(b) == 0 {
+	h.tell(group, b)
+}
+
+// tell gives messages to a group.
+func (h *hub) tell(group int, b []byte) {
+	if len(b) == 0 || group < 1 || group > maxGroup {
 		return
 	}
 	h.mu.Lock()
@@ -166,7 +190,7 @@ func (s *Socket) joinGroups(g groups) {
 	s.mu.groups = g
 	s.mu.Unlock()
 	switch {
-	case s.hub == nil || s.Protocol() != protoRoute:
+	case s.hub == nil || s.Protocol() != protoRoute && s.Protocol() != protoNetfilter:
 	case g != 0:
 		s.hub.join(s)
 	default:
@@ -178,9 +202,6 @@ func (s *Socket) joinGroups(g groups) {
 func (s *Socket) membership(group int, add bool) error {
 	if group < 1 || group > maxGroup {
 		return linux.EINVAL
-	}
-	if add && s.Protocol() == protoNetfilter {
-		return linux.EOPNOTSUPP // as in Bind
 	}
 	s.mu.Lock()
 	g := s.mu.groups

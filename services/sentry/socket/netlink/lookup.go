@@ -30,7 +30,10 @@ func (r *request) lookup(source Source, all []*netdv1.Interface) ([]byte, linux.
 	}
 	m := &netdv1.RouteEntry{Kind: 1, Table: tableMain}
 	if i := owner(all, dst); i != nil {
-		m.Kind, m.Table, m.Interface, m.Source = typeLocal, tableLocal, 1, a[1]
+		m.Kind, m.Interface, m.Source = typeLocal, 1, a[1]
+		if dst.Is6() {
+			m.Table, m.Protocol = tableLocal, 2
+		}
 	} else {
 		s, ok := source.(Router)
 		if !ok {
@@ -40,7 +43,8 @@ func (r *request) lookup(source Source, all []*netdv1.Interface) ([]byte, linux.
 		if err != nil {
 			return nil, linux.ENETDOWN
 		}
-		best := choose(known.Routes, dst, number(a[4]))
+		from, _ := netip.AddrFromSlice(a[2])
+		best := byRules(known, from, dst, number(a[4]))
 		if best == nil {
 			return nil, linux.ENETUNREACH
 		}
@@ -58,6 +62,11 @@ func (r *request) lookup(source Source, all []*netdv1.Interface) ([]byte, linux.
 	m.Destination = &netdv1.Prefix{Address: a[1], Bits: uint32(dst.BitLen())}
 	one := request{seq: r.seq, port: r.port}
 	b := one.route(nil, m, 0)
+	if dst.Is6() {
+		b = one.withSource(b, a[2])
+	} else {
+		b = one.withUser(b)
+	}
 	if len(b) >= headerSize+12 && dst.Is4() {
 		flags := uint32(flagCloned)
 		if m.Kind == typeLocal {
@@ -82,10 +91,10 @@ func owner(all []*netdv1.Interface, a netip.Addr) *netdv1.Interface {
 
 // choose is the route to an address, over an interface if that is not 0: the longest
 // prefix, then the lowest metric, then the first.
-func choose(routes []*netdv1.RouteEntry, dst netip.Addr, out uint32) (best *netdv1.RouteEntry) {
+func choose(routes []*netdv1.RouteEntry, table uint32, dst netip.Addr, out uint32) (best *netdv1.RouteEntry) {
 	for _, m := range routes {
 		net, ok := netip.AddrFromSlice(m.Destination.GetAddress())
-		if !ok || net.Is4() != dst.Is4() || m.Table != 0 && m.Table != tableMain || out != 0 && m.Interface != out {
+		if !ok || net.Is4() != dst.Is4() || m.Table != table && !(m.Table == 0 && table == tableMain) || out != 0 && m.Interface != out {
 			continue
 		}
 		p, err := net.Prefix(int(min(m.Destination.Bits, 128)))

@@ -36,12 +36,13 @@ type Family struct {
 	source  Source
 	sockets func() []socket.Socket
 	hub     *hub
+	filter  *hub // of NETLINK_NETFILTER
 }
 
 // New makes the family. sockets lists those that processes of the sandbox have, for
 // sock_diag(7).
 func New(source Source, sockets func() []socket.Socket) Family {
-	return Family{source, sockets, &hub{source: source}}
+	return Family{source, sockets, &hub{source: source}, &hub{source: source, filter: true}}
 }
 
 // Socket makes a route socket, one of sock_diag(7), or one of kernel events that
@@ -54,6 +55,9 @@ func (f Family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error
 		return nil, linux.EPROTONOSUPPORT
 	}
 	s := &Socket{source: f.source, sockets: f.sockets, hub: f.hub}
+	if protocol == protoNetfilter {
+		s.hub = f.filter
+	}
 	s.mu.buffer = defaultBuffer
 	s.Init(linux.AF_NETLINK, typ, protocol)
 	return s, nil
@@ -117,8 +121,8 @@ func (s *Socket) Bind(ctx vfs.Context, sa []byte) error {
 	if err != nil {
 		return err
 	}
-	if wanted != 0 && s.Protocol() == protoNetfilter {
-		return linux.EOPNOTSUPP // who waits for changes would wait for ever
+	if wanted != 0 && !s.mayJoin(ctx) {
+		return linux.EPERM
 	}
 	s.mu.Lock()
 	if s.mu.port != 0 && port != 0 && port != s.mu.port {
@@ -133,6 +137,12 @@ func (s *Socket) Bind(ctx vfs.Context, sa []byte) error {
 	s.mu.Unlock()
 	s.joinGroups(g)
 	return nil
+}
+
+// mayJoin says whether who asks may join groups: those of NETLINK_NETFILTER are for
+// CAP_NET_ADMIN.
+func (s *Socket) mayJoin(ctx vfs.Context) bool {
+	return s.Protocol() != protoNetfilter || ctx.Creds().Has(linux.CAP_NET_ADMIN)
 }
 
 func (s *Socket) Listen(vfs.Context, int) error { return linux.EOPNOTSUPP }

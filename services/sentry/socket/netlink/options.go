@@ -71,6 +71,9 @@ func (s *Socket) SockOpt(ctx vfs.Context, level, name, max int) ([]byte, error) 
 // SetSockOpt sets an option.
 func (s *Socket) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error {
 	if level == linux.SOL_NETLINK {
+		if name == linux.NETLINK_ADD_MEMBERSHIP && !s.mayJoin(ctx) {
+			return linux.EPERM
+		}
 		return s.setOption(name, value)
 	}
 	if level != linux.SOL_SOCKET {

@@ -19,8 +19,13 @@ const (
 	getRoute = 26
 	getNeigh = 30
 	getRule  = 34
-	newNSID  = 88
-	getNSID  = 90
+	getQdisc = 38
+
+	getClass   = 42
+	getFilter  = 46
+	getNexthop = 106
+	newNSID    = 88
+	getNSID    = 90
 
 	flagRequest = 0x1
 	flagMulti   = 0x2
@@ -107,11 +112,23 @@ func (r *request) answer(source Source) [][]byte {
 		}
 	case getRule:
 		if !dump {
-			return [][]byte{r.failed(linux.ENETUNREACH)}
+			return [][]byte{r.failed(linux.EOPNOTSUPP)}
+		}
+		b = r.rules(source)
+	case getQdisc:
+		for _, i := range all {
+			b = r.qdisc(b, i, flags)
+		}
+	case getClass, getFilter, getNexthop:
+		if !dump {
+			return [][]byte{r.failed(linux.EOPNOTSUPP)}
 		}
 	default:
 		if r.typ&3 != 2 { // not a question: a change
-			return [][]byte{r.failed(r.change(source, all))}
+			if err := r.change(source, all); err != 0 || r.flags&flagAck != 0 {
+				return [][]byte{r.failed(err)}
+			}
+			return nil
 		}
 		return [][]byte{r.failed(linux.EOPNOTSUPP)}
 	}
@@ -227,6 +244,9 @@ func (r *request) link(b []byte, i *netdv1.Interface, flags uint16) []byte {
 	body = attribute(body, 3, text(i.Name))
 	body = attribute(body, 13, le.AppendUint32(nil, 1000))
 	body = attribute(body, 16, []byte{operational(i.Flags)})
+	body = attribute(body, 17, []byte{0})       // IFLA_LINKMODE
+	body = attribute(body, 27, make([]byte, 4)) // IFLA_GROUP
+	body = attribute(body, 30, make([]byte, 4)) // IFLA_PROMISCUITY
 	body = attribute(body, 4, le.AppendUint32(nil, i.Mtu))
 	body = attribute(body, 6, text("noqueue"))
 	mac := make([]byte, 6)
@@ -241,6 +261,15 @@ func (r *request) link(b []byte, i *netdv1.Interface, flags uint16) []byte {
 	body = attribute(body, 7, small) // struct rtnl_link_stats
 	body = attribute(body, 23, wide) // struct rtnl_link_stats64
 	return r.message(b, r.kind(newLink), flags, body)
+}
+
+// qdisc appends RTM_NEWQDISC: packets wait in no queue that could be changed.
+func (r *request) qdisc(b []byte, i *netdv1.Interface, flags uint16) []byte {
+	const root = 1<<32 - 1 // TC_H_ROOT
+	body := le.AppendUint32(make([]byte, 4), i.Index)
+	body = le.AppendUint32(le.AppendUint32(body, 0), root)
+	body = attribute(le.AppendUint32(body, 2), 1, text("noqueue"))
+	return r.message(b, getQdisc-2, flags, body)
 }
 
 // operational is an interface's state of RFC 2863, which the loopback has none of.
