@@ -220,7 +220,7 @@ func (p *Packet) setRing(v []byte) error {
 		}
 		return err
 	}
-	r, err := newFrameRing(v, version, reserve, cooked)
+	r, err := newFrameRing(&p.memory, v, version, reserve, cooked)
 	if err == nil {
 		p.ring = r
 	}
