@@ -1,12 +1,15 @@
 /* What other people's test suites found, each reduced to a few lines. */
 #include "cprogs.h"
 
+#include <arpa/inet.h>
 #include <linux/kcmp.h>
 #include <linux/membarrier.h>
+#include <poll.h>
 #include <pty.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 
 /* linux/futex.h has it since 5.16. */
 #define SYS_futex_waitv_ 449
@@ -262,6 +265,51 @@ static void unseen(void)
 	say("ended early or late: %ld", bad);
 }
 
+/* A reset that comes after the peer's FIN is told to who writes; for who reads it is
+ * the end. */
+static void reset(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof a;
+	char c;
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	signal(SIGPIPE, SIG_IGN);
+	bind(listener, (void *)&a, n);
+	listen(listener, 1);
+	getsockname(listener, (void *)&a, &n);
+	for (int writes = 0; writes < 2; writes++) {
+		int fd = socket(AF_INET, SOCK_STREAM, 0), value;
+		connect(fd, (void *)&a, n);
+		close(accept(listener, 0, 0));
+		struct pollfd p = {fd, POLLIN, 0};
+		poll(&p, 1, -1);
+		say("first write %zd", write(fd, "x", 1));
+		p.events = 0;
+		poll(&p, 1, 5000);
+		say("poll %#x", p.revents);
+		say("read %zd", read(fd, &c, 1));
+		if (writes) {
+			err("write", write(fd, "x", 1));
+			err("again", write(fd, "x", 1));
+		}
+		socklen_t size = sizeof value;
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &size);
+		say("error %d, read %zd", value, read(fd, &c, 1));
+		close(fd);
+	}
+}
+
+/* Of a call's number the lower half counts. */
+static void numbers(void)
+{
+	long pid = syscall(SYS_getpgid, 0);
+	for (int i = 0; i < 8; i++)
+		if (syscall(SYS_getpgid | 1l << (32 + i), 0) != pid)
+			say("bit %d", 32 + i);
+	err("-1", syscall(-1l));
+	err("-7", syscall(-7l));
+}
+
 const struct row found_rows[] = {
 	{"found.futex-waitv", waitv},
 	{"found.membarrier", barriers},
@@ -273,5 +321,7 @@ const struct row found_rows[] = {
 	{"found.termios-lock", locked},
 	{"found.nameless", nameless},
 	{"found.futex-unseen", unseen},
+	{"found.reset", reset},
+	{"found.numbers", numbers},
 	{0, 0},
 };
