@@ -162,6 +162,7 @@ const (
 	TIOCGEXCL      = 0x80045440
 	TIOCGPTPEER    = 0x5441
 	TIOCGLCKTRMIOS = 0x5456
+	TIOCSLCKTRMIOS = 0x5457
 )
 
 // Arguments of TCFLSH and TCXONC.
@@ -220,4 +221,23 @@ func le32(b []byte, v uint32) []byte {
 
 func from32(b []byte) uint32 {
 	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+}
+
+// Keep is t with the bits of old that locked has, as TIOCSLCKTRMIOS of ioctl_tty(2)
+// wants it; the line and each control character are locked whole.
+func (t Termios) Keep(old, locked Termios) Termios {
+	keep := func(v *uint32, old, locked uint32) { *v = *v&^locked | old&locked }
+	keep(&t.Iflag, old.Iflag, locked.Iflag)
+	keep(&t.Oflag, old.Oflag, locked.Oflag)
+	keep(&t.Cflag, old.Cflag, locked.Cflag)
+	keep(&t.Lflag, old.Lflag, locked.Lflag)
+	if locked.Line != 0 {
+		t.Line = old.Line
+	}
+	for i := range t.Cc {
+		if locked.Cc[i] != 0 {
+			t.Cc[i] = old.Cc[i]
+		}
+	}
+	return t
 }

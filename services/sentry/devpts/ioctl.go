@@ -60,6 +60,23 @@ func (p *Pair) ioctl(ctx vfs.Context, cmd uint32, arg uint64, far bool) (uint64,
 		return 0, err
 	case linux.TIOCGDEV:
 		return 0, tty.CopyOutInt(ctx, arg, int32(p.terminal.Rdev))
+	case linux.TIOCGLCKTRMIOS:
+		bits := linux.Termios2{Termios: p.lockedBits()}
+		return 0, ctx.CopyOut(arg, bits.Marshal()[:linux.SizeofTermios])
+	case linux.TIOCSLCKTRMIOS:
+		if !ctx.Creds().Has(linux.CAP_SYS_ADMIN) {
+			return 0, linux.EPERM
+		}
+		b := make([]byte, linux.SizeofTermios)
+		if err := ctx.CopyIn(arg, b); err != nil {
+			return 0, err
+		}
+		var bits linux.Termios2
+		bits.Unmarshal(b)
+		p.mu.Lock()
+		p.fixed = bits.Termios
+		p.mu.Unlock()
+		return 0, nil
 	case linux.TIOCVHANGUP:
 		if !ctx.Creds().Has(linux.CAP_SYS_ADMIN) {
 			return 0, linux.EPERM
@@ -72,4 +89,11 @@ func (p *Pair) ioctl(ctx vfs.Context, cmd uint32, arg uint64, far bool) (uint64,
 		return 0, mayChange()
 	}
 	return 0, linux.ENOTTY
+}
+
+// lockedBits are those that TIOCSLCKTRMIOS has set.
+func (p *Pair) lockedBits() linux.Termios {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fixed
 }

@@ -29,9 +29,10 @@ type Pair struct {
 	d            *tty.Discipline
 	keys         []byte // written by the master, no room in d yet
 	size         linux.Winsize
-	locked       bool // TIOCSPTLCK: the slave cannot be opened
-	exclusive    bool // TIOCEXCL: not once more
-	packet       bool // TIOCPKT
+	fixed        linux.Termios // TIOCSLCKTRMIOS: the bits that cannot be changed
+	locked       bool          // TIOCSPTLCK: the slave cannot be opened
+	exclusive    bool          // TIOCEXCL: not once more
+	packet       bool          // TIOCPKT
 	masterClosed bool
 	slaves       int  // open
 	slaveSeen    bool // was open once: then no slave is the end for a master
@@ -168,6 +169,7 @@ func (p *Pair) termios() linux.Termios2 {
 }
 
 func (p *Pair) setTermios(t linux.Termios2) {
+	t.Termios = t.Keep(p.termios().Termios, p.lockedBits())
 	// A pseudo-terminal has no wire: pty_set_termios.
 	t.Cflag = t.Cflag&^(linux.CSIZE|linux.PARENB) | linux.CS8 | linux.CREAD
 	p.change(func() { p.d.SetTermios(t) })

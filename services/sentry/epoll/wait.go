@@ -1,8 +1,11 @@
 package epoll
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"time"
+	"unsafe"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/vfs"
@@ -37,6 +40,27 @@ func (ep *Epoll) Wait(s wait.Sleeper, out []linux.EpollEvent, deadline time.Time
 
 // Ready is Wait that does not sleep, for who has not looked at the time yet.
 func (ep *Epoll) Ready(out []linux.EpollEvent) int { return ep.collect(out) }
+
+// Target is the file that was added as descriptor fd, the nth of those, or nil; for
+// comparing only.
+func (ep *Epoll) Target(fd int32, nth uint32) *vfs.File {
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	var files []*vfs.File
+	for k := range ep.items {
+		if k.fd == fd {
+			files = append(files, k.file)
+		}
+	}
+	if uint64(nth) >= uint64(len(files)) {
+		return nil
+	}
+	// Linux has them in the order of their addresses, too.
+	slices.SortFunc(files, func(a, b *vfs.File) int {
+		return cmp.Compare(uintptr(unsafe.Pointer(a)), uintptr(unsafe.Pointer(b)))
+	})
+	return files[nth]
+}
 
 // Len is how many entries the interest list has.
 func (ep *Epoll) Len() int {

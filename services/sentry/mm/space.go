@@ -305,6 +305,9 @@ func checkRange(addr, n uint64) (end Addr, err error) {
 	if addr%PageSize != 0 {
 		return 0, linux.EINVAL
 	}
+	if n > GuestTop { // before it is rounded up, past 0
+		return 0, linux.ENOMEM
+	}
 	n = PageUp(n)
 	if addr > GuestTop || n > GuestTop-addr {
 		return 0, linux.ENOMEM

@@ -172,6 +172,14 @@ func (l *symlink) Readlink(ctx vfs.Context) (string, error) {
 // file is anything else: regular files, and names of devices, FIFOs and sockets.
 type file struct{ inode }
 
+// Hold holds the upper file. A lower one is there as long as its node.
+func (f *file) Hold() (unhold func()) {
+	if h, ok := f.up().(vfs.Holder); ok {
+		return h.Hold()
+	}
+	return nil
+}
+
 // Open opens the lower file as it is for reading, so that it can be read and
 // mapped at the lower's cost, and the upper one for writing.
 func (f *file) Open(ctx vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {

@@ -85,7 +85,7 @@ var stubCalls = []rule{
 	{unix.SYS_MADVISE, "madvise", "guest madvise", retAllow, []check{below(0, 1)}},
 	{unix.SYS_MSYNC, "msync", "guest msync of a shared file mapping", retAllow, []check{below(0, 1)}},
 	{unix.SYS_MINCORE, "mincore", "guest mincore", retAllow, []check{below(0, 1), below(2, -1)}},
-	{unix.SYS_MEMBARRIER, "membarrier", "guest membarrier: of its own process only (PRIVATE_EXPEDITED to REGISTER_..._SYNC_CORE)", retAllow, []check{{argMask, 0, 0x78, 0}, {argEquals, 1, 0, 0}}},
+	{unix.SYS_MEMBARRIER, "membarrier", "guest membarrier: barriers change nothing, and anybody may ask for the global ones, which processes of one sandbox that share memory need", retAllow, []check{{argMask, 0, MembarrierCommands, 0}, {argMask, 1, MembarrierFlags, 0}}},
 	{unix.SYS_CLOCK_GETTIME, "clock_gettime", "CLOCK_THREAD_CPUTIME_ID: only the thread itself may ask the host", retAllow, []check{{argEquals, 0, unix.CLOCK_THREAD_CPUTIME_ID, 0}, below(1, -1)}},
 	{unix.SYS_GETRUSAGE, "getrusage", "RUSAGE_THREAD, for the same reason", retAllow, []check{{argEquals, 0, unix.RUSAGE_THREAD, 0}, below(1, -1)}},
 	{unix.SYS_ARCH_PRCTL, "arch_prctl", "thread-local storage: ARCH_SET_GS to ARCH_GET_GS", retAllow, []check{{argAtLeast, 0, 0x1001, 0}, {argMask, 0, 0x1007, 0}}},
@@ -95,6 +95,13 @@ var stubCalls = []rule{
 	{unix.SYS_EXIT, "exit", "a thread ends", retAllow, nil},
 	{unix.SYS_EXIT_GROUP, "exit_group", "the process ends", retAllow, nil},
 }
+
+// MembarrierCommands and MembarrierFlags are the bits that membarrier(2) may have:
+// MEMBARRIER_CMD_GLOBAL to MEMBARRIER_CMD_GET_REGISTRATIONS, MEMBARRIER_CMD_FLAG_CPU.
+const (
+	MembarrierCommands = 0x3ff
+	MembarrierFlags    = 1
+)
 
 // futexOps are the futex operations without priority inheritance: those compare
 // host thread ids, which a guest does not know. futex(2): FUTEX_WAIT, WAKE,
@@ -123,6 +130,8 @@ func filterProgram(verified bool) []bpf.Instruction {
 	p = append(p, unless(bpf.JumpLessThan, 0x4000_0000, retTrap)...)
 
 	p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_SCHED_YIELD, SkipTrue: 1}, ret(retAllow))
+	// futex_waitv(2) waits as FUTEX_WAIT does, for several words.
+	p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_FUTEX_WAITV, SkipTrue: 1}, ret(retAllow))
 	futex := []bpf.Instruction{load(argLow(1)), bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: ^uint32(futexFlags)}}
 	for _, op := range futexOps {
 		futex = append(futex, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: op, SkipTrue: 1}, ret(retAllow))

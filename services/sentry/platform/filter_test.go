@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "rewrite the listings in testdata")
 func listing(verified bool) string {
 	var b strings.Builder
 	b.WriteString("another architecture or an x32 number: trap\n")
-	b.WriteString("from anywhere: sched_yield; futex without priority inheritance (operations")
+	b.WriteString("from anywhere: sched_yield; futex_waitv; futex without priority inheritance (operations")
 	for _, op := range futexOps {
 		fmt.Fprintf(&b, " %d", op)
 	}

@@ -72,6 +72,7 @@ func (th *Thread) Freeze() bool {
 	s.mu.Unlock()
 	for _, o := range others {
 		if o.running.Load() {
+			o.froze.Store(true)
 			o.Kick()
 		}
 	}
@@ -131,12 +132,14 @@ func (th *Thread) move() bool {
 }
 
 // again is for a native futex wait that a freeze interrupted: the guest must not
-// see that. An absolute timeout is waited for again; the host restarts a wait
-// without one itself, and a relative one is left as it is.
+// see that. A timeout is waited for again, and a relative one whole: nobody knows how
+// much of it is left, and late is better than an EINTR without a signal. The host
+// restarts a wait without one itself.
 func (th *Thread) again() {
-	const waitBitset, opMask = 9, 127
+	const wait, waitBitset, opMask = 0, 9, 127
 	regs := &th.Regs
-	if th.space.freezer.by.Load() == nil || int64(regs.RAX) != -int64(unix.EINTR) || regs.RCX != regs.RIP || regs.RSI&opMask != waitBitset {
+	op := regs.RSI & opMask
+	if !th.froze.Swap(false) || int64(regs.RAX) != -int64(unix.EINTR) || regs.RCX != regs.RIP || op != waitBitset && op != wait {
 		return
 	}
 	var code [2]byte

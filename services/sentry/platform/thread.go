@@ -93,6 +93,7 @@ type Thread struct {
 	gift     *donation
 
 	running   atomic.Bool // in the guest, or on the way there or from there
+	froze     atomic.Bool // a freeze has kicked it: see again
 	seenMoves *map[uint64]uint64
 
 	due bool // see awaitDue
@@ -112,6 +113,10 @@ type Thread struct {
 	// stillborn: the host did not make it.
 	stillborn atomic.Bool
 }
+
+// Core is the core that the thread was on when it made the call that is served,
+// as its stub says.
+func (th *Thread) Core() uint32 { return atomic.LoadUint32(th.slot.word(slotStubCore)) & 0xfff }
 
 // Process is the host process that the thread runs in.
 func (th *Thread) Process() *Process { return th.proc }

@@ -61,8 +61,10 @@ func call6[A, B, C, D, E, F register](h func(*task.Task, A, B, C, D, E, F) (uint
 	}
 }
 
-// Dispatch serves the call with that number: task.Kernel.Syscall.
+// Dispatch serves the call with that number, of which the lower half counts:
+// task.Kernel.Syscall.
 func Dispatch(t *task.Task, nr uint64, args [6]uint64) (uint64, error) {
+	nr = uint64(uint32(nr))
 	if nr >= uint64(len(table)) || table[nr].call == nil {
 		return 0, linux.ENOSYS
 	}

@@ -1,10 +1,12 @@
 package syscalls
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"unsafe"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/epoll"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 )
@@ -59,9 +61,36 @@ func kcmp(t *task.Task, pid1, pid2, kind int32, a, b uint64) (uint64, error) {
 	case kcmpIO, kcmpSysvsem:
 		return 0, nil
 	case kcmpEpollTFD:
-		return 0, linux.EOPNOTSUPP
+		return kcmpTarget(t, one, two, a, b)
 	}
 	return 0, linux.EINVAL
+}
+
+// kcmpTarget compares a file of one's with what an epoll of two's watches: struct
+// kcmp_epoll_slot at slot names the epoll, the descriptor as it was added, and which
+// of those of the same number.
+func kcmpTarget(t, one, two *task.Task, fd, slot uint64) (uint64, error) {
+	var p [12]byte
+	if err := t.CopyIn(slot, p[:]); err != nil {
+		return 0, err
+	}
+	f, err := peekFile(t, one, fd)
+	if err != nil {
+		return 0, err
+	}
+	g, err := peekFile(t, two, uint64(binary.LittleEndian.Uint32(p[:])))
+	if err != nil {
+		return 0, err
+	}
+	ep, ok := g.Impl().(*epoll.Epoll)
+	if !ok {
+		return 0, linux.EINVAL
+	}
+	target := ep.Target(int32(binary.LittleEndian.Uint32(p[4:])), binary.LittleEndian.Uint32(p[8:]))
+	if target == nil {
+		return 0, linux.ENOENT
+	}
+	return order(unsafe.Pointer(f), unsafe.Pointer(target)), nil
 }
 
 // peekFile tells which file is behind another's descriptor, for comparing only.

@@ -133,6 +133,9 @@ func msync(t *task.Task, addr mm.Addr, length uint64, flags uint32) (uint64, err
 		flags&(unix.MS_ASYNC|unix.MS_SYNC) == unix.MS_ASYNC|unix.MS_SYNC {
 		return 0, linux.EINVAL
 	}
+	if mm.PageUp(length) == 0 { // as Linux has it, also of what is rounded up past 0
+		return 0, nil
+	}
 	if !t.MM().Covered(addr, length) {
 		return 0, linux.ENOMEM
 	}

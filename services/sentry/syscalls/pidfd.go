@@ -38,16 +38,22 @@ func installPIDFD(t *task.Task) func(*task.Group) (linux.FD, error) {
 
 // pidfdGroup gives the process that fd stands for; EBADF.
 func pidfdGroup(t *task.Task, fd linux.FD) (*task.Group, error) {
+	g, _, err := pidfdOf(t, fd)
+	return g, err
+}
+
+// pidfdOf also says whether fd is PIDFD_NONBLOCK.
+func pidfdOf(t *task.Task, fd linux.FD) (g *task.Group, nonblock bool, err error) {
 	f, err := t.File(fd)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer f.DecRef(t)
 	p, ok := f.Impl().(*pidfd)
 	if !ok {
-		return nil, linux.EBADF
+		return nil, false, linux.EBADF
 	}
-	return p.group, nil
+	return p.group, f.Flags()&linux.O_NONBLOCK != 0, nil
 }
 
 func pidfd_open(t *task.Task, pid int32, flags linux.OpenFlags) (uint64, error) {

@@ -214,6 +214,7 @@ func waitid(t *task.Task, which, id int32, info mm.Addr, options int32, usage mm
 		return 0, linux.EINVAL
 	}
 	o := task.WaitOptions{Options: int(uint32(options))}
+	impatient := false // a pidfd with O_NONBLOCK: WNOHANG, but EAGAIN
 	switch which {
 	case unix.P_ALL:
 	case unix.P_PID:
@@ -229,15 +230,21 @@ func waitid(t *task.Task, which, id int32, info mm.Addr, options int32, usage mm
 			o.PGID = t.Group().PGID()
 		}
 	case unix.P_PIDFD:
-		g, err := pidfdGroup(t, linux.FD(id))
+		g, nonblock, err := pidfdOf(t, linux.FD(id))
 		if err != nil {
 			return 0, err
 		}
-		o.PID = g.PID()
+		o.PID, impatient = g.PID(), nonblock && options&unix.WNOHANG == 0
 	default:
 		return 0, linux.EINVAL
 	}
+	if impatient {
+		o.Options |= unix.WNOHANG
+	}
 	w, err := t.Wait(o)
+	if err == nil && impatient && w.PID == 0 {
+		err = linux.EAGAIN
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -13,6 +13,7 @@ import (
 
 // Requests that package unix does not name.
 const (
+	ptracePeekSigInfo    = 0x4209
 	ptraceGetSigMask     = 0x420a
 	ptraceSetSigMask     = 0x420b
 	ptraceGetSyscallInfo = 0x420e
@@ -103,6 +104,8 @@ func ptraceRegisters(t *task.Task, request int64, tid int32, addr mm.Addr, data 
 			return 0, err
 		}
 		return 0, t.SetStopInfo(tid, linux.ReadSigInfo(buf[:]))
+	case ptracePeekSigInfo:
+		return peekSigInfo(t, tid, addr, data)
 	case ptraceGetSigMask, ptraceSetSigMask:
 		return 0, signalMask(t, request == ptraceSetSigMask, tid, addr, data)
 	case ptraceGetSyscallInfo:
@@ -239,6 +242,40 @@ func pokeUser(t *task.Task, tid int32, at, value uint64) error {
 		}
 		return linux.EIO
 	})
+}
+
+// peekSigInfo is PTRACE_PEEKSIGINFO: pending signals of a stopped thread, or with
+// PTRACE_PEEKSIGINFO_SHARED of its process, from the one that struct
+// ptrace_peeksiginfo_args at args names on; it gives how many. They come in the
+// order of their numbers, and those of one number as they were sent.
+func peekSigInfo(t *task.Task, tid int32, args, addr uint64) (uint64, error) {
+	var p [16]byte
+	if err := t.CopyIn(args, p[:]); err != nil {
+		return 0, err
+	}
+	off, flags, n := binary.LittleEndian.Uint64(p[:]), binary.LittleEndian.Uint32(p[8:]), int32(binary.LittleEndian.Uint32(p[12:]))
+	if flags&^1 != 0 || n < 0 {
+		return 0, linux.EINVAL
+	}
+	var infos []linux.SigInfo
+	err := t.Ask(tid, func(o *task.Task) error {
+		infos = o.PeekPending(flags != 0, off, int(n))
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	for i := range infos {
+		var buf [linux.SizeOfSigInfo]byte
+		infos[i].Put(buf[:])
+		if err := t.CopyOut(addr+uint64(i*len(buf)), buf[:]); err != nil {
+			if i > 0 {
+				return uint64(i), nil
+			}
+			return 0, err
+		}
+	}
+	return uint64(len(infos)), nil
 }
 
 // signalMask is PTRACE_GETSIGMASK and PTRACE_SETSIGMASK.

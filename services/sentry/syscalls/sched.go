@@ -2,7 +2,6 @@ package syscalls
 
 import (
 	"encoding/binary"
-	"math/rand/v2"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -368,7 +367,7 @@ func prioritised(t *task.Task, which, who int32) ([]*task.Group, error) {
 // getcpu names a processor that the thread may be on: getcpu(2).
 func getcpu(t *task.Task, cpu, node mm.Addr) (uint64, error) {
 	if cpu != 0 {
-		if err := t.CopyOutLater(cpu, le32(rand.Uint32N(uint32(runtime.NumCPU())))); err != nil {
+		if err := t.CopyOutLater(cpu, le32(t.Thread().Core())); err != nil {
 			return 0, err
 		}
 	}

@@ -133,3 +133,30 @@ func (p *pendingSignals) dropTimer(timer *posixTimer) {
 		return
 	}
 }
+
+// PeekPending gives at most n of the signals that are queued to the thread, or to
+// its process, after the first off: PTRACE_PEEKSIGINFO of ptrace(2).
+func (t *Task) PeekPending(shared bool, off uint64, n int) (infos []linux.SigInfo) {
+	t.group.sigMu.Lock()
+	defer t.group.sigMu.Unlock()
+	p := &t.pending
+	if shared {
+		p = &t.group.pending
+	}
+	for _, q := range p.queues {
+		if q == nil {
+			continue
+		}
+		for _, item := range q.items[q.head:] {
+			switch {
+			case off > 0:
+				off--
+			case len(infos) == n:
+				return infos
+			default:
+				infos = append(infos, item.info)
+			}
+		}
+	}
+	return infos
+}

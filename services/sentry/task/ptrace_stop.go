@@ -235,7 +235,7 @@ func (t *Task) enterTraced(nr *uint64, args *[6]uint64) bool {
 	*nr = t.trace.nr
 	*args = [6]uint64{regs.RDI, regs.RSI, regs.RDX, regs.R10, regs.R8, regs.R9}
 	t.reply = reply{syscall: true, nr: *nr, result: regs.RAX}
-	return int32(*nr) >= 0 && !t.killed.Load()
+	return int32(*nr) != -1 && !t.killed.Load()
 }
 
 // leaveTraced is the end of a traced thread's call: what it has led to, and its

@@ -210,10 +210,14 @@ func (t *Task) interruptedCall(a linux.SigAction) {
 
 // interruptedFutex is for a native futex wait that a kick interrupted: the host
 // has made it ready to be restarted, which a handler without SA_RESTART must not
-// see.
+// see, nor any if there is a timeout.
 func (t *Task) interruptedFutex(a linux.SigAction) {
 	regs := &t.th.Regs
-	if a.Flags&linux.SA_RESTART != 0 || regs.RAX != unix.SYS_FUTEX || t.reply.dirty {
+	if regs.RAX != unix.SYS_FUTEX && regs.RAX != unix.SYS_FUTEX_WAITV || t.reply.dirty {
+		return
+	}
+	timed := regs.RAX == unix.SYS_FUTEX && regs.R10 != 0
+	if a.Flags&linux.SA_RESTART != 0 && !timed {
 		return
 	}
 	var code [2]byte

@@ -100,6 +100,17 @@ func (f *file) Open(_ vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {
 	return &openFile{f, flags&linux.O_NOATIME != 0}, nil
 }
 
+// Hold keeps the file as an opener does.
+func (f *file) Hold() (unhold func()) {
+	f.data.Lock()
+	defer f.data.Unlock()
+	if f.data.gone {
+		return nil
+	}
+	f.data.opens++
+	return (&openFile{file: f}).Release
+}
+
 // openFile is an open description of a file.
 type openFile struct {
 	*file

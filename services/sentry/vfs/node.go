@@ -131,6 +131,13 @@ type TmpfileMaker interface {
 	Tmpfile(ctx Context, mode uint32) (Node, error)
 }
 
+// Holder is a Node that frees itself without a name and an opener. An O_PATH file
+// holds it, since it may be opened by that: open(2). The function, which may be nil,
+// lets it go.
+type Holder interface {
+	Hold() (unhold func())
+}
+
 // Symlink is a Node that stands for a path.
 type Symlink interface {
 	Node

@@ -262,7 +262,7 @@ func (r *openRequest) tmpfile(p Path) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewFile(impl, Path{p.Mount, c}, r.flags&^linux.O_TMPFILE_BIT), nil
+	return NewFile(impl, Path{p.Mount, c}, r.flags), nil
 }
 
 func decimal(n uint64) string {
@@ -287,7 +287,11 @@ func (r *openRequest) open(p Path) (*File, error) {
 		return nil, linux.ELOOP
 	}
 	if r.flags&linux.O_PATH != 0 {
-		return NewFile(pathOnly{}, p, r.flags), nil
+		o := pathOnly{}
+		if h, ok := p.Node().(Holder); ok {
+			o.unhold = h.Hold()
+		}
+		return NewFile(o, p, r.flags), nil
 	}
 	if p.Dentry.IsDir() && (r.mask&MayWrite != 0 || r.flags&linux.O_CREAT != 0) {
 		return nil, linux.EISDIR
@@ -364,6 +368,10 @@ func (r *openRequest) implOf(p Path, kind uint32, rdev uint64) (Impl, error) {
 }
 
 // pathOnly is what stands behind an O_PATH file, or a directory that vfs lists.
-type pathOnly struct{}
+type pathOnly struct{ unhold func() }
 
-func (pathOnly) Release() {}
+func (o pathOnly) Release() {
+	if o.unhold != nil {
+		o.unhold()
+	}
+}

@@ -35,6 +35,7 @@ type half struct {
 	finSent  bool // our side sends no more: shutdown(2) or close(2)
 	shutRead bool
 	reset    bool // by the peer, or by what we sent to nobody
+	done     bool // the peer's FIN came before that: SOCK_DONE
 	released bool // by close(2)
 	blocked  bool // somebody of ours waits for room in peer.in
 	err      linux.Errno
@@ -164,7 +165,7 @@ func (h *half) copyIn(data [][]byte, n int) {
 func (h *half) unheardLocked() {
 	h.peer.in.read(h.peer.in.size)
 	if !h.reset {
-		h.reset = true
+		h.reset, h.done = true, true
 		h.err = linux.EPIPE // its FIN came before
 	}
 }
@@ -232,7 +233,7 @@ func (h *half) copyOut(data [][]byte, skip, n int) {
 // emptyLocked is the answer of an empty queue, in the order of tcp_recvmsg: the
 // end, an error, EAGAIN.
 func (h *half) emptyLocked() error {
-	if h.peer.finSent && !h.reset {
+	if h.peer.finSent && !h.reset || h.done {
 		return nil
 	}
 	if err := h.takeLocked(); err != nil {
@@ -312,7 +313,7 @@ func (h *half) close(abort bool) {
 	h.in.read(h.in.size)
 	ev := wait.In | wait.RDHup
 	if abort && !h.over() && !p.released {
-		p.reset, p.err = true, linux.ECONNRESET
+		p.reset, p.done, p.err = true, h.finSent, linux.ECONNRESET
 		if h.finSent && !p.finSent {
 			p.err = linux.EPIPE
 		}

@@ -424,6 +424,11 @@ func (x *errorState) takeIf(e *end, want linux.Errno) bool {
 	return count != seen && errnoOf(e.head.Error.Load()) == error(want) && x.seen.CompareAndSwap(seen, count)
 }
 
+// is says whether that error is to be reported.
+func (x *errorState) is(e *end, what linux.Errno) bool {
+	return e.head.ErrorCount.Load() != x.seen.Load() && errnoOf(e.head.Error.Load()) == error(what)
+}
+
 // skip marks all errors so far as reported.
 func (x *errorState) skip(e *end) { x.seen.Store(e.head.ErrorCount.Load()) }
 

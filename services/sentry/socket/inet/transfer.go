@@ -128,6 +128,9 @@ func (s *Stream) unread(e *end) (int, error) {
 		case n > 0:
 			return n, nil
 		}
+		if s.errors.is(e, linux.EPIPE) {
+			return 0, nil // a reset after the FIN: it is for who writes
+		}
 		if err := s.errors.take(s.n, e); err != nil {
 			return 0, err
 		}

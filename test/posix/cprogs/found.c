@@ -1,0 +1,327 @@
+/* What other people's test suites found, each reduced to a few lines. */
+#include "cprogs.h"
+
+#include <arpa/inet.h>
+#include <linux/kcmp.h>
+#include <linux/membarrier.h>
+#include <poll.h>
+#include <pty.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+
+/* linux/futex.h has it since 5.16. */
+#define SYS_futex_waitv_ 449
+struct waiter {
+	uint64_t val, uaddr;
+	uint32_t flags, reserved;
+};
+#define FUTEX_32_ 2
+#define FUTEX_PRIVATE_ 128
+
+static uint32_t words[3];
+
+static struct timespec in(long ms)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_nsec += ms * 1000000;
+	t.tv_sec += t.tv_nsec / 1000000000;
+	t.tv_nsec %= 1000000000;
+	return t;
+}
+
+static void *waits(void *private)
+{
+	struct waiter w[3] = {0};
+	for (int i = 0; i < 3; i++)
+		w[i] = (struct waiter){0, (uintptr_t)&words[i], FUTEX_32_ | (private ? FUTEX_PRIVATE_ : 0), 0};
+	struct timespec t = in(10000);
+	return (void *)syscall(SYS_futex_waitv_, w, 3, 0, &t, CLOCK_MONOTONIC);
+}
+
+static void waitv(void)
+{
+	for (long private = 0; private < 2; private++) {
+		pthread_t t;
+		void *which;
+		pthread_create(&t, 0, waits, (void *)private);
+		msleep(50);
+		while (!syscall(SYS_futex, &words[1], private ? 129 : 1, 1, 0, 0, 0))
+			msleep(1);
+		pthread_join(t, &which);
+		say("woken by %ld", (long)which);
+	}
+	struct waiter w = {0, (uintptr_t)words, FUTEX_32_, 0};
+	struct timespec t = in(10);
+	err("timeout", syscall(SYS_futex_waitv_, &w, 1, 0, &t, CLOCK_MONOTONIC));
+	w.val = 1;
+	err("another value", syscall(SYS_futex_waitv_, &w, 1, 0, &t, CLOCK_MONOTONIC));
+	err("none", syscall(SYS_futex_waitv_, &w, 0, 0, 0, 0));
+	w.flags = 0;
+	err("no size", syscall(SYS_futex_waitv_, &w, 1, 0, 0, 0));
+}
+
+static void barriers(void)
+{
+	const int commands[] = {MEMBARRIER_CMD_PRIVATE_EXPEDITED, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ,
+		MEMBARRIER_CMD_GLOBAL, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, MEMBARRIER_CMD_GLOBAL_EXPEDITED,
+		MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, MEMBARRIER_CMD_PRIVATE_EXPEDITED,
+		MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, -1, 3, 1 << 20};
+	say("commands %#lx", syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0));
+	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+		char what[40];
+		sprintf(what, "membarrier %#x", commands[i]);
+		err(what, syscall(SYS_membarrier, commands[i], 0, 0));
+	}
+	err("of a core", syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 1 /* _CMD_FLAG_CPU */, 0));
+	err("query of a core", syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 1, 0));
+	err("another flag", syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 2, 0));
+}
+
+/* lengths that are 0 once they are rounded up to pages, and others that go round. */
+static void lengths(void)
+{
+	unsigned char vec[8];
+	char *p = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const size_t many[] = {-1, -4095, -4096, -8192, 0};
+	for (int i = 0; i < 5; i++) {
+		say("length %#zx", many[i]);
+		err("mincore", syscall(SYS_mincore, p, many[i], vec));
+		err("mprotect", syscall(SYS_mprotect, p, many[i], PROT_READ | PROT_WRITE));
+		err("msync", syscall(SYS_msync, p, many[i], MS_SYNC));
+		err("munmap", syscall(SYS_munmap, p + 8192, many[i]));
+	}
+	err("to nowhere", syscall(SYS_mincore, p, 4096, 0));
+	say("nothing of nothing: %ld", syscall(SYS_mincore, 0, 0, vec));
+}
+
+static void pidfd(void)
+{
+	siginfo_t info;
+	int self = syscall(SYS_pidfd_open, getpid(), O_NONBLOCK);
+	err("no child", waitid(P_PIDFD, self, &info, WEXITED));
+	pid_t pid = fork();
+	if (pid == 0) {
+		pause();
+		_exit(0);
+	}
+	int fd = syscall(SYS_pidfd_open, pid, O_NONBLOCK);
+	err("lives", waitid(P_PIDFD, fd, &info, WEXITED));
+	info.si_pid = 7;
+	say("lives, WNOHANG %d %d", waitid(P_PIDFD, fd, &info, WEXITED | WNOHANG), info.si_pid);
+	kill(pid, SIGKILL);
+	while (waitid(P_PIDFD, fd, &info, WEXITED) == -1 && errno == EAGAIN)
+		msleep(1);
+	say("ended %d by %d", info.si_pid == pid, info.si_status);
+}
+
+static void peeksiginfo(void)
+{
+	sigset_t all;
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		pause();
+		_exit(0);
+	}
+	for (int i = 0; i < 5; i++)
+		sigqueue(pid, SIGRTMIN, (union sigval){.sival_int = 40 + i});
+	syscall(SYS_tgkill, pid, pid, SIGUSR1);
+	err("seize", ptrace(PTRACE_SEIZE, pid, 0, 0));
+	err("interrupt", ptrace(PTRACE_INTERRUPT, pid, 0, 0));
+	waitpid(pid, 0, 0);
+	siginfo_t got[8];
+	struct {
+		uint64_t off;
+		uint32_t flags;
+		int32_t nr;
+	} a = {1, 1, 3};
+	say("shared %ld: %d %d", ptrace(0x4209, pid, &a, got), got[0].si_int, got[2].si_int);
+	a.off = 4, a.nr = 8;
+	say("shared %ld: %d", ptrace(0x4209, pid, &a, got), got[0].si_int);
+	a.off = 5;
+	say("past them %ld", ptrace(0x4209, pid, &a, got));
+	a.off = 0, a.flags = 0;
+	say("private %ld: %d %d", ptrace(0x4209, pid, &a, got), got[0].si_signo, got[0].si_code);
+	err("to nowhere", ptrace(0x4209, pid, &a, 1));
+	a.flags = 2;
+	err("flags", ptrace(0x4209, pid, &a, got));
+	a.flags = 0, a.nr = -1;
+	err("less than none", ptrace(0x4209, pid, &a, got));
+	kill(pid, SIGKILL);
+	waitpid(pid, 0, 0);
+}
+
+static void core(void)
+{
+	int same = 0;
+	for (int i = 0; i < 200; i++) {
+		unsigned a, b, c;
+		getcpu(&a, 0); /* by the vDSO */
+		syscall(SYS_getcpu, &b, 0, 0);
+		getcpu(&c, 0);
+		same += a == b || b == c;
+	}
+	say("agree: %d", same > 190);
+}
+
+static void target(void)
+{
+	int pipes[2], ep = epoll_create1(0);
+	if (pipe(pipes) != 0)
+		return;
+	int other = dup(pipes[1]);
+	struct epoll_event ev = {EPOLLIN, {0}};
+	epoll_ctl(ep, EPOLL_CTL_ADD, pipes[0], &ev);
+	struct {
+		uint32_t efd, tfd, toff;
+	} slot = {ep, pipes[0], 0};
+	pid_t me = getpid();
+	say("the one %ld", syscall(SYS_kcmp, me, me, KCMP_EPOLL_TFD, pipes[0], &slot));
+	say("another %d", syscall(SYS_kcmp, me, me, KCMP_EPOLL_TFD, other, &slot) > 0);
+	slot.toff = 1;
+	err("the second", syscall(SYS_kcmp, me, me, KCMP_EPOLL_TFD, pipes[0], &slot));
+	slot = (typeof(slot)){pipes[0], pipes[0], 0};
+	err("no epoll", syscall(SYS_kcmp, me, me, KCMP_EPOLL_TFD, pipes[0], &slot));
+	slot.efd = 99;
+	err("no file", syscall(SYS_kcmp, me, me, KCMP_EPOLL_TFD, pipes[0], &slot));
+	err("nowhere", syscall(SYS_kcmp, me, me, KCMP_EPOLL_TFD, pipes[0], 1));
+}
+
+static void locked(void)
+{
+	int master, slave;
+	struct termios t, locks;
+	memset(&locks, 0, sizeof locks);
+	if (openpty(&master, &slave, 0, 0, 0) != 0)
+		return;
+	err("ask", ioctl(slave, TIOCGLCKTRMIOS, &locks));
+	say("none %x", locks.c_iflag | locks.c_oflag | locks.c_cflag | locks.c_lflag);
+	locks.c_lflag = ECHO;
+	locks.c_cc[VINTR] = 1;
+	if (ioctl(slave, TIOCSLCKTRMIOS, &locks) != 0 && errno == EPERM)
+		return; /* it takes CAP_SYS_ADMIN */
+	tcgetattr(slave, &t);
+	t.c_lflag &= ~(ECHO | ICANON);
+	t.c_cc[VINTR] = 1, t.c_cc[VQUIT] = 2;
+	tcsetattr(slave, TCSANOW, &t);
+	tcgetattr(slave, &t);
+	say("echo %d, canonical %d, keys %d %d", !!(t.c_lflag & ECHO), !!(t.c_lflag & ICANON), t.c_cc[VINTR], t.c_cc[VQUIT]);
+}
+
+/* A file whose name is gone, held by nothing but O_PATH. */
+static void nameless(void)
+{
+	char path[40], got[8] = "";
+	close(open("f", O_CREAT | O_WRONLY, 0755));
+	int fd = open("f", O_WRONLY);
+	if (write(fd, "hello", 5) != 5)
+		return;
+	int at = open("f", O_PATH);
+	close(fd);
+	unlink("f");
+	sprintf(path, "/proc/self/fd/%d", at);
+	int again = open(path, O_RDONLY);
+	err("open", again);
+	say("read %zd %s", read(again, got, 5), got);
+	close(again);
+	char *argv[] = {"f", 0};
+	err("execveat", syscall(SYS_execveat, at, "", argv, argv + 1, AT_EMPTY_PATH));
+	close(at);
+	fd = open(".", O_TMPFILE | O_RDWR, 0600);
+	if (fd != -1)
+		say("flags %#x", fcntl(fd, F_GETFL));
+}
+
+/* A wait with a relative timeout that the sandbox has to stop for its own reasons. */
+static void *sleeps(void *word)
+{
+	struct timespec t = {2, 0};
+	return (void *)(syscall(SYS_futex, word, 128, 0, &t, 0, 0) == 0 ? 0l : (long)errno);
+}
+
+static void unseen(void)
+{
+	pthread_t t[6];
+	long bad = 0;
+	for (int i = 0; i < 6; i++)
+		pthread_create(&t[i], 0, sleeps, words);
+	msleep(50);
+	/* Calls from one place after the other, each of which it may want to change. */
+	for (int i = 0; i < 10; i++) {
+		struct rlimit r;
+		struct stat st;
+		getppid(), getpgid(0), getsid(0), umask(022), getrlimit(RLIMIT_CPU, &r), fstat(0, &st), fcntl(1, F_GETFD), lseek(1, 0, SEEK_CUR), alarm(0), getpriority(0, 0);
+	}
+	syscall(SYS_futex, words, 129, 100, 0, 0, 0);
+	for (int i = 0; i < 6; i++) {
+		void *e;
+		pthread_join(t[i], &e);
+		bad += e != 0;
+	}
+	say("ended early or late: %ld", bad);
+}
+
+/* A reset that comes after the peer's FIN is told to who writes; for who reads it is
+ * the end. */
+static void reset(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof a;
+	char c;
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	signal(SIGPIPE, SIG_IGN);
+	bind(listener, (void *)&a, n);
+	listen(listener, 1);
+	getsockname(listener, (void *)&a, &n);
+	for (int writes = 0; writes < 2; writes++) {
+		int fd = socket(AF_INET, SOCK_STREAM, 0), value;
+		connect(fd, (void *)&a, n);
+		close(accept(listener, 0, 0));
+		struct pollfd p = {fd, POLLIN, 0};
+		poll(&p, 1, -1);
+		say("first write %zd", write(fd, "x", 1));
+		p.events = 0;
+		poll(&p, 1, 5000);
+		say("poll %#x", p.revents);
+		say("read %zd", read(fd, &c, 1));
+		if (writes) {
+			err("write", write(fd, "x", 1));
+			err("again", write(fd, "x", 1));
+		}
+		socklen_t size = sizeof value;
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &size);
+		say("error %d, read %zd", value, read(fd, &c, 1));
+		close(fd);
+	}
+}
+
+/* Of a call's number the lower half counts. */
+static void numbers(void)
+{
+	long pid = syscall(SYS_getpgid, 0);
+	for (int i = 0; i < 8; i++)
+		if (syscall(SYS_getpgid | 1l << (32 + i), 0) != pid)
+			say("bit %d", 32 + i);
+	err("-1", syscall(-1l));
+	err("-7", syscall(-7l));
+}
+
+const struct row found_rows[] = {
+	{"found.futex-waitv", waitv},
+	{"found.membarrier", barriers},
+	{"found.lengths", lengths},
+	{"found.pidfd-nonblock", pidfd},
+	{"found.peeksiginfo", peeksiginfo},
+	{"found.core", core},
+	{"found.kcmp-epoll", target},
+	{"found.termios-lock", locked},
+	{"found.nameless", nameless},
+	{"found.futex-unseen", unseen},
+	{"found.reset", reset},
+	{"found.numbers", numbers},
+	{0, 0},
+};
