@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/aio"
 	"bulkhead/services/sentry/pseudo"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
@@ -34,7 +35,6 @@ const (
 // changes what is read here, no more.
 var sysctlTable = []sysctl{
 	{"fs/aio-max-nr", "65536", number},
-	{"fs/aio-nr", "0", fixedValue},
 	{"fs/dentry-state", "0\t0\t45\t0\t0\t0", fixedValue},
 	{"fs/epoll/max_user_watches", "1048576", number},
 	{"fs/file-max", "9223372036854775807", number},
@@ -149,6 +149,7 @@ func newSysctls(fs *FS, conf6 func() map[string]map[string]Sysctl, tune func(pat
 	readOnly := func(path string, get func() string) { s.put(path, 0o444, get, nil) }
 	readOnly("kernel/osrelease", func() string { return fs.host.Release })
 	readOnly("kernel/version", func() string { return fs.host.Version })
+	readOnly("fs/aio-nr", func() string { return strconv.FormatInt(aio.Reserved(), 10) })
 	bootID := newUUID()
 	readOnly("kernel/random/boot_id", func() string { return bootID })
 	readOnly("kernel/random/uuid", newUUID)
