@@ -131,6 +131,13 @@ func (g *Group) Zombie() bool {
 	return g.zombie
 }
 
+// Exiting says whether the whole process is about to end.
+func (g *Group) Exiting() bool {
+	g.k.mu.RLock()
+	defer g.k.mu.RUnlock()
+	return g.exiting
+}
+
 // Stopped says whether job control has stopped it.
 func (g *Group) Stopped() bool {
 	g.sigMu.Lock()

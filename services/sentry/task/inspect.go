@@ -142,3 +142,9 @@ func (s Scheduling) inherited() Scheduling {
 	}
 	return s
 }
+
+// MemoryPolicy is what set_mempolicy(2) set.
+func (t *Task) MemoryPolicy() uint32 { return t.memPolicy.Load() }
+
+// SetMemoryPolicy sets it.
+func (t *Task) SetMemoryPolicy(p uint32) { t.memPolicy.Store(p) }

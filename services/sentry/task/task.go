@@ -68,6 +68,7 @@ type Task struct {
 	ioprio        atomic.Int32 // ioprio_set(2)
 	affinity      atomic.Pointer[[]byte]
 	persona       atomic.Uint32 // personality(2)
+	memPolicy     atomic.Uint32 // set_mempolicy(2)
 	scheduling    atomic.Pointer[Scheduling]
 }
 
