@@ -8,6 +8,7 @@ import (
 	"bulkhead/services/sentry/sysvipc"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/tty"
+	"bulkhead/services/sentry/vfs"
 )
 
 // NewKernel shows the processes of k.
@@ -15,9 +16,20 @@ func NewKernel(k *task.Kernel) Kernel { return guestKernel{k} }
 
 type guestKernel struct{ *task.Kernel }
 
-// IPC gives the sandbox's own, which the kernel embeds as a field.
-func (k guestKernel) IPC() (*sysvipc.Namespace, func(*mm.Backing) int) {
-	return &k.Kernel.IPC, k.Attached
+// UTS is the caller's, or the first process's for who is none.
+func (k guestKernel) UTS(ctx vfs.Context) Names {
+	if t, ok := ctx.(*task.Task); ok {
+		return t.UTS()
+	}
+	return k.Kernel.UTS()
+}
+
+// IPC is the caller's, likewise.
+func (k guestKernel) IPC(ctx vfs.Context) (*sysvipc.Namespace, func(*mm.Backing) int) {
+	if t, ok := ctx.(*task.Task); ok {
+		return &t.IPC().Namespace, k.Attached
+	}
+	return &k.Kernel.IPC().Namespace, k.Attached
 }
 
 func (k guestKernel) PIDs() []int32 {

@@ -155,20 +155,24 @@ func newSysctls(fs *FS, conf6 func() map[string]map[string]Sysctl, tune func(pat
 	readOnly("kernel/random/uuid", newUUID)
 	s.conf6 = &confDir{s: s, given: conf6}
 	s.dir(conf6Path).WithDynamic(s.conf6)
-	s.put("kernel/hostname", 0o644, fs.kernel.Hostname, name(fs.kernel.SetHostname))
-	s.put("kernel/domainname", 0o644, fs.kernel.Domainname, name(fs.kernel.SetDomainname))
+	s.putName("hostname", Names.Hostname, Names.SetHostname)
+	s.putName("domainname", Names.Domainname, Names.SetDomainname)
 	return s
 }
 
-// name is a knob that holds a name of uname(2).
-func name(set func(string)) func(string) error {
-	return func(v string) error {
-		if len(v) > linux.UTS_LEN {
-			v = v[:linux.UTS_LEN]
+// putName makes a file in kernel that holds a name of uname(2), the caller's own.
+func (s *sysctls) putName(name string, get func(Names) string, set func(Names, string)) {
+	const mode = 0o644
+	f := s.fs.File(mode, nil, func(ctx vfs.Context) ([]byte, error) { return []byte(get(s.fs.kernel.UTS(ctx)) + "\n"), nil })
+	f.WithSet(func(ctx vfs.Context, p []byte) error {
+		if !ctx.Creds().Has(linux.CAP_SYS_ADMIN) {
+			return linux.EPERM
 		}
-		set(v)
+		v := firstLine(p)
+		set(s.fs.kernel.UTS(ctx), v[:min(len(v), linux.UTS_LEN)])
 		return nil
-	}
+	})
+	s.dir("kernel").Add(name, f.WithPermit(func(ctx vfs.Context, mask uint32) error { return permitSysctl(ctx.Creds(), mode, mask) }))
 }
 
 // put makes the file at path; set may be nil.
@@ -270,10 +274,10 @@ func (s *sysctls) set(name, value string) error {
 	}
 	switch path {
 	case "kernel/hostname":
-		s.fs.kernel.SetHostname(value)
+		s.fs.kernel.UTS(nil).SetHostname(value)
 		return nil
 	case "kernel/domainname":
-		s.fs.kernel.SetDomainname(value)
+		s.fs.kernel.UTS(nil).SetDomainname(value)
 		return nil
 	}
 	if c, ok := s.conf6.sysctl(path); ok {

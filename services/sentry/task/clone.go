@@ -141,6 +141,7 @@ func (t *Task) newChild(a *CloneArgs) (*Task, error) {
 		mask: t.Mask(), altStack: t.altStack,
 	}
 	c.creds.Store(t.creds.Load())
+	c.ns.Store(t.ns.Load())
 	c.name.Store(t.name.Load())
 	c.ioprio.Store(t.ioprio.Load())
 	c.affinity.Store(t.affinity.Load())

@@ -463,6 +463,7 @@ func (k *Kernel) Create(n NewProcess) (*Task, error) {
 	t.fds.Store(n.FDs)
 	t.fs.Store(n.FS)
 	t.creds.Store(n.Creds)
+	t.ns.Store(&k.first)
 	t.SetName("init")
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -103,8 +103,9 @@ func (t *Task) ownsProcess() bool { return false }
 // bury makes g a zombie: its children get another parent, its parent is told.
 func (k *Kernel) bury(g *Group) {
 	g.timers.stop()
-	k.IPC.UndoAll(&g.semUndo, g.pid)
-	k.IPC.Sweep(k.Attached)
+	ipc := g.Leader().IPC()
+	ipc.UndoAll(&g.semUndo, g.pid)
+	ipc.Sweep(k.Attached)
 	k.mu.Lock()
 	g.zombie = true
 	reaper := k.reaperLocked(g)

@@ -52,7 +52,7 @@ type Group struct {
 	// longer true once SIGCONT has come after it.
 	stopDue bool
 
-	// semUndo is what SEM_UNDO takes back at the end: Kernel.IPC's lock.
+	// semUndo is what SEM_UNDO takes back at the end: IPC's lock.
 	semUndo sysvipc.Undo
 
 	limits [numRlimits]atomicRlimit

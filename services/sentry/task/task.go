@@ -33,6 +33,7 @@ type Task struct {
 	fds   atomic.Pointer[FDTable]
 	fs    atomic.Pointer[FSContext]
 	creds atomic.Pointer[vfs.Creds]
+	ns    atomic.Pointer[Namespaces]
 	name  atomic.Pointer[string]
 	state atomic.Int32
 

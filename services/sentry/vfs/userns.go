@@ -1,0 +1,4 @@
+package vfs
+
+// UserNamespace is placeholder
+type UserNamespace struct{}
