@@ -2,6 +2,7 @@ package procfs
 
 import (
 	"slices"
+	"time"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
@@ -96,6 +97,14 @@ func (t guestThread) Signals() (pending, shared, blocked linux.SigSet) {
 	return pending, shared, t.Mask()
 }
 
+// Used is the thread's processor time, as far as the caller can be told.
+func (t guestThread) Used(ctx vfs.Context) time.Duration {
+	if asker, ok := ctx.(*task.Task); ok {
+		return asker.ThreadTime(t.Task)
+	}
+	return t.CPUTime()
+}
+
 func (t guestThread) Memory() Memory {
 	if s := t.MM(); s != nil {
 		return guestMemory{s, t.Task}
@@ -110,5 +119,8 @@ type guestMemory struct {
 }
 
 func (m guestMemory) Read(addr mm.Addr, p []byte) int { return m.t.ReadMemory(addr, p) }
+
+// Resident implements Resident.
+func (m guestMemory) Resident(regions []mm.Region) ([]uint64, uint64) { return m.t.Resident(regions) }
 
 func (m guestMemory) Write(addr mm.Addr, p []byte) error { return m.t.WriteMemory(addr, p) }

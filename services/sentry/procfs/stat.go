@@ -5,25 +5,35 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 )
 
 const kib = 1024
 
-// Resident is a Memory that knows how much of it is in RAM, in bytes. Without
-// it /proc tells 0.
+// Resident is a Memory that knows how much of each of its regions is in RAM, in
+// bytes, and the sum. Without it /proc tells 0.
 type Resident interface {
-	Resident() uint64
+	Resident(regions []mm.Region) (each []uint64, sum uint64)
+}
+
+// residentOf is that of m's regions.
+func residentOf(m Memory, regions []mm.Region) ([]uint64, uint64) {
+	if r, ok := m.(Resident); ok {
+		return r.Resident(regions)
+	}
+	return make([]uint64, len(regions)), 0
 }
 
 // usage is what of an address space is for what, in bytes.
 type usage struct {
-	size, resident, data, stack, text, libraries uint64
+	size, resident, files, data, stack, text, libraries uint64
 }
 
 func usageOf(m Memory) (u usage) {
@@ -31,12 +41,15 @@ func usageOf(m Memory) (u usage) {
 		return u
 	}
 	u.size = m.Size()
-	if r, ok := m.(Resident); ok {
-		u.resident = r.Resident()
-	}
+	regions := m.Regions()
+	each, sum := residentOf(m, regions)
+	u.resident = sum
 	start, end := m.CodeRange()
 	u.text = mm.PageUp(end) - mm.PageDown(start)
-	for _, r := range m.Regions() {
+	for i, r := range regions {
+		if r.File != nil && (r.Shared || r.Prot&unix.PROT_WRITE == 0) {
+			u.files += each[i]
+		}
 		switch {
 		case r.Kind == mm.Stack || r.Grows:
 			u.stack += r.Len()
@@ -72,6 +85,7 @@ func stat(e *entry, ctx vfs.Context) ([]byte, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%d (%s) %c %d %d %d %d %d %d", e.thread.TID(), escape(e.thread.Name(), "\n\\"), e.state(i),
 		i.PPID, i.PGID, i.SID, ttyNumber(i.TTY), i.Foreground, 0x400000)
+	e.ownTime(ctx, &i)
 	fmt.Fprintf(&b, " 0 0 0 0 %d %d %d %d", ticks(i.Used.User), ticks(i.Used.System), ticks(i.Children.User), ticks(i.Children.System))
 	fmt.Fprintf(&b, " 20 0 %d 0 %d", max(len(e.process.Threads()), 1), ticks(i.Started.Sub(e.fs.boot)))
 	fmt.Fprintf(&b, " %d %d %d", u.size, u.resident/mm.PageSize, e.process.Limit(unix.RLIMIT_RSS).Cur)
@@ -88,6 +102,15 @@ func stat(e *entry, ctx vfs.Context) ([]byte, error) {
 	fmt.Fprintf(&b, " 0 0 0 %d 0 0 0 0 0 0", i.ExitSignal)
 	fmt.Fprintf(&b, " %d %d %d %d %d %d %d %d\n", a.codeEnd, a.brk, a.brk, a.argStart, a.argEnd, a.envStart, a.envEnd, status)
 	return b.Bytes(), nil
+}
+
+// ownTime makes what is used that of the thread, in the files of a thread.
+func (e *entry) ownTime(ctx vfs.Context, i *Info) {
+	if t, ok := e.thread.(interface {
+		Used(vfs.Context) time.Duration
+	}); ok && !e.whole && !i.Zombie {
+		i.Used, i.Children = task.Usage{User: t.Used(ctx)}, task.Usage{}
+	}
 }
 
 // addresses are what stat shows to those who may inspect the process; 1 and 0
@@ -111,7 +134,7 @@ func addressesOf(m Memory) (a addresses) {
 // statm is /proc/PID/statm, in pages.
 func statm(e *entry, _ vfs.Context) ([]byte, error) {
 	u := usageOf(e.thread.Memory())
-	return fmt.Appendf(nil, "%d %d 0 %d 0 %d 0\n", u.size/mm.PageSize, u.resident/mm.PageSize,
+	return fmt.Appendf(nil, "%d %d %d %d 0 %d 0\n", u.size/mm.PageSize, u.resident/mm.PageSize, u.files/mm.PageSize,
 		u.text/mm.PageSize, (u.data+u.stack)/mm.PageSize), nil
 }
 
@@ -189,7 +212,7 @@ func (e *entry) statusMemory(b *bytes.Buffer) {
 		bytes uint64
 	}{
 		{"VmPeak", u.size}, {"VmSize", u.size}, {"VmLck", 0}, {"VmPin", 0}, {"VmHWM", u.resident}, {"VmRSS", u.resident},
-		{"RssAnon", u.resident}, {"RssFile", 0}, {"RssShmem", 0}, {"VmData", u.data}, {"VmStk", u.stack},
+		{"RssAnon", u.resident - u.files}, {"RssFile", u.files}, {"RssShmem", 0}, {"VmData", u.data}, {"VmStk", u.stack},
 		{"VmExe", u.text}, {"VmLib", u.libraries}, {"VmPTE", u.size / 512}, {"VmSwap", 0}, {"HugetlbPages", 0},
 	} {
 		fmt.Fprintf(b, "%s:\t%8d kB\n", l.name, l.bytes/kib)

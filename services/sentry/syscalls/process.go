@@ -198,7 +198,7 @@ func wait4(t *task.Task, pid int32, status mm.Addr, options int32, usage mm.Addr
 		}
 	}
 	if usage != 0 {
-		if err := t.CopyOutLater(usage, rusage(w.Usage)); err != nil {
+		if err := t.CopyOutLater(usage, rusageOf(w)); err != nil {
 			return 0, err
 		}
 	}
@@ -256,7 +256,7 @@ func waitid(t *task.Task, which, id int32, info mm.Addr, options int32, usage mm
 		}
 	}
 	if usage != 0 && w.PID != 0 {
-		if err := t.CopyOutLater(usage, rusage(w.Usage)); err != nil {
+		if err := t.CopyOutLater(usage, rusageOf(w)); err != nil {
 			return 0, err
 		}
 	}

@@ -68,7 +68,10 @@ type Group struct {
 }
 
 // Usage is what getrusage(2) tells, as far as it is known.
-type Usage struct{ User, System time.Duration }
+type Usage struct {
+	User, System time.Duration
+	MaxRSS       int64 // the largest resident size of any process in it, in KiB; 0 if not known
+}
 
 // PID is the process id.
 func (g *Group) PID() int32 { return g.pid }
