@@ -172,13 +172,27 @@ func status(e *entry, _ vfs.Context) ([]byte, error) {
 	}
 	fmt.Fprintf(&b, "CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\nCapAmb:\t%016x\n",
 		uint64(c.Inheritable), uint64(c.Permitted), uint64(c.Effective), uint64(c.Bounding), uint64(c.Ambient))
-	fmt.Fprintf(&b, "NoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\n", noNewPrivs)
+	mode, filters := e.seccomp()
+	fmt.Fprintf(&b, "NoNewPrivs:\t%d\nSeccomp:\t%d\nSeccomp_filters:\t%d\n", noNewPrivs, mode, filters)
 	b.WriteString("Speculation_Store_Bypass:\tthread vulnerable\nSpeculationIndirectBranch:\tconditional enabled\n")
 	cpus := e.fs.host.allowed(e.thread.Affinity())
 	fmt.Fprintf(&b, "Cpus_allowed:\t%s\nCpus_allowed_list:\t%s\n", cpuMask(cpus), cpuList(cpus))
 	b.WriteString("Mems_allowed:\t00000000,00000001\nMems_allowed_list:\t0\n")
 	b.WriteString("voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n")
 	return b.Bytes(), nil
+}
+
+// seccomp is the thread's mode of seccomp(2), and how many filters it has.
+func (e *entry) seccomp() (mode, filters int) {
+	t, ok := e.thread.(interface{ Seccomp() *task.Seccomp })
+	if !ok {
+		return 0, 0
+	}
+	s := t.Seccomp()
+	if mode = s.Mode(); mode == task.SeccompFilter {
+		filters = s.Filter.Count()
+	}
+	return mode, filters
 }
 
 func (e *entry) statusIDs(b *bytes.Buffer, i Info) {

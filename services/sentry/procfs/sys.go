@@ -95,7 +95,7 @@ var sysctlTable = []sysctl{
 	{"kernel/sched_rr_timeslice_ms", "100", number},
 	{"kernel/sched_rt_period_us", "1000000", number},
 	{"kernel/sched_rt_runtime_us", "950000", number},
-	{"kernel/seccomp/actions_avail", "kill_process kill_thread trap errno user_notif trace log allow", fixedValue},
+	{"kernel/seccomp/actions_avail", "kill_process kill_thread trap errno trace log allow", fixedValue},
 	{"kernel/sem", "32000\t1024000000\t500\t32000", number},
 	{"kernel/shm_rmid_forced", "0", number},
 	{"kernel/shmall", "18446744073692774399", number},

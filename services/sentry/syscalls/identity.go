@@ -407,7 +407,15 @@ func prctl(t *task.Task, option int32, a2, a3, a4, a5 uint64) (uint64, error) {
 		}
 		return 0, nil
 	case unix.PR_GET_SECCOMP:
-		return 0, nil
+		return uint64(t.Seccomp().Mode()), nil
+	case unix.PR_SET_SECCOMP:
+		switch a2 {
+		case unix.SECCOMP_MODE_STRICT:
+			return 0, t.SetStrict()
+		case unix.SECCOMP_MODE_FILTER:
+			return seccomp_(t, seccompSetFilter, 0, a3)
+		}
+		return 0, linux.EINVAL
 	case unix.PR_SET_KEEPCAPS, unix.PR_GET_KEEPCAPS, unix.PR_SET_SECUREBITS, unix.PR_GET_SECUREBITS,
 		unix.PR_CAPBSET_READ, unix.PR_CAPBSET_DROP, unix.PR_CAP_AMBIENT:
 		return prctlCaps(t, option, a2, a3)
@@ -417,7 +425,7 @@ func prctl(t *task.Task, option int32, a2, a3, a4, a5 uint64) (uint64, error) {
 		return 50000, nil
 	case unix.PR_GET_THP_DISABLE, unix.PR_GET_TIMING:
 		return 0, nil
-	case unix.PR_GET_TID_ADDRESS, unix.PR_SET_SECCOMP:
+	case unix.PR_GET_TID_ADDRESS:
 		return 0, linux.EINVAL
 	}
 	return 0, linux.EINVAL

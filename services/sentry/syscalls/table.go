@@ -299,6 +299,7 @@ var table = [...]row{
 	314: {"sched_setattr", call3(sched_setattr)},
 	315: {"sched_getattr", call4(sched_getattr)},
 	316: {"renameat2", call5(renameat2)},
+	317: {"seccomp", call3(seccomp_)},
 	318: {"getrandom", call3(getrandom)},
 	319: {"memfd_create", call2(memfd_create)},
 	320: {"kexec_file_load", refuse(linux.EPERM)},

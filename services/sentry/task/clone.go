@@ -199,6 +199,7 @@ func (k *Kernel) adopt(t, c *Task, a *CloneArgs) error {
 		return err
 	}
 	c.tid = id
+	c.seccomp.Store(t.seccomp.Load())
 	k.forks.Add(1)
 	if a.Flags&unix.CLONE_THREAD != 0 {
 		c.group = t.group

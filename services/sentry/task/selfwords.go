@@ -9,7 +9,7 @@ import "bulkhead/services/sentry/platform"
 
 // tellSelf sets all of the thread's words.
 func (t *Task) tellSelf() {
-	if t.k.Trace != nil {
+	if !t.answersItself() {
 		return
 	}
 	th := t.th
@@ -26,7 +26,7 @@ func (t *Task) tellSelf() {
 // tellCreds sets the words of the credentials.
 func (t *Task) tellCreds() {
 	th := t.host.Load()
-	if th == nil || t.k == nil || t.k.Trace != nil {
+	if th == nil || !t.answersItself() {
 		return
 	}
 	c := t.Creds()
@@ -51,7 +51,7 @@ func (k *Kernel) reparentedLocked(g *Group) {
 		return
 	}
 	for _, t := range g.tasks {
-		if th := t.host.Load(); th != nil {
+		if th := t.host.Load(); th != nil && t.answersItself() {
 			tellParentLocked(g, th)
 		}
 	}
