@@ -152,7 +152,7 @@ var stateNames = map[byte]string{
 }
 
 // status is /proc/PID/status.
-func status(e *entry, _ vfs.Context) ([]byte, error) {
+func status(e *entry, ctx vfs.Context) ([]byte, error) {
 	i := e.process.Info()
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Name:\t%s\n", escape(e.thread.Name(), "\n\\"))
@@ -161,7 +161,7 @@ func status(e *entry, _ vfs.Context) ([]byte, error) {
 	}
 	fmt.Fprintf(&b, "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n",
 		stateNames[e.state(i)], i.PID, e.thread.TID(), i.PPID, e.tracer())
-	e.statusIDs(&b, i)
+	e.statusIDs(&b, i, ctx.Creds().UserNS)
 	e.statusMemory(&b)
 	fmt.Fprintf(&b, "Threads:\t%d\n", max(len(e.process.Threads()), 1))
 	e.statusSignals(&b, i)
@@ -195,10 +195,11 @@ func (e *entry) seccomp() (mode, filters int) {
 	return mode, filters
 }
 
-func (e *entry) statusIDs(b *bytes.Buffer, i Info) {
+func (e *entry) statusIDs(b *bytes.Buffer, i Info, ns *vfs.UserNamespace) {
 	c := e.thread.Creds()
-	fmt.Fprintf(b, "Uid:\t%d\t%d\t%d\t%d\n", c.UID, c.EUID, c.SUID, c.FSUID)
-	fmt.Fprintf(b, "Gid:\t%d\t%d\t%d\t%d\n", c.GID, c.EGID, c.SGID, c.FSGID)
+	u, gr := ns.ShowUID, ns.ShowGID
+	fmt.Fprintf(b, "Uid:\t%d\t%d\t%d\t%d\n", u(c.UID), u(c.EUID), u(c.SUID), u(c.FSUID))
+	fmt.Fprintf(b, "Gid:\t%d\t%d\t%d\t%d\n", gr(c.GID), gr(c.EGID), gr(c.SGID), gr(c.FSGID))
 	size := 0
 	if fds := e.thread.FDs(); fds != nil {
 		size = 64
@@ -210,7 +211,7 @@ func (e *entry) statusIDs(b *bytes.Buffer, i Info) {
 	}
 	fmt.Fprintf(b, "FDSize:\t%d\nGroups:\t", size)
 	for _, g := range c.Groups {
-		fmt.Fprintf(b, "%d ", g)
+		fmt.Fprintf(b, "%d ", gr(g))
 	}
 	fmt.Fprintf(b, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n", i.PID, e.thread.TID(), i.PGID, i.SID)
 }

@@ -106,7 +106,7 @@ var sysctlTable = []sysctl{
 	{"kernel/threads-max", "65536", number},
 	{"kernel/unprivileged_bpf_disabled", "2", number},
 	{"kernel/yama/ptrace_scope", "0", number},
-	{"user/max_user_namespaces", "0", number},
+	{"user/max_user_namespaces", "1024", fixedValue},
 	{"vm/dirty_background_ratio", "10", number},
 	{"vm/dirty_ratio", "20", number},
 	{"vm/drop_caches", "0", number},
@@ -165,7 +165,7 @@ func (s *sysctls) putName(name string, get func(Names) string, set func(Names, s
 	const mode = 0o644
 	f := s.fs.File(mode, nil, func(ctx vfs.Context) ([]byte, error) { return []byte(get(s.fs.kernel.UTS(ctx)) + "\n"), nil })
 	f.WithSet(func(ctx vfs.Context, p []byte) error {
-		if !ctx.Creds().Has(linux.CAP_SYS_ADMIN) {
+		if c := ctx.Creds(); !c.Has(linux.CAP_SYS_ADMIN) && c.EUID != 0 {
 			return linux.EPERM
 		}
 		v := firstLine(p)

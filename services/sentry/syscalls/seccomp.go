@@ -64,7 +64,7 @@ func setFilter(t *task.Task, flags uint32, args mm.Addr) (uint64, error) {
 	if n == 0 || n > seccomp.MaxInstructions {
 		return 0, linux.EINVAL
 	}
-	if c := t.Creds(); !c.NoNewPrivs && !c.Has(linux.CAP_SYS_ADMIN) {
+	if c := t.Creds(); !c.NoNewPrivs && !c.HasOwn(linux.CAP_SYS_ADMIN) {
 		return 0, linux.EACCES
 	}
 	b := make([]byte, n*seccomp.SizeofInstruction)

@@ -291,6 +291,7 @@ var table = [...]row{
 	305: {"clock_adjtime", call2(clock_adjtime)},
 	306: {"syncfs", call1(syncfs)},
 	307: {"sendmmsg", call4(sendmmsg)},
+	308: {"setns", call2(setns)},
 	309: {"getcpu", call2(getcpu)},
 	310: {"process_vm_readv", call6(process_vm_readv)},
 	311: {"process_vm_writev", call6(process_vm_writev)},

@@ -37,7 +37,7 @@ func setdomainname(t *task.Task, name mm.Addr, n int32) (uint64, error) {
 }
 
 func setName(t *task.Task, name mm.Addr, n int32, set func(string)) (uint64, error) {
-	if !t.Creds().Has(linux.CAP_SYS_ADMIN) {
+	if !t.Creds().HasIn(t.UTS().Owner, linux.CAP_SYS_ADMIN) {
 		return 0, linux.EPERM
 	}
 	if n < 0 || n > linux.UTS_LEN {

@@ -168,7 +168,9 @@ func (p *program) becomes(t *Task) error {
 		return err
 	}
 	mount := file.Path().Mount
-	if !old.NoNewPrivs && !t.tracedByLesser() && (mount == nil || mount.Flags()&vfs.MountNoSUID == 0) {
+	_, knownUID := c.UserNS.UID(a.UID)
+	_, knownGID := c.UserNS.GID(a.GID)
+	if !old.NoNewPrivs && knownUID && knownGID && !t.tracedByLesser() && (mount == nil || mount.Flags()&vfs.MountNoSUID == 0) {
 		if a.Mode&unix.S_ISUID != 0 {
 			c.EUID = a.UID
 		}
@@ -180,10 +182,10 @@ func (p *program) becomes(t *Task) error {
 	if c.EUID != old.EUID || c.EGID != old.EGID {
 		c.Ambient = 0
 	}
-	if c.EUID == 0 || c.UID == 0 {
+	if c.IsRoot(c.EUID) || c.IsRoot(c.UID) {
 		c.Permitted = c.Inheritable | c.Bounding
 		c.Effective = 0
-		if c.EUID == 0 {
+		if c.IsRoot(c.EUID) {
 			c.Effective = c.Permitted
 		}
 	} else {
@@ -408,6 +410,7 @@ func (t *Task) auxv(p *program, random, platformName, execName mm.Addr) []byte {
 		atSecure, atRandom, atHWCap2, atExecFn, atSysinfoEhdr, atMinSigStk = 23, 25, 26, 31, 33, 51
 	)
 	m, c := t.k.Machine, p.creds
+	ns := c.UserNS
 	secure := uint64(0)
 	if p.secure {
 		secure = 1
@@ -415,8 +418,8 @@ func (t *Task) auxv(p *program, random, platformName, execName mm.Addr) []byte {
 	list := [][2]uint64{
 		{atSysinfoEhdr, m.VDSO}, {atMinSigStk, m.MinSigStack}, {atHWCap, m.HWCap}, {atPagesz, mm.PageSize}, {atClkTck, 100},
 		{atPhdr, p.place.Phdr}, {atPhent, 56}, {atPhnum, uint64(p.place.Phnum)}, {atBase, p.place.Base}, {atFlags, 0},
-		{atEntry, p.place.ProgEntry}, {atUID, uint64(c.UID)}, {atEUID, uint64(c.EUID)}, {atGID, uint64(c.GID)},
-		{atEGID, uint64(c.EGID)}, {atSecure, secure}, {atRandom, random}, {atHWCap2, m.HWCap2},
+		{atEntry, p.place.ProgEntry}, {atUID, uint64(ns.ShowUID(c.UID))}, {atEUID, uint64(ns.ShowUID(c.EUID))}, {atGID, uint64(ns.ShowGID(c.GID))},
+		{atEGID, uint64(ns.ShowGID(c.EGID))}, {atSecure, secure}, {atRandom, random}, {atHWCap2, m.HWCap2},
 		{atExecFn, execName}, {atPlatform, platformName}, {0, 0},
 	}
 	var out []byte

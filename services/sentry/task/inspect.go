@@ -14,11 +14,11 @@ func (t *Task) MayInspect(o *Task) error {
 		return nil
 	}
 	me, it := t.Creds(), o.Creds()
-	if me.Has(linux.CAP_SYS_PTRACE) {
+	if me.HasIn(it.UserNS, linux.CAP_SYS_PTRACE) {
 		return nil
 	}
 	if me.UID != it.UID || me.UID != it.EUID || me.UID != it.SUID ||
-		me.GID != it.GID || me.GID != it.EGID || me.GID != it.SGID || it.Permitted&^me.Permitted != 0 {
+		me.GID != it.GID || me.GID != it.EGID || me.GID != it.SGID || me.UserNS != it.UserNS || it.Permitted&^me.Permitted != 0 {
 		return linux.EPERM
 	}
 	return nil

@@ -193,12 +193,12 @@ func (t *Task) Attach(tid int32, seize bool, options uint32) error {
 // that may be looked into, or CAP_SYS_PTRACE.
 func (t *Task) MayTrace(o *Task) error {
 	me, it := t.Creds(), o.Creds()
-	if me.Has(linux.Cap(unix.CAP_SYS_PTRACE)) || o.group == t.group {
+	if me.HasIn(it.UserNS, linux.CAP_SYS_PTRACE) || o.group == t.group {
 		return nil
 	}
 	if me.UID != it.UID || me.UID != it.EUID || me.UID != it.SUID ||
 		me.GID != it.GID || me.GID != it.EGID || me.GID != it.SGID ||
-		it.Permitted&^me.Permitted != 0 || o.group.Dumpable() != 1 {
+		me.UserNS != it.UserNS || it.Permitted&^me.Permitted != 0 || o.group.Dumpable() != 1 {
 		return linux.EPERM
 	}
 	return nil
@@ -408,7 +408,7 @@ func (t *Task) tracedByLesser() bool {
 	t.k.mu.RLock()
 	defer t.k.mu.RUnlock()
 	tr := t.trace.tracer
-	return tr != nil && !tr.Creds().Has(linux.Cap(unix.CAP_SYS_PTRACE))
+	return tr != nil && !tr.Creds().HasIn(t.Creds().UserNS, linux.CAP_SYS_PTRACE)
 }
 
 // releaseTracees lets go of whom a thread traced that ends.

@@ -30,10 +30,10 @@ func (t *Task) tellCreds() {
 		return
 	}
 	c := t.Creds()
-	th.SetSelf(platform.SelfUID, uint32(c.UID))
-	th.SetSelf(platform.SelfEUID, uint32(c.EUID))
-	th.SetSelf(platform.SelfGID, uint32(c.GID))
-	th.SetSelf(platform.SelfEGID, uint32(c.EGID))
+	th.SetSelf(platform.SelfUID, c.UserNS.ShowUID(c.UID))
+	th.SetSelf(platform.SelfEUID, c.UserNS.ShowUID(c.EUID))
+	th.SetSelf(platform.SelfGID, c.UserNS.ShowGID(c.GID))
+	th.SetSelf(platform.SelfEGID, c.UserNS.ShowGID(c.EGID))
 }
 
 // tellParentLocked sets the word of getppid(2) for a thread of g.

@@ -67,6 +67,7 @@ type Task struct {
 	newbornTicket uint64
 	exited        chan struct{}
 	killed        atomic.Bool
+	left          atomic.Bool // counts no longer in its namespace of mounts
 	exitCode      uint32
 	ioprio        atomic.Int32 // ioprio_set(2)
 	affinity      atomic.Pointer[[]byte]
