@@ -60,6 +60,7 @@ func Local(id, hostname string, p *sentryv1.ProcessSpec) (*Container, error) {
 				{Destination: "/dev", Type: "dev", Source: "tmpfs", Flags: unix.MS_NOSUID, Options: []string{"mode=755"}},
 				{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Options: []string{"mode=620", "ptmxmode=666", "gid=5"}},
 				{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Flags: unix.MS_NOSUID | unix.MS_NODEV, Options: []string{"mode=1777"}},
+				{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
 				{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Flags: unix.MS_NOSUID | unix.MS_NODEV, Options: []string{"mode=1777"}},
 			},
 		},

@@ -18,6 +18,7 @@ var filter = slices.Concat(hull.GoFilter, jail.Filter{
 	// Stubs.
 	jail.Allow(unix.SYS_PROCESS_VM_READV, "guest memory that the slot does not carry"),
 	jail.Allow(unix.SYS_PROCESS_VM_WRITEV, "guest memory that the slot does not carry"),
+	jail.Allow(unix.SYS_MOVE_PAGES, "which pages of a stub are in RAM; moves none", jail.Long(3, 0).As("no nodes"), jail.Int(5, 0)),
 	jail.Allow(unix.SYS_WAIT4, "reap stubs"),
 	jail.Allow(unix.SYS_KILL, "end a stub"),
 	jail.Allow(unix.SYS_SCHED_SETAFFINITY, "a thread of its own leaves the core of the stub that it serves", jail.Int(0, 0)),

@@ -33,10 +33,10 @@ func (c *Container) create(stdio []*os.File, console *os.File) error {
 	}
 	k := c.sandbox.kernel
 	if c.spec.Hostname != "" {
-		k.SetHostname(c.spec.Hostname)
+		k.UTS().SetHostname(c.spec.Hostname)
 	}
 	if c.spec.Domainname != "" {
-		k.SetDomainname(c.spec.Domainname)
+		k.UTS().SetDomainname(c.spec.Domainname)
 	}
 	p, err := c.load(c.spec.Process, stdio, console)
 	if err != nil {

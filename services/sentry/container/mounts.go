@@ -115,12 +115,14 @@ func (c *Container) fileSystem(m *sentryv1.Mount) (vfs.FileSystem, error) {
 // simple makes the file systems that a guest can mount itself as well.
 func (s *Sandbox) simple(kind, options string) (vfs.FileSystem, error) {
 	switch kind {
-	case "tmpfs", "shm", "mqueue":
+	case "tmpfs", "shm":
 		o, err := tmpfsOptions(options)
 		if err != nil {
 			return nil, err
 		}
 		return tmpfs.New(o), nil
+	case "mqueue":
+		return s.kernel.IPC().Queues, nil
 	case "proc":
 		return procfs.New(procfs.Config{Kernel: procfs.NewKernel(s.kernel), Host: s.host, Net: s.netTables, Conf6: s.conf6, Orphans: s.orphans, Tune: s.tune}), nil
 	case "sysfs":

@@ -118,7 +118,7 @@ func mask(events uint32) wait.Events {
 	if events&^flagBits == 0 {
 		return 0
 	}
-	return interest(wait.Events(events&^flagBits)) | wait.Err | wait.Hup
+	return Interest(wait.Events(events&^flagBits)) | wait.Err | wait.Hup
 }
 
 func (ep *Epoll) add(k key, ev linux.EpollEvent) error {
@@ -214,7 +214,7 @@ func (it *item) readyLocked() wait.Events {
 	if want == 0 {
 		return 0
 	}
-	return expand(it.file.Poll()) & want
+	return Expand(it.file.Poll()) & want
 }
 
 // Poll says In while Wait would give something; an item that is not ready any

@@ -109,8 +109,8 @@ const (
 	writeBand   wait.Events = linux.POLLWRBAND
 )
 
-// expand adds to what a file is ready for the other names of it.
-func expand(ev wait.Events) wait.Events {
+// Expand adds to what a file is ready for the other names of it.
+func Expand(ev wait.Events) wait.Events {
 	if ev&wait.In != 0 {
 		ev |= readNormal
 	}
@@ -120,8 +120,8 @@ func expand(ev wait.Events) wait.Events {
 	return ev
 }
 
-// interest is what to listen for, of what the guest asks.
-func interest(ev wait.Events) wait.Events {
+// Interest is what to listen for, of what the guest asks.
+func Interest(ev wait.Events) wait.Events {
 	if ev&(readNormal|readBand) != 0 {
 		ev |= wait.In
 	}
@@ -229,7 +229,7 @@ func Poll(s wait.Sleeper, items []Item, deadline time.Time) (int, error) {
 	w.listen(len(items))
 	for i := range items {
 		if it := &items[i]; it.File != nil && it.File.Queue() != nil {
-			w.register(it.File.Queue(), interest(it.wanted()))
+			w.register(it.File.Queue(), Interest(it.wanted()))
 		}
 	}
 	for {
@@ -251,7 +251,7 @@ func check(items []Item) (n int) {
 	for i := range items {
 		it := &items[i]
 		if it.File != nil {
-			it.Ready = expand(it.File.Poll()) & it.wanted()
+			it.Ready = Expand(it.File.Poll()) & it.wanted()
 		}
 		if it.Ready != 0 {
 			n++

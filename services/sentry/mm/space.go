@@ -38,6 +38,21 @@ type Space struct {
 	codeEnd        Addr
 	auxv           []byte
 	exe            vfs.Path
+
+	attached Attachment
+}
+
+// Attachment is something that ends with the address space: contexts of io_setup(2).
+type Attachment interface{ Release() }
+
+// Attach gives what is attached to the space, after make has made it if nothing was.
+func (s *Space) Attach(make func() Attachment) Attachment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.attached == nil {
+		s.attached = make()
+	}
+	return s.attached
 }
 
 // New gives an empty space with one user.
@@ -53,9 +68,13 @@ func (s *Space) IncUsers() {
 // DecUsers counts a task out and gives how many are left.
 func (s *Space) DecUsers() int {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.users--
-	return s.users
+	left, attached := s.users, s.attached
+	s.mu.Unlock()
+	if left == 0 && attached != nil {
+		attached.Release()
+	}
+	return left
 }
 
 // Users is how many tasks use the space.

@@ -53,6 +53,7 @@ const (
 	argMask                       // arg &^ value == 0
 	argAtLeast                    // low word of arg >= value
 	argSelects                    // first check: the rule is only for calls whose arg has high word value
+	argBits                       // low word of arg & another == value
 	argBelowBase                  // arg + another lies below the stub (another < 0: arg alone)
 	argIfShared                   // low word of arg < value, if another are the flags of a shared mapping of a file
 )
@@ -86,6 +87,8 @@ var stubCalls = []rule{
 	{unix.SYS_MSYNC, "msync", "guest msync of a shared file mapping", retAllow, []check{below(0, 1)}},
 	{unix.SYS_MINCORE, "mincore", "guest mincore", retAllow, []check{below(0, 1), below(2, -1)}},
 	{unix.SYS_MEMBARRIER, "membarrier", "guest membarrier: barriers change nothing, and anybody may ask for the global ones, which processes of one sandbox that share memory need", retAllow, []check{{argMask, 0, MembarrierCommands, 0}, {argMask, 1, MembarrierFlags, 0}}},
+	{unix.SYS_CLOCK_GETTIME, "clock_gettime", "processor time of a thread of its own process (the host refuses others), which the sentry may not ask for", retAllow,
+		[]check{{argSelects, 0, 0xffff_ffff, 0}, {argBits, 0, 6, 7}}},
 	{unix.SYS_CLOCK_GETTIME, "clock_gettime", "CLOCK_THREAD_CPUTIME_ID: only the thread itself may ask the host", retAllow, []check{{argEquals, 0, unix.CLOCK_THREAD_CPUTIME_ID, 0}, below(1, -1)}},
 	{unix.SYS_GETRUSAGE, "getrusage", "RUSAGE_THREAD, for the same reason", retAllow, []check{{argEquals, 0, unix.RUSAGE_THREAD, 0}, below(1, -1)}},
 	{unix.SYS_ARCH_PRCTL, "arch_prctl", "thread-local storage: ARCH_SET_GS to ARCH_GET_GS", retAllow, []check{{argAtLeast, 0, 0x1001, 0}, {argMask, 0, 0x1007, 0}}},
@@ -176,6 +179,9 @@ func (r rule) body(action uint32) []bpf.Instruction {
 		case argAtLeast:
 			p = append(p, load(argLow(c.arg)))
 			p = append(p, unless(bpf.JumpGreaterOrEqual, c.value, retKill)...)
+		case argBits:
+			p = append(p, load(argLow(c.arg)), bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: uint32(c.another)})
+			p = append(p, unless(bpf.JumpEqual, c.value, retKill)...)
 		case argMask:
 			p = append(p, load(argHigh(c.arg)))
 			p = append(p, unless(bpf.JumpEqual, 0, retKill)...)

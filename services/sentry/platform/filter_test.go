@@ -41,6 +41,8 @@ func (c check) String() string {
 		return fmt.Sprintf("arg%d == %#x", c.arg, c.value)
 	case argAtLeast:
 		return fmt.Sprintf("arg%d >= %#x", c.arg, c.value)
+	case argBits:
+		return fmt.Sprintf("arg%d & %#x == %#x", c.arg, c.another, c.value)
 	case argMask:
 		return fmt.Sprintf("arg%d has no bits but %#x", c.arg, c.value)
 	case argSelects:
@@ -135,6 +137,8 @@ func TestFilter_decisions(t *testing.T) {
 		{"stub munmap of the stub", unix.SYS_MUNMAP, x86, inStub, [6]uint64{base, 0x1000}, retKill},
 		{"stub mprotect of the slots", unix.SYS_MPROTECT, x86, inStub, [6]uint64{slots, 0x1000, 7}, retKill},
 		{"stub mremap onto the stub", unix.SYS_MREMAP, x86, inStub, [6]uint64{0x1000, 0x1000, 0x1000, 3, base}, retKill},
+		{"a sibling's time", unix.SYS_CLOCK_GETTIME, x86, inStub, [6]uint64{threadClock(1234), slots}, retAllow},
+		{"another process's time", unix.SYS_CLOCK_GETTIME, x86, inStub, [6]uint64{threadClock(1234) - 4, slots}, retKill},
 		{"slots of a new space", unix.SYS_MMAP, x86, inStub, [6]uint64{slots, MaxThreads * slotSize, 3, unix.MAP_SHARED | unix.MAP_FIXED, fdSlots}, retAllow},
 		{"slots from another file", unix.SYS_MMAP, x86, inStub, [6]uint64{slots, MaxThreads * slotSize, 3, unix.MAP_SHARED | unix.MAP_FIXED, 9}, retKill},
 		{"stub maps a file that others share", unix.SYS_MMAP, x86, inStub, [6]uint64{0x1000_0000, 0x1000, 3, unix.MAP_SHARED | unix.MAP_FIXED, FirstPrivateFD - 1}, retAllow},

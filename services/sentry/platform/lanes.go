@@ -69,6 +69,19 @@ func (th *Thread) SetSelf(w Self, v uint32) {
 	th.space.mu.Unlock()
 }
 
+// AnswerNothing has the stub ask about every call, until SetSelf and ShareSignals say
+// otherwise. Any goroutine may call it.
+func (th *Thread) AnswerNothing() {
+	if !th.hold() {
+		return
+	}
+	for w := range selfWords {
+		atomic.StoreUint64(th.slot.long(slotSelf+8*int(w)), 0)
+	}
+	atomic.StoreUint64(th.slot.long(slotSigPending), sigUnknown)
+	th.space.mu.Unlock()
+}
+
 // hwcapFSGSBase is HWCAP2_FSGSBASE: user code may read and write the GS base.
 const hwcapFSGSBase = 1 << 1
 

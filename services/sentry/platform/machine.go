@@ -243,7 +243,8 @@ func (m *Machine) register(p *Process, pid int) {
 func (m *Machine) reap() {
 	for {
 		var ws unix.WaitStatus
-		pid, err := unix.Wait4(-1, &ws, unix.WALL, nil)
+		var usage unix.Rusage
+		pid, err := unix.Wait4(-1, &ws, unix.WALL, &usage)
 		if err == unix.EINTR {
 			continue
 		}
@@ -258,7 +259,7 @@ func (m *Machine) reap() {
 			m.verifier.buried(uint32(pid))
 		}
 		if p != nil {
-			p.died(ws)
+			p.died(ws, usage)
 		}
 	}
 }

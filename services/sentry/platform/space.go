@@ -38,10 +38,12 @@ type Process struct {
 
 	overdue atomic.Pointer[time.Timer] // see endSoon
 
-	// dead is closed once the host has reaped the process; status is valid then.
+	// dead is closed once the host has reaped the process; status and usage are
+	// valid then.
 	dead   chan struct{}
 	gone   atomic.Bool
 	status unix.WaitStatus
+	usage  unix.Rusage
 }
 
 // PID is the host's process id, in the sentry's PID namespace.
@@ -270,8 +272,8 @@ func (s *Space) release() {
 }
 
 // died is called by the reaper.
-func (p *Process) died(status unix.WaitStatus) {
-	p.status = status
+func (p *Process) died(status unix.WaitStatus, usage unix.Rusage) {
+	p.status, p.usage = status, usage
 	p.gone.Store(true)
 	if t := p.overdue.Load(); t != nil {
 		t.Stop()

@@ -78,14 +78,14 @@ func (e *entry) inspect(ctx vfs.Context) error {
 		return nil
 	}
 	me, it := ctx.Creds(), e.thread.Creds()
-	if me.Has(linux.CAP_SYS_PTRACE) {
+	if me.HasIn(it.UserNS, linux.CAP_SYS_PTRACE) {
 		return nil
 	}
 	uid, gid := me.FSUID, me.FSGID
 	if uid != it.UID || uid != it.EUID || uid != it.SUID || gid != it.GID || gid != it.EGID || gid != it.SGID {
 		return linux.EACCES
 	}
-	if it.Permitted&^me.Permitted != 0 || e.process.Dumpable() != 1 {
+	if me.UserNS != it.UserNS || it.Permitted&^me.Permitted != 0 || e.process.Dumpable() != 1 {
 		return linux.EACCES
 	}
 	return nil

@@ -51,7 +51,8 @@ func (k *fakeKernel) Hostname() string       { return k.hostname }
 func (k *fakeKernel) SetHostname(s string)   { k.hostname = s }
 func (k *fakeKernel) Domainname() string     { return "(none)" }
 func (k *fakeKernel) SetDomainname(s string) {}
-func (k *fakeKernel) IPC() (*sysvipc.Namespace, func(*mm.Backing) int) {
+func (k *fakeKernel) UTS(vfs.Context) Names  { return k }
+func (k *fakeKernel) IPC(vfs.Context) (*sysvipc.Namespace, func(*mm.Backing) int) {
 	return &sysvipc.Namespace{}, func(*mm.Backing) int { return 0 }
 }
 

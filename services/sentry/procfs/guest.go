@@ -2,12 +2,14 @@ package procfs
 
 import (
 	"slices"
+	"time"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/sysvipc"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/tty"
+	"bulkhead/services/sentry/vfs"
 )
 
 // NewKernel shows the processes of k.
@@ -15,9 +17,20 @@ func NewKernel(k *task.Kernel) Kernel { return guestKernel{k} }
 
 type guestKernel struct{ *task.Kernel }
 
-// IPC gives the sandbox's own, which the kernel embeds as a field.
-func (k guestKernel) IPC() (*sysvipc.Namespace, func(*mm.Backing) int) {
-	return &k.Kernel.IPC, k.Attached
+// UTS is the caller's, or the first process's for who is none.
+func (k guestKernel) UTS(ctx vfs.Context) Names {
+	if t, ok := ctx.(*task.Task); ok {
+		return t.UTS()
+	}
+	return k.Kernel.UTS()
+}
+
+// IPC is the caller's, likewise.
+func (k guestKernel) IPC(ctx vfs.Context) (*sysvipc.Namespace, func(*mm.Backing) int) {
+	if t, ok := ctx.(*task.Task); ok {
+		return &t.IPC().Namespace, k.Attached
+	}
+	return &k.Kernel.IPC().Namespace, k.Attached
 }
 
 func (k guestKernel) PIDs() []int32 {
@@ -84,6 +97,14 @@ func (t guestThread) Signals() (pending, shared, blocked linux.SigSet) {
 	return pending, shared, t.Mask()
 }
 
+// Used is the thread's processor time, as far as the caller can be told.
+func (t guestThread) Used(ctx vfs.Context) time.Duration {
+	if asker, ok := ctx.(*task.Task); ok {
+		return asker.ThreadTime(t.Task)
+	}
+	return t.CPUTime()
+}
+
 func (t guestThread) Memory() Memory {
 	s := t.MM()
 	m, ok := t.Task.Memory()
@@ -101,6 +122,9 @@ type guestMemory struct {
 }
 
 func (m guestMemory) Read(addr mm.Addr, p []byte) int { return m.t.ReadMemory(m.memory, addr, p) }
+
+// Resident implements Resident.
+func (m guestMemory) Resident(regions []mm.Region) ([]uint64, uint64) { return m.memory.Resident(regions) }
 
 func (m guestMemory) Write(addr mm.Addr, p []byte) error {
 	return m.t.WriteMemory(m.memory, addr, p)

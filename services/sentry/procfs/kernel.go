@@ -26,13 +26,19 @@ type Kernel interface {
 	// Forks is how many processes and threads were ever made.
 	Forks() uint64
 
+	// UTS are the names of uname(2) that the caller sees.
+	UTS(ctx vfs.Context) Names
+	// IPC is the System V IPC that the caller sees, and what counts how often a
+	// segment is attached.
+	IPC(ctx vfs.Context) (*sysvipc.Namespace, func(*mm.Backing) int)
+}
+
+// Names are those of uname(2) that can be set.
+type Names interface {
 	Hostname() string
 	SetHostname(string)
 	Domainname() string
 	SetDomainname(string)
-
-	// IPC is System V IPC, and what counts how often a segment is attached.
-	IPC() (*sysvipc.Namespace, func(*mm.Backing) int)
 }
 
 // Process is one process.

@@ -94,17 +94,48 @@ func smaps(e *entry, ctx vfs.Context) ([]byte, error) {
 	}
 	root := e.readerRoot(ctx)
 	var b bytes.Buffer
-	for _, r := range m.Regions() {
+	regions := m.Regions()
+	each, _ := residentOf(m, regions)
+	for i, r := range regions {
 		mapsLine(&b, r, regionName(r, root))
 		smapsLine(&b, "Size", r.Len())
 		smapsLine(&b, "KernelPageSize", mm.PageSize)
 		smapsLine(&b, "MMUPageSize", mm.PageSize)
 		for _, f := range smapsFields {
-			smapsLine(&b, f, 0)
+			smapsLine(&b, f, smapsValue(f, r, each[i]))
 		}
 		fmt.Fprintf(&b, "THPeligible:    %8d\nVmFlags: %s\n", 0, vmFlags(r))
 	}
 	return b.Bytes(), nil
+}
+
+// smapsValue is a line's number of bytes, if so many of the region are resident. What
+// is private and can be written counts as written, and what others share of it is
+// not known.
+func smapsValue(field string, r mm.Region, resident uint64) uint64 {
+	private := !r.Shared && r.Prot&unix.PROT_WRITE != 0
+	anonymous := r.File == nil || private
+	switch field {
+	case "Rss", "Pss", "Referenced":
+		return resident
+	case "Anonymous":
+		if anonymous {
+			return resident
+		}
+	case "Private_Dirty", "Pss_Dirty":
+		if private {
+			return resident
+		}
+	case "Private_Clean":
+		if !private && !r.Shared {
+			return resident
+		}
+	case "Shared_Clean":
+		if r.Shared {
+			return resident
+		}
+	}
+	return 0
 }
 
 func smapsLine(b *bytes.Buffer, name string, n uint64) {
@@ -138,8 +169,14 @@ func smapsRollup(e *entry, _ vfs.Context) ([]byte, error) {
 	if list := m.Regions(); len(list) > 0 {
 		mapsLine(&b, mm.Region{Start: list[0].Start, End: list[len(list)-1].End}, "[rollup]")
 	}
+	regions := m.Regions()
+	each, _ := residentOf(m, regions)
 	for i, f := range smapsFields {
-		smapsLine(&b, f, 0)
+		sum := uint64(0)
+		for j, r := range regions {
+			sum += smapsValue(f, r, each[j])
+		}
+		smapsLine(&b, f, sum)
 		if i == 2 {
 			for _, extra := range []string{"Pss_Anon", "Pss_File", "Pss_Shmem"} {
 				smapsLine(&b, extra, 0)

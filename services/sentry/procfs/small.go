@@ -148,13 +148,7 @@ func setOOMAdj(e *entry, ctx vfs.Context, p []byte) error {
 
 func loginUID(*entry, vfs.Context) ([]byte, error)       { return []byte("4294967295"), nil }
 func coredumpFilter(*entry, vfs.Context) ([]byte, error) { return []byte("00000033\n"), nil }
-func setgroups(*entry, vfs.Context) ([]byte, error)      { return []byte("allow\n"), nil }
 func timerSlack(*entry, vfs.Context) ([]byte, error)     { return []byte("50000\n"), nil }
-
-// idMap is that of the first user namespace: user_namespaces(7).
-func idMap(*entry, vfs.Context) ([]byte, error) {
-	return fmt.Appendf(nil, "%10d %10d %10d\n", 0, 0, uint32(4294967295)), nil
-}
 
 // ioCounters is /proc/PID/io. Nothing is counted yet.
 func ioCounters(*entry, vfs.Context) ([]byte, error) {

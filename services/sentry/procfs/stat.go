@@ -5,25 +5,35 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 )
 
 const kib = 1024
 
-// Resident is a Memory that knows how much of it is in RAM, in bytes. Without
-// it /proc tells 0.
+// Resident is a Memory that knows how much of each of its regions is in RAM, in
+// bytes, and the sum. Without it /proc tells 0.
 type Resident interface {
-	Resident() uint64
+	Resident(regions []mm.Region) (each []uint64, sum uint64)
+}
+
+// residentOf is that of m's regions.
+func residentOf(m Memory, regions []mm.Region) ([]uint64, uint64) {
+	if r, ok := m.(Resident); ok {
+		return r.Resident(regions)
+	}
+	return make([]uint64, len(regions)), 0
 }
 
 // usage is what of an address space is for what, in bytes.
 type usage struct {
-	size, resident, data, stack, text, libraries uint64
+	size, resident, files, data, stack, text, libraries uint64
 }
 
 func usageOf(m Memory) (u usage) {
@@ -31,12 +41,15 @@ func usageOf(m Memory) (u usage) {
 		return u
 	}
 	u.size = m.Size()
-	if r, ok := m.(Resident); ok {
-		u.resident = r.Resident()
-	}
+	regions := m.Regions()
+	each, sum := residentOf(m, regions)
+	u.resident = sum
 	start, end := m.CodeRange()
 	u.text = mm.PageUp(end) - mm.PageDown(start)
-	for _, r := range m.Regions() {
+	for i, r := range regions {
+		if r.File != nil && (r.Shared || r.Prot&unix.PROT_WRITE == 0) {
+			u.files += each[i]
+		}
 		switch {
 		case r.Kind == mm.Stack || r.Grows:
 			u.stack += r.Len()
@@ -72,6 +85,7 @@ func stat(e *entry, ctx vfs.Context) ([]byte, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%d (%s) %c %d %d %d %d %d %d", e.thread.TID(), escape(e.thread.Name(), "\n\\"), e.state(i),
 		i.PPID, i.PGID, i.SID, ttyNumber(i.TTY), i.Foreground, 0x400000)
+	e.ownTime(ctx, &i)
 	fmt.Fprintf(&b, " 0 0 0 0 %d %d %d %d", ticks(i.Used.User), ticks(i.Used.System), ticks(i.Children.User), ticks(i.Children.System))
 	fmt.Fprintf(&b, " 20 0 %d 0 %d", max(len(e.process.Threads()), 1), ticks(i.Started.Sub(e.fs.boot)))
 	fmt.Fprintf(&b, " %d %d %d", u.size, u.resident/mm.PageSize, e.process.Limit(unix.RLIMIT_RSS).Cur)
@@ -88,6 +102,15 @@ func stat(e *entry, ctx vfs.Context) ([]byte, error) {
 	fmt.Fprintf(&b, " 0 0 0 %d 0 0 0 0 0 0", i.ExitSignal)
 	fmt.Fprintf(&b, " %d %d %d %d %d %d %d %d\n", a.codeEnd, a.brk, a.brk, a.argStart, a.argEnd, a.envStart, a.envEnd, status)
 	return b.Bytes(), nil
+}
+
+// ownTime makes what is used that of the thread, in the files of a thread.
+func (e *entry) ownTime(ctx vfs.Context, i *Info) {
+	if t, ok := e.thread.(interface {
+		Used(vfs.Context) time.Duration
+	}); ok && !e.whole && !i.Zombie {
+		i.Used, i.Children = task.Usage{User: t.Used(ctx)}, task.Usage{}
+	}
 }
 
 // addresses are what stat shows to those who may inspect the process; 1 and 0
@@ -111,7 +134,7 @@ func addressesOf(m Memory) (a addresses) {
 // statm is /proc/PID/statm, in pages.
 func statm(e *entry, _ vfs.Context) ([]byte, error) {
 	u := usageOf(e.thread.Memory())
-	return fmt.Appendf(nil, "%d %d 0 %d 0 %d 0\n", u.size/mm.PageSize, u.resident/mm.PageSize,
+	return fmt.Appendf(nil, "%d %d %d %d 0 %d 0\n", u.size/mm.PageSize, u.resident/mm.PageSize, u.files/mm.PageSize,
 		u.text/mm.PageSize, (u.data+u.stack)/mm.PageSize), nil
 }
 
@@ -129,7 +152,7 @@ var stateNames = map[byte]string{
 }
 
 // status is /proc/PID/status.
-func status(e *entry, _ vfs.Context) ([]byte, error) {
+func status(e *entry, ctx vfs.Context) ([]byte, error) {
 	i := e.process.Info()
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Name:\t%s\n", escape(e.thread.Name(), "\n\\"))
@@ -138,7 +161,7 @@ func status(e *entry, _ vfs.Context) ([]byte, error) {
 	}
 	fmt.Fprintf(&b, "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n",
 		stateNames[e.state(i)], i.PID, e.thread.TID(), i.PPID, e.tracer())
-	e.statusIDs(&b, i)
+	e.statusIDs(&b, i, ctx.Creds().UserNS)
 	e.statusMemory(&b)
 	fmt.Fprintf(&b, "Threads:\t%d\n", max(len(e.process.Threads()), 1))
 	e.statusSignals(&b, i)
@@ -149,7 +172,8 @@ func status(e *entry, _ vfs.Context) ([]byte, error) {
 	}
 	fmt.Fprintf(&b, "CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\nCapAmb:\t%016x\n",
 		uint64(c.Inheritable), uint64(c.Permitted), uint64(c.Effective), uint64(c.Bounding), uint64(c.Ambient))
-	fmt.Fprintf(&b, "NoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\n", noNewPrivs)
+	mode, filters := e.seccomp()
+	fmt.Fprintf(&b, "NoNewPrivs:\t%d\nSeccomp:\t%d\nSeccomp_filters:\t%d\n", noNewPrivs, mode, filters)
 	b.WriteString("Speculation_Store_Bypass:\tthread vulnerable\nSpeculationIndirectBranch:\tconditional enabled\n")
 	cpus := e.fs.host.allowed(e.thread.Affinity())
 	fmt.Fprintf(&b, "Cpus_allowed:\t%s\nCpus_allowed_list:\t%s\n", cpuMask(cpus), cpuList(cpus))
@@ -158,10 +182,24 @@ func status(e *entry, _ vfs.Context) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func (e *entry) statusIDs(b *bytes.Buffer, i Info) {
+// seccomp is the thread's mode of seccomp(2), and how many filters it has.
+func (e *entry) seccomp() (mode, filters int) {
+	t, ok := e.thread.(interface{ Seccomp() *task.Seccomp })
+	if !ok {
+		return 0, 0
+	}
+	s := t.Seccomp()
+	if mode = s.Mode(); mode == task.SeccompFilter {
+		filters = s.Filter.Count()
+	}
+	return mode, filters
+}
+
+func (e *entry) statusIDs(b *bytes.Buffer, i Info, ns *vfs.UserNamespace) {
 	c := e.thread.Creds()
-	fmt.Fprintf(b, "Uid:\t%d\t%d\t%d\t%d\n", c.UID, c.EUID, c.SUID, c.FSUID)
-	fmt.Fprintf(b, "Gid:\t%d\t%d\t%d\t%d\n", c.GID, c.EGID, c.SGID, c.FSGID)
+	u, gr := ns.ShowUID, ns.ShowGID
+	fmt.Fprintf(b, "Uid:\t%d\t%d\t%d\t%d\n", u(c.UID), u(c.EUID), u(c.SUID), u(c.FSUID))
+	fmt.Fprintf(b, "Gid:\t%d\t%d\t%d\t%d\n", gr(c.GID), gr(c.EGID), gr(c.SGID), gr(c.FSGID))
 	size := 0
 	if fds := e.thread.FDs(); fds != nil {
 		size = 64
@@ -173,7 +211,7 @@ func (e *entry) statusIDs(b *bytes.Buffer, i Info) {
 	}
 	fmt.Fprintf(b, "FDSize:\t%d\nGroups:\t", size)
 	for _, g := range c.Groups {
-		fmt.Fprintf(b, "%d ", g)
+		fmt.Fprintf(b, "%d ", gr(g))
 	}
 	fmt.Fprintf(b, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n", i.PID, e.thread.TID(), i.PGID, i.SID)
 }
@@ -189,7 +227,7 @@ func (e *entry) statusMemory(b *bytes.Buffer) {
 		bytes uint64
 	}{
 		{"VmPeak", u.size}, {"VmSize", u.size}, {"VmLck", 0}, {"VmPin", 0}, {"VmHWM", u.resident}, {"VmRSS", u.resident},
-		{"RssAnon", u.resident}, {"RssFile", 0}, {"RssShmem", 0}, {"VmData", u.data}, {"VmStk", u.stack},
+		{"RssAnon", u.resident - u.files}, {"RssFile", u.files}, {"RssShmem", 0}, {"VmData", u.data}, {"VmStk", u.stack},
 		{"VmExe", u.text}, {"VmLib", u.libraries}, {"VmPTE", u.size / 512}, {"VmSwap", 0}, {"HugetlbPages", 0},
 	} {
 		fmt.Fprintf(b, "%s:\t%8d kB\n", l.name, l.bytes/kib)

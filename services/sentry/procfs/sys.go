@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/aio"
 	"bulkhead/services/sentry/pseudo"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
@@ -34,7 +35,6 @@ const (
 // changes what is read here, no more.
 var sysctlTable = []sysctl{
 	{"fs/aio-max-nr", "65536", number},
-	{"fs/aio-nr", "0", fixedValue},
 	{"fs/dentry-state", "0\t0\t45\t0\t0\t0", fixedValue},
 	{"fs/epoll/max_user_watches", "1048576", number},
 	{"fs/file-max", "9223372036854775807", number},
@@ -95,7 +95,7 @@ var sysctlTable = []sysctl{
 	{"kernel/sched_rr_timeslice_ms", "100", number},
 	{"kernel/sched_rt_period_us", "1000000", number},
 	{"kernel/sched_rt_runtime_us", "950000", number},
-	{"kernel/seccomp/actions_avail", "kill_process kill_thread trap errno user_notif trace log allow", fixedValue},
+	{"kernel/seccomp/actions_avail", "kill_process kill_thread trap errno trace log allow", fixedValue},
 	{"kernel/sem", "32000\t1024000000\t500\t32000", number},
 	{"kernel/shm_rmid_forced", "0", number},
 	{"kernel/shmall", "18446744073692774399", number},
@@ -106,7 +106,7 @@ var sysctlTable = []sysctl{
 	{"kernel/threads-max", "65536", number},
 	{"kernel/unprivileged_bpf_disabled", "2", number},
 	{"kernel/yama/ptrace_scope", "0", number},
-	{"user/max_user_namespaces", "0", number},
+	{"user/max_user_namespaces", "1024", fixedValue},
 	{"vm/dirty_background_ratio", "10", number},
 	{"vm/dirty_ratio", "20", number},
 	{"vm/drop_caches", "0", number},
@@ -149,25 +149,30 @@ func newSysctls(fs *FS, conf6 func() map[string]map[string]Sysctl, tune func(pat
 	readOnly := func(path string, get func() string) { s.put(path, 0o444, get, nil) }
 	readOnly("kernel/osrelease", func() string { return fs.host.Release })
 	readOnly("kernel/version", func() string { return fs.host.Version })
+	readOnly("fs/aio-nr", func() string { return strconv.FormatInt(aio.Reserved(), 10) })
 	bootID := newUUID()
 	readOnly("kernel/random/boot_id", func() string { return bootID })
 	readOnly("kernel/random/uuid", newUUID)
 	s.conf6 = &confDir{s: s, given: conf6}
 	s.dir(conf6Path).WithDynamic(s.conf6)
-	s.put("kernel/hostname", 0o644, fs.kernel.Hostname, name(fs.kernel.SetHostname))
-	s.put("kernel/domainname", 0o644, fs.kernel.Domainname, name(fs.kernel.SetDomainname))
+	s.putName("hostname", Names.Hostname, Names.SetHostname)
+	s.putName("domainname", Names.Domainname, Names.SetDomainname)
 	return s
 }
 
-// name is a knob that holds a name of uname(2).
-func name(set func(string)) func(string) error {
-	return func(v string) error {
-		if len(v) > linux.UTS_LEN {
-			v = v[:linux.UTS_LEN]
+// putName makes a file in kernel that holds a name of uname(2), the caller's own.
+func (s *sysctls) putName(name string, get func(Names) string, set func(Names, string)) {
+	const mode = 0o644
+	f := s.fs.File(mode, nil, func(ctx vfs.Context) ([]byte, error) { return []byte(get(s.fs.kernel.UTS(ctx)) + "\n"), nil })
+	f.WithSet(func(ctx vfs.Context, p []byte) error {
+		if c := ctx.Creds(); !c.Has(linux.CAP_SYS_ADMIN) && c.EUID != 0 {
+			return linux.EPERM
 		}
-		set(v)
+		v := firstLine(p)
+		set(s.fs.kernel.UTS(ctx), v[:min(len(v), linux.UTS_LEN)])
 		return nil
-	}
+	})
+	s.dir("kernel").Add(name, f.WithPermit(func(ctx vfs.Context, mask uint32) error { return permitSysctl(ctx.Creds(), mode, mask) }))
 }
 
 // put makes the file at path; set may be nil.
@@ -269,10 +274,10 @@ func (s *sysctls) set(name, value string) error {
 	}
 	switch path {
 	case "kernel/hostname":
-		s.fs.kernel.SetHostname(value)
+		s.fs.kernel.UTS(nil).SetHostname(value)
 		return nil
 	case "kernel/domainname":
-		s.fs.kernel.SetDomainname(value)
+		s.fs.kernel.UTS(nil).SetDomainname(value)
 		return nil
 	}
 	if c, ok := s.conf6.sysctl(path); ok {

@@ -107,7 +107,7 @@ func chroot(t *task.Task, path mm.Addr) (uint64, error) {
 	if err := vfs.Access(t, p, linux.X_OK); err != nil {
 		return 0, err
 	}
-	if !t.Creds().Has(linux.CAP_SYS_CHROOT) {
+	if !t.Creds().HasOwn(linux.CAP_SYS_CHROOT) {
 		return 0, linux.EPERM
 	}
 	t.FS().SetRoot(p)

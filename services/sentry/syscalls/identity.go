@@ -12,20 +12,45 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-func getuid(t *task.Task) (uint64, error)  { return uint64(t.Creds().UID), nil }
-func geteuid(t *task.Task) (uint64, error) { return uint64(t.Creds().EUID), nil }
-func getgid(t *task.Task) (uint64, error)  { return uint64(t.Creds().GID), nil }
-func getegid(t *task.Task) (uint64, error) { return uint64(t.Creds().EGID), nil }
+func getuid(t *task.Task) (uint64, error)  { return shownUID(t, t.Creds().UID), nil }
+func geteuid(t *task.Task) (uint64, error) { return shownUID(t, t.Creds().EUID), nil }
+func getgid(t *task.Task) (uint64, error)  { return shownGID(t, t.Creds().GID), nil }
+func getegid(t *task.Task) (uint64, error) { return shownGID(t, t.Creds().EGID), nil }
+
+// shownUID and shownGID are the numbers that the caller knows a user and a group by.
+func shownUID(t *task.Task, id uint32) uint64 { return uint64(t.Creds().UserNS.ShowUID(id)) }
+func shownGID(t *task.Task, id uint32) uint64 { return uint64(t.Creds().UserNS.ShowGID(id)) }
 
 const noID = ^uint32(0)
+
+// users gives the users that the caller means by numbers, which may be noID: EINVAL.
+func users(t *task.Task, numbers ...*uint32) error { return meant(t.Creds().UserNS.User, numbers) }
+
+// groups gives the groups, likewise.
+func groups(t *task.Task, numbers ...*uint32) error { return meant(t.Creds().UserNS.Group, numbers) }
+
+func meant(find func(uint32) (uint32, bool), numbers []*uint32) error {
+	for _, n := range numbers {
+		if *n == noID {
+			continue
+		}
+		id, ok := find(*n)
+		if !ok {
+			return linux.EINVAL
+		}
+		*n = id
+	}
+	return nil
+}
 
 // setUIDs publishes new user ids and drops the capabilities that go with the
 // old ones: capabilities(7), "Effect of user ID changes on capabilities".
 func setUIDs(t *task.Task, old, c *vfs.Creds) {
 	const keepCaps, noFixup = 1 << 4, 1 << 2
 	if c.SecureBits&noFixup == 0 {
-		wasRoot := old.UID == 0 || old.EUID == 0 || old.SUID == 0
-		isRoot := c.UID == 0 || c.EUID == 0 || c.SUID == 0
+		root := old.IsRoot
+		wasRoot := root(old.UID) || root(old.EUID) || root(old.SUID)
+		isRoot := root(c.UID) || root(c.EUID) || root(c.SUID)
 		if wasRoot && !isRoot {
 			if c.SecureBits&keepCaps == 0 {
 				c.Permitted, c.Effective = 0, 0
@@ -33,9 +58,9 @@ func setUIDs(t *task.Task, old, c *vfs.Creds) {
 			c.Ambient = 0
 		}
 		switch {
-		case old.EUID == 0 && c.EUID != 0:
+		case root(old.EUID) && !root(c.EUID):
 			c.Effective = 0
-		case old.EUID != 0 && c.EUID == 0:
+		case !root(old.EUID) && root(c.EUID):
 			c.Effective = c.Permitted
 		}
 	}
@@ -43,13 +68,13 @@ func setUIDs(t *task.Task, old, c *vfs.Creds) {
 }
 
 func setuid(t *task.Task, uid uint32) (uint64, error) {
-	if uid == noID {
+	if uid == noID || users(t, &uid) != nil {
 		return 0, linux.EINVAL
 	}
 	old := t.Creds()
 	c := old.Clone()
 	switch {
-	case old.Has(linux.CAP_SETUID):
+	case old.HasOwn(linux.CAP_SETUID):
 		c.UID, c.SUID = uid, uid
 	case uid != old.UID && uid != old.SUID:
 		return 0, linux.EPERM
@@ -60,13 +85,13 @@ func setuid(t *task.Task, uid uint32) (uint64, error) {
 }
 
 func setgid(t *task.Task, gid uint32) (uint64, error) {
-	if gid == noID {
+	if gid == noID || groups(t, &gid) != nil {
 		return 0, linux.EINVAL
 	}
 	old := t.Creds()
 	c := old.Clone()
 	switch {
-	case old.Has(linux.CAP_SETGID):
+	case old.HasOwn(linux.CAP_SETGID):
 		c.GID, c.SGID = gid, gid
 	case gid != old.GID && gid != old.SGID:
 		return 0, linux.EPERM
@@ -77,9 +102,12 @@ func setgid(t *task.Task, gid uint32) (uint64, error) {
 }
 
 func setreuid(t *task.Task, uid, euid uint32) (uint64, error) {
+	if err := users(t, &uid, &euid); err != nil {
+		return 0, err
+	}
 	old := t.Creds()
 	c := old.Clone()
-	power := old.Has(linux.CAP_SETUID)
+	power := old.HasOwn(linux.CAP_SETUID)
 	if uid != noID {
 		if !power && uid != old.UID && uid != old.EUID {
 			return 0, linux.EPERM
@@ -101,9 +129,12 @@ func setreuid(t *task.Task, uid, euid uint32) (uint64, error) {
 }
 
 func setregid(t *task.Task, gid, egid uint32) (uint64, error) {
+	if err := groups(t, &gid, &egid); err != nil {
+		return 0, err
+	}
 	old := t.Creds()
 	c := old.Clone()
-	power := old.Has(linux.CAP_SETGID)
+	power := old.HasOwn(linux.CAP_SETGID)
 	if gid != noID {
 		if !power && gid != old.GID && gid != old.EGID {
 			return 0, linux.EPERM
@@ -125,10 +156,13 @@ func setregid(t *task.Task, gid, egid uint32) (uint64, error) {
 }
 
 func setresuid(t *task.Task, uid, euid, suid uint32) (uint64, error) {
+	if err := users(t, &uid, &euid, &suid); err != nil {
+		return 0, err
+	}
 	old := t.Creds()
 	c := old.Clone()
 	may := func(id uint32) bool {
-		return id == noID || old.Has(linux.CAP_SETUID) || id == old.UID || id == old.EUID || id == old.SUID
+		return id == noID || old.HasOwn(linux.CAP_SETUID) || id == old.UID || id == old.EUID || id == old.SUID
 	}
 	if !may(uid) || !may(euid) || !may(suid) {
 		return 0, linux.EPERM
@@ -147,10 +181,13 @@ func setresuid(t *task.Task, uid, euid, suid uint32) (uint64, error) {
 }
 
 func setresgid(t *task.Task, gid, egid, sgid uint32) (uint64, error) {
+	if err := groups(t, &gid, &egid, &sgid); err != nil {
+		return 0, err
+	}
 	old := t.Creds()
 	c := old.Clone()
 	may := func(id uint32) bool {
-		return id == noID || old.Has(linux.CAP_SETGID) || id == old.GID || id == old.EGID || id == old.SGID
+		return id == noID || old.HasOwn(linux.CAP_SETGID) || id == old.GID || id == old.EGID || id == old.SGID
 	}
 	if !may(gid) || !may(egid) || !may(sgid) {
 		return 0, linux.EPERM
@@ -168,9 +205,9 @@ func setresgid(t *task.Task, gid, egid, sgid uint32) (uint64, error) {
 	return 0, nil
 }
 
-func copyOutIDs(t *task.Task, addrs [3]mm.Addr, ids [3]uint32) error {
+func copyOutIDs(t *task.Task, shown func(*task.Task, uint32) uint64, addrs [3]mm.Addr, ids [3]uint32) error {
 	for i, a := range addrs {
-		if err := t.CopyOutLater(a, le32(ids[i])); err != nil {
+		if err := t.CopyOutLater(a, le32(uint32(shown(t, ids[i])))); err != nil {
 			return err
 		}
 	}
@@ -179,41 +216,41 @@ func copyOutIDs(t *task.Task, addrs [3]mm.Addr, ids [3]uint32) error {
 
 func getresuid(t *task.Task, uid, euid, suid mm.Addr) (uint64, error) {
 	c := t.Creds()
-	return 0, copyOutIDs(t, [3]mm.Addr{uid, euid, suid}, [3]uint32{c.UID, c.EUID, c.SUID})
+	return 0, copyOutIDs(t, shownUID, [3]mm.Addr{uid, euid, suid}, [3]uint32{c.UID, c.EUID, c.SUID})
 }
 
 func getresgid(t *task.Task, gid, egid, sgid mm.Addr) (uint64, error) {
 	c := t.Creds()
-	return 0, copyOutIDs(t, [3]mm.Addr{gid, egid, sgid}, [3]uint32{c.GID, c.EGID, c.SGID})
+	return 0, copyOutIDs(t, shownGID, [3]mm.Addr{gid, egid, sgid}, [3]uint32{c.GID, c.EGID, c.SGID})
 }
 
 // setfsuid gives the old id, whether or not it may be changed: setfsuid(2).
 func setfsuid(t *task.Task, uid uint32) (uint64, error) {
 	old := t.Creds()
-	if uid != noID && (old.Has(linux.CAP_SETUID) || uid == old.UID || uid == old.EUID || uid == old.SUID || uid == old.FSUID) {
+	if users(t, &uid) == nil && uid != noID && (old.HasOwn(linux.CAP_SETUID) || uid == old.UID || uid == old.EUID || uid == old.SUID || uid == old.FSUID) {
 		c := old.Clone()
 		c.FSUID = uid
 		fileCaps := vfs.CapsOf(linux.CAP_CHOWN, linux.CAP_DAC_OVERRIDE, linux.CAP_DAC_READ_SEARCH, linux.CAP_FOWNER,
 			linux.CAP_FSETID, linux.CAP_LINUX_IMMUTABLE, linux.CAP_MKNOD, linux.CAP_MAC_OVERRIDE)
 		switch {
-		case old.FSUID == 0 && uid != 0:
+		case old.IsRoot(old.FSUID) && !old.IsRoot(uid):
 			c.Effective &^= fileCaps
-		case old.FSUID != 0 && uid == 0:
+		case !old.IsRoot(old.FSUID) && old.IsRoot(uid):
 			c.Effective |= c.Permitted & fileCaps
 		}
 		t.SetCreds(c)
 	}
-	return uint64(old.FSUID), nil
+	return shownUID(t, old.FSUID), nil
 }
 
 func setfsgid(t *task.Task, gid uint32) (uint64, error) {
 	old := t.Creds()
-	if gid != noID && (old.Has(linux.CAP_SETGID) || gid == old.GID || gid == old.EGID || gid == old.SGID || gid == old.FSGID) {
+	if groups(t, &gid) == nil && gid != noID && (old.HasOwn(linux.CAP_SETGID) || gid == old.GID || gid == old.EGID || gid == old.SGID || gid == old.FSGID) {
 		c := old.Clone()
 		c.FSGID = gid
 		t.SetCreds(c)
 	}
-	return uint64(old.FSGID), nil
+	return shownGID(t, old.FSGID), nil
 }
 
 const maxGroups = 65536
@@ -226,7 +263,7 @@ func getgroups(t *task.Task, n int32, list mm.Addr) (uint64, error) {
 	if n > 0 {
 		var buf []byte
 		for _, id := range g {
-			buf = binary.LittleEndian.AppendUint32(buf, id)
+			buf = binary.LittleEndian.AppendUint32(buf, uint32(shownGID(t, id)))
 		}
 		if err := t.CopyOutLater(list, buf); err != nil {
 			return 0, err
@@ -236,7 +273,7 @@ func getgroups(t *task.Task, n int32, list mm.Addr) (uint64, error) {
 }
 
 func setgroups(t *task.Task, n int32, list mm.Addr) (uint64, error) {
-	if !t.Creds().Has(linux.CAP_SETGID) {
+	if !t.Creds().HasOwn(linux.CAP_SETGID) || !t.Creds().UserNS.MaySetgroups() {
 		return 0, linux.EPERM
 	}
 	if n < 0 || n > maxGroups {
@@ -249,7 +286,11 @@ func setgroups(t *task.Task, n int32, list mm.Addr) (uint64, error) {
 	c := t.Creds().Clone()
 	c.Groups = nil
 	for ; len(buf) > 0; buf = buf[4:] {
-		c.Groups = append(c.Groups, binary.LittleEndian.Uint32(buf))
+		g := binary.LittleEndian.Uint32(buf)
+		if g == noID || groups(t, &g) != nil {
+			return 0, linux.EINVAL
+		}
+		c.Groups = append(c.Groups, g)
 	}
 	slices.Sort(c.Groups)
 	t.SetCreds(c)
@@ -335,7 +376,7 @@ func capset(t *task.Task, header, data mm.Addr) (uint64, error) {
 		return 0, linux.EPERM
 	case inheritable&^(old.Inheritable|old.Bounding) != 0:
 		return 0, linux.EPERM
-	case !old.Has(linux.CAP_SETPCAP) && inheritable&^(old.Inheritable|old.Permitted) != 0:
+	case !old.HasOwn(linux.CAP_SETPCAP) && inheritable&^(old.Inheritable|old.Permitted) != 0:
 		return 0, linux.EPERM
 	}
 	c := old.Clone()
@@ -407,7 +448,15 @@ func prctl(t *task.Task, option int32, a2, a3, a4, a5 uint64) (uint64, error) {
 		}
 		return 0, nil
 	case unix.PR_GET_SECCOMP:
-		return 0, nil
+		return uint64(t.Seccomp().Mode()), nil
+	case unix.PR_SET_SECCOMP:
+		switch a2 {
+		case unix.SECCOMP_MODE_STRICT:
+			return 0, t.SetStrict()
+		case unix.SECCOMP_MODE_FILTER:
+			return seccomp_(t, seccompSetFilter, 0, a3)
+		}
+		return 0, linux.EINVAL
 	case unix.PR_SET_KEEPCAPS, unix.PR_GET_KEEPCAPS, unix.PR_SET_SECUREBITS, unix.PR_GET_SECUREBITS,
 		unix.PR_CAPBSET_READ, unix.PR_CAPBSET_DROP, unix.PR_CAP_AMBIENT:
 		return prctlCaps(t, option, a2, a3)
@@ -417,7 +466,7 @@ func prctl(t *task.Task, option int32, a2, a3, a4, a5 uint64) (uint64, error) {
 		return 50000, nil
 	case unix.PR_GET_THP_DISABLE, unix.PR_GET_TIMING:
 		return 0, nil
-	case unix.PR_GET_TID_ADDRESS, unix.PR_SET_SECCOMP:
+	case unix.PR_GET_TID_ADDRESS:
 		return 0, linux.EINVAL
 	}
 	return 0, linux.EINVAL
@@ -440,7 +489,7 @@ func prctlCaps(t *task.Task, option int32, a2, a3 uint64) (uint64, error) {
 	case unix.PR_GET_SECUREBITS:
 		return uint64(old.SecureBits), nil
 	case unix.PR_SET_SECUREBITS:
-		if !old.Has(linux.CAP_SETPCAP) {
+		if !old.HasOwn(linux.CAP_SETPCAP) {
 			return 0, linux.EPERM
 		}
 		c.SecureBits = uint32(a2)
@@ -454,7 +503,7 @@ func prctlCaps(t *task.Task, option int32, a2, a3 uint64) (uint64, error) {
 			}
 			return 0, nil
 		}
-		if !old.Has(linux.CAP_SETPCAP) {
+		if !old.HasOwn(linux.CAP_SETPCAP) {
 			return 0, linux.EPERM
 		}
 		c.Bounding &^= vfs.CapsOf(capability)

@@ -1,8 +1,11 @@
 package syscalls
 
 import (
+	"golang.org/x/sys/unix"
+
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/procfs"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 )
@@ -68,7 +71,7 @@ func mount(t *task.Task, source, target, fstype mm.Addr, flags mountFlags, data 
 	if err != nil {
 		return 0, err
 	}
-	if !t.Creds().Has(linux.CAP_SYS_ADMIN) {
+	if !mayMount(t) {
 		return 0, linux.EPERM
 	}
 	ns := at.Mount.Namespace()
@@ -84,9 +87,20 @@ func mount(t *task.Task, source, target, fstype mm.Addr, flags mountFlags, data 
 	case flags&propagation != 0:
 		return 0, nil
 	case flags&linux.MS_MOVE != 0:
-		return 0, linux.EINVAL
+		p, err := walk(t, linux.AtFDCWD, from, 0)
+		if err != nil {
+			return 0, err
+		}
+		return 0, ns.Move(p, at)
 	}
 	return 0, mountNew(t, at, kind, from, options, flags)
+}
+
+// mayMount says whether the caller may change what is mounted where: the namespace's
+// owner counts.
+func mayMount(t *task.Task) bool {
+	root := t.FS().Root()
+	return root.Mount != nil && t.Creds().HasIn(root.Mount.Namespace().Owner, linux.CAP_SYS_ADMIN)
 }
 
 func mountNew(t *task.Task, at vfs.Path, kind, source, options string, flags mountFlags) error {
@@ -133,22 +147,80 @@ func umount2(t *task.Task, target mm.Addr, flags int32) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if !t.Creds().Has(linux.CAP_SYS_ADMIN) {
+	if !mayMount(t) {
 		return 0, linux.EPERM
 	}
+	p = p.Top() // of ".", what is mounted over it
 	return 0, p.Mount.Namespace().Unmount(t, p, int(flags))
 }
 
-// pivot_root exchanges the root mount, which cannot be done here: EINVAL, as on
-// an initial ramdisk, pivot_root(2).
+// pivot_root makes the mount at newRoot the root, and puts the old one at putOld:
+// pivot_root(2).
 func pivot_root(t *task.Task, newRoot, putOld mm.Addr) (uint64, error) {
-	if !t.Creds().Has(linux.CAP_SYS_ADMIN) {
+	if !mayMount(t) {
 		return 0, linux.EPERM
 	}
-	for _, path := range [...]mm.Addr{newRoot, putOld} {
-		if _, err := resolve(t, linux.AtFDCWD, path, vfs.MustDirectory); err != nil {
-			return 0, err
+	to, err := resolve(t, linux.AtFDCWD, newRoot, vfs.MustDirectory)
+	if err != nil {
+		return 0, err
+	}
+	old, err := resolve(t, linux.AtFDCWD, putOld, vfs.MustDirectory)
+	if err != nil {
+		return 0, err
+	}
+	return 0, t.Pivot(to, old)
+}
+
+// setns moves the caller to the namespace that fd, a link of /proc/PID/ns, stands for,
+// or to those of a process, of which kinds says which: setns(2).
+func setns(t *task.Task, fd linux.FD, kinds uint32) (uint64, error) {
+	f, err := t.File(fd)
+	if err != nil {
+		return 0, err
+	}
+	defer f.DecRef(t)
+	if p, ok := f.Impl().(*pidfd); ok {
+		return 0, setnsOf(t, p.group, kinds)
+	}
+	ns, kind := procfs.NamespaceOf(f.Impl())
+	if kind == 0 || kinds != 0 && uint64(kinds) != kind {
+		return 0, linux.EINVAL
+	}
+	if ns == nil { // of a kind that has no more than one, where everybody is
+		if !t.Creds().Has(linux.CAP_SYS_ADMIN) {
+			return 0, linux.EPERM
+		}
+		return 0, nil
+	}
+	return 0, t.Setns(ns)
+}
+
+// setnsOf is setns to a process's namespaces.
+func setnsOf(t *task.Task, g *task.Group, kinds uint32) error {
+	const known = unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID |
+		unix.CLONE_NEWNET | unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME
+	if kinds == 0 || kinds&^known != 0 {
+		return linux.EINVAL
+	}
+	o := g.Leader()
+	if g.Zombie() || o.FS() == nil {
+		return linux.ESRCH
+	}
+	if err := t.MayInspect(o); err != nil {
+		return err
+	}
+	for _, k := range []struct {
+		kind uint32
+		ns   any
+	}{
+		{unix.CLONE_NEWUSER, o.Creds().UserNS}, {unix.CLONE_NEWUTS, o.UTS()}, {unix.CLONE_NEWIPC, o.IPC()},
+		{unix.CLONE_NEWNS, o.FS().Root().Mount.Namespace()},
+	} {
+		if kinds&k.kind != 0 {
+			if err := t.Setns(k.ns); err != nil {
+				return err
+			}
 		}
 	}
-	return 0, linux.EINVAL
+	return nil
 }

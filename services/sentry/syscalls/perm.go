@@ -48,7 +48,11 @@ func lchown(t *task.Task, path mm.Addr, uid, gid uint32) (uint64, error) {
 
 // fchown is chown of an open file.
 func fchown(t *task.Task, fd linux.FD, uid, gid uint32) (uint64, error) {
-	return setStatFD(t, fd, ownership(uid, gid))
+	s, err := ownership(t, uid, gid)
+	if err != nil {
+		return 0, err
+	}
+	return setStatFD(t, fd, s)
 }
 
 // fchownat is chown from dirfd on, with flags.
@@ -60,10 +64,21 @@ func fchownat(t *task.Task, dirfd linux.FD, path mm.Addr, uid, gid uint32, flags
 	if err != nil {
 		return 0, err
 	}
-	return 0, vfs.SetStat(t, p, ownership(uid, gid))
+	s, err := ownership(t, uid, gid)
+	if err != nil {
+		return 0, err
+	}
+	return 0, vfs.SetStat(t, p, s)
 }
 
-func ownership(uid, gid uint32) vfs.SetAttr {
+// ownership is the change to the user and the group that the caller means: EINVAL.
+func ownership(t *task.Task, uid, gid uint32) (vfs.SetAttr, error) {
+	if err := users(t, &uid); err != nil {
+		return vfs.SetAttr{}, err
+	}
+	if err := groups(t, &gid); err != nil {
+		return vfs.SetAttr{}, err
+	}
 	s := vfs.SetAttr{UID: uid, GID: gid}
 	if uid != ^uint32(0) {
 		s.Mask |= vfs.SetUID
@@ -71,7 +86,7 @@ func ownership(uid, gid uint32) vfs.SetAttr {
 	if gid != ^uint32(0) {
 		s.Mask |= vfs.SetGID
 	}
-	return s
+	return s, nil
 }
 
 func setStatFD(t *task.Task, fd linux.FD, s vfs.SetAttr) (uint64, error) {

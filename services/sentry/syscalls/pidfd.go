@@ -1,6 +1,8 @@
 package syscalls
 
 import (
+	"golang.org/x/sys/unix"
+
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/procfs"
@@ -89,8 +91,18 @@ func signalledGroup(t *task.Task, fd linux.FD) (*task.Group, error) {
 	return g, nil
 }
 
+// Whom pidfd_send_signal signals: the one thread, the process, or the process group
+// that the process leads.
+const (
+	pidfdSignalThread = 1 << iota
+	pidfdSignalGroup
+	pidfdSignalProcessGroup
+)
+
+// pidfd_send_signal is kill(2) of the process that fd stands for:
+// pidfd_send_signal(2).
 func pidfd_send_signal(t *task.Task, fd linux.FD, sig linux.Signal, info mm.Addr, flags uint32) (uint64, error) {
-	if flags != 0 {
+	if flags&^(pidfdSignalThread|pidfdSignalGroup|pidfdSignalProcessGroup) != 0 || flags&(flags-1) != 0 {
 		return 0, linux.EINVAL
 	}
 	g, err := signalledGroup(t, fd)
@@ -109,5 +121,101 @@ func pidfd_send_signal(t *task.Task, fd linux.FD, sig linux.Signal, info mm.Addr
 	if t.Kernel().Group(g.PID()) != g {
 		return 0, linux.ESRCH // waited for already
 	}
+	switch flags {
+	case pidfdSignalThread:
+		return tgkill(t, g.PID(), g.PID(), sig)
+	case pidfdSignalProcessGroup:
+		return kill(t, -g.PID(), sig)
+	}
 	return 0, sendTo(t, g, si)
+}
+
+// pidfd_getfd gives a descriptor of what another process has open: pidfd_getfd(2).
+func pidfd_getfd(t *task.Task, fd, target linux.FD, flags uint32) (uint64, error) {
+	if flags != 0 {
+		return 0, linux.EINVAL
+	}
+	o, err := pidfdTask(t, fd)
+	if err != nil {
+		return 0, err
+	}
+	if err := t.MayInspect(o); err != nil {
+		return 0, err
+	}
+	table := o.FDs()
+	if table == nil {
+		return 0, linux.ESRCH
+	}
+	f, err := table.Get(target)
+	if err != nil {
+		return 0, err
+	}
+	got, err := t.Install(f, 0, true)
+	return uint64(got), err
+}
+
+// pidfdTask gives a thread of the process that fd stands for: EBADF, ESRCH.
+func pidfdTask(t *task.Task, fd linux.FD) (*task.Task, error) {
+	g, err := pidfdGroup(t, fd)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range g.Tasks() {
+		if o.MM() != nil {
+			return o, nil
+		}
+	}
+	return nil, linux.ESRCH
+}
+
+// process_madvise is madvise for several ranges, perhaps of another process, whose
+// pages the host looks after without advice: process_madvise(2).
+func process_madvise(t *task.Task, fd linux.FD, iov mm.Addr, count uint64, advice uint32, flags uint32) (uint64, error) {
+	if flags != 0 {
+		return 0, linux.EINVAL
+	}
+	v, err := copyInVector(t, iov, count)
+	if err != nil {
+		return 0, err
+	}
+	o, err := pidfdTask(t, fd)
+	if err != nil {
+		return 0, err
+	}
+	switch advice {
+	case unix.MADV_COLD, unix.MADV_PAGEOUT, unix.MADV_WILLNEED, unix.MADV_COLLAPSE:
+	default:
+		return 0, linux.EINVAL
+	}
+	if err := t.MayInspect(o); err != nil {
+		return 0, err
+	}
+	done := uint64(0)
+	for v.piece() > 0 {
+		addr, n := v.next(int(v.piece()))
+		if addr%mm.PageSize != 0 {
+			return partial(done, linux.EINVAL)
+		}
+		if !o.MM().Covered(addr, uint64(n)) {
+			return partial(done, linux.ENOMEM)
+		}
+		done += uint64(n)
+	}
+	return done, nil
+}
+
+// process_mrelease gives back the memory of a process that is being killed, which
+// the host does: process_mrelease(2). EINVAL if it is not.
+func process_mrelease(t *task.Task, fd linux.FD, flags uint32) (uint64, error) {
+	if flags != 0 {
+		return 0, linux.EINVAL
+	}
+	o, err := pidfdTask(t, fd)
+	if err != nil {
+		return 0, err
+	}
+	if !o.Group().Exiting() {
+		return 0, linux.EINVAL
+	}
+	return 0, nil
 }

@@ -198,7 +198,7 @@ func wait4(t *task.Task, pid int32, status mm.Addr, options int32, usage mm.Addr
 		}
 	}
 	if usage != 0 {
-		if err := t.CopyOutLater(usage, rusage(w.Usage)); err != nil {
+		if err := t.CopyOutLater(usage, rusageOf(w)); err != nil {
 			return 0, err
 		}
 	}
@@ -263,7 +263,7 @@ func waitid(t *task.Task, which, id int32, info mm.Addr, options int32, usage mm
 		}
 	}
 	if usage != 0 && w.PID != 0 {
-		if err := t.CopyOutLater(usage, rusage(w.Usage)); err != nil {
+		if err := t.CopyOutLater(usage, rusageOf(w)); err != nil {
 			return 0, err
 		}
 	}
@@ -390,14 +390,6 @@ func personality(t *task.Task, persona uint32) (uint64, error) {
 	return uint64(was), nil
 }
 
-// unshare separates what threads share: unshare(2). Namespaces inside the
-// sandbox are not there yet: EINVAL, or EPERM without the capability.
-func unshare(t *task.Task, flags uint64) (uint64, error) {
-	switch {
-	case flags&^(unix.CLONE_FS|unix.CLONE_FILES|unix.CLONE_SYSVSEM) == 0:
-		return 0, t.Unshare(flags)
-	case !t.Creds().Has(linux.CAP_SYS_ADMIN) && flags&unix.CLONE_NEWUSER == 0:
-		return 0, linux.EPERM
-	}
-	return 0, linux.EINVAL
-}
+// unshare separates what threads share, and gives the caller namespaces of its own:
+// unshare(2).
+func unshare(t *task.Task, flags uint64) (uint64, error) { return 0, t.Unshare(flags) }

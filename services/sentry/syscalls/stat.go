@@ -71,7 +71,7 @@ func statAt(t *task.Task, dirfd linux.FD, path mm.Addr, flags atFlags) (vfs.Attr
 
 func copyOutStat(t *task.Task, addr mm.Addr, a *vfs.Attr) error {
 	st := linux.Stat{
-		Dev: a.Dev, Ino: a.Ino, Nlink: uint64(a.Nlink), Mode: a.Mode, UID: a.UID, GID: a.GID, Rdev: a.Rdev,
+		Dev: a.Dev, Ino: a.Ino, Nlink: uint64(a.Nlink), Mode: a.Mode, UID: uint32(shownUID(t, a.UID)), GID: uint32(shownGID(t, a.GID)), Rdev: a.Rdev,
 		Size: a.Size, Blksize: int64(a.Blksize), Blocks: int64(a.Blocks),
 		Atime: a.Atime, Mtime: a.Mtime, Ctime: a.Ctime,
 	}
@@ -99,7 +99,7 @@ func statx(t *task.Task, dirfd linux.FD, path mm.Addr, flags atFlags, mask uint3
 
 func copyOutStatx(t *task.Task, addr mm.Addr, a *vfs.Attr, p vfs.Path) error {
 	x := linux.Statx{
-		Mask: linux.STATX_BASIC_STATS, Blksize: a.Blksize, Nlink: a.Nlink, UID: a.UID, GID: a.GID,
+		Mask: linux.STATX_BASIC_STATS, Blksize: a.Blksize, Nlink: a.Nlink, UID: uint32(shownUID(t, a.UID)), GID: uint32(shownGID(t, a.GID)),
 		Mode: uint16(a.Mode), Ino: a.Ino, Size: uint64(a.Size), Blocks: a.Blocks,
 		Atime: a.Atime, Ctime: a.Ctime, Mtime: a.Mtime,
 		RdevMajor: linux.Major(a.Rdev), RdevMinor: linux.Minor(a.Rdev),

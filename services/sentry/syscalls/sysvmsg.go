@@ -19,7 +19,7 @@ const (
 
 // msgget finds or makes a message queue: msgget(2).
 func msgget(t *task.Task, key, flags int32) (uint64, error) {
-	id, err := t.Kernel().IPC.Msgget(t, key, flags)
+	id, err := t.IPC().Msgget(t, key, flags)
 	return uint64(uint32(id)), err
 }
 
@@ -37,7 +37,7 @@ func msgsnd(t *task.Task, id int32, msg mm.Addr, n uint64, flags int32) (uint64,
 	if err := t.CopyIn(msg+sizeofMtype, text); err != nil {
 		return 0, err
 	}
-	return 0, t.Kernel().IPC.Msgsnd(t, id, mtype, text, flags)
+	return 0, t.IPC().Msgsnd(t, id, mtype, text, flags)
 }
 
 // msgrcv takes a message and gives the length of its text: msgrcv(2).
@@ -48,7 +48,7 @@ func msgrcv(t *task.Task, id int32, msg mm.Addr, n uint64, want int64, flags int
 	if flags&sysvipc.MSG_COPY != 0 && (flags&sysvipc.MSG_EXCEPT != 0 || flags&sysvipc.IPC_NOWAIT == 0) {
 		return 0, linux.EINVAL
 	}
-	kind, text, err := t.Kernel().IPC.Msgrcv(t, id, n, want, flags)
+	kind, text, err := t.IPC().Msgrcv(t, id, n, want, flags)
 	if err != nil {
 		return 0, err
 	}
@@ -58,7 +58,7 @@ func msgrcv(t *task.Task, id int32, msg mm.Addr, n uint64, want int64, flags int
 
 // msgctl tells of a queue, changes or removes it: msgctl(2).
 func msgctl(t *task.Task, id, cmd int32, buf mm.Addr) (uint64, error) {
-	ipc := &t.Kernel().IPC
+	ipc := t.IPC()
 	if id < 0 || cmd < 0 {
 		return 0, linux.EINVAL
 	}
@@ -93,7 +93,7 @@ func msgctl(t *task.Task, id, cmd int32, buf mm.Addr) (uint64, error) {
 
 // msgInfo is IPC_INFO and MSG_INFO, which give the highest index in use.
 func msgInfo(t *task.Task, cmd int32, buf mm.Addr) (uint64, error) {
-	highest, count, messages, bytes := t.Kernel().IPC.MsgUse()
+	highest, count, messages, bytes := t.IPC().MsgUse()
 	pool, headers, tql := uint32(sysvipc.MsgMNI*sysvipc.MsgMNB/1024), uint32(sysvipc.MsgMNB), uint32(sysvipc.MsgMNB)
 	if cmd == sysvipc.MSG_INFO {
 		pool, headers, tql = uint32(count), uint32(messages), uint32(bytes)

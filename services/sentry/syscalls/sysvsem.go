@@ -19,7 +19,7 @@ const (
 
 // semget finds or makes a set of semaphores: semget(2).
 func semget(t *task.Task, key, count, flags int32) (uint64, error) {
-	id, err := t.Kernel().IPC.Semget(t, key, count, flags)
+	id, err := t.IPC().Semget(t, key, count, flags)
 	return uint64(uint32(id)), err
 }
 
@@ -53,12 +53,12 @@ func semtimedop(t *task.Task, id int32, ops mm.Addr, n uint64, timeout mm.Addr) 
 		at := b[i*sizeofSembuf:]
 		list[i] = sysvipc.Semop{Num: le.Uint16(at), Op: int16(le.Uint16(at[2:])), Flags: int16(le.Uint16(at[4:]))}
 	}
-	return 0, t.Kernel().IPC.Semop(t, t.Group().SemUndo(), id, list, deadline)
+	return 0, t.IPC().Semop(t, t.Group().SemUndo(), id, list, deadline)
 }
 
 // semctl tells of a set, changes or removes it: semctl(2). arg is the union's.
 func semctl(t *task.Task, id, num, cmd int32, arg uint64) (uint64, error) {
-	ipc := &t.Kernel().IPC
+	ipc := t.IPC()
 	if id < 0 {
 		return 0, linux.EINVAL
 	}
@@ -99,7 +99,7 @@ func semctl(t *task.Task, id, num, cmd int32, arg uint64) (uint64, error) {
 }
 
 func semGetAll(t *task.Task, id int32, to mm.Addr) error {
-	values, err := t.Kernel().IPC.SemValues(t, id)
+	values, err := t.IPC().SemValues(t, id)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func semGetAll(t *task.Task, id int32, to mm.Addr) error {
 }
 
 func semSetAll(t *task.Task, id int32, from mm.Addr) error {
-	n, err := t.Kernel().IPC.SemCount(id)
+	n, err := t.IPC().SemCount(id)
 	if err != nil {
 		return err
 	}
@@ -123,12 +123,12 @@ func semSetAll(t *task.Task, id int32, from mm.Addr) error {
 	for i := range values {
 		values[i] = binary.LittleEndian.Uint16(b[2*i:])
 	}
-	return t.Kernel().IPC.SetSemValues(t, id, values)
+	return t.IPC().SetSemValues(t, id, values)
 }
 
 // semInfo is IPC_INFO and SEM_INFO, which give the highest index in use.
 func semInfo(t *task.Task, cmd int32, buf mm.Addr) (uint64, error) {
-	highest, count, semaphores := t.Kernel().IPC.SemUse()
+	highest, count, semaphores := t.IPC().SemUse()
 	const most = sysvipc.SemMNI * sysvipc.SemMSL
 	usz, aem := uint32(20), uint32(sysvipc.SemVMX)
 	if cmd == sysvipc.SEM_INFO {

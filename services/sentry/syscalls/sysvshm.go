@@ -44,8 +44,8 @@ func copyInIpcPerm(t *task.Task, addr mm.Addr, size int) (sysvipc.Perm, []byte, 
 
 // shmget finds or makes a segment of shared memory: shmget(2).
 func shmget(t *task.Task, key int32, size uint64, flags int32) (uint64, error) {
-	t.Kernel().IPC.Sweep(t.Kernel().Attached)
-	id, err := t.Kernel().IPC.Shmget(t, key, size, flags)
+	t.IPC().Sweep(t.Kernel().Attached)
+	id, err := t.IPC().Shmget(t, key, size, flags)
 	return uint64(uint32(id)), err
 }
 
@@ -76,7 +76,7 @@ func shmat(t *task.Task, id int32, addr mm.Addr, flags int32) (uint64, error) {
 	if flags&sysvipc.SHM_EXEC != 0 {
 		m.Prot |= unix.PROT_EXEC
 	}
-	segment, fd, err := t.Kernel().IPC.Attach(t, id, flags)
+	segment, fd, err := t.IPC().Attach(t, id, flags)
 	if err != nil {
 		return 0, err
 	}
@@ -104,7 +104,7 @@ func shmdt(t *task.Task, addr mm.Addr) (uint64, error) {
 		if r.File == nil || r.Start < addr || r.Start-addr != r.Offset || file != nil && r.File != file {
 			continue
 		}
-		if file == nil && !k.IPC.IsSegment(r.File) {
+		if file == nil && !t.IPC().IsSegment(r.File) {
 			continue
 		}
 		file = r.File
@@ -115,15 +115,15 @@ func shmdt(t *task.Task, addr mm.Addr) (uint64, error) {
 	if file == nil {
 		return 0, linux.EINVAL
 	}
-	k.IPC.Detached(file, t.TGID())
-	k.IPC.Sweep(k.Attached)
+	t.IPC().Detached(file, t.TGID())
+	t.IPC().Sweep(k.Attached)
 	return 0, nil
 }
 
 // shmctl tells of a segment, changes or removes it: shmctl(2).
 func shmctl(t *task.Task, id, cmd int32, buf mm.Addr) (uint64, error) {
 	k := t.Kernel()
-	ipc := &k.IPC
+	ipc := t.IPC()
 	ipc.Sweep(k.Attached)
 	if id < 0 || cmd < 0 {
 		return 0, linux.EINVAL
@@ -171,7 +171,7 @@ func idIf(byIndex bool, id int32) uint64 {
 
 // shmInfo is IPC_INFO and SHM_INFO, which give the highest index in use.
 func shmInfo(t *task.Task, cmd int32, buf mm.Addr) (uint64, error) {
-	highest, count, pages, resident := t.Kernel().IPC.ShmUse()
+	highest, count, pages, resident := t.IPC().ShmUse()
 	le := binary.LittleEndian
 	var b []byte
 	if cmd == sysvipc.IPC_INFO {

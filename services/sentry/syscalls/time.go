@@ -64,7 +64,7 @@ func cpuClock(t *task.Task, id int32) (time.Duration, error) {
 		return 0, err
 	}
 	if id == unix.CLOCK_THREAD_CPUTIME_ID || id < 0 && id&4 != 0 {
-		return o.CPUTime(), nil
+		return t.ThreadTime(o), nil
 	}
 	self, _ := o.Group().Usage()
 	return self.User + self.System, nil
@@ -334,6 +334,29 @@ func rusage(u task.Usage) []byte {
 	buf := make([]byte, 144)
 	linux.TimevalOf(u.User).Put(buf)
 	linux.TimevalOf(u.System).Put(buf[16:])
+	binary.LittleEndian.PutUint64(buf[32:], uint64(u.MaxRSS))
+	return buf
+}
+
+// rusageOf is the struct rusage of a child that was waited for, with what the host
+// has counted of it: its largest resident size, how its time is divided, its faults
+// and its switches.
+func rusageOf(w task.Waited) []byte {
+	if w.Group == nil {
+		return rusage(w.Usage)
+	}
+	h := w.Group.HostUsage()
+	if h == nil {
+		return rusage(w.Usage)
+	}
+	u := w.Usage
+	inKernel := min(time.Duration(h.Stime.Nano()), u.User)
+	u.User, u.System = u.User-inKernel, u.System+inKernel
+	u.MaxRSS = max(u.MaxRSS, h.Maxrss)
+	buf, le := rusage(u), binary.LittleEndian
+	for at, v := range map[int]int64{64: h.Minflt, 72: h.Majflt, 128: h.Nvcsw, 136: h.Nivcsw} {
+		le.PutUint64(buf[at:], uint64(v))
+	}
 	return buf
 }
 
@@ -352,7 +375,7 @@ func getrusage(t *task.Task, who int32, addr mm.Addr) (uint64, error) {
 		if onHost(t, unix.SYS_GETRUSAGE, unix.RUSAGE_THREAD, addr) {
 			return 0, nil
 		}
-		self = task.Usage{User: t.CPUTime()}
+		self = task.Usage{User: t.ThreadTime(t)}
 	default:
 		return 0, linux.EINVAL
 	}

@@ -115,6 +115,7 @@ func window(t *task.Task, n uint64) []byte {
 type vector struct {
 	one  linux.Iovec   // the current piece
 	rest []linux.Iovec // those after it
+	now  bool          // what is read must be there before the answer is
 }
 
 // total is what is left, in bytes.
@@ -145,7 +146,11 @@ func (v *vector) scatter(t *task.Task, b []byte) (int, error) {
 		if n == 0 {
 			return done, linux.EFAULT
 		}
-		if err := copyOut(t, addr, b[done:done+n]); err != nil {
+		put := copyOut
+		if v.now {
+			put = (*task.Task).CopyOut
+		}
+		if err := put(t, addr, b[done:done+n]); err != nil {
 			return done, err
 		}
 		done += n

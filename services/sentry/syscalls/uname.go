@@ -13,10 +13,10 @@ import (
 
 // uname tells which system this is: uname(2).
 func uname(t *task.Task, buf mm.Addr) (uint64, error) {
-	k := t.Kernel()
+	names := t.UTS()
 	u := linux.Utsname{
-		Sysname: linux.Sysname, Nodename: k.Hostname(), Release: linux.Release, Version: linux.Version,
-		Machine: linux.Machine, Domainname: k.Domainname(),
+		Sysname: linux.Sysname, Nodename: names.Hostname(), Release: linux.Release, Version: linux.Version,
+		Machine: linux.Machine, Domainname: names.Domainname(),
 	}
 	if t.Personality()&linux.PER_MASK == linux.PER_LINUX32 {
 		u.Machine = "i686"
@@ -28,16 +28,16 @@ func uname(t *task.Task, buf mm.Addr) (uint64, error) {
 
 // sethostname sets the nodename: sethostname(2).
 func sethostname(t *task.Task, name mm.Addr, n int32) (uint64, error) {
-	return setName(t, name, n, t.Kernel().SetHostname)
+	return setName(t, name, n, t.UTS().SetHostname)
 }
 
 // setdomainname sets the domain name: setdomainname(2).
 func setdomainname(t *task.Task, name mm.Addr, n int32) (uint64, error) {
-	return setName(t, name, n, t.Kernel().SetDomainname)
+	return setName(t, name, n, t.UTS().SetDomainname)
 }
 
 func setName(t *task.Task, name mm.Addr, n int32, set func(string)) (uint64, error) {
-	if !t.Creds().Has(linux.CAP_SYS_ADMIN) {
+	if !t.Creds().HasIn(t.UTS().Owner, linux.CAP_SYS_ADMIN) {
 		return 0, linux.EPERM
 	}
 	if n < 0 || n > linux.UTS_LEN {

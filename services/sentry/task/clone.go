@@ -38,11 +38,10 @@ func (a *CloneArgs) check(t *Task) error {
 	f := a.Flags
 	has := func(bits uint64) bool { return f&bits != 0 }
 	switch {
-	case has(namespaceFlags) && !t.Creds().Has(linux.Cap(unix.CAP_SYS_ADMIN)) && !has(unix.CLONE_NEWUSER):
-		return linux.EPERM
-	case has(namespaceFlags):
-		return linux.EINVAL // no namespaces inside the sandbox yet
-	case f&^uint64(knownFlags) != 0:
+	case has(unix.CLONE_FS) && has(unix.CLONE_NEWNS|unix.CLONE_NEWUSER), has(unix.CLONE_THREAD) && has(unix.CLONE_NEWUSER|unix.CLONE_NEWPID),
+		has(unix.CLONE_SYSVSEM) && has(unix.CLONE_NEWIPC):
+		return linux.EINVAL
+	case f&^uint64(knownFlags|namespaceFlags) != 0:
 		return linux.EINVAL
 	case has(unix.CLONE_THREAD) && !has(unix.CLONE_SIGHAND), has(unix.CLONE_SIGHAND) && !has(unix.CLONE_VM):
 		return linux.EINVAL
@@ -55,7 +54,7 @@ func (a *CloneArgs) check(t *Task) error {
 	case has(unix.CLONE_INTO_CGROUP):
 		return linux.EBADF // no descriptor in here is of a cgroup
 	}
-	return nil
+	return t.mayMake(f)
 }
 
 // Clone is clone(2): it orders the host's side and gives the child's id. The
@@ -141,16 +140,30 @@ func (t *Task) newChild(a *CloneArgs) (*Task, error) {
 		mask: t.Mask(), altStack: t.altStack,
 	}
 	c.creds.Store(t.creds.Load())
+	c.ns.Store(t.ns.Load())
 	c.name.Store(t.name.Load())
 	c.ioprio.Store(t.ioprio.Load())
 	c.affinity.Store(t.affinity.Load())
 	c.persona.Store(t.persona.Load())
+	c.memPolicy.Store(t.memPolicy.Load())
 	c.SetScheduling(t.Scheduling().inherited())
 	if a.Flags&unix.CLONE_FS != 0 {
 		c.fs.Store(t.fs.Load())
 	} else {
 		c.fs.Store(t.fs.Load().Fork())
 	}
+	if a.Flags&namespaceFlags != 0 {
+		m, err := t.makeNamespaces(a.Flags, c.fs.Load())
+		if err != nil {
+			return nil, err
+		}
+		c.creds.Store(m.creds)
+		c.ns.Store(m.ns)
+		if m.fs != nil {
+			c.fs.Store(m.fs)
+		}
+	}
+	c.ns.Load().mount.enter()
 	if a.Flags&unix.CLONE_FILES != 0 {
 		c.fds.Store(t.fds.Load().share())
 	} else {
@@ -197,6 +210,7 @@ func (k *Kernel) adopt(t, c *Task, a *CloneArgs) error {
 		return err
 	}
 	c.tid = id
+	c.seccomp.Store(t.seccomp.Load())
 	k.forks.Add(1)
 	if a.Flags&unix.CLONE_THREAD != 0 {
 		c.group = t.group
@@ -360,6 +374,9 @@ func (t *Task) letGo() {
 
 // release gives back what the task holds besides its thread.
 func (t *Task) release() {
+	if t.left.CompareAndSwap(false, true) {
+		t.ns.Load().mount.leave()
+	}
 	if s := t.mm.Swap(nil); s != nil {
 		s.DecUsers()
 	}
@@ -424,16 +441,4 @@ func without[T comparable](list []T, v T) []T {
 		}
 	}
 	return out
-}
-
-// Unshare is unshare(2) for CLONE_FS and CLONE_FILES.
-func (t *Task) Unshare(flags uint64) error {
-	if flags&unix.CLONE_FS != 0 {
-		t.fs.Store(t.fs.Load().Fork())
-	}
-	if ft := t.fds.Load(); flags&unix.CLONE_FILES != 0 && ft.Shared() {
-		t.fds.Store(ft.Fork())
-		ft.release(exitContext(t))
-	}
-	return nil
 }

@@ -20,6 +20,7 @@ func (k *Kernel) NewDetached(th *platform.Thread, n NewProcess) *Task {
 	t.fds.Store(n.FDs)
 	t.fs.Store(n.FS)
 	t.creds.Store(n.Creds)
+	t.ns.Store(&k.first)
 	t.SetName("test")
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -374,6 +374,7 @@ func (t *Task) auxv(p *program, random, platformName, execName mm.Addr) []byte {
 		atSecure, atRandom, atHWCap2, atExecFn, atSysinfoEhdr, atMinSigStk = 23, 25, 26, 31, 33, 51
 	)
 	m, c := t.k.Machine, p.creds
+	ns := c.UserNS
 	secure := uint64(0)
 	if p.secure {
 		secure = 1
@@ -381,8 +382,8 @@ func (t *Task) auxv(p *program, random, platformName, execName mm.Addr) []byte {
 	list := [][2]uint64{
 		{atSysinfoEhdr, m.VDSO}, {atMinSigStk, m.MinSigStack}, {atHWCap, m.HWCap}, {atPagesz, mm.PageSize}, {atClkTck, 100},
 		{atPhdr, p.place.Phdr}, {atPhent, 56}, {atPhnum, uint64(p.place.Phnum)}, {atBase, p.place.Base}, {atFlags, 0},
-		{atEntry, p.place.ProgEntry}, {atUID, uint64(c.UID)}, {atEUID, uint64(c.EUID)}, {atGID, uint64(c.GID)},
-		{atEGID, uint64(c.EGID)}, {atSecure, secure}, {atRandom, random}, {atHWCap2, m.HWCap2},
+		{atEntry, p.place.ProgEntry}, {atUID, uint64(ns.ShowUID(c.UID))}, {atEUID, uint64(ns.ShowUID(c.EUID))}, {atGID, uint64(ns.ShowGID(c.GID))},
+		{atEGID, uint64(ns.ShowGID(c.EGID))}, {atSecure, secure}, {atRandom, random}, {atHWCap2, m.HWCap2},
 		{atExecFn, execName}, {atPlatform, platformName}, {0, 0},
 	}
 	var out []byte
@@ -429,6 +430,7 @@ func (k *Kernel) Create(n NewProcess) (*Task, error) {
 	t.fds.Store(n.FDs)
 	t.fs.Store(n.FS)
 	t.creds.Store(n.Creds)
+	t.ns.Store(&k.first)
 	t.SetName("init")
 	k.mu.Lock()
 	defer k.mu.Unlock()

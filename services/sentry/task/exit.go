@@ -103,8 +103,9 @@ func (t *Task) ownsProcess() bool { return false }
 // bury makes g a zombie: its children get another parent, its parent is told.
 func (k *Kernel) bury(g *Group) {
 	g.timers.stop()
-	k.IPC.UndoAll(&g.semUndo, g.pid)
-	k.IPC.Sweep(k.Attached)
+	ipc := g.Leader().IPC()
+	ipc.UndoAll(&g.semUndo, g.pid)
+	ipc.Sweep(k.Attached)
 	k.mu.Lock()
 	g.zombie = true
 	reaper := k.reaperLocked(g)
@@ -180,6 +181,11 @@ func (k *Kernel) reap(parent, g *Group) bool {
 	delete(k.tasks, g.pid)
 	k.leaveLocked(g)
 	parent.children = without(parent.children, g)
+	if th := g.leader.host.Load(); th != nil {
+		if host, ok := th.Process().Usage(); ok {
+			g.exitUsage.MaxRSS = host.Maxrss
+		}
+	}
 	parent.childUsage.add(g.exitUsage)
 	parent.childUsage.add(g.childUsage)
 	return true
@@ -231,4 +237,5 @@ func (g *Group) ExitStatus() (status uint32, ok bool) {
 func (u *Usage) add(v Usage) {
 	u.User += v.User
 	u.System += v.System
+	u.MaxRSS = max(u.MaxRSS, v.MaxRSS)
 }

@@ -69,3 +69,15 @@ func (c *FSContext) Fork() *FSContext {
 	defer c.mu.Unlock()
 	return &FSContext{root: c.root, cwd: c.cwd, umask: c.umask}
 }
+
+// replace is the change of a root, for who stands there.
+func (c *FSContext) replace(old, now vfs.Path) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.root == old {
+		c.root = now
+	}
+	if c.cwd == old {
+		c.cwd = now
+	}
+}

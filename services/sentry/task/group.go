@@ -52,7 +52,7 @@ type Group struct {
 	// longer true once SIGCONT has come after it.
 	stopDue bool
 
-	// semUndo is what SEM_UNDO takes back at the end: Kernel.IPC's lock.
+	// semUndo is what SEM_UNDO takes back at the end: IPC's lock.
 	semUndo sysvipc.Undo
 
 	limits [numRlimits]atomicRlimit
@@ -68,7 +68,10 @@ type Group struct {
 }
 
 // Usage is what getrusage(2) tells, as far as it is known.
-type Usage struct{ User, System time.Duration }
+type Usage struct {
+	User, System time.Duration
+	MaxRSS       int64 // the largest resident size of any process in it, in KiB; 0 if not known
+}
 
 // PID is the process id.
 func (g *Group) PID() int32 { return g.pid }
@@ -129,6 +132,13 @@ func (g *Group) Zombie() bool {
 	g.k.mu.RLock()
 	defer g.k.mu.RUnlock()
 	return g.zombie
+}
+
+// Exiting says whether the whole process is about to end.
+func (g *Group) Exiting() bool {
+	g.k.mu.RLock()
+	defer g.k.mu.RUnlock()
+	return g.exiting
 }
 
 // Stopped says whether job control has stopped it.

@@ -15,12 +15,12 @@ func (t *Task) MayInspect(o *Task) error {
 		return nil
 	}
 	me, it := t.Creds(), o.Creds()
-	if me.Has(linux.CAP_SYS_PTRACE) {
+	if me.HasIn(it.UserNS, linux.CAP_SYS_PTRACE) {
 		return nil
 	}
 	if me.UID != it.UID || me.UID != it.EUID || me.UID != it.SUID ||
-		me.GID != it.GID || me.GID != it.EGID || me.GID != it.SGID || it.Permitted&^me.Permitted != 0 ||
-		o.group.Dumpable() != 1 {
+		me.GID != it.GID || me.GID != it.EGID || me.GID != it.SGID || me.UserNS != it.UserNS ||
+		it.Permitted&^me.Permitted != 0 || o.group.Dumpable() != 1 {
 		return linux.EPERM
 	}
 	return nil
@@ -144,3 +144,9 @@ func (s Scheduling) inherited() Scheduling {
 	}
 	return s
 }
+
+// MemoryPolicy is what set_mempolicy(2) set.
+func (t *Task) MemoryPolicy() uint32 { return t.memPolicy.Load() }
+
+// SetMemoryPolicy sets it.
+func (t *Task) SetMemoryPolicy(p uint32) { t.memPolicy.Store(p) }

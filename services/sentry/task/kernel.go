@@ -18,7 +18,6 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/platform"
-	"bulkhead/services/sentry/sysvipc"
 	"bulkhead/services/sentry/vfs"
 )
 
@@ -51,16 +50,12 @@ type Kernel struct {
 	pgrps   map[int32]map[*Group]bool // by process group
 	lastPID int32
 
-	hostMu     sync.Mutex
-	hostname   string
-	domainname string
-
 	forks atomic.Uint64
 
 	pi piFutexes
 
-	// IPC is the sandbox's System V IPC.
-	IPC sysvipc.Namespace
+	// first are the first process's namespaces.
+	first Namespaces
 }
 
 // NewKernel gives a kernel without tasks.
@@ -68,36 +63,11 @@ func NewKernel(m *platform.Machine) *Kernel {
 	return &Kernel{
 		Machine: m, Boot: time.Now(),
 		tasks: map[int32]*Task{}, groups: map[int32]*Group{}, pgrps: map[int32]map[*Group]bool{},
-		hostname: "bulkhead", domainname: "(none)",
+		first: Namespaces{
+			UTS: &UTS{Inode: firstUTS, hostname: "bulkhead", domainname: "(none)"},
+			IPC: newIPC(firstIPC, nil),
+		},
 	}
-}
-
-// Hostname is the nodename of uname(2).
-func (k *Kernel) Hostname() string {
-	k.hostMu.Lock()
-	defer k.hostMu.Unlock()
-	return k.hostname
-}
-
-// SetHostname is sethostname(2).
-func (k *Kernel) SetHostname(name string) {
-	k.hostMu.Lock()
-	k.hostname = name
-	k.hostMu.Unlock()
-}
-
-// Domainname is the NIS domain name of uname(2).
-func (k *Kernel) Domainname() string {
-	k.hostMu.Lock()
-	defer k.hostMu.Unlock()
-	return k.domainname
-}
-
-// SetDomainname is setdomainname(2).
-func (k *Kernel) SetDomainname(name string) {
-	k.hostMu.Lock()
-	k.domainname = name
-	k.hostMu.Unlock()
 }
 
 // Task gives the thread with that id, or nil.

@@ -80,8 +80,9 @@ const (
 	traceExec      = 1 << 4
 	traceVforkDone = 1 << 5
 	traceExit      = 1 << 6
+	traceSeccomp   = 1 << 7
 	traceExitKill  = 1 << 20
-	traceOptions   = traceSysGood | traceFork | traceVfork | traceClone | traceExec | traceVforkDone | traceExit | traceExitKill
+	traceOptions   = traceSysGood | traceFork | traceVfork | traceClone | traceExec | traceVforkDone | traceExit | traceSeccomp | traceExitKill
 )
 
 // Events in a wait status.
@@ -92,6 +93,7 @@ const (
 	eventExec      = 4
 	eventVforkDone = 5
 	eventExit      = 6
+	eventSeccomp   = 7
 	eventStop      = 128
 )
 
@@ -391,7 +393,7 @@ func (t *Task) stopFirst() {
 // gains power then.
 func (t *Task) tracedByLesserLocked() bool {
 	tr := t.trace.tracer
-	return tr != nil && !tr.Creds().Has(linux.CAP_SYS_PTRACE)
+	return tr != nil && !tr.Creds().HasIn(t.Creds().UserNS, linux.CAP_SYS_PTRACE)
 }
 
 // releaseTracees lets go of whom a thread traced that ends.

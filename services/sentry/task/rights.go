@@ -24,7 +24,10 @@ func rightsOf(t *Task, im *loader.Image) (r rights, err error) {
 	}
 	creds := t.Creds()
 	r.uid, r.gid, r.unreadable = a.UID, a.GID, vfs.CheckMode(creds, &a, vfs.MayRead) != nil
-	if mount := exe.Path().Mount; !creds.NoNewPrivs && (mount == nil || mount.Flags()&vfs.MountNoSUID == 0) {
+	_, knownUID := creds.UserNS.UID(a.UID)
+	_, knownGID := creds.UserNS.GID(a.GID)
+	mount := exe.Path().Mount
+	if !creds.NoNewPrivs && knownUID && knownGID && (mount == nil || mount.Flags()&vfs.MountNoSUID == 0) {
 		r.setUID = a.Mode&unix.S_ISUID != 0
 		r.setGID = a.Mode&(unix.S_ISGID|0o10) == unix.S_ISGID|0o10
 	}
@@ -57,14 +60,14 @@ func (r *rights) credsFor(old *vfs.Creds, bound bool) *vfs.Creds {
 	if r.setGID {
 		c.EGID = r.gid
 	}
-	root := c.SecureBits&secureNoRoot == 0 && (c.UID == 0 || c.EUID == 0)
+	root := c.SecureBits&secureNoRoot == 0 && (c.IsRoot(c.UID) || c.IsRoot(c.EUID))
 	c.Permitted = 0
 	if root {
 		c.Permitted = c.Inheritable | c.Bounding
 	}
 	other := c.EUID != old.UID || c.EGID != old.GID
 	if (bound || old.NoNewPrivs) && (other || c.Permitted&^old.Permitted != 0) {
-		if old.NoNewPrivs || !old.Has(linux.CAP_SETUID) {
+		if old.NoNewPrivs || !old.HasOwn(linux.CAP_SETUID) {
 			c.EUID, c.EGID = c.UID, c.GID
 		}
 		c.Permitted &= old.Permitted
@@ -75,7 +78,7 @@ func (r *rights) credsFor(old *vfs.Creds, bound bool) *vfs.Creds {
 	}
 	c.Permitted |= c.Ambient
 	c.Effective = c.Ambient
-	if root && c.EUID == 0 {
+	if root && c.IsRoot(c.EUID) {
 		c.Effective = c.Permitted
 	}
 	c.SecureBits &^= secureKeepCaps

@@ -65,11 +65,19 @@ func (t *Task) serve() {
 	t.orders = t.orders[:0]
 	t.reply = reply{syscall: true, nr: nr}
 	if t.th.Arch() != unix.AUDIT_ARCH_X86_64 {
-		t.reply.err = linux.ENOSYS // int 0x80: no 32-bit calls here
+		if t.seccomp.Load() == nil || t.screen(&nr, &args) {
+			t.reply.err = linux.ENOSYS // int 0x80: no 32-bit calls here
+		}
 		return
 	}
 	if t.Traced() && !t.enterTraced(&nr, &args) {
 		t.leaveTraced(nr)
+		return
+	}
+	if t.seccomp.Load() != nil && !t.screen(&nr, &args) {
+		if t.Traced() {
+			t.leaveTraced(nr)
+		}
 		return
 	}
 	var result uint64

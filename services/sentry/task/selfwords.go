@@ -9,7 +9,7 @@ import "bulkhead/services/sentry/platform"
 
 // tellSelf sets all of the thread's words.
 func (t *Task) tellSelf() {
-	if t.k.Trace != nil {
+	if !t.answersItself() {
 		return
 	}
 	th := t.th
@@ -26,14 +26,14 @@ func (t *Task) tellSelf() {
 // tellCreds sets the words of the credentials.
 func (t *Task) tellCreds() {
 	th := t.host.Load()
-	if th == nil || t.k == nil || t.k.Trace != nil {
+	if th == nil || !t.answersItself() {
 		return
 	}
 	c := t.Creds()
-	th.SetSelf(platform.SelfUID, uint32(c.UID))
-	th.SetSelf(platform.SelfEUID, uint32(c.EUID))
-	th.SetSelf(platform.SelfGID, uint32(c.GID))
-	th.SetSelf(platform.SelfEGID, uint32(c.EGID))
+	th.SetSelf(platform.SelfUID, c.UserNS.ShowUID(c.UID))
+	th.SetSelf(platform.SelfEUID, c.UserNS.ShowUID(c.EUID))
+	th.SetSelf(platform.SelfGID, c.UserNS.ShowGID(c.GID))
+	th.SetSelf(platform.SelfEGID, c.UserNS.ShowGID(c.EGID))
 }
 
 // tellParentLocked sets the word of getppid(2) for a thread of g.
@@ -51,7 +51,7 @@ func (k *Kernel) reparentedLocked(g *Group) {
 		return
 	}
 	for _, t := range g.tasks {
-		if th := t.host.Load(); th != nil {
+		if th := t.host.Load(); th != nil && t.answersItself() {
 			tellParentLocked(g, th)
 		}
 	}

@@ -385,13 +385,12 @@ func (s signalSource) Queue() *wait.Queue { return &s.t.group.sigWait }
 
 // MaySignal says whether t may send sig to g: kill(2).
 func (t *Task) MaySignal(g *Group, sig linux.Signal) bool {
-	c := t.Creds()
-	if c.Has(linux.Cap(unix.CAP_KILL)) || g == t.group {
+	c, l := t.Creds(), g.Leader().Creds()
+	if c.HasIn(l.UserNS, linux.CAP_KILL) || g == t.group {
 		return true
 	}
 	if sig == linux.SIGCONT && g.SID() == t.group.SID() {
 		return true
 	}
-	l := g.Leader().Creds()
 	return c.EUID == l.SUID || c.EUID == l.UID || c.UID == l.SUID || c.UID == l.UID
 }

@@ -19,22 +19,25 @@ type Task struct {
 	tid   int32
 
 	// What only the task's own goroutine touches.
-	th     *platform.Thread
-	reply  reply
-	orders []func(linux.Errno) // what to undo if a host call of the answer fails
-	path   [256]byte           // of BorrowPath
-	frames []before            // the answer's signal frames
-	trace  traced              // ptrace
-	eager  eagerness
+	th      *platform.Thread
+	reply   reply
+	orders  []func(linux.Errno) // what to undo if a host call of the answer fails
+	path    [256]byte           // of BorrowPath
+	frames  []before            // the answer's signal frames
+	trace   traced              // ptrace
+	eager   eagerness
+	asksAll bool // the stub answers nothing itself
 
 	// What other goroutines may read while it runs.
-	host  atomic.Pointer[platform.Thread] // th
-	mm    atomic.Pointer[mm.Space]
-	fds   atomic.Pointer[FDTable]
-	fs    atomic.Pointer[FSContext]
-	creds atomic.Pointer[vfs.Creds]
-	name  atomic.Pointer[string]
-	state atomic.Int32
+	host    atomic.Pointer[platform.Thread] // th
+	mm      atomic.Pointer[mm.Space]
+	fds     atomic.Pointer[FDTable]
+	fs      atomic.Pointer[FSContext]
+	creds   atomic.Pointer[vfs.Creds]
+	ns      atomic.Pointer[Namespaces]
+	seccomp atomic.Pointer[Seccomp]
+	name    atomic.Pointer[string]
+	state   atomic.Int32
 
 	// attention is set when there is something to do before the guest goes on:
 	// a signal that may be deliverable, a stop, the end of the group.
@@ -64,10 +67,12 @@ type Task struct {
 	newbornTicket uint64
 	exited        chan struct{}
 	killed        atomic.Bool
+	left          atomic.Bool // counts no longer in its namespace of mounts
 	exitCode      uint32
 	ioprio        atomic.Int32 // ioprio_set(2)
 	affinity      atomic.Pointer[[]byte]
 	persona       atomic.Uint32 // personality(2)
+	memPolicy     atomic.Uint32 // set_mempolicy(2)
 	scheduling    atomic.Pointer[Scheduling]
 }
 

@@ -10,8 +10,8 @@ import (
 // clock_getcpuclockid(3). It counts the guest's code and the host's work for it.
 func processClock(pid int) int32 { return int32(^pid<<3 | 2) }
 
-// CPUTime is what the thread has used: the process's, as long as the host tells
-// no more.
+// CPUTime is what the thread's process has used. Of a single thread only its own
+// process is told: see ThreadTime.
 func (t *Task) CPUTime() time.Duration {
 	var ts unix.Timespec
 	th := t.host.Load()
@@ -22,6 +22,36 @@ func (t *Task) CPUTime() time.Duration {
 		return 0
 	}
 	return time.Duration(ts.Nano())
+}
+
+// ThreadTime is what thread o has used, as t, whose call is being served, can find
+// out: exactly, if they are of one process; else, as nobody tells, the process's time
+// for its first thread and none for others.
+func (t *Task) ThreadTime(o *Task) time.Duration {
+	if t.group == o.group {
+		if th := o.host.Load(); th != nil {
+			if d, ok := t.th.SiblingTime(th); ok {
+				return d
+			}
+		}
+	}
+	if o != o.group.Leader() {
+		return 0
+	}
+	return o.CPUTime()
+}
+
+// HostUsage is what the host counted for a process that has ended, of which it tells
+// soon after it; nil if it does not.
+func (g *Group) HostUsage() *unix.Rusage {
+	th := g.Leader().host.Load()
+	if th == nil {
+		return nil
+	}
+	if u, ok := th.Process().AwaitUsage(50 * time.Millisecond); ok {
+		return &u
+	}
+	return nil
 }
 
 // noteUsage keeps the process's time when its last task ends.

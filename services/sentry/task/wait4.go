@@ -23,6 +23,7 @@ type Waited struct {
 	Status uint32 // as wait4 gives it
 	Code   int32  // CLD_ constant
 	Usage  Usage
+	Group  *Group // nil unless it has ended
 }
 
 // Wait waits for a child. A zero PID means that WNOHANG found nothing. ECHILD if
@@ -63,6 +64,7 @@ func (g *Group) findChild(o WaitOptions, self *Task) (w Waited, found, any bool)
 		if c.zombie && o.Options&unix.WEXITED != 0 && !c.sparedLocked(g) {
 			dead = c
 			w = c.waited(c.exitStatus, linux.CLD_EXITED)
+			w.Group = c
 			if c.exitStatus&0x7f != 0 {
 				w.Code = linux.CLD_KILLED
 			}

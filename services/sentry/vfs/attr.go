@@ -131,7 +131,7 @@ func mayTruncate(ctx Context, node Node, a *Attr, s *SetAttr) error {
 // dropPrivs adds to s the loss of set-id bits that a change of the contents by
 // somebody without CAP_FSETID brings.
 func dropPrivs(ctx Context, a *Attr, s *SetAttr) {
-	if s.Mask&SetMode != 0 || ctx.Creds().Has(linux.CAP_FSETID) {
+	if s.Mask&SetMode != 0 || ctx.Creds().HasOver(a, linux.CAP_FSETID) {
 		return
 	}
 	if mode := withoutPrivs(a.Mode); mode != a.Mode && a.Mode&linux.S_IFMT == linux.S_IFREG {
@@ -154,7 +154,7 @@ func mayChmod(ctx Context, a *Attr, s *SetAttr) error {
 	if s.Mask&SetGID != 0 {
 		gid = s.GID
 	}
-	if !creds.InGroup(gid) && !creds.Has(linux.CAP_FSETID) {
+	if !creds.InGroup(gid) && !creds.HasOver(a, linux.CAP_FSETID) {
 		s.Mode &^= linux.S_ISGID
 	}
 	return nil
@@ -164,7 +164,7 @@ func mayChmod(ctx Context, a *Attr, s *SetAttr) error {
 // set-id bits of what is not a directory go, whoever does it: chown(2).
 func mayChown(ctx Context, a *Attr, s *SetAttr) error {
 	creds := ctx.Creds()
-	if !creds.Has(linux.CAP_CHOWN) {
+	if !creds.HasOver(a, linux.CAP_CHOWN) {
 		own := creds.FSUID == a.UID
 		if s.Mask&SetUID != 0 && !(own && s.UID == a.UID) {
 			return linux.EPERM
@@ -177,7 +177,7 @@ func mayChown(ctx Context, a *Attr, s *SetAttr) error {
 		return nil
 	}
 	mode := withoutPrivs(a.Mode)
-	if mode&linux.S_ISGID != 0 && !creds.InGroup(a.GID) && !creds.Has(linux.CAP_FSETID) {
+	if mode&linux.S_ISGID != 0 && !creds.InGroup(a.GID) && !creds.HasOver(a, linux.CAP_FSETID) {
 		mode &^= linux.S_ISGID
 	}
 	if mode != a.Mode {

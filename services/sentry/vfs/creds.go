@@ -33,6 +33,9 @@ type Creds struct {
 
 	Effective, Permitted, Inheritable, Bounding, Ambient Caps
 
+	// UserNS is the user namespace that the capabilities are of; nil is the first.
+	UserNS *UserNamespace
+
 	NoNewPrivs bool
 	SecureBits uint32
 }
@@ -58,8 +61,9 @@ func (c *Creds) Clone() *Creds {
 	return &d
 }
 
-// Has says whether the capability is effective.
-func (c *Creds) Has(cap linux.Cap) bool { return c.Effective.Has(cap) }
+// Has says whether the capability is effective, in the first user namespace: for what
+// is the sandbox's, not of a namespace that a guest has made.
+func (c *Creds) Has(cap linux.Cap) bool { return c.UserNS == nil && c.Effective.Has(cap) }
 
 // InGroup says whether gid is the fsgid or a supplementary group.
 func (c *Creds) InGroup(gid uint32) bool { return c.FSGID == gid || slices.Contains(c.Groups, gid) }
@@ -75,7 +79,7 @@ func (c *Creds) InEffectiveGroup(gid uint32) bool {
 func (c *Creds) ForAccess() *Creds {
 	d := *c
 	d.FSUID, d.FSGID = c.UID, c.GID
-	if c.UID == 0 {
+	if c.IsRoot(c.UID) {
 		d.Effective = c.Permitted
 	} else {
 		d.Effective = 0

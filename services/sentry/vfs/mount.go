@@ -47,8 +47,11 @@ type Mount struct {
 	root   *Dentry
 	source string
 	flags  atomic.Uint32
-	at     atomic.Pointer[Path] // the mount point; nil: the root, or detached
-	users  atomic.Int64         // open Files, and one while it is mounted
+	// What came from a namespace of a more powerful user namespace: locked is not
+	// taken away alone, pinned does not lose its restrictions. mount_namespaces(7).
+	locked, pinned bool
+	at             atomic.Pointer[Path] // the mount point; nil: the root, or detached
+	users          atomic.Int64         // open Files, and one while it is mounted
 }
 
 // Flags are the mount's options.
@@ -104,6 +107,11 @@ const mountsMost = 4096
 
 // Namespace is a mount table: mount_namespaces(7). Reading it takes no lock.
 type Namespace struct {
+	// Inode is its number in /proc/PID/ns, Owner the user namespace whose
+	// CAP_SYS_ADMIN counts for it.
+	Inode uint32
+	Owner *UserNamespace
+
 	root *Mount
 
 	mu    sync.Mutex                      // of who changes it
@@ -182,7 +190,9 @@ func (ns *Namespace) Mount(ctx Context, at Path, fs FileSystem, source string, f
 // below it if recursive. flags are the new mount's own, besides those of from.
 func (ns *Namespace) BindMount(ctx Context, from, at Path, recursive bool, flags MountFlags) error {
 	bind := func(p Path) *Mount {
-		return newMount(ns, p.Mount.super.fs, p.Dentry, p.Mount.source, p.Mount.Flags()|flags)
+		m := newMount(ns, p.Mount.super.fs, p.Dentry, p.Mount.source, p.Mount.Flags()|flags)
+		m.pinned = p.Mount.pinned
+		return m
 	}
 	copies := map[*Mount]*Mount{from.Mount: bind(from)}
 	type copied struct {
@@ -264,6 +274,9 @@ func (ns *Namespace) Remount(ctx Context, p Path, flags MountFlags) error {
 	if !p.IsMountRoot() || p.Mount.ns != ns {
 		return linux.EINVAL
 	}
+	if p.Mount.pinned && p.Mount.Flags()&^flags&(MountReadOnly|MountNoSUID|MountNoDev|MountNoExec) != 0 {
+		return linux.EPERM
+	}
 	p.Mount.flags.Store(uint32(flags))
 	return nil
 }
@@ -274,7 +287,7 @@ func (ns *Namespace) Unmount(ctx Context, p Path, flags int) error {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	m := p.Mount
-	if p.Dentry != m.root || m.ns != ns || m.at.Load() == nil {
+	if p.Dentry != m.root || m.ns != ns || m.at.Load() == nil || m.locked {
 		return linux.EINVAL
 	}
 	gone := map[*Mount]bool{m: true}
@@ -316,14 +329,16 @@ func (ns *Namespace) Release() {
 
 // Copy is a namespace of its own with the same mounts, for CLONE_NEWNS. move
 // turns a Path of the old one into the same place of the new one.
-func (ns *Namespace) Copy() (copied *Namespace, move func(Path) Path) {
+func (ns *Namespace) Copy(owner *UserNamespace, inode uint32) (copied *Namespace, move func(Path) Path) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	to := &Namespace{}
+	to := &Namespace{Owner: owner, Inode: inode}
 	table := make(map[Path]*Mount)
 	of := make(map[*Mount]*Mount)
 	for _, m := range ns.order {
 		c := newMount(to, m.super.fs, m.root, m.source, m.Flags())
+		c.pinned = m.pinned || owner != ns.Owner
+		c.locked = m.locked || owner != ns.Owner && m != ns.root
 		of[m] = c
 		to.order = append(to.order, c)
 		if at := m.at.Load(); at != nil {

@@ -117,7 +117,7 @@ func TestNamespaceCopy(t *testing.T) {
 	e.OK(e.Mkdir("/m", 0o755))
 	e.OK(e.NS.Mount(e.Ctx, e.Must("/m"), tmpfs.New(tmpfs.Options{}), "none", 0))
 	e.Write("/m/f", "x")
-	ns, move := e.NS.Copy()
+	ns, move := e.NS.Copy(nil, 0)
 	defer ns.Release()
 	c := *e
 	c.NS, c.Root = ns, move(e.Root)

@@ -220,7 +220,7 @@ func modeIn(ctx Context, d *Dentry, mode uint32) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	if a.Mode&linux.S_ISGID != 0 && !ctx.Creds().InGroup(a.GID) {
+	if a.Mode&linux.S_ISGID != 0 && !ctx.Creds().InGroup(a.GID) && !ctx.Creds().HasOver(&a, linux.CAP_FSETID) {
 		mode &^= linux.S_ISGID
 	}
 	return mode, nil

@@ -24,15 +24,15 @@ func CheckMode(creds *Creds, a *Attr, mask uint32) error {
 		return nil
 	}
 	if a.Mode&linux.S_IFMT == linux.S_IFDIR {
-		if creds.Has(linux.CAP_DAC_OVERRIDE) || mask&MayWrite == 0 && creds.Has(linux.CAP_DAC_READ_SEARCH) {
+		if creds.HasOver(a, linux.CAP_DAC_OVERRIDE) || mask&MayWrite == 0 && creds.HasOver(a, linux.CAP_DAC_READ_SEARCH) {
 			return nil
 		}
 		return linux.EACCES
 	}
-	if mask == MayRead && creds.Has(linux.CAP_DAC_READ_SEARCH) {
+	if mask == MayRead && creds.HasOver(a, linux.CAP_DAC_READ_SEARCH) {
 		return nil
 	}
-	if (mask&MayExec == 0 || a.Mode&0o111 != 0) && creds.Has(linux.CAP_DAC_OVERRIDE) {
+	if (mask&MayExec == 0 || a.Mode&0o111 != 0) && creds.HasOver(a, linux.CAP_DAC_OVERRIDE) {
 		return nil
 	}
 	return linux.EACCES
@@ -57,7 +57,7 @@ func (d *Dentry) search(ctx Context) error {
 	if d.dir.permitter != nil {
 		return d.dir.permitter.Permit(ctx, MayExec)
 	}
-	if ctx.Creds().Effective&searchCaps != 0 {
+	if c := ctx.Creds(); c.Effective&searchCaps != 0 && c.UserNS == nil {
 		return nil
 	}
 	return permit(ctx, d.node, MayExec)
@@ -65,7 +65,7 @@ func (d *Dentry) search(ctx Context) error {
 
 // owns says whether creds may do what only the owner may: CAP_FOWNER.
 func owns(creds *Creds, a *Attr) bool {
-	return creds.FSUID == a.UID || creds.Has(linux.CAP_FOWNER)
+	return creds.FSUID == a.UID || creds.HasOver(a, linux.CAP_FOWNER)
 }
 
 // mayCreate checks that names may be made in dir.

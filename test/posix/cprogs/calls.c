@@ -1,5 +1,6 @@
 #include "cprogs.h"
 #include <linux/membarrier.h>
+#include <sys/uio.h>
 
 /* Calls that few programs make, but those that do depend on. */
 
@@ -191,7 +192,120 @@ static void on_time(void)
 	say("so does select: %d %d", p >= 200000, p < 800000);
 }
 
+/* What a container may not do, whoever it is there. */
+static void refused(void)
+{
+	struct {
+		unsigned version;
+		int pid;
+	} h = {0x20080522, 0};
+	unsigned none[6] = {0};
+	err("drop all capabilities", syscall(SYS_capset, &h, none));
+	err("acct", syscall(SYS_acct, 0));
+	err("swapon", syscall(SYS_swapon, "f", 0));
+	err("swapoff", syscall(SYS_swapoff, "f"));
+	err("vhangup", syscall(SYS_vhangup));
+	err("reboot", syscall(SYS_reboot, 1, 2, 3, 4));
+	err("settimeofday", syscall(SYS_settimeofday, &(struct timeval){1, 1}, 0));
+	err("open_by_handle_at", syscall(SYS_open_by_handle_at, -100, &(struct {int n, type; char b[8]; }){8, 1, ""}, 0));
+	err("sethostname", syscall(SYS_sethostname, "x", 1));
+	err("pkey_free", syscall(SYS_pkey_free, 5));
+	err("pkey_alloc with flags", syscall(SYS_pkey_alloc, 1, 0));
+	err("pkey_alloc with rights", syscall(SYS_pkey_alloc, 0, 8));
+	err("userfaultfd", syscall(SYS_userfaultfd, 0));
+	char *m = mmap(0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	err("pkey_mprotect without one", syscall(SYS_pkey_mprotect, m, 4096, PROT_READ | PROT_WRITE, -1));
+	*m = 1;
+	err("pkey_mprotect with one that is not", syscall(SYS_pkey_mprotect, m, 4096, PROT_READ | PROT_WRITE, 9));
+}
+
+static void numa(void)
+{
+	unsigned long one = 1, far = 1ul << 40, seen = 0;
+	int mode = -1;
+	err("get", syscall(SYS_get_mempolicy, &mode, &seen, 1025, 0, 0));
+	say("mode %d nodes %#lx", mode, seen);
+	err("what is allowed", syscall(SYS_get_mempolicy, 0, &seen, 1025, 0, 4));
+	say("node 0 %lu", seen & 1);
+	err("bind", syscall(SYS_set_mempolicy, 2, &one, 65));
+	err("get", syscall(SYS_get_mempolicy, &mode, &seen, 1025, 0, 0));
+	say("mode %d nodes %#lx", mode, seen);
+	err("a node that is not", syscall(SYS_set_mempolicy, 2, &far, 65));
+	err("bind to none", syscall(SYS_set_mempolicy, 2, 0, 0));
+	err("default with nodes", syscall(SYS_set_mempolicy, 0, &one, 65));
+	err("no mode", syscall(SYS_set_mempolicy, 77, &one, 65));
+	err("interleave", syscall(SYS_set_mempolicy, 3, &one, 65));
+	err("next node", syscall(SYS_get_mempolicy, &mode, 0, 0, 0, 1));
+	say("is %d", mode);
+	err("default", syscall(SYS_set_mempolicy, 0, 0, 0));
+	char *m = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	*m = 1;
+	err("mbind", syscall(SYS_mbind, m, 8192, 2, &one, 65, 0));
+	err("mbind odd", syscall(SYS_mbind, m + 1, 8192, 2, &one, 65, 0));
+	err("mbind flags", syscall(SYS_mbind, m, 8192, 2, &one, 65, 64));
+	munmap(m + 4096, 4096);
+	err("mbind a hole", syscall(SYS_mbind, m, 8192, 2, &one, 65, 0));
+	err("node of memory", syscall(SYS_get_mempolicy, &mode, 0, 0, m, 3));
+	say("is %d", mode);
+	err("node of none", syscall(SYS_get_mempolicy, &mode, 0, 0, 4096, 3));
+	err("flags", syscall(SYS_get_mempolicy, &mode, 0, 0, 0, 64));
+	void *pages[] = {m, (void *)4096};
+	int status[2] = {-1, -1};
+	say("pages %ld", syscall(SYS_move_pages, 0, 2, pages, 0, status, 0));
+	say("are on %d %d", status[0], status[1]);
+	err("nobody's", syscall(SYS_migrate_pages, 1 << 21, 65, &one, &one));
+}
+
+static void pidfds(void)
+{
+	int p[2], ws;
+	if (pipe(p) != 0)
+		return;
+	pid_t c = fork();
+	if (c == 0) {
+		setpgid(0, 0);
+		for (;;)
+			pause();
+	}
+	setpgid(c, c);
+	int fd = syscall(SYS_pidfd_open, c, 0);
+	char b = 0;
+	long got = syscall(SYS_pidfd_getfd, fd, p[1], 0);
+	err("getfd", got);
+	say("closes on exec %d", fcntl(got, F_GETFD));
+	say("write %ld", (long)write(got, "z", 1));
+	if (read(p[0], &b, 1) != 1)
+		return;
+	say("read %c", b);
+	err("no descriptor", syscall(SYS_pidfd_getfd, fd, 999, 0));
+	err("flags", syscall(SYS_pidfd_getfd, fd, 0, 1));
+	err("no pidfd", syscall(SYS_pidfd_getfd, p[0], 0, 0));
+	char *m = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int self = syscall(SYS_pidfd_open, getpid(), 0);
+	struct iovec v[2] = {{m, 4096}, {m + 4096, 4096}};
+	say("madvise %ld", syscall(SYS_process_madvise, self, v, 2, MADV_COLD, 0));
+	err("madvise flags", syscall(SYS_process_madvise, self, v, 2, MADV_COLD, 1));
+	err("madvise of nothing that is", syscall(SYS_process_madvise, self, v, 2, 999, 0));
+	err("no release of who lives", syscall(SYS_process_mrelease, fd, 0));
+	err("signal 0 to the thread", syscall(SYS_pidfd_send_signal, fd, 0, 0, 1));
+	err("two at once", syscall(SYS_pidfd_send_signal, fd, 0, 0, 3));
+	err("no such flag", syscall(SYS_pidfd_send_signal, fd, 0, 0, 8));
+	err("to its group", syscall(SYS_pidfd_send_signal, fd, SIGTERM, 0, 4));
+	waitpid(c, &ws, 0);
+	status("child", ws);
+	err("getfd of the dead", syscall(SYS_pidfd_getfd, fd, 0, 0));
+	c = fork();
+	if (c == 0) {
+		setuid(1000);
+		fd = syscall(SYS_pidfd_open, getppid(), 0);
+		err("somebody else's", syscall(SYS_pidfd_getfd, fd, 0, 0));
+		_exit(0);
+	}
+	waitpid(c, &ws, 0);
+}
+
 const struct row calls_rows[] = {
+	{"calls.refused", refused}, {"calls.numa", numa}, {"calls.pidfds", pidfds},
 	{"calls.on-time", on_time},
 	{"calls.thread-clock", thread_clock},
 	{"calls.membarrier", barriers}, {"calls.kcmp", compare}, {"calls.ioprio", ioprio}, {"calls.getcpu", processor}, {0, 0},

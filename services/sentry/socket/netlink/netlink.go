@@ -361,3 +361,13 @@ func (s *Socket) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 	s.mu.Unlock()
 	return 0, ctx.CopyOut(arg, binary.LittleEndian.AppendUint32(nil, uint32(n)))
 }
+
+// Tell gives the socket a datagram of the kernel's: mq_notify(3), SIGEV_THREAD.
+func (s *Socket) Tell(b []byte) {
+	s.mu.Lock()
+	if len(s.mu.answers) < maxAnswers {
+		s.mu.answers = append(s.mu.answers, datagram{b: append([]byte(nil), b...)})
+	}
+	s.mu.Unlock()
+	s.Queue().Notify(wait.In)
+}

@@ -1,0 +1,326 @@
+package task
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/mqueue"
+	"bulkhead/services/sentry/sysvipc"
+	"bulkhead/services/sentry/vfs"
+)
+
+// Namespaces are those of a thread that are not told by where it stands in the tree
+// of files, or by its credentials: namespaces(7). They are replaced whole.
+type Namespaces struct {
+	UTS *UTS
+	IPC *IPC
+
+	// mount is the namespace of mounts that the thread counts in, if a guest made it.
+	mount *mountUsers
+}
+
+// mountUsers counts the threads in a namespace of mounts, which goes with the last.
+type mountUsers struct {
+	ns *vfs.Namespace
+	n  atomic.Int32
+}
+
+func (u *mountUsers) enter() {
+	if u != nil {
+		u.n.Add(1)
+	}
+}
+
+func (u *mountUsers) leave() {
+	if u != nil && u.n.Add(-1) == 0 {
+		u.ns.Release()
+	}
+}
+
+// maxNamespaces is how many namespaces guests may make in a sandbox's life: what
+// they are made of is memory of the sentry's.
+const maxNamespaces = 1 << 16
+
+// nextNamespace numbers namespaces that guests make, as their links in /proc/PID/ns
+// show it; the first ones have the numbers of Linux's.
+var nextNamespace atomic.Uint32
+
+// newInode is the number of a further namespace.
+func newInode() uint32 { return firstInode + nextNamespace.Add(1) }
+
+const firstInode = 4026532000
+
+// The numbers of the first namespaces.
+const (
+	firstIPC = 4026531839
+	firstUTS = 4026531838
+)
+
+// UTS is the names of uname(2): uts_namespaces(7).
+type UTS struct {
+	Inode uint32
+	Owner *vfs.UserNamespace
+
+	mu                   sync.Mutex
+	hostname, domainname string
+}
+
+// Hostname is the nodename of uname(2).
+func (u *UTS) Hostname() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.hostname
+}
+
+// SetHostname is sethostname(2).
+func (u *UTS) SetHostname(name string) {
+	u.mu.Lock()
+	u.hostname = name
+	u.mu.Unlock()
+}
+
+// Domainname is the NIS domain name of uname(2).
+func (u *UTS) Domainname() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.domainname
+}
+
+// SetDomainname is setdomainname(2).
+func (u *UTS) SetDomainname(name string) {
+	u.mu.Lock()
+	u.domainname = name
+	u.mu.Unlock()
+}
+
+// copy is a namespace of its own with the same names.
+func (u *UTS) copy(owner *vfs.UserNamespace) *UTS {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return &UTS{Inode: newInode(), Owner: owner, hostname: u.hostname, domainname: u.domainname}
+}
+
+// IPC is System V IPC and POSIX message queues: ipc_namespaces(7).
+type IPC struct {
+	sysvipc.Namespace
+	Inode uint32
+	Owner *vfs.UserNamespace
+
+	// Queues is where POSIX message queues have their names: the file system, and a
+	// mount of it that no process sees.
+	Queues  *mqueue.FileSystem
+	mounted *vfs.Namespace
+}
+
+func newIPC(inode uint32, owner *vfs.UserNamespace) *IPC {
+	q := mqueue.New()
+	return &IPC{Inode: inode, Owner: owner, Queues: q, mounted: vfs.NewNamespace(q, 0)}
+}
+
+// QueueRoot is the directory of the message queues' names.
+func (i *IPC) QueueRoot() vfs.Path { return i.mounted.Root() }
+
+// Namespaces are the thread's.
+func (t *Task) Namespaces() *Namespaces { return t.ns.Load() }
+
+// UTS is the thread's names of uname(2).
+func (t *Task) UTS() *UTS { return t.ns.Load().UTS }
+
+// IPC is the thread's System V IPC and message queues.
+func (t *Task) IPC() *IPC { return t.ns.Load().IPC }
+
+// UTS is that of the sandbox's first process.
+func (k *Kernel) UTS() *UTS { return k.first.UTS }
+
+// IPC is that of the sandbox's first process.
+func (k *Kernel) IPC() *IPC { return k.first.IPC }
+
+// namespaceKinds are those that can be made. Of a cgroup namespace there is no more to
+// see than of the first.
+const namespaceKinds = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP
+
+// mayMake checks what a clone or an unshare asks for: EPERM; EINVAL for namespaces of
+// processes, of the network and of time, which are not there.
+func (t *Task) mayMake(flags uint64) error {
+	switch {
+	case flags&namespaceFlags == 0:
+		return nil
+	case flags&unix.CLONE_NEWUSER == 0 && !t.Creds().HasOwn(linux.CAP_SYS_ADMIN):
+		return linux.EPERM
+	case flags&namespaceFlags&^namespaceKinds != 0:
+		return linux.EINVAL
+	case nextNamespace.Load() > maxNamespaces:
+		return linux.ENOSPC
+	}
+	return nil
+}
+
+// made are the namespaces that flags ask for, for a thread with those that t has.
+type made struct {
+	creds *vfs.Creds
+	ns    *Namespaces
+	fs    *FSContext // nil: as it is
+}
+
+// makeNamespaces makes them. fs is where the thread stands, for it alone.
+func (t *Task) makeNamespaces(flags uint64, fs *FSContext) (m made, err error) {
+	m = made{creds: t.Creds()}
+	ns := *t.Namespaces()
+	if flags&unix.CLONE_NEWUSER != 0 {
+		if root := fs.Root(); root.Mount != nil && root != root.Mount.Namespace().Root() {
+			return m, linux.EPERM // in a chroot
+		}
+		u, err := vfs.NewUserNamespace(m.creds, newInode())
+		if err != nil {
+			return m, err
+		}
+		m.creds = m.creds.Enter(u)
+	}
+	if flags&unix.CLONE_NEWUTS != 0 {
+		ns.UTS = ns.UTS.copy(m.creds.UserNS)
+	}
+	if flags&unix.CLONE_NEWIPC != 0 {
+		ns.IPC = newIPC(newInode(), m.creds.UserNS)
+	}
+	if flags&unix.CLONE_NEWNS != 0 {
+		copied, move := fs.Root().Mount.Namespace().Copy(m.creds.UserNS, newInode())
+		ns.mount = &mountUsers{ns: copied}
+		m.fs = &FSContext{root: move(fs.Root()), cwd: move(fs.Cwd()), umask: fs.Umask()}
+	}
+	m.ns = &ns
+	return m, nil
+}
+
+// take gives the thread what was made.
+func (t *Task) take(m made) {
+	if old := t.ns.Load(); old.mount != m.ns.mount {
+		m.ns.mount.enter()
+		defer old.mount.leave()
+	}
+	if m.fs != nil {
+		t.fs.Store(m.fs)
+	}
+	t.ns.Store(m.ns)
+	if m.creds != t.Creds() {
+		t.SetCreds(m.creds)
+	}
+}
+
+// Unshare is unshare(2): EINVAL, EPERM, ENOSPC.
+func (t *Task) Unshare(flags uint64) error {
+	const known = unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SYSVSEM | unix.CLONE_THREAD | unix.CLONE_SIGHAND | unix.CLONE_VM | namespaceFlags
+	if flags&unix.CLONE_NEWUSER != 0 {
+		flags |= unix.CLONE_THREAD | unix.CLONE_FS
+	}
+	if flags&unix.CLONE_NEWNS != 0 {
+		flags |= unix.CLONE_FS
+	}
+	if flags&^uint64(known) != 0 || flags&(unix.CLONE_THREAD|unix.CLONE_SIGHAND|unix.CLONE_VM) != 0 && len(t.group.Tasks()) > 1 {
+		return linux.EINVAL
+	}
+	if err := t.mayMake(flags); err != nil {
+		return err
+	}
+	m := made{}
+	if flags&namespaceFlags != 0 {
+		var err error
+		if m, err = t.makeNamespaces(flags, t.fs.Load().Fork()); err != nil {
+			return err
+		}
+	}
+	if flags&unix.CLONE_FS != 0 {
+		t.fs.Store(t.fs.Load().Fork())
+	}
+	if ft := t.fds.Load(); flags&unix.CLONE_FILES != 0 && ft.Shared() {
+		t.fds.Store(ft.Fork())
+		ft.release(exitContext(t))
+	}
+	if m.ns != nil {
+		if flags&unix.CLONE_NEWIPC != 0 {
+			t.IPC().UndoAll(&t.group.semUndo, t.group.pid)
+		}
+		t.take(m)
+	}
+	return nil
+}
+
+// Renumbered tells the threads in a user namespace that their ids have other numbers.
+func (k *Kernel) Renumbered(ns *vfs.UserNamespace) {
+	for _, t := range k.Tasks() {
+		if c := t.Creds(); c != nil && c.UserNS == ns {
+			t.tellCreds()
+		}
+	}
+}
+
+// Pivot is pivot_root(2) of the caller's namespace of mounts: whoever stands at the
+// old root stands at the new one then.
+func (t *Task) Pivot(newRoot, putOld vfs.Path) error {
+	root := t.FS().Root()
+	ns := root.Mount.Namespace()
+	if err := ns.Pivot(root, newRoot, putOld); err != nil {
+		return err
+	}
+	seen := map[*FSContext]bool{}
+	for _, o := range t.k.Tasks() {
+		if fs := o.FS(); fs != nil && !seen[fs] {
+			seen[fs] = true
+			fs.replace(root, newRoot)
+		}
+	}
+	return nil
+}
+
+// Setns moves the thread to a namespace that another has: *UTS, *IPC, *vfs.Namespace
+// or *vfs.UserNamespace. EPERM, EINVAL.
+func (t *Task) Setns(to any) error {
+	c := t.Creds()
+	ns := *t.Namespaces()
+	m := made{creds: c, ns: &ns}
+	switch n := to.(type) {
+	case *UTS:
+		if !c.HasIn(n.Owner, linux.CAP_SYS_ADMIN) || !c.HasOwn(linux.CAP_SYS_ADMIN) {
+			return linux.EPERM
+		}
+		ns.UTS = n
+	case *IPC:
+		if !c.HasIn(n.Owner, linux.CAP_SYS_ADMIN) || !c.HasOwn(linux.CAP_SYS_ADMIN) {
+			return linux.EPERM
+		}
+		t.IPC().UndoAll(&t.group.semUndo, t.group.pid)
+		ns.IPC = n
+	case *vfs.Namespace:
+		if !c.HasIn(n.Owner, linux.CAP_SYS_ADMIN) || !c.HasOwn(linux.CAP_SYS_CHROOT) || !c.HasOwn(linux.CAP_SYS_ADMIN) {
+			return linux.EPERM
+		}
+		ns.mount = t.k.mountUsersOf(n)
+		m.fs = &FSContext{root: n.Root(), cwd: n.Root(), umask: t.FS().Umask()}
+	case *vfs.UserNamespace:
+		if n == c.UserNS || len(t.group.Tasks()) > 1 {
+			return linux.EINVAL
+		}
+		if !c.HasIn(n, linux.CAP_SYS_ADMIN) {
+			return linux.EPERM
+		}
+		m.creds = c.Enter(n)
+		t.fs.Store(t.fs.Load().Fork())
+	default:
+		return linux.EINVAL
+	}
+	t.take(m)
+	return nil
+}
+
+// mountUsersOf is what counts a namespace's threads; nil if it is a container's own, or
+// nobody is in it any more.
+func (k *Kernel) mountUsersOf(n *vfs.Namespace) *mountUsers {
+	for _, o := range k.Tasks() {
+		if u := o.Namespaces().mount; u != nil && u.ns == n {
+			return u
+		}
+	}
+	return nil
+}
