@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	controlv1 "bulkhead/proto/control/v1"
 	goferv1 "bulkhead/proto/gofer/v1"
 	netdv1 "bulkhead/proto/netd/v1"
 	sentryv1 "bulkhead/proto/sentry/v1"
@@ -19,15 +20,15 @@ func (s *Sandbox) Boot(ctx context.Context, sentry *sentryv1.BootRequest, gofer 
 	errs := make([]error, 3)
 	var all sync.WaitGroup
 	all.Go(func() {
-		_, err := sentryv1.NewControlServiceClient(s.Sentry.Conn).Boot(ctx, sentry)
+		_, err := controlv1.NewSentryServiceClient(s.Sentry.Conn).Boot(ctx, sentry)
 		errs[0] = s.Sentry.Failed(err)
 	})
 	all.Go(func() {
-		answer, err := goferv1.NewControlServiceClient(s.Gofer.Conn).Boot(ctx, gofer)
+		answer, err := controlv1.NewGoferServiceClient(s.Gofer.Conn).Boot(ctx, gofer)
 		attaches, errs[1] = answer.GetAttaches(), s.Gofer.Failed(err)
 	})
 	all.Go(func() {
-		_, err := netdv1.NewControlServiceClient(s.Netd.Conn).Boot(ctx, netd)
+		_, err := controlv1.NewNetdServiceClient(s.Netd.Conn).Boot(ctx, netd)
 		errs[2] = s.Netd.Failed(err)
 	})
 	all.Wait()
@@ -35,6 +36,6 @@ func (s *Sandbox) Boot(ctx context.Context, sentry *sentryv1.BootRequest, gofer 
 }
 
 // Control is the sentry's.
-func (s *Sandbox) Control() sentryv1.ControlServiceClient {
-	return sentryv1.NewControlServiceClient(s.Sentry.Conn)
+func (s *Sandbox) Control() controlv1.SentryServiceClient {
+	return controlv1.NewSentryServiceClient(s.Sentry.Conn)
 }

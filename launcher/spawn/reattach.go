@@ -40,11 +40,11 @@ func Reattach(dir *os.File, name string, f Found) (*Service, error) {
 		return nil, err
 	}
 	s.client = plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig: hull.Handshake,
-		Plugins:         plugin.PluginSet{hull.PluginName: hull.ClientPlugin{}},
+		HandshakeConfig: handshake,
+		Plugins:         plugin.PluginSet{pluginName: control{}},
 		Reattach: &plugin.ReattachConfig{
 			Protocol:        plugin.ProtocolGRPC,
-			ProtocolVersion: int(hull.Handshake.ProtocolVersion),
+			ProtocolVersion: int(handshake.ProtocolVersion),
 			Addr:            &net.UnixAddr{Net: "unix", Name: hull.FDPath(int(dir.Fd())) + "/" + f.Address},
 			Pid:             f.Pid,
 			ReattachFunc:    func() (runner.AttachedRunner, error) { return attached{pidfd: s.pidfd, pid: f.Pid}, nil },

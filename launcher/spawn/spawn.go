@@ -176,8 +176,8 @@ func start(c Config, name string, given ends) (*Service, error) {
 
 	s := &Service{Name: name, dir: c.Dir, own: own, pidfd: -1}
 	s.client = plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig:  hull.Handshake,
-		Plugins:          plugin.PluginSet{hull.PluginName: hull.ClientPlugin{}},
+		HandshakeConfig:  handshake,
+		Plugins:          plugin.PluginSet{pluginName: control{}},
 		RunnerFunc:       own.start,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
@@ -214,7 +214,7 @@ func (s *Service) connect() error {
 	if err != nil {
 		return err
 	}
-	conn, err := protocol.Dispense(hull.PluginName)
+	conn, err := protocol.Dispense(pluginName)
 	if err != nil {
 		return err
 	}

@@ -15,11 +15,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc"
 
 	"bulkhead/launcher/hull"
+	controlv1 "bulkhead/proto/control/v1"
 	goferv1 "bulkhead/proto/gofer/v1"
 	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/proto/rpc"
 	sentryv1 "bulkhead/proto/sentry/v1"
 )
 
@@ -52,11 +53,13 @@ func fakeSentry() {
 		gofer.Read(make([]byte, 1))
 		os.Exit(0)
 	}()
-	hull.Serve(func(s *grpc.Server) { sentryv1.RegisterControlServiceServer(s, fakeControl{fds: fds}) })
+	c := fakeControl{fds: fds}
+	hull.Serve(rpc.Methods{
+		"/control.v1.SentryService/Boot": rpc.Unary(c.Boot), "/control.v1.SentryService/Start": rpc.Unary(c.Start),
+	})
 }
 
 type fakeControl struct {
-	sentryv1.UnimplementedControlServiceServer
 	fds hull.Descriptors
 }
 
@@ -264,7 +267,7 @@ func TestRelease_letsServicesOutliveTheLauncher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sentryv1.NewControlServiceClient(found.Conn).Boot(context.Background(), &sentryv1.BootRequest{}); err != nil {
+	if _, err := controlv1.NewSentryServiceClient(found.Conn).Boot(context.Background(), &sentryv1.BootRequest{}); err != nil {
 		t.Errorf("call after reattaching: %v", err)
 	}
 	found.Kill()

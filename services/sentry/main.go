@@ -31,11 +31,9 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc"
 
 	"bulkhead/launcher/hull"
 	"bulkhead/launcher/jail"
-	sentryv1 "bulkhead/proto/sentry/v1"
 	"bulkhead/services/sentry/control"
 )
 
@@ -58,7 +56,7 @@ func main() {
 		Log: fds.Take(hull.FDLog), Strace: fds.Take(hull.FDStrace),
 	}
 	server := control.NewServer(newKernel(), given, fds.Take(hull.FDDonate), ownProc, seal)
-	hull.Serve(func(s *grpc.Server) { sentryv1.RegisterControlServiceServer(s, server) })
+	hull.Serve(server.Methods())
 }
 
 // state is the directory of the control socket, which is made before the seal.
