@@ -27,7 +27,8 @@ var law = []layer{
 	{"proto/sentry/v1", nil},
 	{"proto/gofer/v1", nil},
 	{"proto/netd/v1", nil},
-	{"proto/rpc", nil},
+	{"proto/stack", nil},
+	{"proto/rpc", []string{"proto/stack"}},
 	{"proto/channel", []string{"proto/..."}},
 	{"proto/control/v1", []string{"proto/..."}},
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2/hpack"
+
+	"bulkhead/proto/stack"
 )
 
 // messageHead is what precedes a message: a flag for its compression and its length.
@@ -115,6 +117,7 @@ func (c *conn) call(ctx context.Context, s *stream) error {
 		ctx, s.cancel = context.WithCancel(ctx)
 	}
 	go func() {
+		stack.Grow()
 		answer, err := s.method(ctx, request)
 		c.answer(s, answer, err)
 	}()
@@ -168,22 +171,23 @@ func (c *conn) answer(s *stream, message []byte, err error) {
 	if s.ended || c.dead {
 		return
 	}
+	block := []byte{0x88} // :status 200, which RFC 7541 has in its table
+	block = appendField(block, "content-type", "application/grpc")
 	var b []byte
-	fields := []hpack.HeaderField{{Name: ":status", Value: "200"}, {Name: "content-type", Value: "application/grpc"}}
 	if err == nil {
-		b = c.appendHeaders(b, s, false, fields)
-		fields = nil
+		b = appendFrame(b, frameHeaders, flagEndHeaders, s.id, block)
+		block = nil
 		body := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message)))
 		var sent bool
 		if b, sent = c.appendBody(b, s, append(body, message...)); !sent {
 			return
 		}
 	}
-	fields = append(fields, hpack.HeaderField{Name: "grpc-status", Value: strconv.Itoa(int(CodeOf(err)))})
+	block = appendField(block, "grpc-status", strconv.Itoa(int(CodeOf(err))))
 	if err != nil {
-		fields = append(fields, hpack.HeaderField{Name: "grpc-message", Value: escape(err.Error())})
+		block = appendField(block, "grpc-message", escape(err.Error()))
 	}
-	c.rw.Write(c.appendHeaders(b, s, true, fields))
+	c.rw.Write(appendFrame(b, frameHeaders, flagEndHeaders|flagEndStream, s.id, block))
 }
 
 // appendBody adds DATA frames to b, and sends all of it when a window is shut. It waits
@@ -211,28 +215,30 @@ func (c *conn) appendBody(b []byte, s *stream, body []byte) ([]byte, bool) {
 	return b, true
 }
 
-// appendHeaders adds a header block. c.mu is held.
-func (c *conn) appendHeaders(b []byte, s *stream, last bool, fields []hpack.HeaderField) []byte {
-	c.encoded.Reset()
-	for _, f := range fields {
-		c.encoder.WriteField(f)
+// appendField adds a header field as it is, to stay out of tables and Huffman's code:
+// RFC 7541, section 6.2.2.
+func appendField(b []byte, name, value string) []byte {
+	b = append(b, 0)
+	for _, s := range [...]string{name, value} {
+		b = append(appendInt(b, len(s)), s...)
 	}
-	flags := byte(0)
-	if last {
-		flags = flagEndStream
-	}
-	block := c.encoded.Bytes()
-	for kind := byte(frameHeaders); ; kind = frameContinuation {
-		n := min(len(block), maxFrame)
-		if n == len(block) {
-			return appendFrame(b, kind, flags|flagEndHeaders, s.id, block)
-		}
-		b = appendFrame(b, kind, flags, s.id, block[:n])
-		block, flags = block[n:], 0
-	}
+	return b
 }
 
-// maxStatus bounds an error's text: a client need not take longer headers.
+// appendInt adds an integer with a prefix of 7 bits: RFC 7541, section 5.1.
+func appendInt(b []byte, n int) []byte {
+	if n < 127 {
+		return append(b, byte(n))
+	}
+	b = append(b, 127)
+	for n -= 127; n >= 128; n >>= 7 {
+		b = append(b, byte(n)|128)
+	}
+	return append(b, byte(n))
+}
+
+// maxStatus bounds an error's text, so that the headers with it, where a byte may take
+// three, fit in one frame.
 const maxStatus = 4 << 10
 
 // escape is grpc-message's encoding: percent signs and what is not printable ASCII.

@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
 	"io"
@@ -41,8 +40,6 @@ type conn struct {
 	received map[uint32]*stream // those that have not ended
 	window   int64              // what the client takes, of all streams
 	initial  int64              // the window of a new stream
-	encoded  bytes.Buffer
-	encoder  *hpack.Encoder
 	dead     bool
 }
 
@@ -67,8 +64,6 @@ func (m Methods) ServeConn(rw net.Conn) {
 		window: firstWindow, initial: firstWindow,
 	}
 	c.changed = sync.NewCond(&c.mu)
-	c.encoder = hpack.NewEncoder(&c.encoded)
-	c.encoder.SetMaxDynamicTableSizeLimit(0) // nothing is sent often enough to be worth a table
 	c.headers = hpack.NewDecoder(4096, nil)
 	c.headers.SetMaxStringLength(maxHeaders)
 	ctx, cancel := context.WithCancel(context.Background())

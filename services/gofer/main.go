@@ -65,7 +65,6 @@ func (c *control) Boot(_ context.Context, q *goferv1.BootRequest) (*goferv1.Boot
 	}
 	log := hull.Logger(c.fds.Take(hull.FDLog), q.Debug)
 	c.fds.Close()
-	program := hull.ProgramText()
 	roots, err := attach(q.Attaches)
 	if err != nil {
 		return nil, rpc.Errorf(rpc.FailedPrecondition, "%v", err)
@@ -79,6 +78,6 @@ func (c *control) Boot(_ context.Context, q *goferv1.BootRequest) (*goferv1.Boot
 		log.Info("ended", "error", err)
 		os.Exit(0)
 	}()
-	hull.Slim(program)
+	hull.Slim()
 	return &goferv1.BootResponse{Attaches: q.Attaches}, nil
 }

@@ -63,10 +63,10 @@ func (c *control) Boot(_ context.Context, q *netdv1.BootRequest) (*netdv1.BootRe
 	if err != nil {
 		return nil, rpc.Errorf(rpc.InvalidArgument, "boot netd: %v", err)
 	}
-	program := hull.ProgramText()
 	if err := jail.EnterEmptyRoot(); err != nil {
 		return nil, rpc.Errorf(rpc.Internal, "empty netd's root: %v", err)
 	}
+	hull.Punctual() // its timers are the network's
 	if err := hull.Seal(posture); err != nil {
 		return nil, rpc.Errorf(rpc.Internal, "seal netd: %v", err)
 	}
@@ -89,6 +89,6 @@ func (c *control) Boot(_ context.Context, q *netdv1.BootRequest) (*netdv1.BootRe
 		return nil, rpc.Errorf(rpc.Internal, "join netd to the outside: %v", err)
 	}
 	c.booted.Store(true)
-	hull.Slim(program)
+	hull.Slim()
 	return &netdv1.BootResponse{}, nil
 }

@@ -65,9 +65,6 @@ var state *os.File
 // hold is never used: gofer and netd end when it closes, with this process.
 var hold *os.File
 
-// program is where the program lies, noted while /proc can be read.
-var program []hull.Range
-
 // ownProc shows the process its own PID namespace in /proc.
 func ownProc() error {
 	if err := jail.PrivateMounts(); err != nil {
@@ -76,7 +73,6 @@ func ownProc() error {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
-	program = hull.ProgramText()
 	return nil
 }
 
@@ -89,6 +85,6 @@ func seal() error {
 	if err := hull.Seal(posture); err != nil {
 		return err
 	}
-	hull.Slim(program)
+	hull.Slim()
 	return nil
 }
