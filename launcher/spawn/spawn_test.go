@@ -322,11 +322,13 @@ func TestFailed_tellsWhatTheServiceWroteLast(t *testing.T) {
 }
 
 func TestBoot_saysWhatCannotBeAttached(t *testing.T) {
-	s, err := boot(services(t), "/nowhere")
-	if err == nil || err.Error() != "attach /nowhere: open tree: no such file or directory" {
+	before := children(t)
+	if _, err := boot(services(t), "/nowhere"); err == nil || err.Error() != "attach /nowhere: open tree: no such file or directory" {
 		t.Errorf("error %v", err)
 	}
-	s.Kill()
+	if after := children(t); after != before {
+		t.Errorf("children are %s, were %s", after, before)
+	}
 }
 
 func TestSocketsHaveNoPath(t *testing.T) {
