@@ -4,7 +4,8 @@ GO       ?= go
 BUF      ?= $(GO) run github.com/bufbuild/buf/cmd/buf@v1.75.0
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X bulkhead/launcher/version.Version=$(VERSION)
-GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
+# grpcnotrace leaves out of gRPC what would draw in templates: 3 ms of each start.
+GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace -ldflags "$(LDFLAGS)"
 
 .PHONY: help build proto proto-check lint fmt clean test test-verified test-lanes test-race posture bench fuzz suites
 

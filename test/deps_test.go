@@ -27,7 +27,10 @@ var law = []layer{
 	{"proto/sentry/v1", nil},
 	{"proto/gofer/v1", nil},
 	{"proto/netd/v1", nil},
+	{"proto/stack", nil},
+	{"proto/rpc", []string{"proto/stack"}},
 	{"proto/channel", []string{"proto/..."}},
+	{"proto/control/v1", []string{"proto/..."}},
 
 	// The launcher is four helpers and its commands. Services use two of them:
 	// jail (how to give up power) and hull (how to be started).
@@ -128,6 +131,25 @@ func TestImportLaw(t *testing.T) {
 			checkForeign(t, name, imp)
 		}
 		checkLeaf(t, name, p.Imports)
+	}
+}
+
+// onlyInLaunchers is what no service may link, not even by way of another package: what
+// it initialises is a good part of the time in which a sandbox starts.
+var onlyInLaunchers = []string{"google.golang.org/grpc", "github.com/hashicorp/", "net/http", "crypto/tls", "text/template"}
+
+// TestServicesAreLight: services serve gRPC by proto/rpc.
+func TestServicesAreLight(t *testing.T) {
+	for _, service := range []string{"sentry", "gofer", "netd"} {
+		out, err := exec.Command("go", "list", "-deps", module+"services/"+service).Output()
+		if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		for dep := range strings.FieldsSeq(string(out)) {
+			if slices.ContainsFunc(onlyInLaunchers, func(p string) bool { return strings.HasPrefix(dep, p) }) {
+				t.Errorf("%s links %s", service, dep)
+			}
+		}
 	}
 }
 

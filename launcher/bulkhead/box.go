@@ -22,6 +22,7 @@ type box struct {
 	dir   *state.Dir
 	state *state.State
 	crash string // why the sandbox ended, if it did so before its time
+	found *spawn.Sandbox
 }
 
 // open finds the container id. shared: this command does not change it.
@@ -40,13 +41,17 @@ func (g *global) open(id string, shared bool) (*box, error) {
 
 func (b *box) close() { b.dir.Close() }
 
-// sandbox connects to the sentry. spawn.ErrEnded if it is gone.
+// sandbox connects to the sentry, once. spawn.ErrEnded if it is gone.
 func (b *box) sandbox() (*spawn.Sandbox, error) {
+	if b.found != nil {
+		return b.found, nil
+	}
 	sentry, err := spawn.Reattach(b.dir.Handle, "sentry", b.state.Services["sentry"])
 	if err != nil {
 		return nil, err
 	}
-	return &spawn.Sandbox{Sentry: sentry, Dir: b.dir.Handle, Log: slog.New(slog.DiscardHandler)}, nil
+	b.found = &spawn.Sandbox{Sentry: sentry, Dir: b.dir.Handle, Log: slog.New(slog.DiscardHandler)}
+	return b.found, nil
 }
 
 // status is runc's word for what the container does, and its pid for the host, 0

@@ -207,7 +207,9 @@ func (m *made) save() error {
 	m.state.Keeper = spawn.Found{Pid: m.keeper.Pid, StartTime: began}
 	m.state.Services = map[string]spawn.Found{}
 	for _, s := range []*spawn.Service{m.sandbox.Sentry, m.sandbox.Gofer, m.sandbox.Netd} {
-		m.state.Services[s.Name] = s.Found()
+		if m.state.Services[s.Name], err = s.Found(); err != nil {
+			return fmt.Errorf("save state: %w", err)
+		}
 	}
 	return m.dir.Save(m.state)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/cobra"
 
+	"bulkhead/launcher/hull"
 	"bulkhead/launcher/jail"
 	"bulkhead/launcher/launch"
 	"bulkhead/launcher/state"
@@ -37,6 +38,7 @@ func main() {
 		}
 		return
 	}
+	hull.Slacken()
 	// What our own caller left open is no business of the services.
 	if err := jail.CloseOnExecFrom(3); err != nil {
 		fmt.Fprintln(os.Stderr, "bulkhead:", err)

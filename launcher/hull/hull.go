@@ -10,23 +10,28 @@ package hull
 import (
 	"context"
 	"fmt"
+	"maps"
+	"net"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 
-	"github.com/hashicorp/go-hclog"
-	"github.com/hashicorp/go-plugin"
-	"google.golang.org/grpc"
-
 	"bulkhead/launcher/jail"
+	"bulkhead/proto/rpc"
+	_ "bulkhead/proto/stack" // initialises first, in every program of ours
 )
 
-// Handshake tells a service that it was started by a launcher of its own kind.
-var Handshake = plugin.HandshakeConfig{
-	ProtocolVersion:  1,
-	MagicCookieKey:   "BULKHEAD_COOKIE",
-	MagicCookieValue: "hull-1",
-}
+// Go-plugin's handshake: docs/internals.md there. A service proves by the cookie's
+// variable that a launcher started it, and says on standard output where it serves.
+const (
+	ProtocolVersion = 1
+	CookieVar       = "BULKHEAD_COOKIE"
+	Cookie          = "hull-1"
+	coreProtocol    = 1
+	socketDirVar    = "PLUGIN_UNIX_SOCKET_DIR"
+	socketName      = "control"
+)
 
 // The names of a service's descriptors.
 const (
@@ -112,56 +117,37 @@ func EndWith(lifeline *os.File, before ...func()) {
 	}()
 }
 
-// Serve serves the control service that register adds, until the process ends.
-func Serve(register func(*grpc.Server)) {
-	plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig: Handshake,
-		Plugins:         plugin.PluginSet{PluginName: &serverPlugin{register: register}},
-		Logger:          hclog.NewNullLogger(),
-		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(options, grpc.UnaryInterceptor(endOnShutdown))...)
-		},
-	})
-	os.Exit(0)
-}
-
-// endOnShutdown answers go-plugin's request to stop. Its own way of stopping
-// removes the socket, which a sealed process cannot do.
-func endOnShutdown(ctx context.Context, request any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	if strings.HasSuffix(info.FullMethod, "GRPCController/Shutdown") {
-		os.Exit(0)
+// Serve serves control's methods as a go-plugin program does, until the process ends.
+// It is not go-plugin's own Serve, which initialises more than a service needs: proto/rpc.
+func Serve(methods rpc.Methods) {
+	if os.Getenv(CookieVar) != Cookie {
+		fmt.Fprintln(os.Stderr, "this program is started by sandbox-launch or bulkhead")
+		os.Exit(1)
 	}
-	return next(ctx, request)
-}
-
-// PluginName is the name of the one plugin that a service has.
-const PluginName = "control"
-
-type serverPlugin struct {
-	plugin.NetRPCUnsupportedPlugin
-	register func(*grpc.Server)
-}
-
-func (p *serverPlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
-	p.register(s)
-	return nil
-}
-
-func (p *serverPlugin) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
-	return nil, fmt.Errorf("a service does not command itself")
-}
-
-// ClientPlugin is the launcher's side: it dispenses the *grpc.ClientConn.
-type ClientPlugin struct {
-	plugin.NetRPCUnsupportedPlugin
-}
-
-func (ClientPlugin) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
-	return fmt.Errorf("the launcher does not serve")
-}
-
-func (ClientPlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
-	return conn, nil
+	path := os.Getenv(socketDirVar) + "/" + socketName
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "serve control:", err)
+		os.Exit(1)
+	}
+	methods = maps.Clone(methods)
+	methods["/plugin.GRPCController/Shutdown"] = func(context.Context, []byte) ([]byte, error) {
+		os.Exit(0)
+		return nil, nil
+	}
+	methods["/grpc.health.v1.Health/Check"] = func(context.Context, []byte) ([]byte, error) {
+		return []byte{1 << 3, 1}, nil // HealthCheckResponse{Status: SERVING}
+	}
+	signal.Ignore(os.Interrupt) // a terminal's, which is for the launcher
+	fmt.Printf("%d|%d|unix|%s|grpc|\n", coreProtocol, ProtocolVersion, path)
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "serve control:", err)
+			os.Exit(1)
+		}
+		go methods.ServeConn(c)
+	}
 }
 
 // FDList formats names for DescriptorsVar.

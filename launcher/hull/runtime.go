@@ -3,55 +3,66 @@ package hull
 import (
 	"os"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // Slim gives back the memory that a service no longer needs once it is booted:
 // the heap's garbage, and the pages of its own program that only start-up used.
-// Those that are used again come back from the page cache. program is what
-// ProgramText gave before the process lost sight of /proc.
+// Those that are used again come back from the page cache.
 //
 // It happens a second after the call: a sandbox that lives shorter is not made
 // slower for it.
-func Slim(program []Range) {
+func Slim() {
 	time.AfterFunc(time.Second, func() {
 		debug.FreeOSMemory()
-		for _, r := range program {
-			unix.Syscall(unix.SYS_MADVISE, r.Start, r.End-r.Start, unix.MADV_DONTNEED)
+		for _, r := range programText() {
+			unix.Syscall(unix.SYS_MADVISE, r.start, r.end-r.start, unix.MADV_DONTNEED)
 		}
 	})
 }
 
-// Range is a part of the address space.
-type Range struct{ Start, End uintptr }
+// span is a part of the address space.
+type span struct{ start, end uintptr }
 
-// ProgramText is where the parts of this program lie that are never written:
-// proc_pid_maps(5).
-func ProgramText() []Range {
-	maps, err := os.ReadFile("/proc/self/maps")
+// programHeader is an ELF program header: elf(5).
+type programHeader struct {
+	kind, flags                        uint32
+	offset, vaddr, paddr, file, memory uint64
+	align                              uint64
+}
+
+const (
+	ptLoad = 1
+	pfW    = 2
+)
+
+// programText is where the parts of this program lie that are never written, by the
+// headers that the kernel loaded it from. The program is static, at fixed addresses.
+func programText() []span {
+	vector, err := unix.Auxv()
 	if err != nil {
 		return nil
 	}
-	self, err := os.Readlink("/proc/self/exe")
-	if err != nil {
+	const phdr, phent, phnum = 3, 4, 5 // getauxval(3)
+	aux := map[uintptr]uintptr{}
+	for _, v := range vector {
+		aux[v[0]] = v[1]
+	}
+	if aux[phdr] == 0 || aux[phent] != unsafe.Sizeof(programHeader{}) {
 		return nil
 	}
-	var all []Range
-	for line := range strings.Lines(string(maps)) {
-		f := strings.Fields(line)
-		if len(f) != 6 || f[5] != self || f[1][1] != '-' {
+	var all []span
+	page := uintptr(os.Getpagesize())
+	headers := aux[phdr]
+	for _, h := range unsafe.Slice((*programHeader)(*(*unsafe.Pointer)(unsafe.Pointer(&headers))), aux[phnum]) {
+		if h.kind != ptLoad || h.flags&pfW != 0 {
 			continue
 		}
-		start, end, _ := strings.Cut(f[0], "-")
-		a, err1 := strconv.ParseUint(start, 16, 64)
-		b, err2 := strconv.ParseUint(end, 16, 64)
-		if err1 == nil && err2 == nil {
-			all = append(all, Range{uintptr(a), uintptr(b)})
-		}
+		start, end := uintptr(h.vaddr), uintptr(h.vaddr+h.memory)
+		all = append(all, span{start &^ (page - 1), (end + page - 1) &^ (page - 1)})
 	}
 	return all
 }

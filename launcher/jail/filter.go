@@ -130,8 +130,8 @@ func (c Check) String() string {
 
 // CallName is the name of a system call of this architecture, or its number.
 func CallName(call uint32) string {
-	if name, ok := callNames[call]; ok {
-		return name
+	if call < uint32(len(callNames)) && callNames[call] != "" {
+		return callNames[call]
 	}
 	return fmt.Sprintf("call_%d", call)
 }

@@ -1,12 +1,9 @@
 package jail
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 )
-
-var raxLine = regexp.MustCompile(`(?m)^rax\s+0x([0-9a-f]+)`)
 
 // Forbidden finds in what a process wrote to standard error which forbidden
 // system call ended it. After SECCOMP_RET_TRAP the call's number stands in rax.
@@ -15,10 +12,13 @@ func Forbidden(stderr string) (call uint32, ok bool) {
 	if !found {
 		return 0, false
 	}
-	rax := raxLine.FindStringSubmatch(crash)
-	if rax == nil {
-		return 0, false
+	for line := range strings.Lines(crash) {
+		f := strings.Fields(line)
+		if len(f) != 2 || f[0] != "rax" {
+			continue
+		}
+		n, err := strconv.ParseUint(f[1], 0, 32)
+		return uint32(n), err == nil
 	}
-	n, err := strconv.ParseUint(rax[1], 16, 32)
-	return uint32(n), err == nil
+	return 0, false
 }

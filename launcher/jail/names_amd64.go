@@ -1,7 +1,7 @@
 package jail
 
 // callNames are the system calls of x86-64, by number.
-var callNames = map[uint32]string{
+var callNames = [...]string{
 	0:   "read",
 	1:   "write",
 	2:   "open",

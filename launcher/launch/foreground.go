@@ -70,7 +70,7 @@ func attend(ctx context.Context, s *spawn.Sandbox, id string, tty bool, begin fu
 		}
 		defer t.detach()
 	}
-	hull.Slim(hull.ProgramText())
+	hull.Slim()
 	rest := tend(ctx, s)
 	status, err := wait(ctx, s, id, pid, t, signals)
 	rest()

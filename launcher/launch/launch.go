@@ -52,7 +52,8 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 	if err != nil {
 		return nil, err
 	}
-	config := spawn.Config{Libexec: libexec, Dir: dir, CgroupJoin: o.CgroupJoin, Renewable: o.RenewNetd}
+	config := spawn.Config{Libexec: libexec, Dir: dir, CgroupJoin: o.CgroupJoin, Renewable: o.RenewNetd,
+		OOMScoreAdj: c.Spec.GetProcess().GetOomScoreAdj()}
 	logs, err := openLogs(o)
 	defer logs.close()
 	if err != nil {
@@ -76,27 +77,21 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 		defer o.Network.Close()
 		config.Links, boot.Links = o.Network.Files, o.Network.Links
 	}
-	s, err := spawn.Start(config)
+	debug := o.LogDir != ""
+	s, attaches, err := spawn.Start(ctx, config, spawn.Boots{
+		Sentry: &sentryv1.BootRequest{Strace: o.Strace, Debug: debug, Memory: o.Memory, VerifyMemory: o.MM == MMVerified, KeepTrapping: o.Rewrite == RewriteOff},
+		Gofer:  &goferv1.BootRequest{Attaches: c.Attaches, Debug: debug},
+		Netd:   boot,
+	})
 	if err != nil {
 		logs.own.Error("start", "error", err)
 		return nil, err
 	}
 	s.Log = logs.own
-	s.Log.Info("started", "id", c.Spec.Id, "sentry", s.Sentry.Pid, "gofer", s.Gofer.Pid, "netd", s.Netd.Pid)
-	if err := s.AnswerForMemory(c.Spec.GetProcess().GetOomScoreAdj()); err != nil {
+	s.Log.Info("booted", "id", c.Spec.Id, "sentry", s.Sentry.Pid, "gofer", s.Gofer.Pid, "netd", s.Netd.Pid, "attaches", len(attaches))
+	if err := s.MemoryErr; err != nil {
 		s.Log.Warn("the host may end others before this sandbox when its memory runs out", "error", err)
 	}
-	debug := o.LogDir != ""
-	attaches, err := s.Boot(ctx,
-		&sentryv1.BootRequest{Strace: o.Strace, Debug: debug, Memory: o.Memory, VerifyMemory: o.MM == MMVerified, KeepTrapping: o.Rewrite == RewriteOff},
-		&goferv1.BootRequest{Attaches: c.Attaches, Debug: debug},
-		boot)
-	if err != nil {
-		s.Log.Error("boot", "error", err)
-		s.Kill()
-		return nil, err
-	}
-	s.Log.Info("booted", "attaches", len(attaches))
 	for _, m := range c.Spec.Mounts {
 		if m.Type == "gofer" && int(m.Attach) < len(attaches) {
 			m.File = attaches[m.Attach].File

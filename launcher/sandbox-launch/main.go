@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bulkhead/launcher/hull"
 	"bulkhead/launcher/jail"
 	"bulkhead/launcher/launch"
 	"bulkhead/launcher/network"
@@ -22,6 +23,7 @@ func main() {
 		}
 		return
 	}
+	hull.Slacken()
 	// What our own caller left open is no business of the services.
 	if err := jail.CloseOnExecFrom(3); err != nil {
 		fmt.Fprintln(os.Stderr, "sandbox-launch:", err)

@@ -2,39 +2,37 @@ package spawn
 
 import (
 	"context"
-	"sync"
 
+	controlv1 "bulkhead/proto/control/v1"
 	goferv1 "bulkhead/proto/gofer/v1"
 	netdv1 "bulkhead/proto/netd/v1"
 	sentryv1 "bulkhead/proto/sentry/v1"
 )
 
-// Boot boots and seals the three services. The gofer's attach points come back
-// as it found them. On an error the sandbox is good for nothing but Kill.
-func (s *Sandbox) Boot(ctx context.Context, sentry *sentryv1.BootRequest, gofer *goferv1.BootRequest, netd *netdv1.BootRequest) ([]*goferv1.Attach, error) {
-	if s.spare != nil {
-		s.spare.boot = netd
+// Boots are what the services are booted with.
+type Boots struct {
+	Sentry *sentryv1.BootRequest
+	Gofer  *goferv1.BootRequest
+	Netd   *netdv1.BootRequest
+}
+
+// boot boots and seals the service name, which runs. attaches is set by the gofer's.
+func (s *Sandbox) boot(ctx context.Context, service *Service, b Boots, attaches *[]*goferv1.Attach) error {
+	var err error
+	switch service.Name {
+	case "sentry":
+		_, err = controlv1.NewSentryServiceClient(service.Conn).Boot(ctx, b.Sentry)
+	case "gofer":
+		var answer *goferv1.BootResponse
+		answer, err = controlv1.NewGoferServiceClient(service.Conn).Boot(ctx, b.Gofer)
+		*attaches = answer.GetAttaches()
+	case "netd":
+		_, err = controlv1.NewNetdServiceClient(service.Conn).Boot(ctx, b.Netd)
 	}
-	var attaches []*goferv1.Attach
-	errs := make([]error, 3)
-	var all sync.WaitGroup
-	all.Go(func() {
-		_, err := sentryv1.NewControlServiceClient(s.Sentry.Conn).Boot(ctx, sentry)
-		errs[0] = s.Sentry.Failed(err)
-	})
-	all.Go(func() {
-		answer, err := goferv1.NewControlServiceClient(s.Gofer.Conn).Boot(ctx, gofer)
-		attaches, errs[1] = answer.GetAttaches(), s.Gofer.Failed(err)
-	})
-	all.Go(func() {
-		_, err := netdv1.NewControlServiceClient(s.Netd.Conn).Boot(ctx, netd)
-		errs[2] = s.Netd.Failed(err)
-	})
-	all.Wait()
-	return attaches, first(errs)
+	return service.Failed(err)
 }
 
 // Control is the sentry's.
-func (s *Sandbox) Control() sentryv1.ControlServiceClient {
-	return sentryv1.NewControlServiceClient(s.Sentry.Conn)
+func (s *Sandbox) Control() controlv1.SentryServiceClient {
+	return controlv1.NewSentryServiceClient(s.Sentry.Conn)
 }

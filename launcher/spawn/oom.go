@@ -10,15 +10,15 @@ import (
 // for, in thousandths of the host's memory.
 const forFiles = 500
 
-// AnswerForMemory makes the sentry and the guests, which Boot forks, those that
+// answerForMemory makes the sentry and the guests, which Boot forks, those that
 // the host ends first when its memory runs out: proc_pid_oom_score_adj(5). What
 // guests keep in files and in shared memory is in no process's resident set, so
 // that without this the host would end innocent processes one after another and
 // get nothing for it, while it all goes with the sentry. adj is the
 // specification's. It comes before Boot.
-func (s *Sandbox) AnswerForMemory(adj int32) error {
+func answerForMemory(sentry int, adj int32) error {
 	adj = min(max(adj, -1000)+forFiles, 1000)
-	f, err := os.OpenFile(fmt.Sprintf("/proc/%d/oom_score_adj", s.Sentry.Pid), os.O_WRONLY, 0)
+	f, err := os.OpenFile(fmt.Sprintf("/proc/%d/oom_score_adj", sentry), os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}

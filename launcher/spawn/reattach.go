@@ -22,14 +22,19 @@ var ErrEnded = errors.New("the process has ended")
 
 // Found is what is kept of a service to find it again.
 type Found struct {
-	Pid       int    `json:"pid"`
+	Pid int `json:"pid"`
+	// StartTime is the process's, so that a pid is not mistaken: proc_pid_stat(5).
 	StartTime uint64 `json:"startTime"`
 	Address   string `json:"address,omitempty"`
 }
 
-// Found is what to keep of s.
-func (s *Service) Found() Found {
-	return Found{Pid: s.Pid, StartTime: s.StartTime, Address: s.Address}
+// Found is what to keep of s, which this process started. ErrEnded.
+func (s *Service) Found() (Found, error) {
+	began, err := startTime(s.Pid)
+	if err != nil {
+		return Found{}, fmt.Errorf("find %s, process %d: %w", s.Name, s.Pid, err)
+	}
+	return Found{Pid: s.Pid, StartTime: began, Address: s.Address}, nil
 }
 
 // Reattach finds a service that another launcher started, in the sandbox of
@@ -40,11 +45,11 @@ func Reattach(dir *os.File, name string, f Found) (*Service, error) {
 		return nil, err
 	}
 	s.client = plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig: hull.Handshake,
-		Plugins:         plugin.PluginSet{hull.PluginName: hull.ClientPlugin{}},
+		HandshakeConfig: handshake,
+		Plugins:         plugin.PluginSet{pluginName: control{}},
 		Reattach: &plugin.ReattachConfig{
 			Protocol:        plugin.ProtocolGRPC,
-			ProtocolVersion: int(hull.Handshake.ProtocolVersion),
+			ProtocolVersion: int(handshake.ProtocolVersion),
 			Addr:            &net.UnixAddr{Net: "unix", Name: hull.FDPath(int(dir.Fd())) + "/" + f.Address},
 			Pid:             f.Pid,
 			ReattachFunc:    func() (runner.AttachedRunner, error) { return attached{pidfd: s.pidfd, pid: f.Pid}, nil },
@@ -69,7 +74,7 @@ func Find(dir *os.File, name string, f Found) (*Service, error) {
 		unix.Close(pidfd)
 		return nil, fmt.Errorf("find %s, process %d: %w", name, f.Pid, ErrEnded)
 	}
-	return &Service{Name: name, Pid: f.Pid, StartTime: f.StartTime, Address: f.Address, dir: dir, pidfd: pidfd}, nil
+	return &Service{Name: name, Pid: f.Pid, Address: f.Address, dir: dir, pidfd: pidfd}, nil
 }
 
 // startTime is when a process began, in clock ticks since boot: proc_pid_stat(5)

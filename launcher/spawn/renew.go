@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/launcher/hull"
+	controlv1 "bulkhead/proto/control/v1"
 	netdv1 "bulkhead/proto/netd/v1"
 	sentryv1 "bulkhead/proto/sentry/v1"
 )
@@ -102,7 +103,7 @@ func (s *Sandbox) RenewNetd(ctx context.Context) error {
 		return fmt.Errorf("start netd: %w", err)
 	}
 	s.Netd = netd
-	if _, err := netdv1.NewControlServiceClient(netd.Conn).Boot(ctx, k.boot); err != nil {
+	if _, err := controlv1.NewNetdServiceClient(netd.Conn).Boot(ctx, k.boot); err != nil {
 		netd.Kill()
 		return netd.Failed(err)
 	}

@@ -52,7 +52,7 @@ func (p *process) Start(context.Context) error {
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlock: the thread ends with this goroutine
-		if err := jail.Bequeath(p.caps); err != nil {
+		if err := errors.Join(jail.Bequeath(p.caps), slacken()); err != nil {
 			started <- err
 			return
 		}

@@ -9,7 +9,7 @@
 package spawn
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -26,6 +26,7 @@ import (
 
 	"bulkhead/launcher/hull"
 	"bulkhead/launcher/jail"
+	goferv1 "bulkhead/proto/gofer/v1"
 )
 
 const sysPidfdSendSignal = unix.SYS_PIDFD_SEND_SIGNAL
@@ -51,14 +52,14 @@ type Config struct {
 	Renewable bool
 	// CgroupJoin, if set, is called with each new process before it is used.
 	CgroupJoin func(pid int) error
+	// OOMScoreAdj is what the specification asks for.
+	OOMScoreAdj int32
 }
 
 // Service is one running service, and the connection to its control.
 type Service struct {
 	Name string
 	Pid  int
-	// StartTime is the process's, so that a pid is not mistaken: proc_pid_stat(5).
-	StartTime uint64
 	// Address is its control socket, relative to the sandbox's directory.
 	Address string
 	Conn    *grpc.ClientConn
@@ -79,6 +80,11 @@ type Sandbox struct {
 	// lifeline ends the services when this process ends.
 	lifeline *os.File
 	spare    *spare // nil: netd is not renewed
+	// MemoryErr is why the host may end others before this sandbox when its memory runs
+	// out: nil if it will not.
+	MemoryErr error
+
+	farewell bool   // netd may have to send what the guest had written
 }
 
 // names of the services in the order in which they are started.
@@ -109,38 +115,47 @@ var bootCaps = map[string]jail.Caps{
 		unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_SETFCAP),
 }
 
-// Start starts the three services. They are not booted yet. On an error nothing
-// is left.
-func Start(c Config) (*Sandbox, error) {
+// Start starts the three services, and boots each as soon as it runs, side by side. The
+// gofer's attach points come back as it found them. On an error nothing is left.
+func Start(ctx context.Context, c Config, b Boots) (*Sandbox, []*goferv1.Attach, error) {
 	given, lifeline, err := join(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer given.close()
 	s := &Sandbox{Dir: c.Dir, Log: slog.New(slog.DiscardHandler), lifeline: lifeline}
+	s.farewell = len(c.Links) > 0 || c.Capture != nil
 	if c.Renewable {
 		if s.spare, err = keepSpare(c, given["netd"]); err != nil {
 			lifeline.Close()
-			return nil, err
+			return nil, nil, err
 		}
+		s.spare.boot = b.Netd
 	}
 	services := make([]*Service, len(names))
-	errs := make([]error, len(names))
+	errs, bootErrs := make([]error, len(names)), make([]error, len(names))
+	var attaches []*goferv1.Attach
 	var all sync.WaitGroup
 	for i, name := range names {
 		all.Go(func() {
 			if services[i], errs[i] = start(c, name, given[name]); errs[i] != nil {
 				errs[i] = fmt.Errorf("start %s: %w", name, errs[i])
+				return
 			}
+			if name == "sentry" {
+				s.MemoryErr = answerForMemory(services[i].Pid, c.OOMScoreAdj)
+			}
+			bootErrs[i] = s.boot(ctx, services[i], b, &attaches)
 		})
 	}
 	all.Wait()
 	s.Sentry, s.Gofer, s.Netd = services[0], services[1], services[2]
-	if err := errors.Join(errs...); err != nil {
+	// One that does not start is the reason why another does not boot.
+	if err := first(append(errs, bootErrs...)); err != nil {
 		s.Kill()
-		return nil, first(errs)
+		return nil, nil, err
 	}
-	return s, nil
+	return s, attaches, nil
 }
 
 func first(errs []error) error {
@@ -176,8 +191,8 @@ func start(c Config, name string, given ends) (*Service, error) {
 
 	s := &Service{Name: name, dir: c.Dir, own: own, pidfd: -1}
 	s.client = plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig:  hull.Handshake,
-		Plugins:          plugin.PluginSet{hull.PluginName: hull.ClientPlugin{}},
+		HandshakeConfig:  handshake,
+		Plugins:          plugin.PluginSet{pluginName: control{}},
 		RunnerFunc:       own.start,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
@@ -192,12 +207,6 @@ func start(c Config, name string, given ends) (*Service, error) {
 	s.Address, err = filepath.Rel(own.dir, s.client.ReattachConfig().Addr.String())
 	if err != nil {
 		return nil, err
-	}
-	if s.StartTime, err = startTime(s.Pid); err != nil {
-		return nil, err
-	}
-	if slackened[name] {
-		slacken(s.Pid)
 	}
 	if c.CgroupJoin != nil {
 		if err := c.CgroupJoin(s.Pid); err != nil {
@@ -214,7 +223,7 @@ func (s *Service) connect() error {
 	if err != nil {
 		return err
 	}
-	conn, err := protocol.Dispense(hull.PluginName)
+	conn, err := protocol.Dispense(pluginName)
 	if err != nil {
 		return err
 	}
@@ -224,14 +233,25 @@ func (s *Service) connect() error {
 
 // Kill ends the service at once, and waits until it has ended.
 func (s *Service) Kill() {
+	if s == nil {
+		return
+	}
+	s.end()
 	switch {
-	case s == nil:
 	case s.own != nil && s.own.cmd.Process != nil:
-		s.own.Kill(nil)
 		<-s.own.ended
 	case s.pidfd >= 0:
-		killFD(s.pidfd)
 		waitFD(s.pidfd)
+	}
+}
+
+// end is Kill without the wait.
+func (s *Service) end() {
+	switch {
+	case s.own != nil && s.own.cmd.Process != nil:
+		s.own.Kill(nil)
+	case s.pidfd >= 0:
+		killFD(s.pidfd)
 	}
 }
 
@@ -253,6 +273,9 @@ const NetdFarewell = 2 * time.Second
 // Kill ends every service of the sandbox at once, netd last.
 func (s *Sandbox) Kill() {
 	s.spare.close()
+	if s.Netd != nil && !s.farewell {
+		s.Netd.end()
+	}
 	var all sync.WaitGroup
 	for _, service := range []*Service{s.Sentry, s.Gofer} {
 		all.Go(service.Kill)

@@ -15,11 +15,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc"
 
 	"bulkhead/launcher/hull"
+	controlv1 "bulkhead/proto/control/v1"
 	goferv1 "bulkhead/proto/gofer/v1"
 	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/proto/rpc"
 	sentryv1 "bulkhead/proto/sentry/v1"
 )
 
@@ -52,11 +53,13 @@ func fakeSentry() {
 		gofer.Read(make([]byte, 1))
 		os.Exit(0)
 	}()
-	hull.Serve(func(s *grpc.Server) { sentryv1.RegisterControlServiceServer(s, fakeControl{fds: fds}) })
+	c := fakeControl{fds: fds}
+	hull.Serve(rpc.Methods{
+		"/control.v1.SentryService/Boot": rpc.Unary(c.Boot), "/control.v1.SentryService/Start": rpc.Unary(c.Start),
+	})
 }
 
 type fakeControl struct {
-	sentryv1.UnimplementedControlServiceServer
 	fds hull.Descriptors
 }
 
@@ -119,13 +122,15 @@ func boot(libexec, root string) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := Start(Config{Libexec: libexec, Dir: dir})
-	if err != nil {
-		return nil, err
-	}
-	_, err = s.Boot(context.Background(), &sentryv1.BootRequest{},
-		&goferv1.BootRequest{Attaches: []*goferv1.Attach{{Source: root, ReadOnly: true}}}, &netdv1.BootRequest{})
+	s, _, err := Start(context.Background(), Config{Libexec: libexec, Dir: dir}, boots(root))
 	return s, err
+}
+
+func boots(root string) Boots {
+	return Boots{
+		Sentry: &sentryv1.BootRequest{}, Netd: &netdv1.BootRequest{},
+		Gofer: &goferv1.BootRequest{Attaches: []*goferv1.Attach{{Source: root, ReadOnly: true}}},
+	}
 }
 
 func (s *Sandbox) pids() map[string]int {
@@ -169,7 +174,7 @@ func TestSlack(t *testing.T) {
 			t.Skipf("this host does not tell: %v", err)
 		}
 		got := strings.TrimSpace(string(b))
-		if want := fmt.Sprint(timerSlack.Nanoseconds()); slackened[name] != (got == want) {
+		if want := fmt.Sprint(hull.TimerSlack.Nanoseconds()); (name != "netd") != (got == want) {
 			t.Errorf("%s: %s ns", name, got)
 		}
 	}
@@ -246,7 +251,7 @@ func TestRelease_letsServicesOutliveTheLauncher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Start(Config{Libexec: libexec, Dir: handle})
+	s, _, err := Start(context.Background(), Config{Libexec: libexec, Dir: handle}, boots("/"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,16 +265,20 @@ func TestRelease_letsServicesOutliveTheLauncher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := Reattach(again, "sentry", s.Sentry.Found())
+	at, err := s.Sentry.Found()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sentryv1.NewControlServiceClient(found.Conn).Boot(context.Background(), &sentryv1.BootRequest{}); err != nil {
+	found, err := Reattach(again, "sentry", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := controlv1.NewSentryServiceClient(found.Conn).Boot(context.Background(), &sentryv1.BootRequest{}); err != nil {
 		t.Errorf("call after reattaching: %v", err)
 	}
 	found.Kill()
 	gone(t, "sentry", s.Sentry.Pid)
-	if _, err := Reattach(again, "sentry", s.Sentry.Found()); err == nil {
+	if _, err := Reattach(again, "sentry", at); err == nil {
 		t.Error("reattached to a process that has ended")
 	}
 }
@@ -313,11 +322,13 @@ func TestFailed_tellsWhatTheServiceWroteLast(t *testing.T) {
 }
 
 func TestBoot_saysWhatCannotBeAttached(t *testing.T) {
-	s, err := boot(services(t), "/nowhere")
-	if err == nil || err.Error() != "attach /nowhere: open tree: no such file or directory" {
+	before := children(t)
+	if _, err := boot(services(t), "/nowhere"); err == nil || err.Error() != "attach /nowhere: open tree: no such file or directory" {
 		t.Errorf("error %v", err)
 	}
-	s.Kill()
+	if after := children(t); after != before {
+		t.Errorf("children are %s, were %s", after, before)
+	}
 }
 
 func TestSocketsHaveNoPath(t *testing.T) {

@@ -15,13 +15,11 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"bulkhead/launcher/hull"
 	"bulkhead/launcher/jail"
 	goferv1 "bulkhead/proto/gofer/v1"
+	"bulkhead/proto/rpc"
 	"bulkhead/services/gofer/server"
 )
 
@@ -48,7 +46,7 @@ func main() {
 	}
 	hull.EndWith(fds.Take(hull.FDLifeline))
 	hold = fds.Take(hull.FDHold)
-	hull.Serve(func(s *grpc.Server) { goferv1.RegisterControlServiceServer(s, &control{fds: fds}) })
+	hull.Serve(rpc.Methods{"/control.v1.GoferService/Boot": rpc.Unary((&control{fds: fds}).Boot)})
 }
 
 // hold is never used: the sentry ends when it closes, with this process.
@@ -56,7 +54,6 @@ var hold *os.File
 
 // control answers the launcher.
 type control struct {
-	goferv1.UnimplementedControlServiceServer
 	fds hull.Descriptors
 }
 
@@ -64,17 +61,16 @@ type control struct {
 func (c *control) Boot(_ context.Context, q *goferv1.BootRequest) (*goferv1.BootResponse, error) {
 	channel := c.fds.Take(hull.FDSentry)
 	if channel == nil {
-		return nil, status.Error(codes.FailedPrecondition, "boot gofer: it has no data channel, or was booted before")
+		return nil, rpc.Errorf(rpc.FailedPrecondition, "boot gofer: it has no data channel, or was booted before")
 	}
 	log := hull.Logger(c.fds.Take(hull.FDLog), q.Debug)
 	c.fds.Close()
-	program := hull.ProgramText()
 	roots, err := attach(q.Attaches)
 	if err != nil {
-		return nil, status.Error(codes.FailedPrecondition, err.Error())
+		return nil, rpc.Errorf(rpc.FailedPrecondition, "%v", err)
 	}
 	if err := hull.Seal(posture); err != nil {
-		return nil, status.Error(codes.Internal, "seal gofer: "+err.Error())
+		return nil, rpc.Errorf(rpc.Internal, "seal gofer: %v", err)
 	}
 	log.Info("sealed", "calls", filter.Calls(), "attaches", len(q.Attaches))
 	go func() {
@@ -82,6 +78,6 @@ func (c *control) Boot(_ context.Context, q *goferv1.BootRequest) (*goferv1.Boot
 		log.Info("ended", "error", err)
 		os.Exit(0)
 	}()
-	hull.Slim(program)
+	hull.Slim()
 	return &goferv1.BootResponse{Attaches: q.Attaches}, nil
 }

@@ -14,13 +14,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"bulkhead/launcher/hull"
 	"bulkhead/launcher/jail"
 	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/proto/rpc"
 	"bulkhead/services/netd/server"
 	"bulkhead/services/netd/stack"
 )
@@ -36,12 +33,11 @@ func main() {
 	}
 	c := &control{fds: fds}
 	hull.EndWith(fds.Take(hull.FDLifeline), c.farewell)
-	hull.Serve(func(s *grpc.Server) { netdv1.RegisterControlServiceServer(s, c) })
+	hull.Serve(rpc.Methods{"/control.v1.NetdService/Boot": rpc.Unary((c).Boot)})
 }
 
 // control answers the launcher.
 type control struct {
-	netdv1.UnimplementedControlServiceServer
 	fds    hull.Descriptors
 	booted atomic.Bool
 }
@@ -58,21 +54,21 @@ func (c *control) farewell() {
 func (c *control) Boot(_ context.Context, q *netdv1.BootRequest) (*netdv1.BootResponse, error) {
 	channel := c.fds.Take(hull.FDSentry)
 	if channel == nil {
-		return nil, status.Error(codes.FailedPrecondition, "boot netd: it has no data channel, or was booted before")
+		return nil, rpc.Errorf(rpc.FailedPrecondition, "boot netd: it has no data channel, or was booted before")
 	}
 	log := hull.Logger(c.fds.Take(hull.FDLog), q.Debug)
 	loop := server.NewLoop()
 	out, err := outsideOf(q, c.fds, loop, log)
 	c.fds.Close()
 	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, "boot netd: "+err.Error())
+		return nil, rpc.Errorf(rpc.InvalidArgument, "boot netd: %v", err)
 	}
-	program := hull.ProgramText()
 	if err := jail.EnterEmptyRoot(); err != nil {
-		return nil, status.Error(codes.Internal, "empty netd's root: "+err.Error())
+		return nil, rpc.Errorf(rpc.Internal, "empty netd's root: %v", err)
 	}
+	hull.Punctual() // its timers are the network's
 	if err := hull.Seal(posture); err != nil {
-		return nil, status.Error(codes.Internal, "seal netd: "+err.Error())
+		return nil, rpc.Errorf(rpc.Internal, "seal netd: %v", err)
 	}
 	log.Info("sealed", "calls", filter.Calls())
 	options := []server.Option{server.On(loop)}
@@ -90,9 +86,9 @@ func (c *control) Boot(_ context.Context, q *netdv1.BootRequest) (*netdv1.BootRe
 		os.Exit(0)
 	}()
 	if err := <-ready; err != nil {
-		return nil, status.Error(codes.Internal, "join netd to the outside: "+err.Error())
+		return nil, rpc.Errorf(rpc.Internal, "join netd to the outside: %v", err)
 	}
 	c.booted.Store(true)
-	hull.Slim(program)
+	hull.Slim()
 	return &netdv1.BootResponse{}, nil
 }

@@ -31,11 +31,9 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc"
 
 	"bulkhead/launcher/hull"
 	"bulkhead/launcher/jail"
-	sentryv1 "bulkhead/proto/sentry/v1"
 	"bulkhead/services/sentry/control"
 )
 
@@ -60,7 +58,7 @@ func main() {
 		Log: fds.Take(hull.FDLog), Strace: fds.Take(hull.FDStrace),
 	}
 	server := control.NewServer(newKernel(), given, fds.Take(hull.FDDonate), ownProc, seal)
-	hull.Serve(func(s *grpc.Server) { sentryv1.RegisterControlServiceServer(s, server) })
+	hull.Serve(server.Methods())
 }
 
 // state is the directory of the control socket, which is made before the seal.
@@ -68,9 +66,6 @@ var state *os.File
 
 // hold is never used: gofer and netd end when it closes, with this process.
 var hold *os.File
-
-// program is where the program lies, noted while /proc can be read.
-var program []hull.Range
 
 // ownProc shows the process its own PID namespace in /proc.
 func ownProc() error {
@@ -80,7 +75,6 @@ func ownProc() error {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
-	program = hull.ProgramText()
 	return nil
 }
 
@@ -93,6 +87,6 @@ func seal() error {
 	if err := hull.Seal(posture()); err != nil {
 		return err
 	}
-	hull.Slim(program)
+	hull.Slim()
 	return nil
 }

@@ -41,6 +41,7 @@ var rows = []row{
 
 	startUp("start-up: /bin/true", "/bin/true"),
 	startUp("start-up: python3 -c pass", "/usr/bin/python3", "-c", "pass"),
+	{"start-up: bulkhead run /bin/true", milliseconds, none, measureOCIRun, 0, false},
 
 	work("python3 -c pass", 5, atMost(1.3), "/usr/bin/python3", "-c", "pass"),
 	work("sh: 500 × /bin/true", 0, atMost(1.8), "/bin/sh", "-c", "i=0; while [ $i -lt 500 ]; do /bin/true; i=$((i+1)); done"),

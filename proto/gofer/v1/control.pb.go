@@ -232,9 +232,7 @@ const file_gofer_v1_control_proto_rawDesc = "" +
 	"\x06shared\x18\x05 \x01(\bR\x06shared\x12\x12\n" +
 	"\x04file\x18\x06 \x01(\bR\x04file\"<\n" +
 	"\fBootResponse\x12,\n" +
-	"\battaches\x18\x01 \x03(\v2\x10.gofer.v1.AttachR\battaches2G\n" +
-	"\x0eControlService\x125\n" +
-	"\x04Boot\x12\x15.gofer.v1.BootRequest\x1a\x16.gofer.v1.BootResponseB!Z\x1fbulkhead/proto/gofer/v1;goferv1b\x06proto3"
+	"\battaches\x18\x01 \x03(\v2\x10.gofer.v1.AttachR\battachesB!Z\x1fbulkhead/proto/gofer/v1;goferv1b\x06proto3"
 
 var (
 	file_gofer_v1_control_proto_rawDescOnce sync.Once
@@ -257,10 +255,8 @@ var file_gofer_v1_control_proto_goTypes = []any{
 var file_gofer_v1_control_proto_depIdxs = []int32{
 	1, // 0: gofer.v1.BootRequest.attaches:type_name -> gofer.v1.Attach
 	1, // 1: gofer.v1.BootResponse.attaches:type_name -> gofer.v1.Attach
-	0, // 2: gofer.v1.ControlService.Boot:input_type -> gofer.v1.BootRequest
-	2, // 3: gofer.v1.ControlService.Boot:output_type -> gofer.v1.BootResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
 	2, // [2:2] is the sub-list for extension extendee
 	0, // [0:2] is the sub-list for field type_name
@@ -279,7 +275,7 @@ func file_gofer_v1_control_proto_init() {
 			NumEnums:      0,
 			NumMessages:   3,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   0,
 		},
 		GoTypes:           file_gofer_v1_control_proto_goTypes,
 		DependencyIndexes: file_gofer_v1_control_proto_depIdxs,

@@ -741,9 +741,7 @@ const file_netd_v1_control_proto_rawDesc = "" +
 	"\tNeighbour\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\fR\x03mac\"\x0e\n" +
-	"\fBootResponse2E\n" +
-	"\x0eControlService\x123\n" +
-	"\x04Boot\x12\x14.netd.v1.BootRequest\x1a\x15.netd.v1.BootResponseB\x1fZ\x1dbulkhead/proto/netd/v1;netdv1b\x06proto3"
+	"\fBootResponseB\x1fZ\x1dbulkhead/proto/netd/v1;netdv1b\x06proto3"
 
 var (
 	file_netd_v1_control_proto_rawDescOnce sync.Once
@@ -779,10 +777,8 @@ var file_netd_v1_control_proto_depIdxs = []int32{
 	4, // 5: netd.v1.Link.ipv6:type_name -> netd.v1.Autoconfiguration
 	5, // 6: netd.v1.LinkAddress.prefix:type_name -> netd.v1.Prefix
 	5, // 7: netd.v1.Route.destination:type_name -> netd.v1.Prefix
-	1, // 8: netd.v1.ControlService.Boot:input_type -> netd.v1.BootRequest
-	8, // 9: netd.v1.ControlService.Boot:output_type -> netd.v1.BootResponse
-	9, // [9:10] is the sub-list for method output_type
-	8, // [8:9] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
 	8, // [8:8] is the sub-list for extension type_name
 	8, // [8:8] is the sub-list for extension extendee
 	0, // [0:8] is the sub-list for field type_name
@@ -801,7 +797,7 @@ func file_netd_v1_control_proto_init() {
 			NumEnums:      1,
 			NumMessages:   8,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   0,
 		},
 		GoTypes:           file_netd_v1_control_proto_goTypes,
 		DependencyIndexes: file_netd_v1_control_proto_depIdxs,

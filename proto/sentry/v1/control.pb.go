@@ -1396,18 +1396,7 @@ const file_sentry_v1_control_proto_rawDesc = "" +
 	"\vROLE_KEEPER\x10\x05\x12\x0e\n" +
 	"\n" +
 	"ROLE_GOFER\x10\x06\x12\r\n" +
-	"\tROLE_NETD\x10\a2\xf7\x04\n" +
-	"\x0eControlService\x127\n" +
-	"\x04Boot\x12\x16.sentry.v1.BootRequest\x1a\x17.sentry.v1.BootResponse\x12=\n" +
-	"\x06Create\x12\x18.sentry.v1.CreateRequest\x1a\x19.sentry.v1.CreateResponse\x12:\n" +
-	"\x05Start\x12\x17.sentry.v1.StartRequest\x1a\x18.sentry.v1.StartResponse\x127\n" +
-	"\x04Exec\x12\x16.sentry.v1.ExecRequest\x1a\x17.sentry.v1.ExecResponse\x12=\n" +
-	"\x06Signal\x12\x18.sentry.v1.SignalRequest\x1a\x19.sentry.v1.SignalResponse\x127\n" +
-	"\x04Wait\x12\x16.sentry.v1.WaitRequest\x1a\x17.sentry.v1.WaitResponse\x12:\n" +
-	"\x05State\x12\x17.sentry.v1.StateRequest\x1a\x18.sentry.v1.StateResponse\x12=\n" +
-	"\x06Delete\x12\x18.sentry.v1.DeleteRequest\x1a\x19.sentry.v1.DeleteResponse\x12=\n" +
-	"\x06Resize\x12\x18.sentry.v1.ResizeRequest\x1a\x19.sentry.v1.ResizeResponse\x12F\n" +
-	"\tReconnect\x12\x1b.sentry.v1.ReconnectRequest\x1a\x1c.sentry.v1.ReconnectResponseB#Z!bulkhead/proto/sentry/v1;sentryv1b\x06proto3"
+	"\tROLE_NETD\x10\aB#Z!bulkhead/proto/sentry/v1;sentryv1b\x06proto3"
 
 var (
 	file_sentry_v1_control_proto_rawDescOnce sync.Once
@@ -1460,28 +1449,8 @@ var file_sentry_v1_control_proto_depIdxs = []int32{
 	18, // 4: sentry.v1.StateResponse.state:type_name -> sentry.v1.ContainerState
 	1,  // 5: sentry.v1.ContainerState.status:type_name -> sentry.v1.ContainerState.Status
 	15, // 6: sentry.v1.ContainerState.exit:type_name -> sentry.v1.ExitStatus
-	3,  // 7: sentry.v1.ControlService.Boot:input_type -> sentry.v1.BootRequest
-	5,  // 8: sentry.v1.ControlService.Create:input_type -> sentry.v1.CreateRequest
-	7,  // 9: sentry.v1.ControlService.Start:input_type -> sentry.v1.StartRequest
-	9,  // 10: sentry.v1.ControlService.Exec:input_type -> sentry.v1.ExecRequest
-	11, // 11: sentry.v1.ControlService.Signal:input_type -> sentry.v1.SignalRequest
-	13, // 12: sentry.v1.ControlService.Wait:input_type -> sentry.v1.WaitRequest
-	16, // 13: sentry.v1.ControlService.State:input_type -> sentry.v1.StateRequest
-	19, // 14: sentry.v1.ControlService.Delete:input_type -> sentry.v1.DeleteRequest
-	21, // 15: sentry.v1.ControlService.Resize:input_type -> sentry.v1.ResizeRequest
-	23, // 16: sentry.v1.ControlService.Reconnect:input_type -> sentry.v1.ReconnectRequest
-	4,  // 17: sentry.v1.ControlService.Boot:output_type -> sentry.v1.BootResponse
-	6,  // 18: sentry.v1.ControlService.Create:output_type -> sentry.v1.CreateResponse
-	8,  // 19: sentry.v1.ControlService.Start:output_type -> sentry.v1.StartResponse
-	10, // 20: sentry.v1.ControlService.Exec:output_type -> sentry.v1.ExecResponse
-	12, // 21: sentry.v1.ControlService.Signal:output_type -> sentry.v1.SignalResponse
-	14, // 22: sentry.v1.ControlService.Wait:output_type -> sentry.v1.WaitResponse
-	17, // 23: sentry.v1.ControlService.State:output_type -> sentry.v1.StateResponse
-	20, // 24: sentry.v1.ControlService.Delete:output_type -> sentry.v1.DeleteResponse
-	22, // 25: sentry.v1.ControlService.Resize:output_type -> sentry.v1.ResizeResponse
-	24, // 26: sentry.v1.ControlService.Reconnect:output_type -> sentry.v1.ReconnectResponse
-	17, // [17:27] is the sub-list for method output_type
-	7,  // [7:17] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for method output_type
+	7,  // [7:7] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -1501,7 +1470,7 @@ func file_sentry_v1_control_proto_init() {
 			NumEnums:      2,
 			NumMessages:   23,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   0,
 		},
 		GoTypes:           file_sentry_v1_control_proto_goTypes,
 		DependencyIndexes: file_sentry_v1_control_proto_depIdxs,

@@ -5,16 +5,12 @@ import (
 	"errors"
 	"os"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
+	"bulkhead/proto/rpc"
 	sentryv1 "bulkhead/proto/sentry/v1"
 )
 
 // Server serves proto/sentry/v1 on a Kernel.
 type Server struct {
-	sentryv1.UnimplementedControlServiceServer
-
 	kernel Kernel
 	fds    Descriptors
 	gifts  *gifts
@@ -27,6 +23,22 @@ type Server struct {
 // process has only what it still needs.
 func NewServer(k Kernel, fds Descriptors, donations *os.File, before, seal func() error) *Server {
 	return &Server{kernel: k, fds: fds, gifts: receiveGifts(donations), before: before, seal: seal}
+}
+
+// Methods are what a launcher calls: proto/control/v1.
+func (s *Server) Methods() rpc.Methods {
+	return rpc.Methods{
+		"/control.v1.SentryService/Boot":      rpc.Unary(s.Boot),
+		"/control.v1.SentryService/Create":    rpc.Unary(s.Create),
+		"/control.v1.SentryService/Start":     rpc.Unary(s.Start),
+		"/control.v1.SentryService/Exec":      rpc.Unary(s.Exec),
+		"/control.v1.SentryService/Signal":    rpc.Unary(s.Signal),
+		"/control.v1.SentryService/Wait":      rpc.Unary(s.Wait),
+		"/control.v1.SentryService/State":     rpc.Unary(s.State),
+		"/control.v1.SentryService/Delete":    rpc.Unary(s.Delete),
+		"/control.v1.SentryService/Resize":    rpc.Unary(s.Resize),
+		"/control.v1.SentryService/Reconnect": rpc.Unary(s.Reconnect),
+	}
 }
 
 // Boot boots the kernel and seals the process.
@@ -47,7 +59,7 @@ func (s *Server) Boot(_ context.Context, q *sentryv1.BootRequest) (*sentryv1.Boo
 // Create makes a container.
 func (s *Server) Create(ctx context.Context, q *sentryv1.CreateRequest) (*sentryv1.CreateResponse, error) {
 	if q.Spec == nil || q.Spec.Process == nil || q.Spec.Root == nil {
-		return nil, status.Error(codes.InvalidArgument, "create container: the spec lacks a process or a root")
+		return nil, rpc.Errorf(rpc.InvalidArgument, "create container: the spec lacks a process or a root")
 	}
 	g, err := s.gifts.take(ctx, q.Donation)
 	if err != nil {
@@ -73,7 +85,7 @@ func (s *Server) Start(_ context.Context, q *sentryv1.StartRequest) (*sentryv1.S
 // Exec runs another program in a container.
 func (s *Server) Exec(ctx context.Context, q *sentryv1.ExecRequest) (*sentryv1.ExecResponse, error) {
 	if q.Process == nil {
-		return nil, status.Error(codes.InvalidArgument, "exec: the request lacks a process")
+		return nil, rpc.Errorf(rpc.InvalidArgument, "exec: the request lacks a process")
 	}
 	g, err := s.gifts.take(ctx, q.Donation)
 	if err != nil {
@@ -139,7 +151,7 @@ func (s *Server) Reconnect(ctx context.Context, q *sentryv1.ReconnectRequest) (*
 	defer g.close()
 	netd := g.take(sentryv1.Role_ROLE_NETD)
 	if netd == nil {
-		return nil, status.Error(codes.InvalidArgument, "reconnect: no channel to netd was donated")
+		return nil, rpc.Errorf(rpc.InvalidArgument, "reconnect: no channel to netd was donated")
 	}
 	if err := s.kernel.Reconnect(netd); err != nil {
 		return nil, fail("reconnect", err)
@@ -149,20 +161,16 @@ func (s *Server) Reconnect(ctx context.Context, q *sentryv1.ReconnectRequest) (*
 
 // fail is the one place where the kernel's errors become the wire's.
 func fail(step string, err error) error {
-	code := codes.Internal
+	code := rpc.CodeOf(err)
 	var program *ProgramError
 	var missing *NotFoundError
 	switch {
 	case errors.As(err, &program) && program.NotFound:
-		return status.Error(codes.NotFound, program.Error())
+		return rpc.Errorf(rpc.NotFound, "%v", program)
 	case errors.As(err, &program):
-		return status.Error(codes.PermissionDenied, program.Error())
+		return rpc.Errorf(rpc.PermissionDenied, "%v", program)
 	case errors.As(err, &missing):
-		code = codes.NotFound
-	case errors.Is(err, context.Canceled):
-		code = codes.Canceled
-	case errors.Is(err, context.DeadlineExceeded):
-		code = codes.DeadlineExceeded
+		code = rpc.NotFound
 	}
-	return status.Error(code, step+": "+err.Error())
+	return rpc.Errorf(code, "%s: %v", step, err)
 }

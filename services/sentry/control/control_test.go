@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	controlv1 "bulkhead/proto/control/v1"
+	"bulkhead/proto/rpc"
 	sentryv1 "bulkhead/proto/sentry/v1"
 )
 
@@ -153,7 +153,7 @@ func TestCreate_takesDonation(t *testing.T) {
 	// It is taken once.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := s.Create(ctx, createRequest()); status.Code(err) != codes.DeadlineExceeded {
+	if _, err := s.Create(ctx, createRequest()); rpc.CodeOf(err) != rpc.DeadlineExceeded {
 		t.Errorf("took it twice: %v", err)
 	}
 }
@@ -205,13 +205,13 @@ func TestKeeper_killedKillsTheProcess(t *testing.T) {
 func TestFail_codes(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
-		code codes.Code
+		code rpc.Code
 		text string
 	}{
-		{&ProgramError{Program: "x", NotFound: true, Cause: unix.ENOENT}, codes.NotFound, "run x: no such file or directory"},
-		{&ProgramError{Program: "x", Cause: unix.EACCES}, codes.PermissionDenied, "run x: permission denied"},
-		{&NotFoundError{What: "container y"}, codes.NotFound, "create container: container y: there is none"},
-		{errors.New("other"), codes.Internal, "create container: other"},
+		{&ProgramError{Program: "x", NotFound: true, Cause: unix.ENOENT}, rpc.NotFound, "run x: no such file or directory"},
+		{&ProgramError{Program: "x", Cause: unix.EACCES}, rpc.PermissionDenied, "run x: permission denied"},
+		{&NotFoundError{What: "container y"}, rpc.NotFound, "create container: container y: there is none"},
+		{errors.New("other"), rpc.Internal, "create container: other"},
 	} {
 		k := newFake()
 		k.err = tt.err
@@ -219,8 +219,8 @@ func TestFail_codes(t *testing.T) {
 		q := createRequest()
 		q.Donation = nil
 		_, err := s.Create(context.Background(), q)
-		if st := status.Convert(err); st.Code() != tt.code || st.Message() != tt.text {
-			t.Errorf("%v: %v %q, want %v %q", tt.err, st.Code(), st.Message(), tt.code, tt.text)
+		if rpc.CodeOf(err) != tt.code || err.Error() != tt.text {
+			t.Errorf("%v: %v %q, want %v %q", tt.err, rpc.CodeOf(err), err, tt.code, tt.text)
 		}
 	}
 }
@@ -228,7 +228,7 @@ func TestFail_codes(t *testing.T) {
 func TestCreate_refusesHalfASpec(t *testing.T) {
 	s := NewServer(newFake(), Descriptors{}, nil, nil, nil)
 	for _, q := range []*sentryv1.CreateRequest{{}, {Spec: &sentryv1.ContainerSpec{}}, {Spec: &sentryv1.ContainerSpec{Root: &sentryv1.Root{}}}} {
-		if _, err := s.Create(context.Background(), q); status.Code(err) != codes.InvalidArgument {
+		if _, err := s.Create(context.Background(), q); rpc.CodeOf(err) != rpc.InvalidArgument {
 			t.Errorf("%v: %v", q, err)
 		}
 	}
@@ -247,4 +247,19 @@ func FuzzParseDonation(f *testing.F) {
 			g.close()
 		}
 	})
+}
+
+// TestMethods: what is served is what the schema has.
+func TestMethods(t *testing.T) {
+	served := NewServer(nil, Descriptors{}, nil, nil, nil).Methods()
+	for _, m := range controlv1.SentryService_ServiceDesc.Methods {
+		path := "/" + controlv1.SentryService_ServiceDesc.ServiceName + "/" + m.MethodName
+		if served[path] == nil {
+			t.Errorf("%s is not served", path)
+		}
+		delete(served, path)
+	}
+	for path := range served {
+		t.Errorf("%s is served, and not in the schema", path)
+	}
 }

@@ -81,7 +81,10 @@ func New(c Config) *FS {
 
 // SetSysctl sets what is at name below /proc/sys, as sysctl(8) names it
 // ("net.ipv4.ip_forward") or by path: ENOENT, EINVAL.
-func (fs *FS) SetSysctl(name, value string) error { return fs.sys.set(name, value) }
+func (fs *FS) SetSysctl(name, value string) error {
+	fs.sys.root.Fill()
+	return fs.sys.set(name, value)
+}
 
 // uptime is the time since boot.
 func (fs *FS) uptime() time.Duration { return time.Since(fs.boot) }

@@ -138,6 +138,14 @@ func newSysctls(fs *FS, conf6 func() map[string]map[string]Sysctl, tune func(pat
 		kind: make(map[string]sysctlKind), values: make(map[string]string),
 	}
 	s.dirs[""] = s.root
+	s.conf6 = &confDir{s: s, given: conf6}
+	s.root.WithLate(s.fill) // it takes longer than all the rest of /proc
+	return s
+}
+
+// fill makes the files.
+func (s *sysctls) fill() {
+	fs := s.fs
 	for _, c := range slices.Concat(sysctlTable, networkTable()) {
 		s.values[c.path], s.kind[c.path] = c.value, c.kind
 		mode := uint32(0o644)
@@ -153,11 +161,9 @@ func newSysctls(fs *FS, conf6 func() map[string]map[string]Sysctl, tune func(pat
 	bootID := newUUID()
 	readOnly("kernel/random/boot_id", func() string { return bootID })
 	readOnly("kernel/random/uuid", newUUID)
-	s.conf6 = &confDir{s: s, given: conf6}
 	s.dir(conf6Path).WithDynamic(s.conf6)
 	s.putName("hostname", Names.Hostname, Names.SetHostname)
 	s.putName("domainname", Names.Domainname, Names.SetDomainname)
-	return s
 }
 
 // putName makes a file in kernel that holds a name of uname(2), the caller's own.

@@ -1,6 +1,8 @@
 package pseudo
 
 import (
+	"sync"
+
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/vfs"
 )
@@ -28,6 +30,13 @@ type Dir struct {
 	names   []string
 	nodes   map[string]vfs.Node
 	dynamic Dynamic
+	late    *late // nil: it is filled
+}
+
+// late fills a directory when it is first looked at.
+type late struct {
+	sync.Once
+	fill func()
 }
 
 // guarded is a Dir that decides itself who may use it.
@@ -65,11 +74,25 @@ func (d *Dir) WithDynamic(dyn Dynamic) *Dir {
 	return d
 }
 
+// WithLate has fill add d's names when d is first looked at, or Fill called.
+func (d *Dir) WithLate(fill func()) *Dir {
+	d.late = &late{fill: fill}
+	return d
+}
+
+// Fill sees to it that d has its names.
+func (d *Dir) Fill() {
+	if d.late != nil {
+		d.late.Do(d.late.fill)
+	}
+}
+
 // Dynamic is what WithDynamic gave d, or nil.
 func (d *Dir) Dynamic() Dynamic { return d.dynamic }
 
 // Attr implements vfs.Node.
 func (d *Dir) Attr(ctx vfs.Context) (vfs.Attr, error) {
+	d.Fill()
 	a, err := d.node.Attr(ctx)
 	a.Nlink = 2
 	for _, n := range d.nodes {
@@ -82,6 +105,7 @@ func (d *Dir) Attr(ctx vfs.Context) (vfs.Attr, error) {
 
 // Lookup implements vfs.Directory.
 func (d *Dir) Lookup(ctx vfs.Context, name string) (vfs.Node, error) {
+	d.Fill()
 	if n, ok := d.nodes[name]; ok {
 		return n, nil
 	}
@@ -93,6 +117,7 @@ func (d *Dir) Lookup(ctx vfs.Context, name string) (vfs.Node, error) {
 
 // Revalidate implements vfs.Revalidator.
 func (d *Dir) Revalidate(ctx vfs.Context, name string, child vfs.Node) bool {
+	d.Fill()
 	if n, ok := d.nodes[name]; ok {
 		return n == child
 	}
@@ -104,6 +129,7 @@ func (d *Dir) Revalidate(ctx vfs.Context, name string, child vfs.Node) bool {
 
 // List implements vfs.DirLister: d's own names, then the dynamic ones.
 func (d *Dir) List(ctx vfs.Context, off int64, emit func(vfs.DirEntry) bool) error {
+	d.Fill()
 	for i := off; i < int64(len(d.names)); i++ {
 		name := d.names[i]
 		a, err := d.nodes[name].Attr(ctx)

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"bulkhead/proto/linux"
@@ -42,22 +43,19 @@ type arg struct {
 	out  bool // read after the call
 }
 
-// table is rows indexed by call number, unknown a row that is not there.
-var (
-	table   []decoded
-	unknown decoded
-)
+// table gives rows, taken apart when somebody first wants to see a call, and behind
+// them what an unknown call is shown by.
+var table func() []decoded
 
-func init() {
-	most := uint64(0)
-	for nr := range rows {
-		most = max(most, nr)
-	}
-	table = make([]decoded, most+1)
-	for nr, r := range rows {
-		table[nr] = r.decode()
-	}
-	unknown = row{}.decode()
+func init() { // not with the variable: rendering a call refers to table, and kinds to that
+	table = sync.OnceValue(func() []decoded {
+		all := make([]decoded, len(rows)+1)
+		for nr, r := range rows {
+			all[nr] = r.decode()
+		}
+		all[len(rows)] = row{}.decode()
+		return all
+	})
 }
 
 func (r row) decode() decoded {
@@ -85,8 +83,8 @@ func (r row) decode() decoded {
 
 // Name is the name of call nr, or "syscall_NNN".
 func Name(nr uint64) string {
-	if nr < uint64(len(table)) && table[nr].name != "" {
-		return table[nr].name
+	if nr < uint64(len(rows)) && rows[nr].name != "" {
+		return rows[nr].name
 	}
 	return "syscall_" + strconv.FormatUint(nr, 10)
 }
@@ -116,10 +114,10 @@ func Begin(m Memory, tid int32, nr uint64, regs [6]uint64) *Call {
 }
 
 func (c *Call) decoded() *decoded {
-	if c.nr < uint64(len(table)) && table[c.nr].name != "" {
-		return &table[c.nr]
+	if c.nr < uint64(len(rows)) && rows[c.nr].name != "" {
+		return &table()[c.nr]
 	}
-	return &unknown
+	return &table()[len(rows)]
 }
 
 // Unfinished is the line of a call that has not returned, or that never will.

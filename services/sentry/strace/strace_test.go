@@ -75,7 +75,7 @@ func TestUnfinished(t *testing.T) {
 
 func TestEveryRowDecodes(t *testing.T) {
 	m := guest(nil)
-	for nr := range rows {
+	for nr := range uint64(len(rows)) {
 		for _, v := range []uint64{0, base, base + 4090, ^uint64(0)} {
 			line := Begin(m, 1, nr, [6]uint64{v, v, v, v, v, v}).End(v, nil, 0)
 			if !strings.Contains(line, Name(nr)+"(") {

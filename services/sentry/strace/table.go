@@ -4,7 +4,7 @@ package strace
 // kind of argument (see kinds); a trailing * means that the call writes there,
 // so that it is read once the call is over. A word after = is for the result.
 // A call without words is shown with six hexadecimal arguments.
-var rows = map[uint64]row{
+var rows = [...]row{
 	0:   {"read", "fd buf* size"},
 	1:   {"write", "fd buf size"},
 	2:   {"open", "path open newmode"},
