@@ -46,7 +46,7 @@ var filter = slices.Concat(hull.GoFilter, jail.Filter{
 	jail.Allow(unix.SYS_COPY_FILE_RANGE, "copies between files"),
 	jail.Allow(unix.SYS_SENDFILE, "copies from files"),
 	jail.Allow(unix.SYS_PREADV2, "streams, without waiting"),
-	jail.Allow(unix.SYS_PPOLL, "readiness of streams"),
+	jail.Allow(unix.SYS_PPOLL, "readiness of streams; an answer of the gofer"),
 	jail.Allow(unix.SYS_FCNTL, "seals of byte rings and tmpfs files", jail.Int(1, unix.F_ADD_SEALS, unix.F_GET_SEALS).As("F_ADD_SEALS F_GET_SEALS")),
 })
 

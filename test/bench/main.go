@@ -113,6 +113,7 @@ type run struct {
 	wire         *wire // made by the first row that needs it
 	wireErr      error
 	goCacheWarm  bool
+	gitThere     bool
 }
 
 // environment names, which are the table's columns.

@@ -50,6 +50,7 @@ var rows = []row{
 	long(work("gcc hello.c", 0, none, "/bin/sh", "-c", "gcc -O1 -o /tmp/hello-bench DIR/hello.c && /tmp/hello-bench && rm /tmp/hello-bench")),
 	long(work("ls -lR /usr/share", 0, none, "/bin/sh", "-c", "ls -lR /usr/share >/dev/null")),
 	long(work("grep -r over /usr/include", 0, none, "/bin/sh", "-c", "grep -rc bulkhead /usr/include >/dev/null; true")),
+	{"git status, 1000 files", milliseconds, none, measureGitStatus, 3, true},
 
 	{"idle memory (PSS)", mebibytes, none, measureIdleMemory, 3, false},
 	{"idle CPU", milliPerSecond, under(1), measureIdleCPU, 1, false},

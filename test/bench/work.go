@@ -128,3 +128,27 @@ func measureGoBuild(b *run, e environment) (float64, error) {
 	}
 	return b.work(e, 1, build...)
 }
+
+// measureGitStatus has git(1) look at each file of a repository, whose index was
+// written by the host.
+func measureGitStatus(b *run, e environment) (float64, error) {
+	if err := installed("git"); err != nil {
+		return 0, err
+	}
+	if !b.gitThere {
+		for i := range 1000 {
+			path := b.path(fmt.Sprintf("git/d%d/f%d", i/20, i))
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				return 0, err
+			}
+			if err := os.WriteFile(path, fmt.Appendf(nil, "text %d\n", i), 0o644); err != nil {
+				return 0, err
+			}
+		}
+		if _, err := output([]string{"/bin/sh", "-c", "cd " + b.path("git") + " && git init -q && git add ."}); err != nil {
+			return 0, fmt.Errorf("make a repository: %w", err)
+		}
+		b.gitThere = true
+	}
+	return b.work(e, 0, "/bin/sh", "-c", "cd DIR/git && git status >/dev/null")
+}

@@ -63,6 +63,7 @@ type neighbour struct {
 	key   key
 	known *ahead // of a name that was not looked up, or nil
 	below bool   // what is in it is known as well
+	made  int    // of a directory that was looked up: its listing.changes
 }
 
 // neighbours gives up to most names of that type that follow name, of those that want
@@ -95,7 +96,7 @@ func (d *dir) following(name string, typ uint8) []neighbour {
 	var got []neighbour
 	for i := 1; i < len(l.entries) && i <= maxLooked; i++ {
 		if e := &l.entries[(at-i+len(l.entries))%len(l.entries)]; e.name != "" && e.typ == typ {
-			got = append(got, neighbour{e.name, key{d.key.dev, e.ino}, e.ahead, e.ahead != nil && e.ahead.below != nil})
+			got = append(got, neighbour{e.name, key{d.key.dev, e.ino}, e.ahead, e.ahead != nil && e.ahead.below != nil, 0})
 		}
 	}
 	return got
@@ -211,7 +212,18 @@ func (d *dir) siblings() (parent *dir, more []neighbour) {
 	if len(more) == 0 {
 		return nil, nil
 	}
+	for i := range more {
+		if n := fs.node(more[i].key); n != nil && n.isDir() {
+			more[i].made = dirOf(n.self).changesNow()
+		}
+	}
 	return p, more
+}
+
+func (d *dir) changesNow() int {
+	d.names.Lock()
+	defer d.names.Unlock()
+	return d.list.changes
 }
 
 // asParent names d and what is to be listed in it.
@@ -259,7 +271,7 @@ func (d *dir) takeSiblings(p *dir, more []neighbour, got []*pb.Listing, changes 
 		}
 		if n := fs.node(more[i].key); n == nil {
 			p.keepBelow(more[i], entries)
-		} else if nd := dirOf(n.self); nd != nil && nd.fill(entries) {
+		} else if nd := dirOf(n.self); nd != nil && nd.fill(entries, more[i].made) {
 			fs.listings.add(nd, len(entries))
 		}
 	}
@@ -282,11 +294,12 @@ func (d *dir) keepBelow(m neighbour, entries []entry) {
 	}
 }
 
-// fill gives a directory that was not listed what was listed before it was asked for.
-func (d *dir) fill(entries []entry) bool {
+// fill gives a directory that was not listed what was listed before it was asked for,
+// unless it has changed since.
+func (d *dir) fill(entries []entry, made int) bool {
 	d.names.Lock()
 	defer d.names.Unlock()
-	if d.list.valid {
+	if d.list.valid || d.list.changes != made {
 		return false
 	}
 	d.fillLocked(entries)
