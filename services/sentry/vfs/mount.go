@@ -50,8 +50,8 @@ type Mount struct {
 	// What came from a namespace of a more powerful user namespace: locked is not
 	// taken away alone, pinned does not lose its restrictions. mount_namespaces(7).
 	locked, pinned bool
-	at     atomic.Pointer[Path] // the mount point; nil: the root, or detached
-	users  atomic.Int64         // open Files, and one while it is mounted
+	at             atomic.Pointer[Path] // the mount point; nil: the root, or detached
+	users          atomic.Int64         // open Files, and one while it is mounted
 }
 
 // Flags are the mount's options.
@@ -135,6 +135,13 @@ func NewNamespace(root FileSystem, flags MountFlags) *Namespace {
 	ns.root = newMount(ns, root, nil, root.Type(), flags)
 	ns.order = []*Mount{ns.root}
 	return ns
+}
+
+// Len is how many mounts there are.
+func (ns *Namespace) Len() int {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return len(ns.order)
 }
 
 // Root is the root directory of the root mount, or of what is mounted over it.
