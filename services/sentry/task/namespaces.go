@@ -34,15 +34,34 @@ func (u *mountUsers) enter() {
 	}
 }
 
-func (u *mountUsers) leave() {
-	if u != nil && u.n.Add(-1) == 0 {
-		u.ns.Release()
+// tryEnter is enter for who is not sure that there is anybody in it.
+func (u *mountUsers) tryEnter() bool {
+	for {
+		n := u.n.Load()
+		if n <= 0 {
+			return false
+		}
+		if u.n.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
 }
 
-// maxNamespaces is how many namespaces guests may make in a sandbox's life: what
-// they are made of is memory of the sentry's.
-const maxNamespaces = 1 << 16
+func (u *mountUsers) leave() {
+	if u != nil && u.n.Add(-1) == 0 {
+		u.ns.Release()
+		mountNamespaces.Add(-1)
+	}
+}
+
+// mountNamespaces is how many of mounts there are that guests made: each holds a copy
+// of all mounts. The others are no larger than the threads that have them.
+var mountNamespaces atomic.Int32
+
+const (
+	maxMountNamespaces = 1024
+	maxCopiedMounts    = 4096
+)
 
 // nextNamespace numbers namespaces that guests make, as their links in /proc/PID/ns
 // show it; the first ones have the numbers of Linux's.
@@ -152,8 +171,6 @@ func (t *Task) mayMake(flags uint64) error {
 		return linux.EPERM
 	case flags&namespaceFlags&^namespaceKinds != 0:
 		return linux.EINVAL
-	case nextNamespace.Load() > maxNamespaces:
-		return linux.ENOSPC
 	}
 	return nil
 }
@@ -186,6 +203,10 @@ func (t *Task) makeNamespaces(flags uint64, fs *FSContext) (m made, err error) {
 		ns.IPC = newIPC(newInode(), m.creds.UserNS)
 	}
 	if flags&unix.CLONE_NEWNS != 0 {
+		if mountNamespaces.Add(1) > maxMountNamespaces || fs.Root().Mount.Namespace().Len() > maxCopiedMounts {
+			mountNamespaces.Add(-1)
+			return m, linux.ENOSPC
+		}
 		copied, move := fs.Root().Mount.Namespace().Copy(m.creds.UserNS, newInode())
 		ns.mount = &mountUsers{ns: copied}
 		m.fs = &FSContext{root: move(fs.Root()), cwd: move(fs.Cwd()), umask: fs.Umask()}
@@ -296,7 +317,12 @@ func (t *Task) Setns(to any) error {
 		if !c.HasIn(n.Owner, linux.CAP_SYS_ADMIN) || !c.HasOwn(linux.CAP_SYS_CHROOT) || !c.HasOwn(linux.CAP_SYS_ADMIN) {
 			return linux.EPERM
 		}
-		ns.mount = t.k.mountUsersOf(n)
+		u, ok := t.k.mountUsersOf(n)
+		if !ok {
+			return linux.EINVAL // it went with its last thread, though it can still be named
+		}
+		defer u.leave() // the thread counts by itself then
+		ns.mount = u
 		m.fs = &FSContext{root: n.Root(), cwd: n.Root(), umask: t.FS().Umask()}
 	case *vfs.UserNamespace:
 		if n == c.UserNS || len(t.group.Tasks()) > 1 {
@@ -314,13 +340,16 @@ func (t *Task) Setns(to any) error {
 	return nil
 }
 
-// mountUsersOf is what counts a namespace's threads; nil if it is a container's own, or
-// nobody is in it any more.
-func (k *Kernel) mountUsersOf(n *vfs.Namespace) *mountUsers {
+// mountUsersOf is what counts a namespace's threads, with the caller counted in; nil for
+// a container's own. False if nobody is in it any more.
+func (k *Kernel) mountUsersOf(n *vfs.Namespace) (*mountUsers, bool) {
+	if n.Inode == 0 {
+		return nil, true
+	}
 	for _, o := range k.Tasks() {
 		if u := o.Namespaces().mount; u != nil && u.ns == n {
-			return u
+			return u, u.tryEnter()
 		}
 	}
-	return nil
+	return nil, false
 }

@@ -141,6 +141,13 @@ func NewNamespace(root FileSystem, flags MountFlags) *Namespace {
 	return ns
 }
 
+// Len is how many mounts there are.
+func (ns *Namespace) Len() int {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return len(ns.order)
+}
+
 // Root is the root directory of the root mount, or of what is mounted over it.
 func (ns *Namespace) Root() Path {
 	p := Path{ns.root, ns.root.root}
