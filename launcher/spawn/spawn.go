@@ -84,7 +84,7 @@ type Sandbox struct {
 	// out: nil if it will not.
 	MemoryErr error
 
-	farewell bool   // netd may have to send what the guest had written
+	farewell bool // netd may have to send what the guest had written
 }
 
 // names of the services in the order in which they are started.
