@@ -10,6 +10,7 @@
 // and each within its time. A test differs if it passes on the host and not in the
 // sandbox; testdata/differs names those that are known, with the reason. Nothing is
 // installed: a suite whose programs are missing is skipped, and the packages named.
+// Those that come as source alone are got and made by test/suites/sources.
 package main
 
 import (
@@ -32,6 +33,9 @@ var (
 	list  = flag.Bool("list", false, "list the suites and what they need, and run nothing")
 	bin   = flag.String("bin", "bin", "`directory` of Bulkhead's programs")
 )
+
+// sources is where test/suites/sources leaves what it makes.
+const sources = "/var/tmp/bulkhead-sources/"
 
 func main() {
 	flag.Parse()
@@ -94,6 +98,9 @@ func (r *runner) compare(s suite, known map[string]string) row {
 	w := row{suite: s.name}
 	if missing := s.missing(); len(missing) > 0 {
 		w.note = fmt.Sprintf("skipped, for want of %s: apt-get install %s", strings.Join(missing, " "), strings.Join(s.packages, " "))
+		if strings.HasPrefix(missing[0], sources) {
+			w.note += fmt.Sprintf("; test/suites/sources %s", s.name)
+		}
 		return w
 	}
 	fmt.Fprintf(os.Stderr, "%s %s: host\n", time.Now().Format("15:04:05"), s.name)

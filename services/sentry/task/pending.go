@@ -116,8 +116,11 @@ func (p *pendingSignals) drop(set linux.SigSet) {
 
 // dropTimer takes away the signal that a timer has queued.
 func (p *pendingSignals) dropTimer(timer *posixTimer) {
+	if !timer.queued { // and with SIGEV_NONE its signal may be any number
+		return
+	}
 	q := p.queues[timer.sig]
-	if q == nil || !timer.queued {
+	if q == nil {
 		return
 	}
 	for i := q.head; i < len(q.items); i++ {

@@ -299,6 +299,24 @@ static void reset(void)
 	}
 }
 
+/* A timer that sends nothing may have any number for its signal. */
+static void silent(void)
+{
+	const int numbers[] = {0, 65, 0x11111111, -1};
+	for (int i = 0; i < 4; i++) {
+		struct sigevent ev = {.sigev_notify = SIGEV_NONE, .sigev_signo = numbers[i]};
+		struct itimerspec in = {{0, 0}, {0, 1000000}}, left;
+		timer_t t;
+		err("create", timer_create(CLOCK_MONOTONIC, &ev, &t));
+		err("start", timer_settime(t, 0, &in, 0));
+		msleep(5);
+		err("look", timer_gettime(t, &left));
+		say("left %ld, missed %d", left.it_value.tv_nsec, timer_getoverrun(t));
+		err("again", timer_settime(t, 0, &in, 0));
+		err("delete", timer_delete(t));
+	}
+}
+
 /* Of a call's number the lower half counts. */
 static void numbers(void)
 {
@@ -323,5 +341,6 @@ const struct row found_rows[] = {
 	{"found.futex-unseen", unseen},
 	{"found.reset", reset},
 	{"found.numbers", numbers},
+	{"found.timer-none", silent},
 	{0, 0},
 };
