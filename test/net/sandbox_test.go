@@ -109,7 +109,7 @@ tcpdump -i eth0 -nvv -c 4 icmp > /tmp/eth0 & eth=$!; tcpdump -i lo -nvv -U -w /t
 sleep 1
 ping -c 2 -i 0.2 `+outsideV4+`
 python3 -c '`+exchange+`'
-wait $eth; sleep 0.5; kill -INT $lo; wait $lo
+wait $eth; sleep 1.2; kill -INT $lo; wait $lo # libpcap has blocks wait for a second
 cat /tmp/eth0; tcpdump -nvvr /tmp/lo`))
 	for _, want := range []string{"echo request", "echo reply", "100000 bytes", "Flags [S.]", "Flags [F.]", "UDP", "destination unreachable, unreachable port", "0 packets dropped by kernel"} {
 		if !strings.Contains(out, want) {
