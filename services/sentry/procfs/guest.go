@@ -124,7 +124,9 @@ type guestMemory struct {
 func (m guestMemory) Read(addr mm.Addr, p []byte) int { return m.t.ReadMemory(m.memory, addr, p) }
 
 // Resident implements Resident.
-func (m guestMemory) Resident(regions []mm.Region) ([]uint64, uint64) { return m.memory.Resident(regions) }
+func (m guestMemory) Resident(regions []mm.Region) ([]uint64, uint64) {
+	return m.memory.Resident(regions)
+}
 
 func (m guestMemory) Write(addr mm.Addr, p []byte) error {
 	return m.t.WriteMemory(m.memory, addr, p)
