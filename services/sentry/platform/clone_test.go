@@ -274,3 +274,27 @@ func TestBirth_manyInARow(t *testing.T) {
 		})
 	}
 }
+
+// A child that is long in the making is still waited for by who expects it: the donor's
+// goroutine is not woken.
+func TestCloneProcess_slow(t *testing.T) {
+	m := machine(t)
+	late := m.donor.late
+	m.donor.late = make(chan struct{}, 1)
+	defer func() { m.donor.late = late }()
+	th := guest(t, m, join(call(unix.SYS_FORK), call(39)))
+	expect(t, th, Syscall)
+	const at, size = 0x2000_0000, 4 << 20
+	th.HostCall(unix.SYS_MMAP, at, size, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED|unix.MAP_POPULATE, ^uint64(0), 0)
+	child := direct(t, th, (*Thread).CloneProcess, Birth{})
+	th.Return(4711)
+	expect(t, child, Syscall)
+	expect(t, th, Syscall)
+	if len(m.donor.late) > 0 {
+		t.Error("the child was left to the donor's goroutine")
+	}
+	child.Exit(true)
+	th.Exit(true)
+	<-th.proc.dead
+}

@@ -24,7 +24,7 @@ const (
 	// spinForToken is how long the orderer of a notification looks for it, and
 	// sleepForToken how long it then sleeps for it.
 	spinForToken  = 300 * time.Microsecond
-	sleepForToken = 10 * time.Millisecond
+	sleepForToken = 100 * time.Millisecond
 )
 
 // notification is struct seccomp_notif.
@@ -200,12 +200,12 @@ func (m *Machine) expectNotification() {
 // serveNotifications is the donor's goroutine. It sleeps while those who order
 // donations serve them, so that no notification wakes it for nothing. In strict
 // mode it serves all that comes.
-func (m *Machine) serveNotifications() {
+func (m *Machine) serveNotifications(late <-chan struct{}) {
 	patience := time.Second
 	if m.verifier != nil {
 		patience = -time.Millisecond // for ever
 	}
-	for range m.donor.late {
+	for range late {
 		for m.anyPending() || m.verifier != nil {
 			m.donor.poll(patience)
 			for m.serveOne() {

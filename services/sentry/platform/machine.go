@@ -107,7 +107,7 @@ func Start(cred *Credential, o Options) (*Machine, error) {
 	}
 	th.HostCall(unix.SYS_CLOSE, th.Regs.RAX)
 	m.zygote = th
-	go m.serveNotifications()
+	go m.serveNotifications(m.donor.late)
 	if m.verifier != nil {
 		m.donor.late <- struct{}{}
 	}

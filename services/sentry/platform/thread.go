@@ -180,7 +180,7 @@ func (th *Thread) await() bool {
 			defer time.AfterFunc(birthPatience, func() { th.Unborn() }).Stop()
 		}
 	}
-	if slow := th.slow; slow {
+	if th.slow {
 		th.slow = false
 	} else if th.spin() {
 		return true
