@@ -51,3 +51,14 @@ const (
 
 	CAP_LAST_CAP = CAP_CHECKPOINT_RESTORE
 )
+
+// Secure bits of a thread's credentials: capabilities(7), "The securebits flags". Each
+// has a bit above it that locks it.
+const (
+	SECBIT_NOROOT               = 1 << 0
+	SECBIT_NO_SETUID_FIXUP      = 1 << 2
+	SECBIT_KEEP_CAPS            = 1 << 4
+	SECBIT_KEEP_CAPS_LOCKED     = 1 << 5
+	SECBIT_NO_CAP_AMBIENT_RAISE = 1 << 6
+	SECURE_ALL_LOCKS            = 0xaa
+)

@@ -24,6 +24,7 @@ type Space struct {
 	users   int
 
 	rewrites rewrites // see rewrite.go
+	traits   traits
 
 	// The last change whose host calls may not be done yet.
 	busy       *platform.Thread
@@ -88,11 +89,13 @@ func (s *Space) Users() int {
 func (s *Space) Fork() *Space {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &Space{
+	c := &Space{
 		users: 1, regions: s.regions.Clone(), top: s.top, brkStart: s.brkStart, brk: s.brk,
 		argStart: s.argStart, argEnd: s.argEnd, envEnd: s.envEnd, startStack: s.startStack,
 		codeStart: s.codeStart, codeEnd: s.codeEnd, auxv: s.auxv, exe: s.exe, rewrites: s.rewrites.fork(),
 	}
+	c.Inherit(s)
+	return c
 }
 
 // change takes the lock for a change by th, once every host call that another
@@ -238,6 +241,9 @@ func (s *Space) Map(th *platform.Thread, m Mapping) (addr Addr, undo func(), err
 		}
 		return 0, nil, linux.EINVAL
 	}
+	if err := s.mayProtect(m.Prot, m.Prot); err != nil {
+		return 0, nil, err
+	}
 	s.change(th)
 	defer s.mu.Unlock()
 	addr, err = s.place(m, n)
@@ -359,11 +365,12 @@ func (s *Space) Protect(th *platform.Thread, addr, n uint64, prot uint8) error {
 	}
 	s.change(th)
 	defer s.mu.Unlock()
-	if prot&unix.PROT_WRITE != 0 {
-		for _, r := range s.regions.Overlap(addr, end) {
-			if r.NoWrite {
-				return linux.EACCES
-			}
+	for _, r := range s.regions.Overlap(addr, end) {
+		if r.NoWrite && prot&unix.PROT_WRITE != 0 {
+			return linux.EACCES
+		}
+		if err := s.mayProtect(r.Prot, prot); err != nil {
+			return err
 		}
 	}
 	if err := s.unrewriteForProtect(th, addr, end, prot); err != nil {

@@ -101,6 +101,8 @@ func (t *fakeThread) FS() *task.FSContext {
 	return t.fs
 }
 func (t *fakeThread) Signals() (pending, shared, blocked linux.SigSet) { return 0, 0, 0x10000 }
+func (t *fakeThread) TimerSlack() uint64                               { return 50000 }
+func (t *fakeThread) SetTimerSlack(uint64)                             {}
 func (t *fakeThread) Personality() uint32                              { return 0 }
 func (t *fakeThread) Affinity() []byte                                 { return nil }
 func (t *fakeThread) Memory() Memory {

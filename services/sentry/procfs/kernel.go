@@ -89,6 +89,10 @@ type Thread interface {
 	Affinity() []byte
 	// Personality is what personality(2) set.
 	Personality() uint32
+	// TimerSlack is PR_GET_TIMERSLACK of prctl(2), in nanoseconds; 0 sets what it was
+	// at first.
+	TimerSlack() uint64
+	SetTimerSlack(ns uint64)
 	Memory() Memory
 	FDs() *task.FDTable
 	FS() *task.FSContext

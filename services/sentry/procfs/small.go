@@ -148,7 +148,24 @@ func setOOMAdj(e *entry, ctx vfs.Context, p []byte) error {
 
 func loginUID(*entry, vfs.Context) ([]byte, error)       { return []byte("4294967295"), nil }
 func coredumpFilter(*entry, vfs.Context) ([]byte, error) { return []byte("00000033\n"), nil }
-func timerSlack(*entry, vfs.Context) ([]byte, error)     { return []byte("50000\n"), nil }
+
+// timerSlack is /proc/PID/timerslack_ns.
+func timerSlack(e *entry, _ vfs.Context) ([]byte, error) {
+	return fmt.Appendf(nil, "%d\n", e.thread.TimerSlack()), nil
+}
+
+// setTimerSlack takes nanoseconds, of another process with CAP_SYS_NICE: EINVAL, EPERM.
+func setTimerSlack(e *entry, ctx vfs.Context, p []byte) error {
+	v, err := strconv.ParseUint(string(bytes.TrimSpace(p)), 0, 64)
+	if err != nil {
+		return linux.EINVAL
+	}
+	if c := ctx.Creds(); c != e.thread.Creds() && !c.Has(linux.CAP_SYS_NICE) { // a thread's own are the very same
+		return linux.EPERM
+	}
+	e.thread.SetTimerSlack(v)
+	return nil
+}
 
 // ioCounters is /proc/PID/io. Nothing is counted yet.
 func ioCounters(*entry, vfs.Context) ([]byte, error) {

@@ -50,6 +50,6 @@ func init() {
 		knob("gid_map", 0o644, gidMap, setGIDMap),
 		knob("projid_map", 0o644, projidMap, refuse),
 		knob("setgroups", 0o644, setgroups, setSetgroups),
-		knob("timerslack_ns", 0o666, timerSlack, accept).onlyIn(inProcess),
+		knob("timerslack_ns", 0o666, timerSlack, setTimerSlack).onlyIn(inProcess),
 	}
 }

@@ -355,6 +355,16 @@ var prctlNames = []value{
 	{unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT"},
 	{unix.PR_SET_PTRACER, "PR_SET_PTRACER"},
 	{unix.PR_SET_VMA, "PR_SET_VMA"},
+	{unix.PR_SET_TIMING, "PR_SET_TIMING"},
+	{unix.PR_GET_TIMING, "PR_GET_TIMING"},
+	{unix.PR_SET_TSC, "PR_SET_TSC"},
+	{unix.PR_GET_TSC, "PR_GET_TSC"},
+	{unix.PR_MCE_KILL, "PR_MCE_KILL"},
+	{unix.PR_MCE_KILL_GET, "PR_MCE_KILL_GET"},
+	{unix.PR_SET_MDWE, "PR_SET_MDWE"},
+	{unix.PR_GET_MDWE, "PR_GET_MDWE"},
+	{unix.PR_GET_AUXV, "PR_GET_AUXV"},
+	{unix.PR_SET_SYSCALL_USER_DISPATCH, "PR_SET_SYSCALL_USER_DISPATCH"},
 }
 
 var archPrctlNames = []value{

@@ -145,6 +145,8 @@ func (t *Task) newChild(a *CloneArgs) (*Task, error) {
 	c.ioprio.Store(t.ioprio.Load())
 	c.affinity.Store(t.affinity.Load())
 	c.persona.Store(t.persona.Load())
+	c.slack.start(t.TimerSlack())
+	c.memFailure.Store(t.memFailure.Load())
 	c.memPolicy.Store(t.memPolicy.Load())
 	c.SetScheduling(t.Scheduling().inherited())
 	if a.Flags&unix.CLONE_FS != 0 {

@@ -3,6 +3,8 @@ package task
 import (
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/platform"
@@ -16,6 +18,8 @@ func (k *Kernel) NewDetached(th *platform.Thread, n NewProcess) *Task {
 		altStack: linux.StackT{Flags: linux.SS_DISABLE},
 	}
 	t.th = th
+	t.slack.start(firstSlack)
+	t.SetMemoryFailure(unix.PR_MCE_KILL_DEFAULT)
 	t.mm.Store(mm.New())
 	t.fds.Store(n.FDs)
 	t.fs.Store(n.FS)

@@ -217,7 +217,9 @@ func (t *Task) enter(p *program) error {
 		old.Exit(true)
 	}
 	t.robust = 0
+	t.SetDispatch(nil)
 	space := mm.New()
+	space.Inherit(t.MM())
 	if old := t.mm.Swap(space); old != nil {
 		old.DecUsers()
 	}
@@ -426,6 +428,8 @@ func (k *Kernel) Create(n NewProcess) (*Task, error) {
 		altStack: linux.StackT{Flags: linux.SS_DISABLE},
 	}
 	t.setThread(th)
+	t.slack.start(firstSlack)
+	t.SetMemoryFailure(unix.PR_MCE_KILL_DEFAULT)
 	t.mm.Store(mm.New())
 	t.fds.Store(n.FDs)
 	t.fs.Store(n.FS)

@@ -1,6 +1,8 @@
 package task
 
 import (
+	"sync/atomic"
+
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/platform"
@@ -93,6 +95,35 @@ func (t *Task) Personality() uint32 { return t.persona.Load() }
 
 // SetPersonality sets it; it stays over exec.
 func (t *Task) SetPersonality(p uint32) { t.persona.Store(p) }
+
+// timerSlack is how late timers may be, in nanoseconds: PR_SET_TIMERSLACK of prctl(2). It is
+// told, and not gone by.
+type timerSlack struct{ first, now atomic.Uint64 }
+
+// firstSlack is that of the first thread.
+const firstSlack = 50_000
+
+func (s *timerSlack) start(of uint64) {
+	s.first.Store(of)
+	s.now.Store(of)
+}
+
+// TimerSlack is the thread's timer slack in nanoseconds.
+func (t *Task) TimerSlack() uint64 { return t.slack.now.Load() }
+
+// SetTimerSlack sets it; 0 for what the thread began with.
+func (t *Task) SetTimerSlack(ns uint64) {
+	if ns == 0 {
+		ns = t.slack.first.Load()
+	}
+	t.slack.now.Store(ns)
+}
+
+// MemoryFailure is PR_MCE_KILL_GET of prctl(2). Nothing goes by it.
+func (t *Task) MemoryFailure() uint64 { return uint64(t.memFailure.Load()) }
+
+// SetMemoryFailure sets it.
+func (t *Task) SetMemoryFailure(v uint64) { t.memFailure.Store(uint32(v)) }
 
 // Affinity is the mask that SetAffinity was given, processor 0 in bit 0 of the first
 // byte, or nil for every processor: sched_getaffinity(2). It is remembered, and the

@@ -42,12 +42,6 @@ func rightsOf(t *Task, im *loader.Image) (r rights, err error) {
 
 func (r *rights) setsID() bool { return r.setUID || r.setGID }
 
-// Bits of prctl(2), PR_SET_SECUREBITS.
-const (
-	secureNoRoot   = 1 << 0
-	secureKeepCaps = 1 << 4
-)
-
 // credsFor gives the credentials that a program has whose caller has old:
 // capabilities(7), "Transformation of capabilities during execve()". bound says that
 // somebody without power has a hand in what it does: it gains none then, nor does
@@ -60,7 +54,7 @@ func (r *rights) credsFor(old *vfs.Creds, bound bool) *vfs.Creds {
 	if r.setGID {
 		c.EGID = r.gid
 	}
-	root := c.SecureBits&secureNoRoot == 0 && (c.IsRoot(c.UID) || c.IsRoot(c.EUID))
+	root := c.SecureBits&linux.SECBIT_NOROOT == 0 && (c.IsRoot(c.UID) || c.IsRoot(c.EUID))
 	c.Permitted = 0
 	if root {
 		c.Permitted = c.Inheritable | c.Bounding
@@ -81,7 +75,7 @@ func (r *rights) credsFor(old *vfs.Creds, bound bool) *vfs.Creds {
 	if root && c.IsRoot(c.EUID) {
 		c.Effective = c.Permitted
 	}
-	c.SecureBits &^= secureKeepCaps
+	c.SecureBits &^= linux.SECBIT_KEEP_CAPS
 	return c
 }
 

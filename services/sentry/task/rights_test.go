@@ -39,11 +39,11 @@ func TestCredsFor(t *testing.T) {
 		{"set-user-ID", setUID, user(nil), false, 0, vfs.AllCaps, vfs.AllCaps},
 		{"set-user-ID, watched", setUID, user(nil), true, 1000, 0, 0},
 		{"set-user-ID, promised", setUID, user(func(c *vfs.Creds) { c.NoNewPrivs = true }), false, 1000, 0, 0},
-		{"set-user-ID without root's power", setUID, user(func(c *vfs.Creds) { c.SecureBits = secureNoRoot }), false, 0, 0, 0},
+		{"set-user-ID without root's power", setUID, user(func(c *vfs.Creds) { c.SecureBits = linux.SECBIT_NOROOT }), false, 0, 0, 0},
 		{"root regains what it may", rights{}, root(nil), false, 0, chown | kill, chown | kill},
 		{"root, watched", rights{}, root(nil), true, 0, chown, chown},
 		{"root, promised", rights{}, root(func(c *vfs.Creds) { c.NoNewPrivs = true }), false, 0, chown, chown},
-		{"root without its power", rights{}, root(func(c *vfs.Creds) { c.SecureBits = secureNoRoot }), false, 0, 0, 0},
+		{"root without its power", rights{}, root(func(c *vfs.Creds) { c.SecureBits = linux.SECBIT_NOROOT }), false, 0, 0, 0},
 		{"ambient stays", rights{}, user(func(c *vfs.Creds) { c.Ambient, c.Permitted, c.Inheritable = kill, kill, kill }), false, 1000, kill, kill},
 		{"ambient goes", setUID, user(func(c *vfs.Creds) {
 			c.Ambient, c.Permitted, c.Inheritable, c.Bounding = kill, kill, kill, chown

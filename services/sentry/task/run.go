@@ -64,6 +64,9 @@ func (t *Task) serve() {
 	args := [6]uint64{regs.RDI, regs.RSI, regs.RDX, regs.R10, regs.R8, regs.R9}
 	t.orders = t.orders[:0]
 	t.reply = reply{syscall: true, nr: nr}
+	if d := t.dispatch.Load(); d != nil && t.dispatched(d, nr) {
+		return
+	}
 	if t.th.Arch() != unix.AUDIT_ARCH_X86_64 {
 		if t.seccomp.Load() == nil || t.screen(&nr, &args) {
 			t.reply.err = linux.ENOSYS // int 0x80: no 32-bit calls here

@@ -126,12 +126,7 @@ func (t *Task) screen(nr *uint64, args *[6]uint64) bool {
 		t.reply.err = linux.Errno(min(data, 4095))
 		return false
 	case seccomp.Trap:
-		info := linux.SigInfo{Signo: int32(linux.SIGSYS), Errno: int32(data), Code: seccompCode}
-		info.SetAddr(d.IP)
-		info.SetSyscall(d.Number, d.Arch)
-		t.th.Regs.RAX = *nr
-		t.setRegs()
-		t.Force(info)
+		t.forceSIGSYS(seccompCode, int32(data), *nr, d.IP)
 		return false
 	case seccomp.Trace:
 		t.reply.err = linux.ENOSYS
@@ -188,4 +183,6 @@ func (t *Task) askForAll() {
 }
 
 // answersItself says whether the stub may answer calls for the thread.
-func (t *Task) answersItself() bool { return t.k != nil && t.k.Trace == nil && t.seccomp.Load() == nil }
+func (t *Task) answersItself() bool {
+	return t.k != nil && t.k.Trace == nil && t.seccomp.Load() == nil && t.dispatch.Load() == nil
+}

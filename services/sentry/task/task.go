@@ -29,15 +29,16 @@ type Task struct {
 	asksAll bool // the stub answers nothing itself
 
 	// What other goroutines may read while it runs.
-	host    atomic.Pointer[platform.Thread] // th
-	mm      atomic.Pointer[mm.Space]
-	fds     atomic.Pointer[FDTable]
-	fs      atomic.Pointer[FSContext]
-	creds   atomic.Pointer[vfs.Creds]
-	ns      atomic.Pointer[Namespaces]
-	seccomp atomic.Pointer[Seccomp]
-	name    atomic.Pointer[string]
-	state   atomic.Int32
+	host     atomic.Pointer[platform.Thread] // th
+	mm       atomic.Pointer[mm.Space]
+	fds      atomic.Pointer[FDTable]
+	fs       atomic.Pointer[FSContext]
+	creds    atomic.Pointer[vfs.Creds]
+	ns       atomic.Pointer[Namespaces]
+	seccomp  atomic.Pointer[Seccomp]
+	dispatch atomic.Pointer[Dispatch]
+	name     atomic.Pointer[string]
+	state    atomic.Int32
 
 	// attention is set when there is something to do before the guest goes on:
 	// a signal that may be deliverable, a stop, the end of the group.
@@ -72,6 +73,8 @@ type Task struct {
 	ioprio        atomic.Int32 // ioprio_set(2)
 	affinity      atomic.Pointer[[]byte]
 	persona       atomic.Uint32 // personality(2)
+	slack         timerSlack
+	memFailure    atomic.Uint32 // PR_MCE_KILL of prctl(2)
 	memPolicy     atomic.Uint32 // set_mempolicy(2)
 	scheduling    atomic.Pointer[Scheduling]
 }
