@@ -66,7 +66,8 @@ func Serve(data *os.File, setup func(*stack.Stack) error, log *slog.Logger, opti
 	if s.loop == nil {
 		s.loop = NewLoop()
 	}
-	s.loop.Await(conn.FD(), s.receive)
+	s.loop.add(conn.FD(), s.receive, false)
+	s.stack.Drive()
 	s.stack.Leave = s.flush
 	defer s.close()
 	if setup != nil {
