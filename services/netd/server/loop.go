@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/channel"
+	"bulkhead/services/netd/tcp"
 )
 
 // Loop is the one goroutine of netd that does anything while packets flow: it waits
@@ -21,16 +22,22 @@ import (
 type Loop struct {
 	fds   []unix.PollFd
 	ready []func() error
+	links []bool // which of them are links
 	bell  *channel.Bell
 	rung  int // the bell's place in fds
 	limit unix.Timespec
+	full  int // turns in a row of which none has seen the links empty
 
 	linger linger
 }
 
 // busyWait is how long Go's scheduler is not told of a wait. Nothing else in the
-// process needs to run within it but timers, which are looked at.
+// process needs to run within it.
 const busyWait = 5 * time.Millisecond
+
+// maxFull is how many turns the stack's deadlines give way to frames: enough for what
+// has gathered while the process was kept from the processor.
+const maxFull = 8
 
 // NewLoop makes a loop, for devices to be made with: On.
 func NewLoop() *Loop { return &Loop{} }
@@ -39,15 +46,18 @@ func NewLoop() *Loop { return &Loop{} }
 func On(l *Loop) Option { return func(s *server) { s.loop = l } }
 
 // Await implements link.Waiter. It is called before the loop runs, or by it.
-func (l *Loop) Await(fd int, ready func() error) {
+func (l *Loop) Await(fd int, ready func() error) { l.add(fd, ready, true) }
+
+func (l *Loop) add(fd int, ready func() error, link bool) {
 	l.fds = append(l.fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	l.ready = append(l.ready, ready)
+	l.links = append(l.links, link)
 }
 
 // listen adds the bell.
 func (l *Loop) listen(b *channel.Bell) {
 	l.bell, l.rung = b, len(l.fds)
-	l.Await(b.FD(), func() error { return nil })
+	l.add(b.FD(), func() error { return nil }, false)
 }
 
 // run serves until the sentry is gone.
@@ -60,20 +70,40 @@ func (l *Loop) run(s *server) {
 	}
 }
 
-// turn waits until there is something and does what the descriptors want.
+// turn waits until there is something, does what the descriptors want, and then what
+// is due.
 func (l *Loop) turn(s *server) {
-	runtime.Gosched() // timers, the control connection, whatever else there is
-	if n := l.look(s); n != 0 {
-		l.linger.end()
-		l.take(n)
-		return
+	runtime.Gosched() // the control connection, whatever else there is
+	heard := s.stack.Now()
+	n := l.look(s)
+	if n == 0 {
+		n, heard = l.sleep(s)
 	}
-	patience, timed := s.stack.Alarm()
+	l.linger.end()
+	if n < 0 && s.stack.Alarm() <= heard {
+		n = l.poll(0, true, false)
+	}
+	if l.take(n) {
+		l.full++
+	} else {
+		l.full = 0
+	}
+	if n >= 0 && l.full%maxFull == 0 && s.stack.Alarm() <= heard {
+		s.stack.Expire(heard)
+	}
+}
+
+// sleep waits for the descriptors, until the stack's alarm at most: as poll. What had
+// arrived by heard is there then.
+func (l *Loop) sleep(s *server) (n int, heard tcp.Time) {
+	alarm := s.stack.Alarm()
+	timed := alarm != tcp.Never
 	doze := l.bell == nil || l.bell.Doze()
 	if l.bell != nil {
 		l.bell.Settle(true)
 	}
-	n := 0
+	heard = s.stack.Now()
+	patience := time.Duration(alarm - heard)
 	switch {
 	case !doze:
 		n = l.poll(0, true, false)
@@ -87,12 +117,14 @@ func (l *Loop) turn(s *server) {
 	if l.bell != nil && doze {
 		l.bell.Wake(n > 0 && l.fds[l.rung].Revents != 0)
 	}
-	l.linger.end()
-	l.take(n)
+	if n == 0 && doze {
+		heard = max(heard, alarm) // ppoll(2) looks once more when the time is up
+	}
+	return n, heard
 }
 
-// look looks for something before the loop sleeps: how many descriptors want
-// something, -1 if it is the bell's memory.
+// look looks for something before the loop sleeps: as poll, and -1 too if something is in
+// the bell's memory.
 func (l *Loop) look(s *server) int {
 	if !l.linger.begin() || l.bell == nil {
 		return 0
@@ -108,26 +140,30 @@ func (l *Loop) look(s *server) int {
 			}
 			return n
 		}
-		if patience, timed := s.stack.Alarm(); timed && patience <= 0 || !l.linger.again() {
+		if s.stack.Alarm() <= s.stack.Now() || !l.linger.again() {
 			return 0
 		}
 	}
 }
 
-// take does what n descriptors want.
-func (l *Loop) take(n int) {
+// take does what n descriptors want, and says whether there are links among them, which
+// may have more.
+func (l *Loop) take(n int) (links bool) {
 	for i := 0; n > 0 && i < len(l.fds); i++ {
 		if l.fds[i].Revents == 0 {
 			continue
 		}
 		n--
+		links = links || l.links[i]
 		if l.ready[i]() != nil {
 			l.fds[i].Fd = -1 // ppoll passes it over
 		}
 	}
+	return links
 }
 
-// poll is ppoll(2) for some time, or without an end; it tells Go's scheduler or not.
+// poll is ppoll(2) for some time, or without an end; it tells Go's scheduler or not. It
+// gives how many descriptors want something, and -1 if it was interrupted.
 func (l *Loop) poll(patience time.Duration, timed, tell bool) int {
 	var limit unsafe.Pointer
 	if timed {
@@ -145,7 +181,7 @@ func (l *Loop) poll(patience time.Duration, timed, tell bool) int {
 		for i := range l.fds {
 			l.fds[i].Revents = 0
 		}
-		return 0
+		return -1
 	}
 	return int(n)
 }

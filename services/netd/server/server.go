@@ -66,7 +66,8 @@ func Serve(data *os.File, setup func(*stack.Stack) error, log *slog.Logger, opti
 	if s.loop == nil {
 		s.loop = NewLoop()
 	}
-	s.loop.Await(conn.FD(), s.receive)
+	s.loop.add(conn.FD(), s.receive, false)
+	s.stack.Drive()
 	s.stack.Leave = s.flush
 	defer s.close()
 	if setup != nil {
@@ -149,14 +150,28 @@ func (s *server) flush() {
 	}
 }
 
+// sendNotices empties the outbox. It waits for whoever is at that, so that an answer
+// which is sent next comes behind all that was queued before.
 func (s *server) sendNotices() {
 	s.send.Lock()
 	defer s.send.Unlock()
+	for out := s.unload(); len(out) > 0; out = s.unload() {
+		s.sendAll(out)
+	}
+}
+
+// unload takes what is in the outbox. Only when that is nothing does it not wait any more.
+func (s *server) unload() []outgoing {
 	s.outbox.Lock()
+	defer s.outbox.Unlock()
 	out := s.outbox.notices
 	s.outbox.notices = nil
-	s.outbox.waiting.Store(false)
-	s.outbox.Unlock()
+	s.outbox.waiting.Store(len(out) > 0)
+	return out
+}
+
+// sendAll sends notices with the send lock held.
+func (s *server) sendAll(out []outgoing) {
 	for _, o := range out {
 		if o.file == nil && s.sendLetter(o.notice) {
 			continue

@@ -13,6 +13,7 @@ import (
 	"bulkhead/proto/channel"
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/netd/stack"
 )
 
 // sentry is the other end of a server, which a test makes as hostile as it
@@ -28,12 +29,18 @@ type sentry struct {
 
 func start(t testing.TB) *sentry {
 	t.Helper()
+	return startWith(t, nil)
+}
+
+// startWith is start with what else Serve takes.
+func startWith(t testing.TB, setup func(*stack.Stack) error, options ...Option) *sentry {
+	t.Helper()
 	ours, theirs, err := channel.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &sentry{t: t, rings: map[uint32]*channel.Rings{}, notices: make(chan *netdv1.Accepted, 100), done: make(chan error, 1)}
-	go func() { s.done <- Serve(theirs, nil, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
+	go func() { s.done <- Serve(theirs, setup, slog.New(slog.NewTextHandler(io.Discard, nil)), options...) }()
 	conn, err := channel.New(ours)
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ func (i *iface) unconfigure() {
 // configure does what the interface's configuration wants done.
 func (i *iface) configure() {
 	t := &i.s.table
-	for _, c := range i.auto.Poll(int64(i.s.now)) {
+	for _, c := range i.auto.Poll(int64(i.s.heard)) {
 		switch c.Kind {
 		case neigh.ProbeAddress:
 			group := wire.SolicitedNode(c.Address.Addr())

@@ -386,11 +386,11 @@ func (e *TCP) process(seg *tcp.Segment) {
 	}
 	for again := true; again; {
 		if e.sendq == nil {
-			c.Poll(e.s.now, e.emit)
+			c.Poll(e.s.now, e.s.heard, e.emit)
 			break
 		}
 		before := e.sendq.Len()
-		c.Poll(e.s.now, e.emit)
+		c.Poll(e.s.now, e.s.heard, e.emit)
 		switch {
 		case c.State() == tcp.Closed:
 			again = false
@@ -405,11 +405,11 @@ func (e *TCP) process(seg *tcp.Segment) {
 	if e.recvq != nil && !e.released && c.WindowLow() {
 		e.recvq.ArmRoom()
 		c.Opened()
-		c.Poll(e.s.now, e.emit)
+		c.Poll(e.s.now, e.s.heard, e.emit)
 	}
 	if e.sendq != nil && !e.released && (e.sendq.Broken() || e.recvq.Broken()) && c.State() != tcp.Closed {
 		c.Abort()
-		c.Poll(e.s.now, e.emit)
+		c.Poll(e.s.now, e.s.heard, e.emit)
 	}
 	e.settle()
 }

@@ -62,7 +62,7 @@ func (i *iface) sendARP(op uint16, to wire.MAC, sender, target netip.Addr, targe
 // neighbours does what the neighbour cache wants done.
 func (i *iface) neighbours() {
 	s := i.s
-	for _, e := range i.cache.Poll(int64(s.now)) {
+	for _, e := range i.cache.Poll(int64(s.heard)) {
 		switch e.Kind {
 		case neigh.Solicit:
 			i.solicit(e.Addr, e.MAC, e.Unicast)

@@ -247,10 +247,10 @@ func (s *Stack) reassemble(a *arrival, key ip.FragmentKey, offset int, more bool
 
 // expireFragments tells the senders of what did not come together.
 func (s *Stack) expireFragments() {
-	if s.fragments.Deadline() > int64(s.now) {
+	if s.fragments.Deadline() > int64(s.heard) {
 		return
 	}
-	for _, q := range s.fragments.Expire(int64(s.now)) {
+	for _, q := range s.fragments.Expire(int64(s.heard)) {
 		a := arrival{v6: q[0]>>4 == 6, whole: q}
 		if a.v6 {
 			h, err := wire.ParseIPv6(q, 1<<17)

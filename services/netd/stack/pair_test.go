@@ -201,6 +201,7 @@ func TestErrorsBetweenHosts(t *testing.T) {
 	for range 4 {
 		a.mu.Lock()
 		a.now += tcp.Second + tcp.Millisecond
+		a.heard = a.now
 		a.chore()
 		a.leave()
 	}

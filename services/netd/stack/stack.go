@@ -41,6 +41,7 @@ type Stack struct {
 
 	mu       sync.Mutex
 	now      tcp.Time // of the present entry
+	heard    tcp.Time // what had arrived by then has come in: what is due later is not yet
 	table    route.Table
 	ifaces   []*iface // the loopback first
 	loop     link.Loopback
@@ -52,8 +53,9 @@ type Stack struct {
 	raws     []*Raw
 	taps     []*Packet
 	timers   timerHeap
-	clock    *time.Timer
-	armed    tcp.Time     // when clock fires
+	clock    *time.Timer  // unless the owner calls Expire
+	driven   bool         // it does
+	armed    tcp.Time     // when Expire is to be called
 	limiter  icmp.Limiter // of errors
 	echoes   icmp.Limiter // of echo replies to the outside
 	narrows  map[netip.Addr]narrow
@@ -139,8 +141,19 @@ func (s *Stack) Close() {
 // enter takes the lock and looks at the clock.
 func (s *Stack) enter() {
 	s.mu.Lock()
-	s.now = tcp.Time(time.Since(s.start))
+	s.look()
 }
+
+// look looks at the clock.
+func (s *Stack) look() {
+	s.now = s.Now()
+	if !s.driven {
+		s.heard = s.now
+	}
+}
+
+// Now is the present.
+func (s *Stack) Now() tcp.Time { return tcp.Time(time.Since(s.start)) }
 
 // drainBatch is how many packets the loopback carries before others get a chance
 // at the lock.
@@ -156,7 +169,7 @@ func (s *Stack) leave() {
 		s.flush()
 		s.mu.Unlock()
 		s.mu.Lock()
-		s.now = tcp.Time(time.Since(s.start))
+		s.look()
 	}
 	s.flush()
 	s.tellChanges()

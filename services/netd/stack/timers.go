@@ -58,30 +58,47 @@ func (s *Stack) setClock() {
 	}
 	if at < s.armed {
 		s.armed = at
-		s.clock.Reset(time.Duration(max(at-s.now, 0)))
+		if !s.driven {
+			s.clock.Reset(time.Duration(max(at-s.now, 0)))
+		}
 	}
 }
 
-// Alarm is how long it is until the clock fires; false: it is not set.
-func (s *Stack) Alarm() (time.Duration, bool) {
+// Drive takes the stack's clock away: from now on its owner calls Expire at the time of
+// Alarm. It is called before the stack is used.
+//
+// A process that was kept from the processor, for a second perhaps, finds frames that
+// have arrived, and deadlines that have passed meanwhile. Only its owner can see to it
+// that the stack hears those who have answered before it takes them for silent.
+func (s *Stack) Drive() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.armed == tcp.Never {
-		return 0, false
-	}
-	return max(time.Duration(s.armed)-time.Since(s.start), 0), true
+	s.driven = true
+	s.clock.Stop()
+}
+
+// Alarm is when Expire is to be called, Never if nothing is to be waited for.
+func (s *Stack) Alarm() tcp.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.armed
 }
 
 // tick is the clock's callback.
-func (s *Stack) tick() {
+func (s *Stack) tick() { s.Expire(s.Now()) }
+
+// Expire does what is due. Everything that had arrived at the devices by heard has been
+// given to the stack.
+func (s *Stack) Expire(heard tcp.Time) {
 	s.enter()
 	defer s.leave()
+	s.heard = max(s.heard, min(heard, s.now))
 	s.armed = tcp.Never
 	s.chore()
-	for len(s.timers) > 0 && s.timers[0].deadline <= s.now && !s.closed {
+	for len(s.timers) > 0 && s.timers[0].deadline <= s.heard && !s.closed {
 		e := s.timers[0]
 		e.process(nil)
-		if len(s.timers) > 0 && s.timers[0] == e && e.deadline <= s.now {
+		if len(s.timers) > 0 && s.timers[0] == e && e.deadline <= s.heard {
 			s.schedule(e, s.now+tcp.Millisecond) // a machine that does not move on
 		}
 	}

@@ -99,7 +99,7 @@ func (m *path) poll(i int) {
 	if m.send[i].left == 0 && c.Synchronized() {
 		c.CloseSend(m.now)
 	}
-	c.Poll(m.now, func(s *Segment) {
+	c.Poll(m.now, m.now, func(s *Segment) {
 		checkSegment(m.t, c, s)
 		size := max(s.Size, 1)
 		if s.Size == 0 || len(s.Payload) <= s.Size {

@@ -100,7 +100,7 @@ func (x *script) poll() {
 	if x.c == nil {
 		return
 	}
-	x.c.Poll(x.now, func(s *Segment) {
+	x.c.Poll(x.now, x.now, func(s *Segment) {
 		checkSegment(x.t, x.c, s)
 		k := *s
 		x.out = append(x.out, sentAt{x.now, k})

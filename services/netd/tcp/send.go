@@ -5,11 +5,13 @@ import (
 	"bulkhead/services/netd/wire"
 )
 
-// Poll carries out what is due at now and gives every segment that can be sent.
+// Poll carries out what is due at now and gives every segment that can be sent. All that
+// the peer had sent and that had come by heard has been received: it is not silent
+// before that.
 // A segment is valid during the call of emit only; its payload lies in the send
 // queue until it is acknowledged.
-func (c *Conn) Poll(now Time, emit func(*Segment)) {
-	c.tick(now)
+func (c *Conn) Poll(now, heard Time, emit func(*Segment)) {
+	c.tick(now, heard)
 	for c.next(now) {
 		c.stats.SegmentsOut++
 		emit(&c.out)

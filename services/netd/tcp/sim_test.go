@@ -51,7 +51,7 @@ func (m *simulation) pollEnd(i int) {
 	if x == nil {
 		return
 	}
-	x.Poll(m.now, func(s *Segment) {
+	x.Poll(m.now, m.now, func(s *Segment) {
 		c := *s
 		c.Payload = bytes.Clone(s.Payload)
 		m.sent++

@@ -43,9 +43,11 @@ type side struct {
 	out []Segment
 }
 
-func (x *side) poll(now Time) []Segment {
+func (x *side) poll(now Time) []Segment { return x.pollAfter(now, now) }
+
+func (x *side) pollAfter(now, heard Time) []Segment {
 	x.out = nil
-	x.Poll(now, func(s *Segment) {
+	x.Poll(now, heard, func(s *Segment) {
 		c := *s
 		c.Payload = bytes.Clone(s.Payload)
 		x.out = append(x.out, c)
@@ -404,5 +406,19 @@ func TestInsertBlock(t *testing.T) {
 	bs = []block{{1, 2}, {3, 4}}
 	if _, _, ok := insertBlock(bs, block{6, 7}, 2); ok {
 		t.Fatal("limit")
+	}
+}
+
+// The peer is not silent before what it has sent was looked for.
+func TestTimers_waitForWhatArrived(t *testing.T) {
+	x := established(t, nil)
+	x.s.b = []byte("tail")
+	x.poll(Second)
+	due := x.Deadline()
+	if early := x.pollAfter(due+5*Second, due-1); len(early) != 0 {
+		t.Errorf("lost before anybody looked: %+v", early)
+	}
+	if late := x.pollAfter(due+5*Second, due); len(late) != 1 || string(late[0].Payload) != "tail" {
+		t.Errorf("not sent again: %+v", late)
 	}
 }

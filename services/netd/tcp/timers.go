@@ -36,8 +36,9 @@ func (c *Conn) Deadline() Time {
 	return min(t.retransmit, t.persist, t.ack, t.keep, t.cork, t.final, t.reorder, t.probeTail, t.pace)
 }
 
-// tick carries out what is due.
-func (c *Conn) tick(now Time) {
+// tick carries out what is due: at once what only makes us speak, and what the peer's
+// silence makes due, once that is known to have lasted.
+func (c *Conn) tick(now, heard Time) {
 	t := &c.timer
 	if t.final <= now {
 		c.finish(c.cause)
@@ -55,23 +56,24 @@ func (c *Conn) tick(now Time) {
 	if t.pace <= now {
 		t.pace = Never
 	}
-	if t.reorder <= now {
+	heard = min(heard, now)
+	if t.reorder <= heard {
 		t.reorder = Never
 		c.reorderDue(now)
 	}
-	if t.probeTail <= now {
+	if t.probeTail <= heard {
 		t.probeTail = Never
 		c.probeTailDue(now)
 	}
-	if t.retransmit <= now {
+	if t.retransmit <= heard {
 		t.retransmit = Never
 		c.retransmitDue(now)
 	}
-	if t.persist <= now {
+	if t.persist <= heard {
 		t.persist = Never
 		c.persistDue(now)
 	}
-	if t.keep <= now {
+	if t.keep <= heard {
 		t.keep = Never
 		c.keepDue(now)
 	}

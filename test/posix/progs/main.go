@@ -13,6 +13,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sort"
 	"strings"
@@ -35,6 +36,11 @@ func program(name string, f func(*T)) { programs[name] = f }
 
 // child adds a helper, run as "progs +name args".
 func child(name string, f func([]string) int) { children["+"+name] = f }
+
+// A program runs in the thread that the process began with, and stays there: masks,
+// identities, policies of scheduling and much else are a thread's own, and Go moves a
+// goroutine to another whenever a call of it is long.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	if len(os.Args) < 2 {

@@ -55,8 +55,9 @@ func (d *Dgram) receiveReport(ctx vfs.Context, m *socket.Msg) (int, error) {
 	}
 	if e := d.end.Load(); e != nil && !d.reports.waiting() && d.conf.receivesErrors() && d.errors.pending(d.n, e) {
 		// The error is in the head before its report is here. What netd answers
-		// now comes after that.
+		// now comes after that, which may lie in the bell and not have been heard.
 		d.tell(ctx, &netdv1.Request{})
+		d.n.hear()
 	}
 	d.reports.Lock()
 	if len(d.reports.list) == 0 {

@@ -174,6 +174,15 @@ func (n *Network) listenBell() {
 	}
 }
 
+// hear takes what netd has put into the bell by now. Whoever waits for netd's answer
+// to a call and needs what it said before that calls it afterwards, with none of a
+// socket's locks.
+func (n *Network) hear() {
+	if n.ready() == nil {
+		n.bell.Take(hearer{n}) // what is corrupt is Listen's matter
+	}
+}
+
 // watcher looks at the bell for guest threads that wait and poll anyhow: what they
 // wait for is then told without a goroutine to wake.
 type watcher struct {

@@ -2,6 +2,8 @@ package inet
 
 import (
 	"encoding/binary"
+	"log/slog"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -9,7 +11,12 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"bulkhead/proto/channel"
+	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/netd/server"
+	"bulkhead/services/sentry/socket"
+	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
 )
 
 func changed(n uint32) *netdv1.Notice {
@@ -93,5 +100,52 @@ func TestNoticesThatWaitForNothing(t *testing.T) {
 	}
 	if len(n.notices.waiting)*len(p) > maxWaiting {
 		t.Errorf("%d letters wait", len(n.notices.waiting))
+	}
+}
+
+// TestReportBehindItsError reads an error queue when its error is in the head and the
+// report of it still in the bell, where nobody has looked.
+func TestReportBehindItsError(t *testing.T) {
+	ours, theirs, err := channel.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(theirs, nil, slog.New(slog.DiscardHandler)) }()
+	n, err := New(ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		n.Close()
+		<-served
+	}()
+	n.Direct(false)
+	ctx := vfs.KernelContext()
+	d := newDgram(n, false, linux.SOCK_DGRAM, linux.IPPROTO_UDP)
+	defer d.Release()
+	if err := d.SetSockOpt(ctx, linux.IPPROTO_IP, linux.IP_RECVERR, socket.Int(1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.ready(); err != nil {
+		t.Fatal(err)
+	}
+	n.bell.Watch() // and do not look
+	defer n.bell.Unwatch(hearer{n}, false)
+	nobody := linux.AppendSockaddrInet4(nil, netip.MustParseAddrPort("127.0.0.1:9"))
+	for i := range 100 {
+		if _, err := d.SendMsg(ctx, &socket.Msg{Data: [][]byte{[]byte("probe")}, Addr: nobody}); err != nil {
+			t.Fatal(err)
+		}
+		for began := time.Now(); d.Poll()&wait.Err == 0; time.Sleep(10 * time.Microsecond) {
+			if time.Since(began) > 20*time.Second {
+				t.Fatal("no error comes")
+			}
+		}
+		b := make([]byte, 10)
+		k, err := d.RecvMsg(ctx, &socket.Msg{Data: [][]byte{b}, Flags: linux.MSG_ERRQUEUE})
+		if err != nil || string(b[:k]) != "probe" {
+			t.Fatalf("report %d: %q, %v", i, b[:k], err)
+		}
 	}
 }
