@@ -48,7 +48,7 @@ type Program struct {
 // which must be new, say so.
 func (s *Space) Exec(th *platform.Thread, p Program) error {
 	s.change(th)
-	defer s.mu.Unlock()
+	defer s.unlock()
 	const private = unix.MAP_PRIVATE | unix.MAP_FIXED
 	none := ^uint64(0)
 	s.rewrites = rewrites{entry: th.FastEntry()}

@@ -73,13 +73,34 @@ func (r Region) continues(next Region) bool {
 
 // Set is a list of regions that do not overlap, by address. The zero value is
 // empty. It has no lock, no clock and no host: the pure core of the package.
-type Set struct{ list []Region }
+type Set struct {
+	list []Region
+	// changed is where it has been changed since Changed was called last.
+	changed struct{ start, end Addr }
+}
 
 // All gives the regions; the slice is the set's own.
 func (s *Set) All() []Region { return s.list }
 
 // Clone is a copy.
-func (s *Set) Clone() Set { return Set{append([]Region(nil), s.list...)} }
+func (s *Set) Clone() Set { return Set{list: append([]Region(nil), s.list...)} }
+
+// touch notes that [start, end) changes.
+func (s *Set) touch(start, end Addr) {
+	if c := &s.changed; c.start == c.end {
+		c.start, c.end = start, end
+	} else if start < end {
+		c.start, c.end = min(c.start, start), max(c.end, end)
+	}
+}
+
+// Changed gives a range outside of which nothing was changed since it was called last,
+// but by Replace.
+func (s *Set) Changed() (start, end Addr) {
+	start, end = s.changed.start, s.changed.end
+	s.changed.start, s.changed.end = 0, 0
+	return start, end
+}
 
 // after is the index of the first region that ends above addr.
 func (s *Set) after(addr Addr) int {
@@ -132,6 +153,7 @@ func (s *Set) split(addr Addr) {
 
 // Remove takes [start, end) out and gives how many bytes were mapped there.
 func (s *Set) Remove(start, end Addr) uint64 {
+	s.touch(start, end)
 	s.split(start)
 	s.split(end)
 	i := s.after(start)
@@ -159,6 +181,7 @@ func (s *Set) Insert(r Region) {
 
 // Update applies change to every region in [start, end), split at the ends.
 func (s *Set) Update(start, end Addr, change func(*Region)) {
+	s.touch(start, end)
 	s.split(start)
 	s.split(end)
 	i := s.after(start)
@@ -167,6 +190,39 @@ func (s *Set) Update(start, end Addr, change func(*Region)) {
 		change(&s.list[j])
 	}
 	s.merge(i, j)
+}
+
+// Replace puts regions, which are in order and within [start, end), in place of what
+// was there. It takes time by the length of the lists alone.
+func (s *Set) Replace(start, end Addr, regions []Region) {
+	s.split(start)
+	s.split(end)
+	i := s.after(start)
+	j := i
+	for j < len(s.list) && s.list[j].Start < end {
+		j++
+	}
+	out := append(make([]Region, 0, i+len(regions)+len(s.list)-j), s.list[:i]...)
+	for _, part := range [][]Region{regions, s.list[j:]} {
+		for _, r := range part {
+			if n := len(out); n > 0 && out[n-1].continues(r) {
+				out[n-1].End = r.End
+				continue
+			}
+			out = append(out, r)
+		}
+	}
+	s.list = out
+}
+
+// within is the part of r that is in [start, end), which it overlaps.
+func (r Region) within(start, end Addr) Region {
+	if start > r.Start {
+		r.Offset += start - r.Start
+		r.Start = start
+	}
+	r.End = min(r.End, end)
+	return r
 }
 
 // merge joins neighbours whose boundary has an index between i and j.

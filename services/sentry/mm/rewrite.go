@@ -69,13 +69,15 @@ func (s *Space) Trapped(th *platform.Thread) {
 		return
 	}
 	s.change(th)
-	defer s.mu.Unlock()
+	defer s.unlock()
 	again, ok := s.rewrite(th, site)
 	if !ok && !again {
 		s.rewrites.counts[site] = givenUp
 	}
 	if th.Orders() == 0 {
 		s.busy = nil // nothing is under way, and the call itself may take for ever
+		s.tell()
+		s.letGo(th)
 	}
 }
 
@@ -188,7 +190,7 @@ func (s *Space) trampoline(th *platform.Thread, at Addr) (page Addr, n int, ok b
 	if at > 1<<30 {
 		low = max(low, at-1<<30)
 	}
-	page, ok = s.regions.Gap(PageSize, low, r.Start)
+	page, ok = s.gap(PageSize, low, r.Start)
 	if !ok {
 		return 0, 0, false
 	}
@@ -393,8 +395,9 @@ func (s *Space) restore(th *platform.Thread, site *rewrite.Site) error {
 // looks at every byte and every step. th, whose call is being served by the trap
 // lane, does it.
 func (s *Space) StayOriginal(th *platform.Thread) {
+	s.StopDelegating()
 	s.change(th)
-	defer s.mu.Unlock()
+	defer s.unlock()
 	w := &s.rewrites
 	w.entry = 0
 	if len(w.sites) == 0 {

@@ -23,8 +23,9 @@ type Space struct {
 	regions Set
 	users   int
 
-	rewrites rewrites // see rewrite.go
-	traits   traits
+	rewrites   rewrites // see rewrite.go
+	traits     traits
+	delegation // see lease.go
 
 	// The last change whose host calls may not be done yet.
 	busy       *platform.Thread
@@ -57,7 +58,9 @@ func (s *Space) Attach(make func() Attachment) Attachment {
 }
 
 // New gives an empty space with one user.
-func New() *Space { return &Space{users: 1, top: GuestTop - 8<<20} }
+func New() *Space {
+	return &Space{users: 1, top: GuestTop - 8<<20, delegation: delegation{never: true}}
+}
 
 // IncUsers counts a further task in.
 func (s *Space) IncUsers() {
@@ -71,6 +74,9 @@ func (s *Space) DecUsers() int {
 	s.mu.Lock()
 	s.users--
 	left, attached := s.users, s.attached
+	if left == 0 && s.lease != nil {
+		s.dropLease()
+	}
 	s.mu.Unlock()
 	if left == 0 && attached != nil {
 		attached.Release()
@@ -87,26 +93,28 @@ func (s *Space) Users() int {
 
 // Fork gives a copy, for a process whose memory the host has copied.
 func (s *Space) Fork() *Space {
-	s.mu.Lock()
+	s.look()
 	defer s.mu.Unlock()
 	c := &Space{
 		users: 1, regions: s.regions.Clone(), top: s.top, brkStart: s.brkStart, brk: s.brk,
 		argStart: s.argStart, argEnd: s.argEnd, envEnd: s.envEnd, startStack: s.startStack,
 		codeStart: s.codeStart, codeEnd: s.codeEnd, auxv: s.auxv, exe: s.exe, rewrites: s.rewrites.fork(),
+		delegation: delegation{never: s.never, limited: s.limited},
 	}
 	c.Inherit(s)
 	return c
 }
 
 // change takes the lock for a change by th, once every host call that another
-// thread was ordered to make is done.
+// thread was ordered to make is done, and none is under way in the stub, nor will be
+// until the answer's are made. unlock ends it.
 func (s *Space) change(th *platform.Thread) {
 	s.mu.Lock()
-	for i := 0; s.busy != nil && s.busy != th && !s.busy.Done(s.busyTicket); i++ {
+	for i := 0; s.busy != nil && s.busy != th && !s.busy.Done(s.busyTicket) || !s.hold(th); i++ {
 		s.mu.Unlock()
 		switch {
 		case i < 200:
-			runtime.Gosched()
+			yield()
 		case i < 20000:
 			time.Sleep(100 * time.Microsecond)
 		default:
@@ -119,6 +127,8 @@ func (s *Space) change(th *platform.Thread) {
 	}
 	s.busy, s.busyTicket = th, th.Ticket()
 }
+
+func yield() { runtime.Gosched() }
 
 // Settle waits until every ordered change has been made, before a copy of the
 // memory is taken by th.
@@ -133,13 +143,14 @@ func (s *Space) Settled(th *platform.Thread) {
 	s.mu.Lock()
 	if s.busy == th {
 		s.busy = nil
+		s.letGo(th)
 	}
 	s.mu.Unlock()
 }
 
 // Regions gives what is mapped, in order.
 func (s *Space) Regions() []Region {
-	s.mu.Lock()
+	s.look()
 	defer s.mu.Unlock()
 	out := make([]Region, 0, len(s.regions.All()))
 	for _, r := range s.regions.All() {
@@ -165,14 +176,14 @@ func (s *Space) Mapped(b *Backing) int {
 
 // Size is how much is mapped, in bytes.
 func (s *Space) Size() uint64 {
-	s.mu.Lock()
+	s.look()
 	defer s.mu.Unlock()
 	return s.regions.Total()
 }
 
 // Find gives the region that holds addr.
 func (s *Space) Find(addr Addr) (Region, bool) {
-	s.mu.Lock()
+	s.look()
 	defer s.mu.Unlock()
 	return s.regions.Find(addr)
 }
@@ -245,8 +256,18 @@ func (s *Space) Map(th *platform.Thread, m Mapping) (addr Addr, undo func(), err
 		return 0, nil, err
 	}
 	s.change(th)
-	defer s.mu.Unlock()
-	addr, err = s.place(m, n)
+	defer s.unlock()
+	if s.limited = m.Limit != unix.RLIM_INFINITY; s.limited && s.lease != nil {
+		s.dropLease()
+	}
+	leaseable := m.FD < 0 && m.File == nil && m.Kind == Plain && platform.Leaseable(m.Addr, n, m.Flags)
+	if leaseable {
+		s.couldSpare(th, n)
+		addr, leaseable = s.carve(n)
+	}
+	if !leaseable {
+		addr, err = s.place(m, n)
+	}
 	if err != nil {
 		return 0, nil, err
 	}
@@ -282,14 +303,14 @@ func (s *Space) Map(th *platform.Thread, m Mapping) (addr Addr, undo func(), err
 		th.TryHostCall(unix.SYS_CLOSE, uint64(fd))
 	}
 	s.regions.Insert(r)
-	return addr, func() { s.forget(addr, addr+n) }, nil
+	return addr, func() { s.forget(th, addr, addr+n) }, nil
 }
 
-// forget takes a range off the list.
-func (s *Space) forget(start, end Addr) {
-	s.mu.Lock()
+// forget takes a range off the list, which the host has not mapped for th.
+func (s *Space) forget(th *platform.Thread, start, end Addr) {
+	s.change(th)
+	defer s.unlock()
 	s.regions.Remove(start, end)
-	s.mu.Unlock()
 }
 
 const fixedNoReplace = 0x100000 // MAP_FIXED_NOREPLACE
@@ -319,7 +340,7 @@ func (s *Space) place(m Mapping, n uint64) (Addr, error) {
 	if m.Flags&unix.MAP_32BIT != 0 {
 		high = 0x8000_0000
 	}
-	if addr, ok := s.regions.Gap(n, platform.GuestBottom, high); ok {
+	if addr, ok := s.gap(n, platform.GuestBottom, high); ok {
 		return addr, nil
 	}
 	return 0, linux.ENOMEM
@@ -347,7 +368,10 @@ func (s *Space) Unmap(th *platform.Thread, addr, n uint64) error {
 		return linux.EINVAL
 	}
 	s.change(th)
-	defer s.mu.Unlock()
+	defer s.unlock()
+	if s.delegable(addr, end) {
+		s.couldSpare(th, 0)
+	}
 	if err := s.unrewrite(th, addr, end, true); err != nil {
 		return err
 	}
@@ -364,7 +388,10 @@ func (s *Space) Protect(th *platform.Thread, addr, n uint64, prot uint8) error {
 		return err
 	}
 	s.change(th)
-	defer s.mu.Unlock()
+	defer s.unlock()
+	if s.delegable(addr, end) {
+		s.couldSpare(th, 0)
+	}
 	for _, r := range s.regions.Overlap(addr, end) {
 		if r.NoWrite && prot&unix.PROT_WRITE != 0 {
 			return linux.EACCES
@@ -392,7 +419,10 @@ func (s *Space) Advise(th *platform.Thread, addr, n uint64, advice uint64) error
 		return nil
 	}
 	s.change(th)
-	defer s.mu.Unlock()
+	defer s.unlock()
+	if s.delegable(addr, end) && (advice == unix.MADV_DONTNEED || advice == unix.MADV_FREE) {
+		s.couldSpare(th, 0)
+	}
 	th.HostCall(unix.SYS_MADVISE, addr, end-addr, advice)
 	if !s.regions.Covered(addr, end) {
 		return linux.ENOMEM
@@ -406,7 +436,7 @@ func (s *Space) Covered(addr, n uint64) bool {
 	if err != nil {
 		return false
 	}
-	s.mu.Lock()
+	s.look()
 	defer s.mu.Unlock()
 	return s.regions.Covered(addr, end)
 }
@@ -415,7 +445,7 @@ func (s *Space) Covered(addr, n uint64) bool {
 // be moved there. limit is RLIMIT_DATA.
 func (s *Space) Brk(th *platform.Thread, want Addr, limit uint64) Addr {
 	s.change(th)
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if want < s.brkStart || want-s.brkStart > limit || want > GuestTop {
 		return s.brk
 	}
@@ -448,7 +478,7 @@ func (s *Space) Remap(th *platform.Thread, old, oldLen, newLen uint64, flags uin
 		return 0, linux.EINVAL
 	}
 	s.change(th)
-	defer s.mu.Unlock()
+	defer s.unlock()
 	r, ok := s.regions.Find(old)
 	if !ok || oldLen > 0 && !s.regions.Covered(old, old+oldLen) {
 		return 0, linux.EFAULT
@@ -517,7 +547,7 @@ func (s *Space) remapTarget(old, oldLen, newLen uint64, flags uint32, to Addr) (
 		}
 		return to, nil
 	}
-	dest, ok := s.regions.Gap(newLen, platform.GuestBottom, s.top)
+	dest, ok := s.gap(newLen, platform.GuestBottom, s.top)
 	if !ok {
 		return 0, linux.ENOMEM
 	}

@@ -35,7 +35,8 @@ const (
 	areaSize  = 1 << areaShift
 	slotSize  = areaSize
 
-	// MaxThreads is how many threads one address space can have.
+	// MaxThreads is how many slots an address space has: threads can have all but the
+	// last, which is the lease's (lease.go).
 	MaxThreads = 4096
 
 	// GuestTop is the end of the memory that a guest can map, exclusive.
@@ -90,6 +91,7 @@ const (
 	// in the first byte, what LAHF gives in the second.
 	slotFastFlags = 0x0dc
 	slotAddr      = 0x0e0 // u64, sentry: where the slot lies in the stub, for GS to be known by
+	slotLease     = 0x0e8 // u32, sentry: 1 if there is a lease to look at: lease.go
 	slotRegs      = 0x100 // 23 * u64: gregs of the ucontext
 	slotRanges    = 0x1c0 // maxRanges * {addr, len, offset} u64
 
@@ -152,6 +154,8 @@ const (
 	// ansUpgrade: the fast lane becomes the trap lane, and stops again; with ansRegs,
 	// it goes on with them.
 	ansUpgrade = 1 << 1
+	// ansRelease: the lease's lock is held for the answer, until its host calls are made.
+	ansRelease = 1 << 2
 )
 
 // kickSignal interrupts a guest thread that runs guest code. Guests never see

@@ -27,6 +27,7 @@ type Space struct {
 	leaving map[int]*Thread
 	procs   int // host processes that use this space
 	freezer freezer
+	leased  atomic.Bool // there is a lease
 }
 
 // Process is a host process. Several share a Space after vfork(2) and clone(2)
@@ -188,7 +189,7 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 		for index = 0; index < len(s.threads) && (s.threads[index] != nil || s.leavingLocked(index)); index++ {
 		}
 	}
-	if index >= MaxThreads {
+	if index >= leaseSlot {
 		return nil, unix.EAGAIN
 	}
 	for len(s.threads) <= index {
@@ -211,6 +212,7 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 	atomic.StoreUint64(sl.long(slotSigPending), sigUnknown)
 	atomic.StoreUint32(sl.word(slotBirthKick), 0)
 	atomic.StoreUint64(sl.long(slotTID), 0)
+	atomic.StoreUint32(sl.word(slotLease), boolWord(s.leased.Load()))
 	atomic.StoreUint64(sl.long(slotAddr), areaOf(index)+(slots-areas))
 	th.running.Store(true) // until it stops
 	s.threads[index] = th

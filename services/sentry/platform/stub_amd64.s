@@ -58,6 +58,8 @@
 #define BIRTH_RIP    -32
 
 #define SYS_mmap 9
+#define SYS_mprotect 10
+#define SYS_madvise 28
 #define SYS_close 3
 #define SYS_write 1
 #define SYS_rt_sigaction 13
@@ -237,6 +239,12 @@ fromGuest:
 	// words of kind<<24 | arg<<16 | param for each call.
 	MOVQ (const_slotRegs+8*13)(R13), AX
 copyArguments:
+	MOVL $const_leaseCalls, CX
+	CMPQ AX, $SYS_madvise   // the highest of them
+	JA   leaseAsk
+	BTL  AX, CX
+	JCS  leaseCall
+leaseAsk:
 	CMPQ AX, $const_tableCalls
 	JAE  publishRanges
 	SHLQ $4, AX
@@ -812,6 +820,9 @@ report:
 	JMP  publishRanges
 
 finish:
+	TESTQ $const_ansRelease, const_slotFlags(R13)
+	JNZ  leaseRelease
+released:
 	MOVL const_slotAns(R13), AX
 	MOVQ AX, const_slotDone(R13)
 	TESTQ R12, R12
@@ -958,6 +969,8 @@ maskSet:
 maskAsk:
 	MOVQ (const_slotRegs+8*13)(R13), AX
 	JMP  copyArguments
+
+#include "lease_amd64.h"
 
 	// What the slot itself can answer: words that the sentry keeps up to date. A
 	// kick in these instructions starts them again, and then goes by the trap.

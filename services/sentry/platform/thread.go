@@ -112,6 +112,8 @@ type Thread struct {
 	setGS bool // its first answer sets its GS base
 	// stillborn: the host did not make it.
 	stillborn atomic.Bool
+	// releases: the lease's lock is held for the answer: Releases.
+	releases bool
 }
 
 // Core is the core that the thread was on when it made the call that is served,
@@ -255,6 +257,7 @@ func (th *Thread) Next() Event {
 		v.begin(th)
 	}
 	if kind != kindOpFailed {
+		th.releases = false
 		s.regs(&th.Regs)
 		th.frame = s.load(slotFrame)
 		th.fast, th.moved, th.knowsFlags = kind == kindFast, false, false
@@ -410,6 +413,9 @@ func (th *Thread) publish(flags uint64) {
 	ordered := 0
 	if v := th.verifier; v != nil {
 		ordered = v.release(th)
+	}
+	if th.releases {
+		flags |= ansRelease
 	}
 	s.store(slotNOps, uint64(th.nops))
 	s.store(slotFlags, flags)

@@ -413,6 +413,9 @@ func prlimit64(t *task.Task, pid, what int32, set, old mm.Addr) (uint64, error) 
 			return 0, linux.EPERM
 		}
 		g.SetLimit(int(what), l)
+		if space := g.Leader().MM(); what == unix.RLIMIT_AS && space != nil {
+			space.LimitSize(l.Cur)
+		}
 	}
 	if old != 0 {
 		buf := binary.LittleEndian.AppendUint64(nil, was.Cur)

@@ -215,6 +215,8 @@ func (t *Task) enter(p *program) error {
 		t.setThread(th)
 		t.rseq = Rseq{}
 		old.Exit(true)
+	} else if space := t.mm.Load(); space != nil {
+		space.StopDelegating() // what its lease is in becomes the new one's
 	}
 	t.robust = 0
 	t.SetDispatch(nil)
@@ -260,6 +262,10 @@ func (t *Task) order(space *mm.Space, p *program) error {
 	})
 	if err != nil {
 		return err
+	}
+	if t.answersItself() && !t.Traced() {
+		space.LimitSize(t.group.Limit(unix.RLIMIT_AS).Cur)
+		space.Delegate()
 	}
 	if !th.CopyOut(st.sp, st.bytes) {
 		// Too long for the answer: map first, then write.

@@ -42,6 +42,7 @@ func (t *Task) SetStrict() error {
 	if t.Seccomp().Mode() == SeccompFilter {
 		return linux.EINVAL
 	}
+	t.MM().StopDelegating()
 	t.seccomp.Store(&Seccomp{})
 	t.askForAll()
 	return nil
@@ -52,6 +53,7 @@ func (t *Task) SetStrict() error {
 // stray is a thread that has a filter of its own, and none is set then. EINVAL,
 // ENOMEM.
 func (t *Task) AddFilter(program []seccomp.Instruction, all bool) (stray int32, err error) {
+	t.MM().StopDelegating()
 	k := t.k
 	k.mu.Lock() // a clone takes the filter of its parent under it
 	defer k.mu.Unlock()
