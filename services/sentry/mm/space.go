@@ -39,6 +39,8 @@ type Space struct {
 	auxv           []byte
 	exe            vfs.Path
 
+	linker, linkerEnd Addr // where the dynamic linker is
+
 	attached Attachment
 }
 
@@ -92,6 +94,7 @@ func (s *Space) Fork() *Space {
 		users: 1, regions: s.regions.Clone(), top: s.top, brkStart: s.brkStart, brk: s.brk,
 		argStart: s.argStart, argEnd: s.argEnd, envEnd: s.envEnd, startStack: s.startStack,
 		codeStart: s.codeStart, codeEnd: s.codeEnd, auxv: s.auxv, exe: s.exe, rewrites: s.rewrites.fork(),
+		linker: s.linker, linkerEnd: s.linkerEnd,
 	}
 }
 

@@ -213,10 +213,9 @@ func (t *Task) enter(p *program) error {
 		old := t.th
 		t.keepMask()
 		t.setThread(th)
-		t.rseq = Rseq{}
 		old.Exit(true)
 	}
-	t.robust = 0
+	t.th.SetRobust(0)
 	space := mm.New()
 	if old := t.mm.Swap(space); old != nil {
 		old.DecUsers()
