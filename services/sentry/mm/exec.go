@@ -62,6 +62,12 @@ func (s *Space) Exec(th *platform.Thread, p Program) error {
 	ok = ok && th.HostCall(unix.SYS_MUNMAP, 0, GuestTop)
 	for _, l := range p.Loads {
 		f := p.Files[l.File]
+		if l.File > 0 { // in the order of their addresses
+			if s.linkerEnd == 0 {
+				s.linker = l.Start
+			}
+			s.linkerEnd = l.End
+		}
 		if l.FileEnd > l.Start {
 			ok = ok && th.HostCall(unix.SYS_MMAP, l.Start, l.FileEnd-l.Start, uint64(l.Prot), private,
 				uint64(platform.FirstPrivateFD+l.File), uint64(f.HostOff)+l.Offset)
@@ -95,6 +101,13 @@ func (s *Space) Exec(th *platform.Thread, p Program) error {
 	s.codeStart, s.codeEnd = p.CodeStart, p.CodeEnd
 	s.argStart, s.argEnd, s.envEnd, s.startStack = p.ArgStart, p.ArgEnd, p.EnvEnd, p.StackPointer
 	return nil
+}
+
+// InLinker says whether addr is where Exec put the program's dynamic linker.
+func (s *Space) InLinker(addr Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return addr >= s.linker && addr < s.linkerEnd
 }
 
 // Layout decides where the stack of a program goes and below which address its

@@ -22,9 +22,10 @@ import (
 // sees the bytes as they were.
 
 const (
-	// rewriteAfter is how many traps make a site worth rewriting, which costs
-	// about as much as three.
-	rewriteAfter = 4
+	// rewriteAfter is how many traps make a site worth rewriting, which costs about as
+	// much as they did: a page of trampolines, a copy of a page of text and four
+	// changes of protection. Most sites of a short program trap less often.
+	rewriteAfter = 32
 	// maxCounted bounds the sites whose traps are counted, maxTrampolines the
 	// pages of trampolines.
 	maxCounted     = 4096
@@ -65,7 +66,7 @@ func (w *rewrites) fork() rewrites {
 // that happens often. The call is served after it as if nothing had been.
 func (s *Space) Trapped(th *platform.Thread) {
 	site := th.Regs.RIP - 2
-	if !s.count(site) {
+	if !s.count(site, platform.TrapsFor(th.Regs.RAX)) {
 		return
 	}
 	s.change(th)
@@ -81,8 +82,8 @@ func (s *Space) Trapped(th *platform.Thread) {
 	}
 }
 
-// count says whether a site is due.
-func (s *Space) count(site Addr) bool {
+// count counts so many traps of a site and says whether it is due.
+func (s *Space) count(site Addr, traps int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := &s.rewrites
@@ -93,10 +94,12 @@ func (s *Space) count(site Addr) bool {
 	if w.counts == nil {
 		w.counts = map[Addr]uint8{}
 	}
-	w.counts[site] = n + 1
-	switch n + 1 {
-	case rewriteAfter, 64, 200: // the later ones if the first could not be
-		return true
+	now := min(int(n)+traps, givenUp-1)
+	w.counts[site] = uint8(now)
+	for _, due := range [...]int{rewriteAfter, 100, 200} { // the later ones if the first could not be
+		if int(n) < due && now >= due {
+			return true
+		}
 	}
 	return false
 }

@@ -79,6 +79,7 @@ func (th *Thread) AnswerNothing() {
 		atomic.StoreUint64(th.slot.long(slotSelf+8*int(w)), 0)
 	}
 	atomic.StoreUint64(th.slot.long(slotSigPending), sigUnknown)
+	atomic.StoreUint32(th.slot.word(slotAlone), 0)
 	th.space.mu.Unlock()
 }
 

@@ -105,13 +105,31 @@ const (
 	slotScratch    = 0x2e0 // 32 bytes, stub: a few words, and a stack for the flags
 	slotOps        = 0x300 // maxOps * opSize
 
-	slotIn  = 0x1000 // what the stub copied in
-	slotOut = 0x6000 // what the stub will copy out
+	// What the stub answers alone on the trap lane: alone.go.
+	slotAlone      = 0xe80 // u32, sentry: it may
+	slotAloneCount = 0xe84 // u32, stub: how often it has been asked to
+	slotRobust     = 0xe88 // u64, both: the head of the list of robust futexes
+	slotRseqArea   = 0xe90 // u64, both: what is registered for rseq(2)
+	slotRseqSize   = 0xe98 // u32
+	slotRseqSign   = 0xe9c // u32
+	// A file that is asked about next: ahead.go.
+	slotAheadFD     = 0xea0 // u32, both: its descriptor; ^0 for none
+	slotAheadClosed = 0xea4 // u32, stub: it has been closed
+	slotAheadHave   = 0xea8 // u64, sentry: how many bytes of its begin are there
+	slotAheadPos    = 0xeb0 // u64, both: how many have been read
+	slotLimitsSet   = 0xeb8 // u32, sentry: changes of slotLimits, twice; odd during one
+	slotLimits      = 0xf00 // NumLimits * {soft, hard} u64, sentry
+
+	slotIn        = 0x1000 // what the stub copied in
+	slotAheadStat = 0x6000 // statSize bytes
+	slotAheadData = 0x6100 // aheadSize bytes
+	slotOut       = 0x6500 // what the stub will copy out
 
 	maxRanges = 6
 	opSize    = 64
-	maxOps    = (slotIn - slotOps) / opSize
-	inSize    = slotOut - slotIn
+	maxOps    = (slotAlone - slotOps) / opSize
+	slotInEnd = slotAheadStat
+	inSize    = slotInEnd - slotIn
 	outSize   = slotSize - slotOut
 	// maxCopyIn is what the stub copies of one argument; the sentry fetches
 	// longer ones itself. Beyond it process_vm_readv is the faster.

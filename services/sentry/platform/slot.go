@@ -67,7 +67,7 @@ func (s slot) ranges(r *[maxRanges]copied) int {
 	for i := range int(n) {
 		at := slotRanges + 24*i
 		c := copied{s.load(at), s.load(at + 8), s.load(at + 16)}
-		if c.size <= inSize && c.off >= slotIn && c.off <= slotOut-c.size {
+		if c.size <= inSize && c.off >= slotIn && c.off <= slotInEnd-c.size {
 			r[k] = c
 			k++
 		}

@@ -210,6 +210,7 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 		atomic.StoreUint64(sl.long(slotSelf+8*w), 0)
 	}
 	atomic.StoreUint64(sl.long(slotSigPending), sigUnknown)
+	sl.beginAlone()
 	atomic.StoreUint32(sl.word(slotBirthKick), 0)
 	atomic.StoreUint64(sl.long(slotTID), 0)
 	atomic.StoreUint32(sl.word(slotLease), boolWord(s.leased.Load()))

@@ -69,14 +69,17 @@
 #define SYS_dup 32
 #define SYS_clone 56
 #define SYS_exit_group 231
+#define SYS_mprotect 10
 #define SYS_munmap 11
 #define SYS_prctl 157
 #define SYS_arch_prctl 158
 #define SYS_gettid 186
 #define SYS_futex 202
+#define SYS_set_tid_address 218
 #define SYS_sigaltstack 131
 #define SYS_prlimit64 302
 #define SYS_seccomp 317
+#define SYS_rseq 334
 
 #define SIGTRAP 5
 #define SIGSEGV 11
@@ -234,6 +237,19 @@ fromGuest:
 	XORQ R15, R15           // ranges copied so far
 	CMPQ AX, $const_kindSyscall
 	JNE  publishRanges
+	CMPL const_slotAlone(R13), $0
+	JEQ  ask
+	SHRQ $32, R11           // of which architecture the call is
+	CMPL R11, $const_auditArch
+	JNE  ask
+	MOVQ (const_slotRegs+8*13)(R13), AX
+	CMPQ AX, $const_tableCalls
+	JAE  publishRanges
+	MOVQ $(const_table+const_tableAlone), CX
+	MOVBLZX (CX)(AX*1), CX
+	TESTL CX, CX
+	JNZ  alone
+ask:
 
 	// Copy in what the call's arguments point to, as the table says: three
 	// words of kind<<24 | arg<<16 | param for each call.
@@ -294,7 +310,7 @@ specLen:
 	JA   specDone
 	MOVQ R10, CX
 	ADDQ DX, CX
-	CMPQ CX, $const_slotOut
+	CMPQ CX, $const_slotInEnd
 	JA   specDone           // no room left
 	// Record the range, then copy.
 	LEAQ (R15)(R15*2), BX
@@ -906,6 +922,7 @@ ring:
 
 	// rt_sigprocmask(how, set, old, size): sigmask.go. Everything that can fail
 	// comes before the mask changes, and is the sentry's to answer.
+mask:
 	CMPQ R10, $8
 	JNE  maskAsk
 	MOVQ const_slotSigPending(R13), R10
@@ -957,20 +974,223 @@ maskSet:
 	MOVQ $0, const_slotFlags(R13)
 	MOVQ $0, const_slotResult(R13)
 	TESTQ SI, SI
-	JZ   final
+	JZ   maskDone
 	MOVQ R8, AX
 	XCHGQ AX, const_slotSigMask(R13)
 	// A signal that was sent meanwhile is seen here, or has seen the mask.
 	NOTQ R8
 	ANDQ const_slotSigPending(R13), R8
-	JZ   final
+	JZ   maskDone
+	TESTQ R12, R12
+	JNZ  maskStop
 	MOVL $1, const_slotKicked(R13)
-	JMP  final
+maskDone:
+	TESTQ R12, R12
+	JZ   final
+	XORL AX, AX
+	JMP  aloneDone
+maskStop:
+	// On the trap lane nobody looks for kicks any more: it stops here, after the call.
+	MOVQ $0, REG_RAX(R12)
+	MOVQ $0, (const_slotRegs+8*13)(R13)
+	JMP  upgradedStop
 maskAsk:
 	MOVQ (const_slotRegs+8*13)(R13), AX
 	JMP  copyArguments
 
 #include "lease_amd64.h"
+	// What the stub answers alone on the trap lane: alone.go. CX says how. The registers
+	// are in the slot, and whatever does not go well is the sentry's to answer. Now and
+	// then it is asked in any case, to learn which sites are worth rewriting.
+alone:
+	CMPL const_slotKicked(R13), $0
+	JNE  ask
+	INCL const_slotAloneCount(R13)
+	TESTL $(const_aloneSample-1), const_slotAloneCount(R13)
+	JZ   ask
+	MOVQ (const_slotRegs+8*8)(R13), DI
+	MOVQ (const_slotRegs+8*9)(R13), SI
+	MOVQ (const_slotRegs+8*12)(R13), DX
+	MOVQ (const_slotRegs+8*2)(R13), R10
+	CMPL CX, $const_aloneSelf
+	JAE  aloneSelf
+	CMPL CX, $const_aloneRead
+	JAE  ahead
+	CMPL CX, $const_aloneMask
+	JEQ  mask
+	CMPL CX, $const_aloneRobust
+	JEQ  aloneRobust
+	CMPL CX, $const_aloneTIDAddress
+	JEQ  aloneTIDAddress
+	CMPL CX, $const_aloneSetFS
+	JEQ  aloneSetFS
+	CMPL CX, $const_aloneRseq
+	JEQ  aloneRseq
+	CMPL CX, $const_aloneLimit
+	JEQ  aloneLimit
+	JMP  ask
+aloneSelf:
+	MOVQ (const_slotSelf-8*const_aloneSelf)(R13)(CX*8), AX
+	BTQ  $63, AX            // not known?
+	JCC  ask
+	MOVL AX, AX
+aloneDone:
+	MOVQ AX, REG_RAX(R12)
+	JMP  sigreturn
+
+aloneRobust:
+	CMPQ SI, $const_robustSize
+	JNE  ask
+	MOVQ DI, const_slotRobust(R13)
+	XORL AX, AX
+	JMP  aloneDone
+
+aloneTIDAddress:
+	MOVQ $const_GuestTop, CX
+	CMPQ DI, CX
+	JAE  ask
+	MOVQ (const_slotSelf+8*const_SelfTID)(R13), BX
+	BTQ  $63, BX
+	JCC  ask
+	MOVL $SYS_set_tid_address, AX
+	SYSCALL
+	MOVL BX, AX
+	JMP  aloneDone
+
+aloneSetFS:
+	CMPQ DI, $const_archSetFS
+	JNE  ask
+	MOVQ $const_GuestTop, CX
+	CMPQ SI, CX
+	JAE  ask
+	MOVL $SYS_arch_prctl, AX
+	SYSCALL
+	JMP  aloneDone
+
+aloneRseq:
+	TESTL DX, DX            // flags
+	JNZ  ask
+	MOVL SI, SI
+	MOVQ $const_GuestTop, CX
+	CMPQ DI, CX
+	JAE  ask
+	SUBQ DI, CX
+	CMPQ SI, CX
+	JA   ask
+	MOVL $SYS_rseq, AX
+	SYSCALL
+	TESTQ AX, AX
+	JNZ  aloneDone
+	MOVQ DI, const_slotRseqArea(R13)
+	MOVL SI, const_slotRseqSize(R13)
+	MOVL R10, const_slotRseqSign(R13)
+	JMP  aloneDone
+
+	// prlimit64(0, resource, NULL, old). The limit is good if its number is the same
+	// before and after, and even.
+aloneLimit:
+	TESTL DI, DI
+	JNZ  ask
+	TESTQ DX, DX
+	JNZ  ask
+	CMPL SI, $const_NumLimits
+	JAE  ask
+	MOVL const_slotLimitsSet(R13), BX
+	TESTL BX, BX
+	JZ   ask
+	TESTL $1, BX
+	JNZ  ask
+	SHLL $4, SI             // clears its high half
+	MOVQ (const_slotLimits+0)(R13)(SI*1), R8
+	MOVQ (const_slotLimits+8)(R13)(SI*1), R9
+	CMPL BX, const_slotLimitsSet(R13)
+	JNE  ask
+	TESTQ R10, R10
+	JZ   ask
+	MOVQ $(const_GuestTop-16), CX
+	CMPQ R10, CX
+	JA   ask
+	MOVQ R10, DI
+	LEAQ 8(DI), CX
+	MOVQ R8, AX
+	STOSQ                   // or nothing, if it faults
+	CMPQ DI, CX
+	JNE  ask
+	LEAQ 8(DI), CX
+	MOVQ R9, AX
+	STOSQ
+	CMPQ DI, CX
+	JNE  ask
+	XORL AX, AX
+	JMP  aloneDone
+
+	// What the file is like that the linker has just opened: ahead.go.
+ahead:
+	CMPL DI, const_slotAheadFD(R13)
+	JNE  ask
+	CMPL CX, $const_aloneClose
+	JEQ  aheadClose
+	CMPL CX, $const_alonePread
+	JEQ  aheadPread
+	CMPL CX, $const_aloneRead
+	JEQ  aheadRead
+	CMPL CX, $const_aloneStat
+	JEQ  aheadStat
+	// newfstatat(fd, "", buf, AT_EMPTY_PATH)
+	CMPL R10, $const_atEmptyPath
+	JNE  ask
+	LEAQ const_slotScratch(R13), DI
+	LEAQ 1(DI), CX
+	MOVSB                   // or nothing, if it faults
+	CMPQ DI, CX
+	JNE  ask
+	CMPB const_slotScratch(R13), $0
+	JNE  ask
+	MOVQ DX, SI
+aheadStat:
+	MOVQ SI, DI
+	LEAQ const_slotAheadStat(R13), SI
+	MOVL $const_statSize, DX
+	XORL R10, R10           // R10: the result
+	XORL CX, CX
+	JMP  aheadCopy
+aheadRead:
+	MOVQ const_slotAheadPos(R13), R10
+aheadPread:
+	MOVQ const_slotAheadHave(R13), R9
+	CMPQ R10, R9
+	JA   ask
+	SUBQ R10, R9
+	CMPQ DX, R9
+	JA   ask                // more than is there, which need not be all
+	TESTQ DX, DX
+	JZ   ask
+	MOVQ SI, DI
+	LEAQ const_slotAheadData(R13)(R10*1), SI
+	MOVQ DX, R10
+aheadCopy:
+	MOVL CX, BX
+	MOVQ $const_GuestTop, CX
+	CMPQ DI, CX
+	JAE  ask
+	SUBQ DI, CX
+	CMPQ DX, CX
+	JA   ask
+	MOVQ DX, CX
+	REP; MOVSB
+	TESTQ CX, CX
+	JNZ  ask
+	CMPL BX, $const_aloneRead
+	JNE  aheadDone
+	ADDQ R10, const_slotAheadPos(R13)
+aheadDone:
+	MOVQ R10, AX
+	JMP  aloneDone
+aheadClose:
+	MOVL $-1, const_slotAheadFD(R13)
+	MOVL $1, const_slotAheadClosed(R13)
+	XORL AX, AX
+	JMP  aloneDone
 
 	// What the slot itself can answer: words that the sentry keeps up to date. A
 	// kick in these instructions starts them again, and then goes by the trap.
@@ -1136,7 +1356,7 @@ limits:
 nextLimit:
 	MOVQ 0(BX), SI          // resource, -1 ends the list
 	CMPQ SI, $-1
-	JEQ  install
+	JEQ  own
 	XORL DI, DI
 	LEAQ 8(BX), DX
 	XORL R10, R10
@@ -1146,6 +1366,40 @@ nextLimit:
 	JNZ  die
 	ADDQ $24, BX
 	JMP  nextLimit
+
+	// fork(2) copies the page table of a private mapping of a file only if a page of it
+	// has been written to; what it does not copy, each child faults in again. A host
+	// that forbids the writing has it so.
+own:
+	MOVQ $const_base, BX
+	MOVL $const_textSize, R15
+	MOVL $5, BP             // PROT_READ|PROT_EXEC
+ownNext:
+	MOVQ BX, DI
+	MOVQ R15, SI
+	MOVL BP, DX
+	ORL  $2, DX
+	MOVL $SYS_mprotect, AX
+	SYSCALL
+	TESTQ AX, AX
+	JNZ  ownDone
+	MOVB (BX), AL
+	MOVB AL, (BX)
+	MOVQ BX, DI
+	MOVQ R15, SI
+	MOVL BP, DX
+	MOVL $SYS_mprotect, AX
+	SYSCALL
+	TESTQ AX, AX
+	JNZ  die
+ownDone:
+	MOVQ $const_table, AX
+	CMPQ BX, AX
+	JEQ  install
+	MOVQ AX, BX
+	MOVL $const_tableSize, R15
+	MOVL $1, BP             // PROT_READ
+	JMP  ownNext
 
 install:
 	MOVL $38, DI            // PR_SET_NO_NEW_PRIVS

@@ -38,7 +38,8 @@ const (
 	tableLimits  = tableOne + 0x280        // {resource, soft, hard}..., -1
 	tableMarks   = tableOne + 0x300        // addresses in the stub's text: marks
 	tableLanes   = tableOne + 0x400        // a byte for each call: lanes
-	tableInit    = tableLanes + tableCalls // the extended state of a new program, for XRSTOR
+	tableAlone   = tableLanes + tableCalls // a byte for each call: alone.go
+	tableInit    = tableAlone + tableCalls // the extended state of a new program, for XRSTOR
 	tableFilter  = tableInit + initSize    // struct sock_fprog, then the program
 	initSize     = FPLegacySize + 64       // with the header
 	actionSize   = 32
@@ -184,6 +185,7 @@ func tableImage(text []byte, gsBase, verified bool) ([]byte, error) {
 	le := binary.LittleEndian
 	encodeArgTable(p)
 	encodeLanes(p[tableLanes:])
+	encodeAlone(p[tableAlone:])
 	if err := encodeMarks(p[tableMarks:], text); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package syscalls
 import (
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
+	"bulkhead/services/sentry/platform"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 )
@@ -127,7 +128,32 @@ func openHow(t *task.Task, dirfd linux.FD, path mm.Addr, flags linux.OpenFlags, 
 	if err != nil {
 		return 0, err
 	}
-	return install(t, f, flags)
+	fd, err := install(t, f, flags)
+	if err == nil && flags&^linux.O_LARGEFILE == linux.O_RDONLY|linux.O_CLOEXEC && t.MayAskAhead() {
+		answerAhead(t, linux.FD(fd))
+	}
+	return fd, err
+}
+
+// answerAhead says of a file that the dynamic linker has opened what it will ask.
+func answerAhead(t *task.Task, fd linux.FD) {
+	f, err := t.AnyFile(fd)
+	if err != nil {
+		return
+	}
+	defer f.DecRef(t)
+	a, err := f.Attr(t)
+	if err != nil || a.Mode&linux.S_IFMT != linux.S_IFREG {
+		return
+	}
+	var begin [platform.AheadSize]byte
+	n, err := f.Pread(t, begin[:], 0)
+	if err != nil {
+		return
+	}
+	var stat [linux.SizeofStat]byte
+	putStat(t, stat[:], &a)
+	t.AnswerAhead(fd, &stat, begin[:n])
 }
 
 // install gives f, whose reference it takes in any case, the lowest free

@@ -70,14 +70,19 @@ func statAt(t *task.Task, dirfd linux.FD, path mm.Addr, flags atFlags) (vfs.Attr
 }
 
 func copyOutStat(t *task.Task, addr mm.Addr, a *vfs.Attr) error {
+	out := newAnswer(t, linux.SizeofStat)
+	putStat(t, out.bytes, a)
+	return out.copyOut(t, addr)
+}
+
+// putStat writes a struct stat.
+func putStat(t *task.Task, p []byte, a *vfs.Attr) {
 	st := linux.Stat{
 		Dev: a.Dev, Ino: a.Ino, Nlink: uint64(a.Nlink), Mode: a.Mode, UID: uint32(shownUID(t, a.UID)), GID: uint32(shownGID(t, a.GID)), Rdev: a.Rdev,
 		Size: a.Size, Blksize: int64(a.Blksize), Blocks: int64(a.Blocks),
 		Atime: a.Atime, Mtime: a.Mtime, Ctime: a.Ctime,
 	}
-	out := newAnswer(t, linux.SizeofStat)
-	st.Put(out.bytes)
-	return out.copyOut(t, addr)
+	st.Put(p)
 }
 
 // statx tells more than stat, in a struct that can grow: statx(2). What is not

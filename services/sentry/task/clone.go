@@ -178,7 +178,6 @@ func (t *Task) newChild(a *CloneArgs) (*Task, error) {
 			c.altStack = linux.StackT{Flags: linux.SS_DISABLE}
 		}
 	} else {
-		c.rseq = t.rseq
 		t.mm.Load().Settle(t.th)
 		c.mm.Store(t.mm.Load().Fork())
 	}
@@ -281,6 +280,9 @@ func (t *Task) orderClone(a *CloneArgs, c *Task) error {
 		c.th, err = t.th.CloneProcess(b)
 	}
 	if err == nil {
+		if a.Flags&unix.CLONE_VM == 0 {
+			c.th.SetRseq(t.th.Rseq())
+		}
 		c.host.Store(c.th)
 	}
 	return err

@@ -213,12 +213,11 @@ func (t *Task) enter(p *program) error {
 		old := t.th
 		t.keepMask()
 		t.setThread(th)
-		t.rseq = Rseq{}
 		old.Exit(true)
 	} else if space := t.mm.Load(); space != nil {
 		space.StopDelegating() // what its lease is in becomes the new one's
 	}
-	t.robust = 0
+	t.th.SetRobust(0)
 	t.SetDispatch(nil)
 	space := mm.New()
 	space.Inherit(t.MM())

@@ -55,8 +55,9 @@ type Group struct {
 	// semUndo is what SEM_UNDO takes back at the end: IPC's lock.
 	semUndo sysvipc.Undo
 
-	limits [numRlimits]atomicRlimit
-	timers groupTimers
+	limits   [numRlimits]atomicRlimit
+	limitsMu sync.Mutex // of who changes them, and tells the stubs
+	timers   groupTimers
 
 	started    time.Time
 	exitUsage  Usage // of threads that have exited

@@ -130,6 +130,7 @@ func (t *Task) linkLocked(tracer *Task, seized bool, options uint32) {
 	t.trace.requests = make(chan func())
 	tracer.trace.tracees = append(tracer.trace.tracees, t)
 	t.trace.on.Store(true)
+	t.tellTraced()
 }
 
 // unlinkLocked ends the tracing of t. If it is stopped, the caller lets it go on.
@@ -140,6 +141,7 @@ func (t *Task) unlinkLocked() {
 	t.trace.tracer, t.trace.options, t.trace.seized = nil, 0, false
 	t.trace.on.Store(false)
 	t.trace.trap.Store(false)
+	t.tellTraced()
 }
 
 // TraceMe is PTRACE_TRACEME: the parent traces the caller.

@@ -4,9 +4,11 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"bulkhead/services/sentry/platform"
 )
 
-const numRlimits = 16
+const numRlimits = platform.NumLimits
 
 // Rlimit is a resource limit: getrlimit(2). ^0 is no limit.
 type Rlimit struct{ Cur, Max uint64 }
@@ -38,11 +40,37 @@ func (g *Group) Limit(what int) Rlimit {
 	return defaultLimits[what]
 }
 
-// SetLimit sets one.
+// SetLimit sets one. The stubs of the process's threads say so once it returns.
 func (g *Group) SetLimit(what int, l Rlimit) {
+	g.limitsMu.Lock()
+	g.k.mu.RLock()
+	tasks := g.tasks
+	g.k.mu.RUnlock()
 	g.limits[what].v.Store(&l)
+	g.tellLimitsLocked(tasks...)
+	g.limitsMu.Unlock()
 	if what == unix.RLIMIT_CPU {
 		g.limitCPU(l)
+	}
+}
+
+// tellLimits has t's stub answer what the limits are.
+func (g *Group) tellLimits(t *Task) {
+	g.limitsMu.Lock()
+	g.tellLimitsLocked(t)
+	g.limitsMu.Unlock()
+}
+
+func (g *Group) tellLimitsLocked(tasks ...*Task) {
+	var all [platform.NumLimits][2]uint64
+	for i := range all {
+		l := g.Limit(i)
+		all[i] = [2]uint64{l.Cur, l.Max}
+	}
+	for _, t := range tasks {
+		if th := t.host.Load(); th != nil {
+			th.SetLimits(&all)
+		}
 	}
 }
 

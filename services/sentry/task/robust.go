@@ -8,11 +8,17 @@ import (
 	"bulkhead/services/sentry/mm"
 )
 
-// SetRobustList is set_robust_list(2).
-func (t *Task) SetRobustList(head mm.Addr) { t.robust = head }
+// SetRobustList is set_robust_list(2), of which the sentry hears only sometimes: the
+// head is kept in the slot, where the stub puts it too.
+func (t *Task) SetRobustList(head mm.Addr) { t.th.SetRobust(head) }
 
 // RobustList is get_robust_list(2).
-func (t *Task) RobustList() mm.Addr { return t.robust }
+func (t *Task) RobustList() mm.Addr {
+	if th := t.host.Load(); th != nil {
+		return th.SeeRobust()
+	}
+	return t.th.Robust()
+}
 
 const (
 	robustLimit      = 2048
@@ -26,17 +32,18 @@ const (
 // having died, and wakes a waiter of each: futex(2), "Robust futexes". The lock
 // words hold the guest's thread ids, so that the host cannot do it.
 func (t *Task) runRobustList() {
-	if t.robust == 0 || t.mm.Load() == nil {
+	list := t.th.Robust()
+	if list == 0 || t.mm.Load() == nil {
 		return
 	}
 	var head [robustHeadLength]byte
-	if t.th.Process().CopyIn(t.robust, head[:]) != nil {
+	if t.th.Process().CopyIn(list, head[:]) != nil {
 		return
 	}
 	le := binary.LittleEndian
 	next, offset, pending := le.Uint64(head[:]), le.Uint64(head[8:]), le.Uint64(head[16:])
 	for range robustLimit {
-		if next == t.robust || next == 0 {
+		if next == list || next == 0 {
 			break
 		}
 		entry := next &^ 1

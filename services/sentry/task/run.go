@@ -23,6 +23,7 @@ func (t *Task) run() {
 	for {
 		ev := t.th.Next()
 		t.state.Store(inKernel)
+		t.seeAhead(ev.Kind != platform.Syscall || t.th.Regs.RAX != unix.SYS_MMAP)
 		if ev.Kind != platform.CallFailed {
 			t.frames = t.frames[:0]
 			t.trace.inCall = false

@@ -17,10 +17,20 @@ func (t *Task) tellSelf() {
 	th.SetSelf(platform.SelfTID, uint32(t.tid))
 	t.tellCreds()
 	t.shareMask()
+	t.group.tellLimits(t)
 	k := t.k
-	k.mu.RLock() // a parent's end changes the word under the lock
+	k.mu.RLock() // a parent's end changes the word under the lock, and who attaches has it
 	tellParentLocked(t.group, th)
+	t.tellTraced()
 	k.mu.RUnlock()
+}
+
+// tellTraced has the stub answer calls alone on the trap lane, where a traced thread
+// makes all of its calls, if nobody traces it. The caller holds k.mu.
+func (t *Task) tellTraced() {
+	if th := t.host.Load(); th != nil {
+		th.AnswerAlone(t.answersItself() && !t.Traced())
+	}
 }
 
 // tellCreds sets the words of the credentials.

@@ -37,6 +37,7 @@ type Task struct {
 	ns       atomic.Pointer[Namespaces]
 	seccomp  atomic.Pointer[Seccomp]
 	dispatch atomic.Pointer[Dispatch]
+	ahead    atomic.Pointer[ahead] // see ahead.go
 	name     atomic.Pointer[string]
 	state    atomic.Int32
 
@@ -59,12 +60,10 @@ type Task struct {
 
 	restart       func() (uint64, error) // for restart_syscall
 	vfork         chan struct{}          // closed when a vfork child lets go of the memory
-	robust        uint64                 // set_robust_list
-	rseq          Rseq
-	piBlocked     *piFutex         // which one it waits for: guarded by Kernel.pi.mu
-	piGone        bool             // it owns none any more, likewise
-	gaveBirth     bool             // in the answer just given: a goroutine waits to be run
-	newborn       *platform.Thread // the child of answer newbornTicket
+	piBlocked     *piFutex               // which one it waits for: guarded by Kernel.pi.mu
+	piGone        bool                   // it owns none any more, likewise
+	gaveBirth     bool                   // in the answer just given: a goroutine waits to be run
+	newborn       *platform.Thread       // the child of answer newbornTicket
 	newbornTicket uint64
 	exited        chan struct{}
 	killed        atomic.Bool
@@ -102,7 +101,10 @@ func (t *Task) Kernel() *Kernel { return t.k }
 func (t *Task) MM() *mm.Space { return t.mm.Load() }
 
 // FDs is the descriptor table, or nil once the thread has exited.
-func (t *Task) FDs() *FDTable { return t.fds.Load() }
+func (t *Task) FDs() *FDTable {
+	t.seeAhead(false)
+	return t.fds.Load()
+}
 
 // FS is root, working directory and umask; nil once the thread has exited.
 func (t *Task) FS() *FSContext { return t.fs.Load() }

@@ -471,3 +471,12 @@ func (f *File) dots(ctx Context, emit func(DirEntry) bool) (more bool, err error
 	}
 	return true, nil
 }
+
+// Took says that n bytes have been read from where the file's position was, which moves
+// on by them.
+func (f *File) Took(n int64) {
+	f.position.Lock()
+	f.position.at += n
+	f.position.Unlock()
+	notifyAt(EventAccess, f.path.Dentry)
+}

@@ -1,0 +1,50 @@
+package platform
+
+import "sync/atomic"
+
+// The dynamic linker opens a file, reads its begin, asks what it is like, maps and closes
+// it: always the same, and each a request. What it will ask is known when it opens the
+// file, and is put beside the answer; the stub answers from there (alone.go), and counts
+// what has been read. The sentry hears of it with the thread's next request, which ends
+// the offer, or when somebody else looks.
+
+const (
+	statSize = 144 // struct stat
+	// AheadSize is how many bytes of a file's begin can be offered.
+	AheadSize = slotOut - slotAheadData
+	noFD      = ^uint32(0)
+)
+
+// MayAnswerAlone says whether the stub does. For the thread's own goroutine.
+func (th *Thread) MayAnswerAlone() bool {
+	return th.space != nil && atomic.LoadUint32(th.slot.word(slotAlone)) != 0
+}
+
+// Ahead offers what the stub says of the file with descriptor fd, of which nothing has
+// been read yet: struct stat, and the begin of what is in it. For the thread's own
+// goroutine, before its answer.
+func (th *Thread) Ahead(fd int32, stat *[statSize]byte, begin []byte) {
+	s := th.slot
+	copy(s.mem[slotAheadStat:][:statSize], stat[:])
+	n := copy(s.mem[slotAheadData:][:AheadSize], begin)
+	atomic.StoreUint64(s.long(slotAheadHave), uint64(n))
+	atomic.StoreUint64(s.long(slotAheadPos), 0)
+	atomic.StoreUint32(s.word(slotAheadClosed), 0)
+	atomic.StoreUint32(s.word(slotAheadFD), uint32(fd))
+}
+
+// SeeAhead gives how many bytes the stub has read of the file, and whether it has closed
+// it, which is given once. With end it offers nothing any more. False once the thread has
+// let go of its slot. Any goroutine may call it.
+func (th *Thread) SeeAhead(end bool) (read uint64, closed, ok bool) {
+	if !th.hold() {
+		return 0, false, false
+	}
+	defer th.space.mu.Unlock()
+	s := th.slot
+	if end {
+		atomic.StoreUint32(s.word(slotAheadFD), noFD)
+	}
+	closed = atomic.SwapUint32(s.word(slotAheadClosed), 0) != 0
+	return min(s.load(slotAheadPos), AheadSize), closed, true
+}
