@@ -23,6 +23,9 @@ var ErrCorrupt = errors.New("corrupt ring index")
 // then starts over and uses a few pages only, which are mapped and in the cache.
 // Any shift is as good as any other: a wrong one gives other bytes.
 //
+// One byte of a ring may be urgent: the producer says behind which, counted from the
+// beginning, before it publishes it, so that who sees the byte sees that too.
+//
 // Each side keeps its own index in private memory
 // and copies the other's exactly once per look, checks it against the equation
 // and against what it saw before (an index never goes back), and only then uses
@@ -36,6 +39,7 @@ type Producer struct {
 	own      *atomic.Uint64 // written
 	peer     *atomic.Uint64 // read
 	told     *atomic.Uint64 // shift
+	urgent   *atomic.Uint64
 	written  uint64
 	shift    uint64
 	lastRead uint64
@@ -80,6 +84,10 @@ func (p *Producer) Restart() {
 	}
 }
 
+// Urge makes the byte urgent that lies off bytes past the published end, whether it is
+// there yet or not.
+func (p *Producer) Urge(off int) { p.urgent.Store(p.written + uint64(off) + 1) }
+
 // Publish makes the next n bytes visible to the consumer.
 func (p *Producer) Publish(n int) {
 	p.reach = max(p.reach, (p.written+p.shift)&(p.size-1)+uint64(n))
@@ -101,6 +109,7 @@ type Consumer struct {
 	own         *atomic.Uint64 // read
 	peer        *atomic.Uint64 // written
 	told        *atomic.Uint64 // shift
+	urgent      *atomic.Uint64
 	read        uint64
 	shift       uint64
 	lastWritten uint64
@@ -140,6 +149,11 @@ func (c *Consumer) Consume(n int) {
 	c.read += uint64(n)
 	c.own.Store(c.read)
 }
+
+// Urgent is how many bytes from the beginning on end with the last one that was made
+// urgent, which may not be there yet; 0 if none ever was. It is any number if the peer
+// means harm. Ask after Len.
+func (c *Consumer) Urgent() uint64 { return c.urgent.Load() }
 
 // Read is how many bytes were consumed since the beginning.
 func (c *Consumer) Read() uint64 { return c.read }

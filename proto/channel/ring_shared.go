@@ -27,13 +27,15 @@ type Rings struct {
 type Head struct {
 	upWritten atomic.Uint64 // client
 	upShift   atomic.Uint64 // client
-	_         [48]byte
+	upUrgent  atomic.Uint64 // client
+	_         [40]byte
 	upRead    atomic.Uint64 // service
 	_         [56]byte
 
 	downWritten atomic.Uint64 // service
 	downShift   atomic.Uint64 // service
-	_           [48]byte
+	downUrgent  atomic.Uint64 // service
+	_           [40]byte
 	downRead    atomic.Uint64 // client
 	_           [56]byte
 
@@ -168,21 +170,21 @@ func (r *Rings) down() []byte {
 // that is at the beginning for fresh ones.
 func (r *Rings) Client() (up *Producer, down *Consumer) {
 	h := r.Head
-	return newProducer(r.up(), &h.upWritten, &h.upRead, &h.upShift), newConsumer(r.down(), &h.downRead, &h.downWritten, &h.downShift)
+	return newProducer(r.up(), &h.upWritten, &h.upRead, &h.upShift, &h.upUrgent), newConsumer(r.down(), &h.downRead, &h.downWritten, &h.downShift, &h.downUrgent)
 }
 
 // Service gives the service's ends.
 func (r *Rings) Service() (down *Producer, up *Consumer) {
 	h := r.Head
-	return newProducer(r.down(), &h.downWritten, &h.downRead, &h.downShift), newConsumer(r.up(), &h.upRead, &h.upWritten, &h.upShift)
+	return newProducer(r.down(), &h.downWritten, &h.downRead, &h.downShift, &h.downUrgent), newConsumer(r.up(), &h.upRead, &h.upWritten, &h.upShift, &h.upUrgent)
 }
 
-func newProducer(mem []byte, own, peer, shift *atomic.Uint64) *Producer {
-	return &Producer{mem: mem, size: uint64(len(mem) / 2), own: own, peer: peer, told: shift}
+func newProducer(mem []byte, own, peer, shift, urgent *atomic.Uint64) *Producer {
+	return &Producer{mem: mem, size: uint64(len(mem) / 2), own: own, peer: peer, told: shift, urgent: urgent}
 }
 
-func newConsumer(mem []byte, own, peer, shift *atomic.Uint64) *Consumer {
-	return &Consumer{mem: mem, size: uint64(len(mem) / 2), own: own, peer: peer, told: shift}
+func newConsumer(mem []byte, own, peer, shift, urgent *atomic.Uint64) *Consumer {
+	return &Consumer{mem: mem, size: uint64(len(mem) / 2), own: own, peer: peer, told: shift, urgent: urgent}
 }
 
 // Reset makes the memory as new, for another use: its owner calls it when the

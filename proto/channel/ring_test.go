@@ -135,6 +135,27 @@ func TestRingStartsOverWhenEmpty(t *testing.T) {
 }
 
 // A hostile peer writes what it likes into its index.
+func TestRingUrgent(t *testing.T) {
+	r := testRings(t, MinRing)
+	p, _ := r.Client()
+	_, c := r.Service()
+	for round := range 3 {
+		for _, off := range []int{0, 9, 200} { // the last is of a byte that comes later
+			before := c.Urgent()
+			p.Urge(off)
+			if c.Urgent() == before {
+				t.Fatalf("round %d: urgent %d stays", round, before)
+			}
+			p.Publish(10)
+			want := p.Written() - 10 + uint64(off) + 1
+			if got := c.Urgent(); got != want {
+				t.Errorf("round %d: urgent %d, want %d", round, got, want)
+			}
+			c.Consume(10)
+		}
+	}
+}
+
 func TestRingHostileIndexes(t *testing.T) {
 	r := testRings(t, MinRing)
 	p, down := r.Client()

@@ -21,6 +21,14 @@ func (q *sendQueue) Len() int {
 	return n
 }
 
+// Urgent is where an urgent byte ends; 0 for a place that the sentry cannot mean.
+func (q *sendQueue) Urgent() int {
+	if n := q.up.Urgent() - q.up.Read(); n <= uint64(q.seen) {
+		return int(n)
+	}
+	return 0
+}
+
 func (q *sendQueue) Slice(off, n int) []byte { return q.up.Slice(off, n) }
 
 func (q *sendQueue) Discard(n int) {
@@ -68,6 +76,12 @@ func (q *receiveQueue) Commit(n int) {
 	q.ahead -= n
 	q.down.Publish(n)
 	(*socket)(q).tellDown()
+}
+
+// Urge says that a byte is urgent, whether the sentry waits for bytes or not: SIGURG.
+func (q *receiveQueue) Urge(off int) {
+	q.down.Urge(off)
+	(*socket)(q).tell()
 }
 
 // ArmRoom asks the sentry to ring when it reads.

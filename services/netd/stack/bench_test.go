@@ -38,6 +38,7 @@ func (q *benchQueue) Slice(off, n int) []byte { o := off & 0xfffff; return q.mem
 func (q *benchQueue) Discard(n int)           { q.n -= n }
 func (q *benchQueue) Seen() int               { return q.n }
 func (q *benchQueue) Arm() bool               { return false }
+func (q *benchQueue) Urgent() int             { return 0 }
 func (q *benchQueue) Broken() bool            { return false }
 
 type benchIn struct{ q *benchQueue }
@@ -45,6 +46,7 @@ type benchIn struct{ q *benchQueue }
 func (b benchIn) Room() int             { return b.q.room }
 func (b benchIn) Put(off int, p []byte) { copy(b.q.mem[(b.q.got+off)&0xfffff:], p) }
 func (b benchIn) Commit(n int)          { b.q.got += n }
+func (b benchIn) Urge(int)              {}
 func (b benchIn) ArmRoom()              {}
 func (b benchIn) Broken() bool          { return false }
 

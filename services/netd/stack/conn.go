@@ -50,22 +50,6 @@ type TCPOwner interface {
 	Released()
 }
 
-// UrgentOwner is a TCPOwner that wants to know of urgent data.
-type UrgentOwner interface {
-	// Urgent says that the byte after so many of the stream is urgent: SIGURG.
-	// The byte itself comes in line.
-	Urgent(offset uint64)
-}
-
-// SendUrgentLocked makes the last byte of the send queue urgent: MSG_OOB. It is
-// called after the byte was written, and sends.
-func (e *TCP) SendUrgentLocked() {
-	if e.conn != nil && !e.released {
-		e.conn.SendUrgent()
-		e.process(nil)
-	}
-}
-
 // SendSpaceLocked is how much the send buffer should hold now, in bytes, if the
 // user has not set it.
 func (e *TCP) SendSpaceLocked() int {
@@ -439,11 +423,6 @@ func (e *TCP) settle() {
 	if c.State() == tcp.Closed {
 		e.fail()
 		e.forget()
-	}
-	if at, ok := c.Urgent(); ok && e.owner != nil {
-		if u, ok := e.owner.(UrgentOwner); ok {
-			u.Urgent(at)
-		}
 	}
 	deadline := c.Deadline()
 	if deferred {

@@ -19,15 +19,18 @@ type user struct {
 	changes  int
 	accepted []*user
 	released bool
+	urgent   int // of out
+	mark     int // of got
 	failed   linux.Errno
 	grams    []string
 }
 
 func (u *user) Len() int                { return len(u.out) }
 func (u *user) Slice(off, n int) []byte { return u.out[off : off+n] }
-func (u *user) Discard(n int)           { u.out = u.out[n:] }
+func (u *user) Discard(n int)           { u.out, u.urgent = u.out[n:], max(u.urgent-n, 0) }
 func (u *user) Seen() int               { return len(u.out) }
 func (u *user) Arm() bool               { return false }
+func (u *user) Urgent() int             { return u.urgent }
 func (u *user) Broken() bool            { return false }
 
 // inbox is the receiving side, whose Broken would clash.
@@ -44,7 +47,8 @@ func (q inbox) Commit(n int) {
 	q.user.got = append(q.user.got, q.ahead[:n]...)
 	q.user.ahead = q.user.ahead[n:]
 }
-func (q inbox) ArmRoom() {}
+func (q inbox) Urge(off int) { q.user.mark = len(q.got) + off }
+func (q inbox) ArmRoom()     {}
 
 func (u *user) Changed() { u.changes++ }
 func (u *user) Incoming(child *TCP) (TCPOwner, SendQueue, ReceiveQueue, error) {

@@ -38,8 +38,6 @@ type Conn struct {
 	resetDue bool
 	lastSent Time // when data was last sent
 	synAt    Time // when the first SYN was sent
-	urgentAt Seq  // what follows the urgent byte to be sent, if urging
-	urging   bool
 
 	// Receiving.
 	receive   ReceiveQueue

@@ -53,6 +53,7 @@ type patternSend struct{ at, left int }
 func (q *patternSend) Len() int                { return min(q.left, 8<<20) }
 func (q *patternSend) Slice(off, n int) []byte { o := (q.at + off) % period; return pattern[o : o+n] }
 func (q *patternSend) Discard(n int)           { q.at += n; q.left -= n }
+func (q *patternSend) Urgent() int             { return 0 }
 
 // patternRecv checks the stream, which a reader takes at once.
 type patternRecv struct {
@@ -68,6 +69,7 @@ func (q *patternRecv) Put(off int, p []byte) {
 		copy(q.ring, p[n:])
 	}
 }
+func (q *patternRecv) Urge(int) {}
 func (q *patternRecv) Commit(n int) {
 	for n > 0 {
 		at := q.got % len(q.ring)

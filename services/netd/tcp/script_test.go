@@ -36,7 +36,6 @@ type script struct {
 	r    recvBuf
 	cfg  Config
 	out  []sentAt
-	mark uint64
 }
 
 type sentAt struct {
@@ -105,9 +104,6 @@ func (x *script) poll() {
 		k := *s
 		x.out = append(x.out, sentAt{x.now, k})
 	})
-	if at, ok := x.c.Urgent(); ok {
-		x.mark = at
-	}
 }
 
 func (x *script) config(a args) Config {
@@ -270,7 +266,9 @@ func (x *script) do(op string, words []string) {
 		}
 		x.poll()
 	case "read":
-		x.r.got = x.r.got[min(n, len(x.r.got)):]
+		n = min(n, len(x.r.got))
+		x.r.got = x.r.got[n:]
+		x.r.read += n
 		x.c.Opened()
 		x.poll()
 	case "close":
@@ -284,7 +282,7 @@ func (x *script) do(op string, words []string) {
 		x.poll()
 	case "urgent":
 		x.s.b = append(x.s.b, '!')
-		x.c.SendUrgent()
+		x.s.urgent = len(x.s.b)
 		x.poll()
 	case "path":
 		x.c.LimitMSS(x.now, n)
@@ -302,8 +300,8 @@ func (x *script) do(op string, words []string) {
 			x.fatal("%d bytes are to be read", len(x.r.got))
 		}
 	case "mark":
-		if x.mark != uint64(n) {
-			x.fatal("the urgent mark is at %d", x.mark)
+		if x.r.mark != n {
+			x.fatal("the urgent mark is at %d", x.r.mark)
 		}
 	case "cwnd":
 		if x.c.cwnd != n {

@@ -198,6 +198,9 @@ func (c *Conn) paced(now Time) bool {
 // largest is how much one segment may carry: several of the path's.
 func (c *Conn) largest() int {
 	n := c.mss
+	if _, urgent := c.urgentEnd(); urgent {
+		return n // the pointer is of one segment only
+	}
 	if k := c.cfg.SuperSegment / c.mss; k > 1 {
 		n = k * c.mss
 	}
@@ -337,7 +340,7 @@ func (c *Conn) held(now Time, before int) bool {
 		return true
 	}
 	c.timer.cork = Never
-	if c.urging && c.nxt.Less(c.urgentAt) {
+	if end, ok := c.urgentEnd(); ok && c.nxt.Less(end) {
 		return false
 	}
 	return !c.cfg.NoDelay && (c.nxt != c.una || before > 0)
@@ -368,12 +371,19 @@ func (c *Conn) sendNew(now Time, n int, fin bool) bool {
 }
 
 // nextProbe sends a segment that lies before the window, which any peer answers
-// with its present acknowledgement: keepalive and zero-window probes.
+// with its present acknowledgement: keepalive and zero-window probes. What is urgent is
+// told to a closed window too, by a segment before that which the peer accepts.
 func (c *Conn) nextProbe(now Time) bool {
 	if !c.timer.probe {
 		return false
 	}
-	c.timer.probe = false
+	if _, urgent := c.urgentEnd(); urgent && !c.timer.urged {
+		c.timer.urged = true
+		c.ack(now, c.nxt)
+		c.putUrgent()
+		return true
+	}
+	c.timer.probe, c.timer.urged = false, false
 	c.ack(now, c.una-1)
 	if c.una == c.nxt && c.Unsent() > 0 {
 		c.armPersist(now)

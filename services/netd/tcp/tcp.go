@@ -170,6 +170,9 @@ type SendQueue interface {
 	Slice(off, n int) []byte
 	// Discard drops the first n bytes, which are acknowledged.
 	Discard(n int)
+	// Urgent is how many bytes from the first on end with the last urgent one, of
+	// those that Len has counted; 0 if none is.
+	Urgent() int
 }
 
 // ReceiveQueue takes what arrives. Bytes that came before those ahead of them
@@ -182,6 +185,9 @@ type ReceiveQueue interface {
 	Put(off int, p []byte)
 	// Commit moves the end on by n bytes, which the user may read then.
 	Commit(n int)
+	// Urge says that the byte off bytes past the end is urgent. It comes by Put
+	// like the others, maybe later, maybe never.
+	Urge(off int)
 }
 
 // Config is how a connection behaves. The owner may change it at any time by

@@ -8,16 +8,22 @@ import (
 )
 
 // sendBuf and recvBuf are queues in plain memory.
-type sendBuf struct{ b []byte }
+type sendBuf struct {
+	b      []byte
+	urgent int // bytes up to the urgent one's end
+}
 
 func (q *sendBuf) Len() int                { return len(q.b) }
 func (q *sendBuf) Slice(off, n int) []byte { return q.b[off : off+n] }
-func (q *sendBuf) Discard(n int)           { q.b = q.b[n:] }
+func (q *sendBuf) Discard(n int)           { q.b, q.urgent = q.b[n:], max(q.urgent-n, 0) }
+func (q *sendBuf) Urgent() int             { return q.urgent }
 
 type recvBuf struct {
 	limit int
 	ahead []byte // behind the end, gaps and all
 	got   []byte // committed, not yet read
+	read  int    // bytes that were
+	mark  int    // place of the urgent byte in the stream
 }
 
 func (q *recvBuf) Room() int { return q.limit - len(q.got) }
@@ -30,6 +36,7 @@ func (q *recvBuf) Put(off int, p []byte) {
 	}
 	copy(q.ahead[off:], p)
 }
+func (q *recvBuf) Urge(off int) { q.mark = q.read + len(q.got) + off }
 func (q *recvBuf) Commit(n int) {
 	q.got = append(q.got, q.ahead[:n]...)
 	q.ahead = q.ahead[n:]

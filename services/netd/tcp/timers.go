@@ -20,6 +20,7 @@ type timers struct {
 	probing int  // zero-window probes in a row
 	since   Time // when the first of them was due
 	probe   bool // a probe is to be sent
+	urged   bool // and before it what is urgent was told
 	push    bool // the persist timer lets a small segment go
 	uncork  bool // the cork has held long enough
 }

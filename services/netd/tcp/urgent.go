@@ -2,60 +2,52 @@ package tcp
 
 import "bulkhead/services/netd/wire"
 
-// urgent is the place of the peer's urgent byte. As Linux does, the urgent
-// pointer is read as pointing behind it (RFC 9293, section 3.8.5, has the same
-// since RFC 6093), and there is one urgent byte at a time.
+// maxUrgent is as far ahead as an urgent pointer reaches, in bytes.
+const maxUrgent = 65535
+
+// urgent is the place of the peer's urgent byte. As Linux does, the urgent pointer is
+// read as pointing behind it (RFC 9293, section 3.8.5: what everybody does, as RFC 6093
+// says), and there is one urgent byte at a time.
 type urgent struct {
-	at    Seq // of the byte
+	at    Seq
 	known bool
-	told  bool
 }
 
-// receiveUrgent notes an urgent pointer.
+// receiveUrgent tells the receive queue of a new urgent byte, before its bytes come.
 func (c *Conn) receiveUrgent(s *Segment) {
-	if !s.has(wire.URG) || s.Urgent == 0 {
+	if !s.has(wire.URG) || s.Urgent == 0 || c.receive == nil || !c.canReceive() {
 		return
 	}
 	at := s.Seq + Seq(s.Urgent) - 1
-	if at.Less(c.rcvNxt) || c.urgent.known && at.Leq(c.urgent.at) {
+	switch {
+	case at.Less(c.rcvNxt),
+		c.urgent.known && at.Leq(c.urgent.at),
+		c.finKnown && c.finAt.Leq(at):
 		return
 	}
-	c.urgent = urgent{at: at, known: true}
+	c.urgent = urgent{at, true}
+	c.receive.Urge(int(at - c.rcvNxt))
 }
 
-// Urgent says once of each urgent pointer where its byte is: after so many bytes
-// of the stream. The byte itself comes in line, maybe later.
-func (c *Conn) Urgent() (offset uint64, ok bool) {
-	u := &c.urgent
-	if !u.known || u.told {
+// urgentEnd is what follows the urgent byte that is to be sent or not acknowledged yet.
+func (c *Conn) urgentEnd() (Seq, bool) {
+	if c.send == nil {
 		return 0, false
 	}
-	u.told = true
-	return c.stats.BytesReceived + uint64(int32(u.at-c.rcvNxt)), true
+	n := c.send.Urgent()
+	return c.base() + Seq(n), n > 0
 }
 
-// SendUrgent makes the last byte of the send queue urgent: MSG_OOB.
-func (c *Conn) SendUrgent() {
-	if c.send == nil || c.closing {
-		return
-	}
-	c.urgentAt, c.urging = c.sendEnd(), true
-}
-
-// putUrgent sets the pointer of an outgoing segment.
+// putUrgent sets the pointer of an outgoing segment, of each that begins before it. The
+// queue is asked after its length was, so that no urgent byte goes out as
+// another. What stands for several segments has none: they would all point equally far.
 func (c *Conn) putUrgent() {
-	if !c.urging {
+	end, ok := c.urgentEnd()
+	if !ok || c.out.Size > 0 {
 		return
 	}
-	if d := int32(c.urgentAt - c.out.Seq); d <= 0 {
-		if !c.una.Less(c.urgentAt) {
-			c.urging = false
-		}
-	} else if d <= 65535 {
+	if d := int32(end - c.out.Seq); d > 0 {
 		c.out.Flags |= wire.URG
-		c.out.Urgent = uint16(d)
-	} else {
-		c.out.Flags |= wire.URG
-		c.out.Urgent = 65535
+		c.out.Urgent = uint16(min(d, maxUrgent))
 	}
 }

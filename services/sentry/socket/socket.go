@@ -261,7 +261,7 @@ func Recv(ctx vfs.Context, s Socket, m *Msg, nonblock bool) (int, error) {
 	seen := 0 // what a peek has found that was not enough
 	rest := *m
 	mask := wait.Readable
-	if m.Flags&linux.MSG_ERRQUEUE != 0 {
+	if m.Flags&linux.MSG_ERRQUEUE != 0 || m.Flags&linux.MSG_OOB != 0 && s.Type() == linux.SOCK_STREAM {
 		nonblock = true
 	}
 	err := block(ctx, s.Queue(), mask, nonblock, recv, func() error {
@@ -281,7 +281,7 @@ func Recv(ctx vfs.Context, s Socket, m *Msg, nonblock bool) (int, error) {
 				m.Addr, m.Control, m.Out = rest.Addr, rest.Control, rest.Out
 			}
 			total += n
-			if peek || n == 0 || total >= least || len(rest.Control.Files) > 0 {
+			if peek || n == 0 || total >= least || len(rest.Control.Files) > 0 || atMark(s) {
 				return nil
 			}
 			rest.Data = advance(rest.Data, n)
@@ -294,6 +294,12 @@ func Recv(ctx vfs.Context, s Socket, m *Msg, nonblock bool) (int, error) {
 		return s.RecvMsg(ctx, m)
 	}
 	return 0, err
+}
+
+// atMark says whether what follows in a stream is urgent, which no read runs into.
+func atMark(s Socket) bool {
+	u, ok := s.(interface{ AtMark() bool })
+	return ok && u.AtMark()
 }
 
 // peeksOn says whether a peek goes on behind the last one: SO_PEEK_OFF.

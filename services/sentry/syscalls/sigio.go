@@ -124,8 +124,11 @@ var bands = []struct {
 	{wait.In, 1, 0x41}, {wait.Out, 2, 0x304}, {wait.Err, 4, 8}, {wait.Pri, 5, 0x82}, {wait.Hup, 6, 0x18},
 }
 
-// Signal tells the owner.
+// Signal tells the owner. SIGURG is signal and reason at once.
 func (o *ioOwner) Signal(events wait.Events) {
+	if events&wait.Urg != 0 {
+		o.send(linux.SigInfo{Signo: int32(linux.SIGURG), Code: linux.SI_KERNEL})
+	}
 	for _, b := range bands {
 		if events&b.events == 0 {
 			continue

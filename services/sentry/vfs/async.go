@@ -8,8 +8,8 @@ import (
 	"bulkhead/services/sentry/wait"
 )
 
-// Signaller is told of readiness while a File has O_ASYNC: the owner of
-// fcntl(F_SETOWN).
+// Signaller is told of readiness while a File has O_ASYNC, and always of wait.Urg: the
+// owner of fcntl(F_SETOWN).
 type Signaller interface {
 	Signal(events wait.Events)
 }
@@ -20,9 +20,11 @@ type async struct {
 	poller Poller // nil: the file is never polled, and tells nothing
 	owner  atomic.Pointer[Signaller]
 
-	mu    sync.Mutex // guards on and entry
-	on    bool
-	entry wait.Entry
+	mu     sync.Mutex // guards what follows
+	on     bool
+	entry  wait.Entry
+	owned  bool
+	urgent wait.Entry
 
 	// events are those that the owner has not been told of yet.
 	events atomic.Uint32
@@ -48,7 +50,40 @@ func (f *File) Owner() Signaller {
 }
 
 // SetOwner sets who is told from now on.
-func (f *File) SetOwner(s Signaller) { f.makeAsync().owner.Store(&s) }
+func (f *File) SetOwner(s Signaller) {
+	a := f.makeAsync()
+	a.owner.Store(&s)
+	a.listen()
+}
+
+// listen begins to listen for urgent bytes, once there is somebody to tell.
+func (a *async) listen() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.poller == nil || a.owned {
+		return
+	}
+	if q := a.poller.Queue(); q != nil {
+		a.owned = true
+		a.urgent = wait.Entry{Mask: wait.Urg, Wake: func(events wait.Events) {
+			if events&wait.Urg != 0 {
+				a.wake(wait.Urg)
+			}
+		}}
+		q.Register(&a.urgent)
+	}
+}
+
+// end stops listening: the file is closed.
+func (a *async) end() {
+	a.set(false)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.owned {
+		a.owned = false
+		a.poller.Queue().Unregister(&a.urgent)
+	}
+}
 
 // set begins or ends to tell.
 func (a *async) set(on bool) {

@@ -95,7 +95,7 @@ func (f *File) DecRef(ctx Context) {
 	}
 	f.notifyClose()
 	if a := f.async.Load(); a != nil {
-		a.set(false)
+		a.end()
 	}
 	f.watchers.gone(f)
 	if f.flock.Load() {

@@ -30,6 +30,8 @@ const (
 	Hup   Events = 0x010
 	Nval  Events = 0x020
 	RDHup Events = 0x2000
+	// Urg is nothing that poll tells: an urgent byte was announced, for SIGURG.
+	Urg Events = 1 << 31
 
 	Readable = In | Hup | Err | RDHup
 	Writable = Out | Hup | Err

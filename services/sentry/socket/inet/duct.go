@@ -102,7 +102,10 @@ func (h *half) send(m *socket.Msg) (int, error) {
 	h.sent += uint64(n)
 	events := wait.In
 	if m.Flags&linux.MSG_OOB != 0 {
-		h.peer.urgent.mark(h.sent - 1)
+		p := h.peer
+		drop := p.urgent.mark(h.sent-1, p.consumed, p.in.size-1, p.owner.conf.inline())
+		p.in.read(drop)
+		p.consumed += uint64(drop)
 		events |= wait.Pri
 	}
 	gone := h.peer.released
@@ -115,6 +118,9 @@ func (h *half) send(m *socket.Msg) (int, error) {
 		return n, nil
 	}
 	h.peer.owner.Queue().Notify(events)
+	if m.Flags&linux.MSG_OOB != 0 {
+		h.peer.owner.Queue().Notify(wait.Urg)
+	}
 	return n, nil
 }
 
@@ -178,8 +184,7 @@ func (h *half) receive(m *socket.Msg) (int, error) {
 	h.receiving.Lock()
 	defer h.receiving.Unlock()
 	h.d.Lock()
-	h.skipUrgentLocked(m.Flags)
-	skip := h.owner.PeekFrom(m.Flags)
+	skip := h.holeLocked(m.Flags) + h.owner.PeekFrom(m.Flags)
 	have := max(h.in.size-skip, 0)
 	var err error
 	if have == 0 {
@@ -198,8 +203,7 @@ func (h *half) receive(m *socket.Msg) (int, error) {
 		return n, nil
 	}
 	h.d.Lock()
-	h.in.read(n)
-	h.consumed += uint64(n)
+	h.consumeLocked(n)
 	wake := h.peer.blocked && h.roomyLocked()
 	if wake {
 		h.peer.blocked = false
@@ -253,16 +257,13 @@ func (h *half) ready() wait.Events {
 	if h.err != 0 {
 		ev |= wait.Err
 	}
-	if h.urgent.present {
+	if h.urgent.here(h.consumed, h.in.size) {
 		ev |= wait.Pri
 	}
 	if h.over() {
 		return ev | wait.In | wait.Out | wait.RDHup | wait.Hup
 	}
-	least := min(h.owner.LowWater(), h.limit()/2)
-	if h.urgent.marked && h.consumed == h.urgent.at && !h.owner.conf.inline() {
-		least++ // the urgent byte is not there to be read
-	}
+	least := min(h.owner.LowWater(), h.limit()/2) + h.urgent.hole(h.consumed, h.in.size, h.owner.conf.inline())
 	if h.in.size > 0 && h.in.size >= least {
 		ev |= wait.In
 	}
@@ -364,11 +365,7 @@ func (h *half) queued() (in, out int) {
 	if receive == 0 {
 		receive = untunedDirectReceive
 	}
-	in = h.in.size
-	if h.urgent.present && !h.owner.conf.inline() && in > 0 {
-		in--
-	}
-	return in, max(0, h.peer.in.size-receive)
+	return h.urgent.unread(h.consumed, h.in.size, h.owner.conf.inline()), max(0, h.peer.in.size-receive)
 }
 
 // segment is the longest that Linux sends over its loopback to a peer with untuned

@@ -63,8 +63,10 @@ func (s *Stream) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 		}
 		return 0, putInt(ctx, arg, n)
 	case siocAtMark:
-		h := s.direct.Load()
-		return 0, putInt(ctx, arg, boolInt(h != nil && h.atMark()))
+		if s.isListening() {
+			return 0, linux.EINVAL
+		}
+		return 0, putInt(ctx, arg, boolInt(s.AtMark()))
 	}
 	return s.n.deviceIoctl(ctx, cmd, arg)
 }
@@ -81,7 +83,8 @@ func (s *Stream) left() (n int) {
 		n, _ = h.queued()
 	} else if e := s.end.Load(); e != nil {
 		s.receiving.Lock()
-		n, _ = e.down.Len()
+		n, _ = s.haveLocked(e)
+		n = s.urgent.unread(e.down.Read(), n, s.conf.inline())
 		s.receiving.Unlock()
 	}
 	return n

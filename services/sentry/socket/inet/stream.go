@@ -57,7 +57,10 @@ type Stream struct {
 	listenAddr netip.Addr
 
 	sending   sync.Mutex // guards end.up
-	receiving sync.Mutex // guards end.down
+	receiving sync.Mutex // guards end.down, urgent and urgedAt
+	urgent    urgent     // of end.down
+	urgedAt   uint64     // what the ring said last of it
+	urged     atomic.Bool
 
 	syn  atomic.Pointer[[]byte] // TCP_SAVED_SYN, until it is read
 	done completions

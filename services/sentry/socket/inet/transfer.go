@@ -28,13 +28,13 @@ func (s *Stream) ReadDirect(ctx vfs.Context, n int, put func(p []byte) (int, err
 	}
 	s.receiving.Lock()
 	defer s.receiving.Unlock()
-	have, err := s.unread(e)
+	have, err := s.unread(e, 0)
 	if have == 0 || err != nil {
 		return 0, err
 	}
-	got, err := put(e.down.Slice(0, min(n, have)))
+	got, err := put(e.down.Slice(0, min(n, have, s.urgent.before(e.down.Read()))))
 	if got > 0 {
-		e.down.Consume(got)
+		s.consumeLocked(e, got)
 		s.freed(e)
 		s.Received(0, got)
 	}
@@ -75,28 +75,27 @@ func (s *Stream) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if e == nil {
 		return 0, linux.ENOTCONN
 	}
-	switch {
-	case m.Flags&linux.MSG_OOB != 0:
-		return 0, linux.EINVAL
-	}
 	s.receiving.Lock()
 	defer s.receiving.Unlock()
-	n, err := s.unread(e)
+	if m.Flags&linux.MSG_OOB != 0 {
+		return s.receiveUrgentLocked(e, m)
+	}
+	n, err := s.unread(e, m.Flags)
 	if n == 0 || err != nil {
 		return 0, err
 	}
-	skip := s.PeekFrom(m.Flags)
+	skip := s.PeekFrom(m.Flags) + s.urgent.hole(e.down.Read(), n, s.conf.inline())
 	if n -= skip; n <= 0 {
 		if s.state(e)&(peerClosed|closed) != 0 || s.shutRead.Load() {
 			return 0, nil
 		}
 		e.head.WantDown.Store(1)
-		if n, err = e.down.Len(); err != nil || n <= skip {
+		if n, err = s.haveLocked(e); err != nil || n <= skip {
 			return 0, linux.EAGAIN
 		}
 		n -= skip
 	}
-	n = min(n, m.Len())
+	n = min(n, m.Len(), s.urgent.before(e.down.Read()+uint64(skip)))
 	if m.Flags&linux.MSG_TRUNC == 0 {
 		at := 0
 		for _, p := range m.Data {
@@ -105,7 +104,7 @@ func (s *Stream) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	}
 	s.Received(m.Flags, n)
 	if m.Flags&linux.MSG_PEEK == 0 && n > 0 {
-		e.down.Consume(n)
+		s.consumeLocked(e, n)
 		s.freed(e)
 	}
 	return n, nil
@@ -116,12 +115,19 @@ func (s *Stream) tellLeft(m *socket.Msg) {
 	m.Control.Other = []linux.Cmsg{{Level: linux.IPPROTO_TCP, Type: linux.TCP_INQ, Data: socket.Int(s.left())}}
 }
 
-// unread is how many bytes there are, with the receiving lock held. With none it
-// gives the reason: EAGAIN, the end (nil), or an error.
-func (s *Stream) unread(e *end) (int, error) {
+// unread is how many bytes there are, with the receiving lock held, and an urgent one
+// passed that reading has come to. With none it gives the reason: EAGAIN, the end (nil),
+// or an error.
+func (s *Stream) unread(e *end, flags int) (int, error) {
 	for armed := false; ; armed = true {
 		st := s.state(e)
-		n, err := e.down.Len()
+		n, err := s.haveLocked(e)
+		if hole := s.urgent.hole(e.down.Read(), n, s.conf.inline()); hole > 0 && (n == hole || flags&linux.MSG_PEEK == 0) {
+			n -= hole
+			if flags&linux.MSG_PEEK == 0 {
+				s.consumeLocked(e, hole)
+			}
+		}
 		switch {
 		case err != nil:
 			return 0, linux.ECONNRESET
@@ -183,6 +189,9 @@ func (s *Stream) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	for _, p := range m.Data {
 		k := min(len(p), n-at)
 		at += copy(e.up.Slice(at, k), p)
+	}
+	if m.Flags&linux.MSG_OOB != 0 && n > 0 {
+		e.up.Urge(n - 1)
 	}
 	s.sent(e, n)
 	return n, nil
@@ -295,7 +304,15 @@ func (s *Stream) ready(e *end) wait.Events {
 		return ev | wait.Out | wait.Hup
 	}
 	s.receiving.Lock()
-	n, err := e.down.Len()
+	n, err := s.haveLocked(e)
+	if s.urgent.present && !s.urgent.here(e.down.Read(), n) {
+		e.head.WantDown.Store(1)
+		n, err = s.haveLocked(e)
+	}
+	if s.urgent.here(e.down.Read(), n) {
+		ev |= wait.Pri
+	}
+	n -= s.urgent.hole(e.down.Read(), n, s.conf.inline())
 	s.receiving.Unlock()
 	if n > 0 && n >= s.readable(e) || err != nil {
 		ev |= wait.In
@@ -328,6 +345,7 @@ func (s *Stream) told() {
 	}
 	e.head.ToldClient.Store(0)
 	ev := s.ready(e)
+	s.tellUrgent()
 	if ev&wait.In == 0 {
 		// netd took the flag down for bytes that somebody has read by now, and
 		// may have taken it from one who waits for the next.
