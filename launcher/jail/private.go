@@ -15,10 +15,10 @@ const (
 	privateCount = 0x0fff_ffff
 )
 
-// Private is the user and group of one sandbox's guests and of who looks into their
-// memory, and of nobody else on the host: no process of another sandbox, or of a
-// host's own nobody, may look into theirs, and the host counts their processes apart.
-// It is Nobody in a user namespace that has no such id. The first call reads /proc.
+// Private is a user and group that nobody else on the host has, another in each
+// process that asks: of one sandbox's guests and of who looks into their memory; of its
+// netd; of a keeper. No process of another sandbox, or of a host's own nobody, may look
+// into theirs or send them signals, and the host counts their processes apart. It is Nobody in a user namespace that has no such id. The first call reads /proc.
 var Private = sync.OnceValue(func() int {
 	id := uint64(privateFirst + rand.N(privateCount))
 	for _, file := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {

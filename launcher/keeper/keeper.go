@@ -95,7 +95,8 @@ func run(socket *os.File) (*os.Process, error) {
 		Dir: "/", Stdin: socket,
 		SysProcAttr: &syscall.SysProcAttr{
 			Setsid:     true,
-			Credential: &syscall.Credential{Uid: jail.Nobody, Gid: jail.Nobody},
+			// Not the host's nobody, who could end it and so lie about the guest.
+			Credential: &syscall.Credential{Uid: uint32(jail.Private()), Gid: uint32(jail.Private())},
 		},
 	}
 	if err := cmd.Start(); err != nil {

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -74,7 +75,7 @@ func TestKeeper_holdsNothing(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	for _, want := range []string{"Name:\tkeeper\n", "\nUid:\t65534\t65534", "\nCapEff:\t0000000000000000"} {
+	for _, want := range []string{"Name:\tkeeper\n", fmt.Sprintf("\nUid:\t%d\t%[1]d\t%[1]d\t%[1]d\nGid:\t%[1]d", jail.Private()), "\nCapEff:\t0000000000000000"} {
 		if !strings.Contains(string(status), want) {
 			t.Errorf("status lacks %q:\n%s", want, status)
 		}

@@ -22,8 +22,11 @@ import (
 	"bulkhead/services/netd/stack"
 )
 
-// posture: no identity, no capability.
-var posture = hull.Posture{UID: jail.Nobody, GID: jail.Nobody, Filter: filter}
+// posture: an identity that nobody else has, so that no other sandbox's processes
+// count with this one or may send it signals, and no capability.
+func posture() hull.Posture {
+	return hull.Posture{UID: jail.Private(), GID: jail.Private(), Filter: filter}
+}
 
 func main() {
 	fds, err := hull.Inherited()
@@ -63,11 +66,12 @@ func (c *control) Boot(_ context.Context, q *netdv1.BootRequest) (*netdv1.BootRe
 	if err != nil {
 		return nil, rpc.Errorf(rpc.InvalidArgument, "boot netd: %v", err)
 	}
+	own := posture() // which reads /proc
 	if err := jail.EnterEmptyRoot(); err != nil {
 		return nil, rpc.Errorf(rpc.Internal, "empty netd's root: %v", err)
 	}
 	hull.Punctual() // its timers are the network's
-	if err := hull.Seal(posture); err != nil {
+	if err := hull.Seal(own); err != nil {
 		return nil, rpc.Errorf(rpc.Internal, "seal netd: %v", err)
 	}
 	log.Info("sealed", "calls", filter.Calls())

@@ -65,13 +65,13 @@ var grants = map[string]grant{
 		ownNS:  allNS,
 	},
 	"netd": {
-		can:    "move packets over its one link and its own loopback; share byte rings with the sentry",
-		cannot: "open or name a file; make a socket; execute a program; see guest memory or files; be root",
-		uid:    jail.Nobody,
-		fds:    append([]string{"memfd:*"}, goPlumbing...),
-		execs:  []string{"bulkhead-netd", "[vdso]"},
-		golden: "services/netd/testdata/filter.golden",
-		ownNS:  allNS,
+		can:     "move packets over its one link and its own loopback; share byte rings with the sentry",
+		cannot:  "open or name a file; make a socket; execute a program; see guest memory or files; be root",
+		private: true,
+		fds:     append([]string{"memfd:*"}, goPlumbing...),
+		execs:   []string{"bulkhead-netd", "[vdso]"},
+		golden:  "services/netd/testdata/filter.golden",
+		ownNS:   allNS,
 	},
 	"stub": {
 		can:     "compute in its own memory; ask the sentry",
@@ -206,14 +206,20 @@ func (p process) limit(name string) int {
 	return -1
 }
 
-// checkApart: no two services share a namespace, and stubs share the sentry's.
+// checkApart: no two services share a user or a namespace, and stubs share the sentry's.
 func checkApart(t *testing.T, all []process) {
 	t.Helper()
 	seen := map[string]process{}
+	users := map[string]process{}
 	for _, p := range all {
 		if p.kind == "stub" {
 			continue
 		}
+		uid := p.status(t)["Uid"]
+		if other, ok := users[uid]; ok {
+			t.Errorf("%s and %s are of one user, %s", p.kind, other.kind, uid)
+		}
+		users[uid] = p
 		for _, ns := range allNS {
 			id := nsOf(fmt.Sprint(p.pid), ns)
 			if other, ok := seen[id]; ok && id != "" {
