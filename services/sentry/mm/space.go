@@ -102,7 +102,7 @@ func (s *Space) Fork() *Space {
 		argStart: s.argStart, argEnd: s.argEnd, envEnd: s.envEnd, startStack: s.startStack,
 		codeStart: s.codeStart, codeEnd: s.codeEnd, auxv: s.auxv, exe: s.exe, rewrites: s.rewrites.fork(),
 		delegation: delegation{never: s.never, limited: s.limited},
-		linker: s.linker, linkerEnd: s.linkerEnd,
+		linker:     s.linker, linkerEnd: s.linkerEnd,
 	}
 	c.Inherit(s)
 	return c

@@ -69,7 +69,6 @@
 #define SYS_dup 32
 #define SYS_clone 56
 #define SYS_exit_group 231
-#define SYS_mprotect 10
 #define SYS_munmap 11
 #define SYS_prctl 157
 #define SYS_arch_prctl 158
