@@ -249,11 +249,11 @@ type Mapping struct {
 // Map places a mapping and orders it. undo takes it off the list again.
 func (s *Space) Map(th *platform.Thread, m Mapping) (addr Addr, undo func(), err error) {
 	n := PageUp(m.Len)
-	if m.Len == 0 || n > GuestTop {
-		if n > GuestTop {
-			return 0, nil, linux.ENOMEM
-		}
+	if m.Len == 0 {
 		return 0, nil, linux.EINVAL
+	}
+	if n == 0 || n > GuestTop {
+		return 0, nil, linux.ENOMEM
 	}
 	if err := s.mayProtect(m.Prot, m.Prot); err != nil {
 		return 0, nil, err

@@ -101,6 +101,11 @@ func mprotect(t *task.Task, addr mm.Addr, length uint64, prot uint32) (uint64, e
 	if prot&^(protMask|growsDown|growsUp|0x8) != 0 {
 		return 0, linux.EINVAL
 	}
+	if prot&(growsDown|growsUp) != 0 {
+		if r, ok := t.MM().Find(addr); prot&growsUp != 0 || !ok || !r.Grows {
+			return 0, linux.EINVAL
+		}
+	}
 	return 0, t.MM().Protect(t.Thread(), addr, length, uint8(prot&protMask))
 }
 

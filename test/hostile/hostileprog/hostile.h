@@ -34,6 +34,7 @@ void signals(int n), altstacks(int n), exhaust(int n);                          
 void forks(int n), threads(int n), execs(int n);                                    // many.c
 void modes(int n), bases(int n), flags(int n);                                      // modes.c
 void remap_running(int n), map_over(int n), unmap_own(int n), remap_overlap(int n); // memory.c
+void lease(int n);                                                                  // lease.c
 void tracing(int n);                                                                // trace.c
 
 int gains(const char *self), gains_program(const char *what); // gains.c

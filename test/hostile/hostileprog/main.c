@@ -37,6 +37,7 @@ static const struct attack {
 	{"map-over", 24, 4, map_over},
 	{"unmap-own", 8, 2, unmap_own},
 	{"remap-overlap", 8, 2, remap_overlap},
+	{"lease", 16, 4, lease},
 	{"tracing", 8, 2, tracing},
 };
 

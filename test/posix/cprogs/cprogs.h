@@ -39,8 +39,38 @@ struct row {
 	program run;
 };
 
-extern const struct row process_rows[], sigfast_rows[], signal_rows[], memory_rows[], thread_rows[],
-	sigframe_rows[], sigsend_rows[], calls_rows[], sites_rows[], text_rows[], ptrace_rows[], sigmask_rows[], pifutex_rows[], rseq_rows[], clone_rows[], cputime_rows[], sysv_rows[], persona_rows[], sockopt_rows[], sockread_rows[], found_rows[], aio_rows[], mqueue_rows[], seccomp_rows[], userns_rows[], prctl_rows[];
+/* TABLES are the files of programs, each a list named NAME_rows. */
+#define TABLES(T) \
+	T(process) \
+	T(sigfast) \
+	T(signal) \
+	T(memory) \
+	T(thread) \
+	T(sigframe) \
+	T(sigsend) \
+	T(calls) \
+	T(sites) \
+	T(text) \
+	T(ptrace) \
+	T(sigmask) \
+	T(pifutex) \
+	T(rseq) \
+	T(clone) \
+	T(cputime) \
+	T(sysv) \
+	T(persona) \
+	T(sockopt) \
+	T(sockread) \
+	T(found) \
+	T(aio) \
+	T(mqueue) \
+	T(seccomp) \
+	T(userns) \
+	T(prctl) \
+	T(lease)
+
+#define DECLARE(name) extern const struct row name##_rows[];
+TABLES(DECLARE)
 
 /* say prints one line at once, so that children do not print it again. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));

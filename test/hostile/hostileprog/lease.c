@@ -1,0 +1,92 @@
+// What the stub notes of memory that it maps without asking: platform/lease.go.
+#include "hostile.h"
+
+#define LEASE (SLOTS + 4095UL * SLOT_SIZE)
+
+enum { PAGES = 0xff00 };
+
+static volatile unsigned *lock = (void *)LEASE;
+static volatile unsigned long *words = (void *)LEASE; // 2 the end, 3 the start, 4 the cursor
+static volatile unsigned char *bytes = (void *)(LEASE + 0x40);
+
+static char *get(size_t n)
+{
+	return mmap(0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+// churn makes calls that the stub can do, and some that it cannot.
+static void churn(int rounds)
+{
+	char buf[4096];
+	while (rounds--) {
+		char *p = get(4 * 4096);
+		mprotect(p, 4096, PROT_READ);
+		madvise(p, 4 * 4096, MADV_DONTNEED);
+		munmap(p + 4096, 4096);
+		mmap(p, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		if (rounds % 8 == 0) {
+			int fd = open("/proc/self/maps", O_RDONLY);
+			while (read(fd, buf, sizeof buf) > 0)
+				;
+			close(fd);
+		}
+		munmap(p, 4 * 4096);
+	}
+}
+
+static void *churns(void *unused)
+{
+	for (;;)
+		churn(1000);
+	return unused;
+}
+
+void lease(int n)
+{
+	pthread_t t;
+	alarm(4);
+	churn(30);
+	if (n % 2)
+		pthread_create(&t, 0, churns, 0);
+	switch (n % 8) {
+	case 0: // the lock is kept by nobody
+		*lock = 1;
+		break;
+	case 1: // or by a thread that does not know of it, or by the sentry
+		*lock = n & 8 ? 0x80000000 : 0x7ffe2000;
+		break;
+	case 2: // every other page is mapped
+		for (int round = 0; round < 20; round++) {
+			for (int i = 0; i < PAGES; i++)
+				bytes[i] = (i + round) % 2 ? 0x0b : 0;
+			words[4] = words[2] - PAGES * 4096UL;
+			churn(1);
+		}
+		return;
+	case 3: // anything is
+		for (;;)
+			bytes[rand() % PAGES] = rand();
+	case 4: // the words are wrong
+	case 5:
+		for (int i = 0; i < 3000; i++) {
+			words[2 + rand() % 3] = rand() % 2 ? plausible((char *)&t) : words[2 + rand() % 3] + (rand() % 64 - 32) * 4096L;
+			churn(1);
+			if (i % 100 == 0 && !fork())
+				_exit(0);
+		}
+		return;
+	case 6: // the lease is somewhere else, and full, and the whole address space
+		words[2] = SLOTS;
+		words[3] = 0;
+		words[4] = SLOTS - 4096;
+		break;
+	case 7: // the lock goes to and fro
+		for (int i = 0; i < 200000; i++)
+			*lock = rand() % 3 ? 0 : plausible((char *)&t);
+		return;
+	}
+	churn(100);
+	if (!fork())
+		churn(100);
+	execl("/proc/self/exe", "hostileprog", (char *)0);
+}
