@@ -236,6 +236,7 @@ type Mapping struct {
 	File    *Backing
 	FD      int
 	OwnedFD bool
+	Of      any    // whose closing lets go of what the stub has of FD
 	Offset  uint64 // in File
 	HostOff int64  // of File in FD
 	Kind    Kind
@@ -295,18 +296,47 @@ func (s *Space) Map(th *platform.Thread, m Mapping) (addr Addr, undo func(), err
 	if m.FD < 0 {
 		th.HostCall(unix.SYS_MMAP, addr, n, uint64(m.Prot), flags|unix.MAP_ANONYMOUS, ^uint64(0), 0)
 	} else {
-		fd := platform.FirstPrivateFD
-		if flags&unix.MAP_SHARED != 0 {
-			fd = platform.FirstDonatedFD
+		if err := s.mapFile(th, m, addr, n, flags); err != nil {
+			return 0, nil, err
 		}
-		if !th.Donate(fd, []int{m.FD}, m.OwnedFD) {
-			return 0, nil, linux.ENOMEM
-		}
-		th.HostCall(unix.SYS_MMAP, addr, n, uint64(m.Prot), flags, uint64(fd), uint64(m.HostOff)+m.Offset)
-		th.TryHostCall(unix.SYS_CLOSE, uint64(fd))
 	}
 	s.regions.Insert(r)
-	return addr, func() { s.forget(th, addr, addr+n) }, nil
+	return addr, func() {
+		th.LoanFailed()
+		s.forget(th, addr, addr+n)
+	}, nil
+}
+
+// mapFile orders the mapping of a file.
+func (s *Space) mapFile(th *platform.Thread, m Mapping, addr Addr, n, flags uint64) error {
+	fd, shared := uint64(platform.FirstPrivateFD), flags&unix.MAP_SHARED != 0
+	ok := false
+	if shared {
+		fd = platform.FirstDonatedFD
+		ok = th.Donate(platform.FirstDonatedFD, []int{m.FD}, m.OwnedFD)
+	} else {
+		ok = th.Lend(m.FD, m.OwnedFD, m.Of)
+	}
+	if !ok {
+		return linux.ENOMEM
+	}
+	th.HostCall(unix.SYS_MMAP, addr, n, uint64(m.Prot), flags, fd, uint64(m.HostOff)+m.Offset)
+	if shared {
+		th.TryHostCall(unix.SYS_CLOSE, fd)
+	}
+	return nil
+}
+
+// Closes orders that th's process give back what is lent to it of of, if anything is.
+func (s *Space) Closes(th *platform.Thread, of any) {
+	if !th.Lent(of) {
+		return
+	}
+	s.change(th)
+	defer s.unlock()
+	if th.Lent(of) {
+		th.TakeBack()
+	}
 }
 
 // forget takes a range off the list, which the host has not mapped for th.

@@ -152,6 +152,9 @@ func (th *Thread) Donate(first int, fds []int, owned bool) bool {
 	for i := range fds {
 		d.at = append(d.at, first+i)
 	}
+	if first == FirstPrivateFD {
+		th.proc.lent.Store(nil) // it takes that place
+	}
 	th.gift = d
 	return th.HostCall(unix.SYS_DUP, uint64(th.space.m.offer(d)))
 }

@@ -38,6 +38,7 @@ type Process struct {
 	pid   atomic.Int32
 
 	overdue atomic.Pointer[time.Timer] // see endSoon
+	lent    atomic.Pointer[loan]       // see lend.go
 
 	// dead is closed once the host has reaped the process; status and usage are
 	// valid then.

@@ -21,6 +21,7 @@ func close_(t *task.Task, fd linux.FD) (uint64, error) {
 
 // letGo is what happens to a file that lost a descriptor.
 func letGo(t *task.Task, f *vfs.File) error {
+	t.MM().Closes(t.Thread(), f)
 	err := f.Flush(t)
 	f.DecRef(t)
 	return err

@@ -85,7 +85,7 @@ func mapFile(t *task.Task, m *mm.Mapping, fd linux.FD, kind uint32) error {
 	if m.FD, err = unix.FcntlInt(uintptr(m.FD), unix.F_DUPFD_CLOEXEC, 0); err != nil {
 		return linux.ENFILE
 	}
-	m.OwnedFD = true
+	m.OwnedFD, m.Of = true, f
 	m.File, err = task.BackingOf(t, f)
 	return err
 }

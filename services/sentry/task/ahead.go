@@ -66,6 +66,9 @@ func (t *Task) seeAhead(end bool) {
 	t.ahead.Store(nil)
 	if fds := t.fds.Load(); closed && fds != nil {
 		if f, err := fds.Remove(a.fd); err == nil {
+			if end { // it is the thread itself
+				t.MM().Closes(t.th, f)
+			}
 			f.Flush(ctx)
 			f.DecRef(ctx)
 		}

@@ -67,7 +67,8 @@ struct row {
 	T(seccomp) \
 	T(userns) \
 	T(prctl) \
-	T(lease)
+	T(lease) \
+	T(start)
 
 #define DECLARE(name) extern const struct row name##_rows[];
 TABLES(DECLARE)
