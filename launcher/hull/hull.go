@@ -59,7 +59,8 @@ const DescriptorsVar = "BULKHEAD_FDS"
 // Descriptors are those that the launcher gave to this process, by name.
 type Descriptors map[string]*os.File
 
-// Inherited takes the process's descriptors over and marks them close-on-exec.
+// Inherited takes the process's descriptors over and marks them close-on-exec. The
+// launcher's terminal is not among them: it is given up.
 func Inherited() (Descriptors, error) {
 	names := os.Getenv(DescriptorsVar)
 	if err := os.Unsetenv(DescriptorsVar); err != nil {
@@ -69,6 +70,9 @@ func Inherited() (Descriptors, error) {
 		return nil, fmt.Errorf("%s is not set: this program is started by sandbox-launch or bulkhead", DescriptorsVar)
 	}
 	if err := jail.CloseOnExecFrom(3); err != nil {
+		return nil, err
+	}
+	if err := leaveTerminal(); err != nil {
 		return nil, err
 	}
 	all := Descriptors{}

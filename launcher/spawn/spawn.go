@@ -184,7 +184,7 @@ func start(c Config, name string, given ends) (*Service, error) {
 	cmd.ExtraFiles = given.files()
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: namespaces,
-		Setsid:     true,
+		Setpgid:    true,                  // of this session, whose terminal it leaves: hull.Inherited
 		Credential: &syscall.Credential{}, // root, without supplementary groups
 	}
 	own := &process{cmd: cmd, dir: hull.FDPath(int(c.Dir.Fd())), caps: bootCaps[name], ended: make(chan struct{})}

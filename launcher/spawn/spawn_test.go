@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -176,6 +177,34 @@ func TestSlack(t *testing.T) {
 		got := strings.TrimSpace(string(b))
 		if want := fmt.Sprint(hull.TimerSlack.Nanoseconds()); (name != "netd") != (got == want) {
 			t.Errorf("%s: %s ns", name, got)
+		}
+	}
+}
+
+// TestSession has the services share the launcher's session, so that they yield to each
+// other, but neither its terminal nor the keys that are typed there.
+func TestSession(t *testing.T) {
+	s, err := boot(services(t), "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Kill()
+	own, err := unix.Getsid(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, pid := range s.pids() {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var state string
+		var parent, group, session, terminal int
+		if _, err := fmt.Sscan(string(b[bytes.LastIndexByte(b, ')')+1:]), &state, &parent, &group, &session, &terminal); err != nil {
+			t.Fatalf("%q: %v", b, err)
+		}
+		if group != pid || session != own || terminal != 0 {
+			t.Errorf("%s: group %d, session %d, terminal %d; want %d, %d, 0", name, group, session, terminal, pid, own)
 		}
 	}
 }

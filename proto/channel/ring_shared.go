@@ -10,7 +10,8 @@ import (
 )
 
 // Rings is one piece of shared memory, mapped: a head page, a ring up (from the
-// client to the service) and a ring down (from the service to the client).
+// client to the service) and a ring down (from the service to the client). The
+// head may lie elsewhere, beside others: Heads.
 //
 // The memory is a memfd that can neither shrink nor grow any more, so that no
 // access to the mapping can fault whatever the peer does.
@@ -18,10 +19,11 @@ type Rings struct {
 	Head *Head
 	base unsafe.Pointer
 	span uintptr
+	at   int // where the rings begin
 	size int
 }
 
-// Head is the first page of the memory. Every word has one writer, said beside
+// Head is the first page of the memory, or lies with others in a Heads. Every word has one writer, said beside
 // it, except the flags, which one side sets and the other clears. Indexes lie a
 // cache line apart.
 type Head struct {
@@ -68,8 +70,8 @@ type Head struct {
 	// and cleared by the service when it takes it from there; ToldClient is the
 	// same the other way.
 	Told       atomic.Uint32
-	_          [60]byte
 	ToldClient atomic.Uint32
+	_          [56]byte
 }
 
 // HeadSize is the size of the head in bytes.
@@ -85,26 +87,22 @@ func validRing(size int) bool {
 	return size >= MinRing && size <= MaxRing && size&(size-1) == 0
 }
 
-// CreateRings makes the shared memory of two rings of size bytes each and maps
-// it. The file is for the peer, and the caller's to close.
+// CreateRings makes the shared memory of two rings of size bytes each, with their
+// head, and maps it. The file is for the peer, and the caller's to close.
 func CreateRings(name string, size int) (*Rings, *os.File, error) {
+	return createRings(name, size, nil)
+}
+
+// createRings has the head lie in the memory's first page, or elsewhere.
+func createRings(name string, size int, head *Head) (*Rings, *os.File, error) {
 	if !validRing(size) {
 		return nil, nil, fmt.Errorf("make rings %s: size %d", name, size)
 	}
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	f, err := createShared(name, headSize(head)+2*size)
 	if err != nil {
-		return nil, nil, fmt.Errorf("make rings %s: memfd_create: %w", name, err)
+		return nil, nil, fmt.Errorf("make rings %s: %w", name, err)
 	}
-	f := os.NewFile(uintptr(fd), name)
-	if err := unix.Ftruncate(fd, int64(HeadSize+2*size)); err != nil {
-		f.Close()
-		return nil, nil, fmt.Errorf("make rings %s: ftruncate: %w", name, err)
-	}
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, sealsWanted|unix.F_SEAL_SEAL); err != nil {
-		f.Close()
-		return nil, nil, fmt.Errorf("make rings %s: seal: %w", name, err)
-	}
-	r, err := mapRings(fd, size)
+	r, err := mapRings(int(f.Fd()), size, head)
 	if err != nil {
 		f.Close()
 		return nil, nil, err
@@ -112,58 +110,100 @@ func CreateRings(name string, size int) (*Rings, *os.File, error) {
 	return r, f, nil
 }
 
+// headSize is how much of the memory of rings with that head is before them.
+func headSize(head *Head) int {
+	if head != nil {
+		return 0
+	}
+	return HeadSize
+}
+
+// createShared makes memory that can neither shrink nor grow.
+func createShared(name string, size int) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if err := unix.Ftruncate(fd, int64(size)); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("ftruncate: %w", err)
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, sealsWanted|unix.F_SEAL_SEAL); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	return f, nil
+}
+
 const sealsWanted = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW
 
-// MapRings maps rings of size bytes that the peer made; fd stays the caller's
-// and may be closed after. It refuses memory that could shrink under the
-// mapping.
-func MapRings(fd, size int) (*Rings, error) {
-	if !validRing(size) {
-		return nil, fmt.Errorf("map rings: size %d", size)
-	}
+// checkShared refuses memory of the peer's that could shrink under a mapping of size
+// bytes.
+func checkShared(fd, size int) error {
 	var st unix.Stat_t
 	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("map rings: not a memfd: %w", err)
+		return fmt.Errorf("not a memfd: %w", err)
 	case seals&sealsWanted != sealsWanted:
-		return nil, fmt.Errorf("map rings: seals %#x are not enough", seals)
-	case unix.Fstat(fd, &st) != nil || st.Size != int64(HeadSize+2*size):
-		return nil, fmt.Errorf("map rings: size %d is not that of two rings of %d", st.Size, size)
+		return fmt.Errorf("seals %#x are not enough", seals)
+	case unix.Fstat(fd, &st) != nil || st.Size != int64(size):
+		return fmt.Errorf("size %d, not %d", st.Size, size)
 	}
-	return mapRings(fd, size)
+	return nil
 }
 
-// mapRings lays out, in one reservation: head, up, up again, down, down again.
-func mapRings(fd, size int) (*Rings, error) {
-	span := uintptr(HeadSize + 4*size)
+// MapRings maps rings of size bytes, with their head, that the peer made; fd stays the
+// caller's and may be closed after. It refuses memory that could shrink under the
+// mapping.
+func MapRings(fd, size int) (*Rings, error) { return mapPeers(fd, size, nil) }
+
+func mapPeers(fd, size int, head *Head) (*Rings, error) {
+	if !validRing(size) {
+		return nil, fmt.Errorf("map rings: size %d", size)
+	}
+	if err := checkShared(fd, headSize(head)+2*size); err != nil {
+		return nil, fmt.Errorf("map rings: %w", err)
+	}
+	return mapRings(fd, size, head)
+}
+
+// mapRings lays out, in one reservation: head if none is given, up, up again, down, down
+// again.
+func mapRings(fd, size int, head *Head) (*Rings, error) {
+	at := headSize(head)
+	span := uintptr(at + 4*size)
 	base, err := unix.MmapPtr(-1, 0, nil, span, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, fmt.Errorf("map rings: reserve: %w", err)
 	}
 	const rw, fixed = unix.PROT_READ | unix.PROT_WRITE, unix.MAP_SHARED | unix.MAP_FIXED
 	for _, p := range [...]struct{ at, off, n int }{
-		{0, 0, HeadSize + size},
-		{HeadSize + size, HeadSize, 2 * size},
-		{HeadSize + 3*size, HeadSize + size, size},
+		{0, 0, at + size},
+		{at + size, at, 2 * size},
+		{at + 3*size, at + size, size},
 	} {
 		if _, err := unix.MmapPtr(fd, int64(p.off), unsafe.Add(base, p.at), uintptr(p.n), rw, fixed); err != nil {
 			unix.MunmapPtr(base, span)
 			return nil, fmt.Errorf("map rings: %w", err)
 		}
 	}
-	return &Rings{Head: (*Head)(base), base: base, span: span, size: size}, nil
+	if head == nil {
+		head = (*Head)(base)
+	}
+	return &Rings{Head: head, base: base, span: span, at: at, size: size}, nil
 }
 
 // Size is the size of each ring in bytes.
 func (r *Rings) Size() int { return r.size }
 
 func (r *Rings) up() []byte {
-	return unsafe.Slice((*byte)(unsafe.Add(r.base, HeadSize)), 2*r.size)
+	return unsafe.Slice((*byte)(unsafe.Add(r.base, r.at)), 2*r.size)
 }
 
 func (r *Rings) down() []byte {
-	return unsafe.Slice((*byte)(unsafe.Add(r.base, HeadSize+2*r.size)), 2*r.size)
+	return unsafe.Slice((*byte)(unsafe.Add(r.base, r.at+2*r.size)), 2*r.size)
 }
 
 // Client gives the client's ends. The rings start where the peer's index says,
@@ -190,19 +230,19 @@ func newConsumer(mem []byte, own, peer, shift, urgent *atomic.Uint64) *Consumer 
 // Reset makes the memory as new, for another use: its owner calls it when the
 // peer has promised not to touch it any more.
 func (r *Rings) Reset() {
-	clear(unsafe.Slice((*byte)(r.base), HeadSize))
+	clear(unsafe.Slice((*byte)(unsafe.Pointer(r.Head)), unsafe.Sizeof(*r.Head)))
 }
 
 // Discard gives the pages of both rings back to the host; they read as zeros.
 func (r *Rings) Discard() {
-	unix.Madvise(unsafe.Slice((*byte)(unsafe.Add(r.base, HeadSize)), r.size), unix.MADV_REMOVE)
-	unix.Madvise(unsafe.Slice((*byte)(unsafe.Add(r.base, HeadSize+2*r.size)), r.size), unix.MADV_REMOVE)
+	unix.Madvise(r.up()[:r.size], unix.MADV_REMOVE)
+	unix.Madvise(r.down()[:r.size], unix.MADV_REMOVE)
 }
 
 // Unmap ends the mapping. Nothing that points into it may be used after.
 func (r *Rings) Unmap() {
 	if r.base != nil {
 		unix.MunmapPtr(r.base, r.span)
-		r.base, r.Head = nil, nil
+		r.base, r.Head = nil, nil // a head of Heads stays mapped with those
 	}
 }

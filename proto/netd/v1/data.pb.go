@@ -1079,6 +1079,7 @@ type Notice struct {
 	//	*Notice_Accepted
 	//	*Notice_Forgotten
 	//	*Notice_Error
+	//	*Notice_Heads
 	//	*Notice_Changed
 	//	*Notice_Filter
 	Event         isNotice_Event `protobuf_oneof:"event"`
@@ -1150,6 +1151,15 @@ func (x *Notice) GetError() *SocketError {
 	return nil
 }
 
+func (x *Notice) GetHeads() *Heads {
+	if x != nil {
+		if x, ok := x.Event.(*Notice_Heads); ok {
+			return x.Heads
+		}
+	}
+	return nil
+}
+
 func (x *Notice) GetChanged() *Changed {
 	if x != nil {
 		if x, ok := x.Event.(*Notice_Changed); ok {
@@ -1184,6 +1194,10 @@ type Notice_Error struct {
 	Error *SocketError `protobuf:"bytes,3,opt,name=error,proto3,oneof"`
 }
 
+type Notice_Heads struct {
+	Heads *Heads `protobuf:"bytes,4,opt,name=heads,proto3,oneof"`
+}
+
 type Notice_Changed struct {
 	Changed *Changed `protobuf:"bytes,60,opt,name=changed,proto3,oneof"`
 }
@@ -1197,6 +1211,8 @@ func (*Notice_Accepted) isNotice_Event() {}
 func (*Notice_Forgotten) isNotice_Event() {}
 
 func (*Notice_Error) isNotice_Event() {}
+
+func (*Notice_Heads) isNotice_Event() {}
 
 func (*Notice_Changed) isNotice_Event() {}
 
@@ -4583,7 +4599,11 @@ type Rings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Size of each of the two rings in bytes.
-	Size          uint32 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	Size uint32 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// The heads that its head is of, which came before; 0: its head is its first page.
+	Heads uint32 `protobuf:"varint,3,opt,name=heads,proto3" json:"heads,omitempty"`
+	// Which of them it is.
+	Head          uint32 `protobuf:"varint,4,opt,name=head,proto3" json:"head,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4632,6 +4652,65 @@ func (x *Rings) GetSize() uint32 {
 	return 0
 }
 
+func (x *Rings) GetHeads() uint32 {
+	if x != nil {
+		return x.Heads
+	}
+	return 0
+}
+
+func (x *Rings) GetHead() uint32 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+// Heads names a piece of shared memory that heads lie in, with its descriptor. It stays.
+type Heads struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Heads) Reset() {
+	*x = Heads{}
+	mi := &file_netd_v1_data_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Heads) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Heads) ProtoMessage() {}
+
+func (x *Heads) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Heads.ProtoReflect.Descriptor instead.
+func (*Heads) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *Heads) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 // Accepted says that a listening socket has a new connection in its queue.
 type Accepted struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -4650,7 +4729,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_netd_v1_data_proto_msgTypes[46]
+	mi := &file_netd_v1_data_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4662,7 +4741,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[46]
+	mi := &file_netd_v1_data_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4675,7 +4754,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{46}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Accepted) GetListener() uint32 {
@@ -4730,7 +4809,7 @@ type Forgotten struct {
 
 func (x *Forgotten) Reset() {
 	*x = Forgotten{}
-	mi := &file_netd_v1_data_proto_msgTypes[47]
+	mi := &file_netd_v1_data_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4742,7 +4821,7 @@ func (x *Forgotten) String() string {
 func (*Forgotten) ProtoMessage() {}
 
 func (x *Forgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[47]
+	mi := &file_netd_v1_data_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4755,7 +4834,7 @@ func (x *Forgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
 func (*Forgotten) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{47}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Forgotten) GetRings() uint32 {
@@ -4856,11 +4935,12 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x13OriginalDestination\"A\n" +
 	"\rFilterChanged\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\rR\x05group\x12\x1a\n" +
-	"\bmessages\x18\x02 \x01(\fR\bmessages\"\x84\x02\n" +
+	"\bmessages\x18\x02 \x01(\fR\bmessages\"\xac\x02\n" +
 	"\x06Notice\x12/\n" +
 	"\baccepted\x18\x01 \x01(\v2\x11.netd.v1.AcceptedH\x00R\baccepted\x122\n" +
 	"\tforgotten\x18\x02 \x01(\v2\x12.netd.v1.ForgottenH\x00R\tforgotten\x12,\n" +
-	"\x05error\x18\x03 \x01(\v2\x14.netd.v1.SocketErrorH\x00R\x05error\x12,\n" +
+	"\x05error\x18\x03 \x01(\v2\x14.netd.v1.SocketErrorH\x00R\x05error\x12&\n" +
+	"\x05heads\x18\x04 \x01(\v2\x0e.netd.v1.HeadsH\x00R\x05heads\x12,\n" +
 	"\achanged\x18< \x01(\v2\x10.netd.v1.ChangedH\x00R\achanged\x120\n" +
 	"\x06filter\x18= \x01(\v2\x16.netd.v1.FilterChangedH\x00R\x06filterB\a\n" +
 	"\x05event\"\x87\x02\n" +
@@ -5163,10 +5243,14 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x04bits\x18\x02 \x01(\rR\x04bits\x12\x14\n" +
 	"\x05flags\x18\x03 \x01(\rR\x05flags\x12\x14\n" +
 	"\x05valid\x18\x04 \x01(\rR\x05valid\x12\x1c\n" +
-	"\tpreferred\x18\x05 \x01(\rR\tpreferred\"+\n" +
+	"\tpreferred\x18\x05 \x01(\rR\tpreferred\"U\n" +
 	"\x05Rings\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\rR\x04size\"\xc8\x01\n" +
+	"\x04size\x18\x02 \x01(\rR\x04size\x12\x14\n" +
+	"\x05heads\x18\x03 \x01(\rR\x05heads\x12\x12\n" +
+	"\x04head\x18\x04 \x01(\rR\x04head\"\x17\n" +
+	"\x05Heads\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\"\xc8\x01\n" +
 	"\bAccepted\x12\x1a\n" +
 	"\blistener\x18\x01 \x01(\rR\blistener\x12\x16\n" +
 	"\x06socket\x18\x02 \x01(\rR\x06socket\x12&\n" +
@@ -5205,7 +5289,7 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_netd_v1_data_proto_goTypes = []any{
 	(SocketState)(0),            // 0: netd.v1.SocketState
 	(MembershipAction)(0),       // 1: netd.v1.MembershipAction
@@ -5256,11 +5340,12 @@ var file_netd_v1_data_proto_goTypes = []any{
 	(*Group)(nil),               // 46: netd.v1.Group
 	(*InterfaceAddress)(nil),    // 47: netd.v1.InterfaceAddress
 	(*Rings)(nil),               // 48: netd.v1.Rings
-	(*Accepted)(nil),            // 49: netd.v1.Accepted
-	(*Forgotten)(nil),           // 50: netd.v1.Forgotten
-	nil,                         // 51: netd.v1.Response.StatisticsEntry
-	(*Prefix)(nil),              // 52: netd.v1.Prefix
-	(*Autoconfiguration)(nil),   // 53: netd.v1.Autoconfiguration
+	(*Heads)(nil),               // 49: netd.v1.Heads
+	(*Accepted)(nil),            // 50: netd.v1.Accepted
+	(*Forgotten)(nil),           // 51: netd.v1.Forgotten
+	nil,                         // 52: netd.v1.Response.StatisticsEntry
+	(*Prefix)(nil),              // 53: netd.v1.Prefix
+	(*Autoconfiguration)(nil),   // 54: netd.v1.Autoconfiguration
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
 	13, // 0: netd.v1.Request.open:type_name -> netd.v1.Open
@@ -5294,56 +5379,57 @@ var file_netd_v1_data_proto_depIdxs = []int32{
 	27, // 28: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
 	28, // 29: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
 	6,  // 30: netd.v1.Response.netfilter:type_name -> netd.v1.NetfilterResult
-	51, // 31: netd.v1.Response.statistics:type_name -> netd.v1.Response.StatisticsEntry
+	52, // 31: netd.v1.Response.statistics:type_name -> netd.v1.Response.StatisticsEntry
 	39, // 32: netd.v1.Response.connections:type_name -> netd.v1.Connection
 	42, // 33: netd.v1.Response.source_filter:type_name -> netd.v1.SourceFilter
 	30, // 34: netd.v1.Response.rules:type_name -> netd.v1.RuleEntry
 	2,  // 35: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
-	49, // 36: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	50, // 37: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	50, // 36: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
+	51, // 37: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
 	11, // 38: netd.v1.Notice.error:type_name -> netd.v1.SocketError
-	10, // 39: netd.v1.Notice.changed:type_name -> netd.v1.Changed
-	8,  // 40: netd.v1.Notice.filter:type_name -> netd.v1.FilterChanged
-	45, // 41: netd.v1.Changed.link:type_name -> netd.v1.Interface
-	45, // 42: netd.v1.Changed.address:type_name -> netd.v1.Interface
-	27, // 43: netd.v1.Changed.route:type_name -> netd.v1.RouteEntry
-	28, // 44: netd.v1.Changed.neighbour:type_name -> netd.v1.NeighbourEntry
-	14, // 45: netd.v1.SocketError.destination:type_name -> netd.v1.Address
-	15, // 46: netd.v1.Open.options:type_name -> netd.v1.Options
-	14, // 47: netd.v1.Bind.address:type_name -> netd.v1.Address
-	14, // 48: netd.v1.Connect.address:type_name -> netd.v1.Address
-	23, // 49: netd.v1.InfoResult.timer:type_name -> netd.v1.Timer
-	14, // 50: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	52, // 51: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
-	33, // 52: netd.v1.Change.link:type_name -> netd.v1.LinkChange
-	34, // 53: netd.v1.Change.address:type_name -> netd.v1.AddressChange
-	35, // 54: netd.v1.Change.route:type_name -> netd.v1.RouteChange
-	28, // 55: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
-	32, // 56: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
-	31, // 57: netd.v1.Change.rule:type_name -> netd.v1.RuleChange
-	52, // 58: netd.v1.RuleEntry.from:type_name -> netd.v1.Prefix
-	52, // 59: netd.v1.RuleEntry.to:type_name -> netd.v1.Prefix
-	30, // 60: netd.v1.RuleChange.rule:type_name -> netd.v1.RuleEntry
-	53, // 61: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
-	52, // 62: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
-	27, // 63: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
-	14, // 64: netd.v1.Connection.local:type_name -> netd.v1.Address
-	14, // 65: netd.v1.Connection.remote:type_name -> netd.v1.Address
-	23, // 66: netd.v1.Connection.timer:type_name -> netd.v1.Timer
-	14, // 67: netd.v1.Destroy.local:type_name -> netd.v1.Address
-	14, // 68: netd.v1.Destroy.remote:type_name -> netd.v1.Address
-	1,  // 69: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
-	47, // 70: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
-	53, // 71: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
-	46, // 72: netd.v1.Interface.groups:type_name -> netd.v1.Group
-	14, // 73: netd.v1.Accepted.local:type_name -> netd.v1.Address
-	14, // 74: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	48, // 75: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
-	76, // [76:76] is the sub-list for method output_type
-	76, // [76:76] is the sub-list for method input_type
-	76, // [76:76] is the sub-list for extension type_name
-	76, // [76:76] is the sub-list for extension extendee
-	0,  // [0:76] is the sub-list for field type_name
+	49, // 39: netd.v1.Notice.heads:type_name -> netd.v1.Heads
+	10, // 40: netd.v1.Notice.changed:type_name -> netd.v1.Changed
+	8,  // 41: netd.v1.Notice.filter:type_name -> netd.v1.FilterChanged
+	45, // 42: netd.v1.Changed.link:type_name -> netd.v1.Interface
+	45, // 43: netd.v1.Changed.address:type_name -> netd.v1.Interface
+	27, // 44: netd.v1.Changed.route:type_name -> netd.v1.RouteEntry
+	28, // 45: netd.v1.Changed.neighbour:type_name -> netd.v1.NeighbourEntry
+	14, // 46: netd.v1.SocketError.destination:type_name -> netd.v1.Address
+	15, // 47: netd.v1.Open.options:type_name -> netd.v1.Options
+	14, // 48: netd.v1.Bind.address:type_name -> netd.v1.Address
+	14, // 49: netd.v1.Connect.address:type_name -> netd.v1.Address
+	23, // 50: netd.v1.InfoResult.timer:type_name -> netd.v1.Timer
+	14, // 51: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
+	53, // 52: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
+	33, // 53: netd.v1.Change.link:type_name -> netd.v1.LinkChange
+	34, // 54: netd.v1.Change.address:type_name -> netd.v1.AddressChange
+	35, // 55: netd.v1.Change.route:type_name -> netd.v1.RouteChange
+	28, // 56: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
+	32, // 57: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
+	31, // 58: netd.v1.Change.rule:type_name -> netd.v1.RuleChange
+	53, // 59: netd.v1.RuleEntry.from:type_name -> netd.v1.Prefix
+	53, // 60: netd.v1.RuleEntry.to:type_name -> netd.v1.Prefix
+	30, // 61: netd.v1.RuleChange.rule:type_name -> netd.v1.RuleEntry
+	54, // 62: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
+	53, // 63: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
+	27, // 64: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
+	14, // 65: netd.v1.Connection.local:type_name -> netd.v1.Address
+	14, // 66: netd.v1.Connection.remote:type_name -> netd.v1.Address
+	23, // 67: netd.v1.Connection.timer:type_name -> netd.v1.Timer
+	14, // 68: netd.v1.Destroy.local:type_name -> netd.v1.Address
+	14, // 69: netd.v1.Destroy.remote:type_name -> netd.v1.Address
+	1,  // 70: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
+	47, // 71: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
+	54, // 72: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
+	46, // 73: netd.v1.Interface.groups:type_name -> netd.v1.Group
+	14, // 74: netd.v1.Accepted.local:type_name -> netd.v1.Address
+	14, // 75: netd.v1.Accepted.remote:type_name -> netd.v1.Address
+	48, // 76: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	77, // [77:77] is the sub-list for method output_type
+	77, // [77:77] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_data_proto_init() }
@@ -5380,6 +5466,7 @@ func file_netd_v1_data_proto_init() {
 		(*Notice_Accepted)(nil),
 		(*Notice_Forgotten)(nil),
 		(*Notice_Error)(nil),
+		(*Notice_Heads)(nil),
 		(*Notice_Changed)(nil),
 		(*Notice_Filter)(nil),
 	}
@@ -5405,7 +5492,7 @@ func file_netd_v1_data_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   49,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

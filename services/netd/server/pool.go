@@ -20,14 +20,26 @@ type pool struct {
 	free []*entry
 	kept int // bytes of memory that those of free have
 	last uint32
+
+	heads    uint32                         // how many Heads were made
+	places   []place                        // in them, that no rings have
+	announce func(heads uint32, f *os.File) // tells the sentry of new ones
+}
+
+// place is one of some heads'.
+type place struct {
+	id    uint32
+	heads *channel.Heads
+	head  int
 }
 
 // entry is one piece of shared memory.
 type entry struct {
 	id    uint32
 	rings *channel.Rings
+	place place
 	file  *os.File // until the sentry has it
-	kept  int      // bytes of memory, beyond the head, that it has while nobody uses it
+	kept  int      // bytes of memory that it has while nobody uses it
 }
 
 // take gives rings that nobody uses.
@@ -38,19 +50,41 @@ func (p *pool) take() (*entry, error) {
 		p.kept -= e.kept
 		return e, nil
 	}
-	r, f, err := channel.CreateRings("netd-socket", RingSize)
+	if len(p.places) == 0 {
+		if err := p.extend(); err != nil {
+			return nil, err
+		}
+	}
+	at := p.places[len(p.places)-1]
+	r, f, err := at.heads.CreateRings("netd-socket", at.head, RingSize)
 	if err != nil {
 		return nil, err
 	}
+	p.places = p.places[:len(p.places)-1]
+	r.Reset()
 	p.last++
-	return &entry{id: p.last, rings: r, file: f}, nil
+	return &entry{id: p.last, rings: r, place: at, file: f}, nil
+}
+
+// extend makes places for heads.
+func (p *pool) extend() error {
+	h, f, err := channel.CreateHeads("netd-heads")
+	if err != nil {
+		return err
+	}
+	p.heads++
+	for i := channel.HeadsOf - 1; i >= 0; i-- {
+		p.places = append(p.places, place{p.heads, h, i})
+	}
+	p.announce(p.heads, f)
+	return nil
 }
 
 // message names e to the sentry, with its descriptor the first time.
 func (e *entry) message() (*netdv1.Rings, *os.File) {
 	f := e.file
 	e.file = nil
-	return &netdv1.Rings{Id: e.id, Size: uint32(e.rings.Size())}, f
+	return &netdv1.Rings{Id: e.id, Size: uint32(e.rings.Size()), Heads: e.place.id, Head: uint32(e.place.head)}, f
 }
 
 // give takes rings back, of whose memory so many bytes were used. It says whether they were kept;
@@ -61,6 +95,7 @@ func (p *pool) give(e *entry, used int) bool {
 			e.file.Close()
 		}
 		e.rings.Unmap()
+		p.places = append(p.places, e.place)
 		return false
 	}
 	if e.kept = max(e.kept, used); p.kept+e.kept > keptLimit {

@@ -60,6 +60,9 @@ func Serve(data *os.File, setup func(*stack.Stack) error, log *slog.Logger, opti
 		return fmt.Errorf("serve sentry: %w", err)
 	}
 	s := &server{conn: conn, stack: stack.New(), log: log, sockets: map[uint32]*socket{}, nextID: accepted}
+	s.pool.announce = func(id uint32, f *os.File) {
+		s.queue(&netdv1.Notice{Event: &netdv1.Notice_Heads{Heads: &netdv1.Heads{Id: id}}}, f)
+	}
 	for _, o := range options {
 		o(s)
 	}

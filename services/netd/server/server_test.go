@@ -23,6 +23,9 @@ type sentry struct {
 	client  *channel.Client
 	bell    *channel.Bell
 	rings   map[uint32]*channel.Rings
+	heads   map[uint32]*channel.Heads
+	keep    bool  // the descriptors of shared memory
+	kept    []int // those
 	notices chan *netdv1.Accepted
 	done    chan error
 }
@@ -39,7 +42,7 @@ func startWith(t testing.TB, setup func(*stack.Stack) error, options ...Option) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &sentry{t: t, rings: map[uint32]*channel.Rings{}, notices: make(chan *netdv1.Accepted, 100), done: make(chan error, 1)}
+	s := &sentry{t: t, rings: map[uint32]*channel.Rings{}, heads: map[uint32]*channel.Heads{}, notices: make(chan *netdv1.Accepted, 100), done: make(chan error, 1)}
 	go func() { s.done <- Serve(theirs, setup, slog.New(slog.NewTextHandler(io.Discard, nil)), options...) }()
 	conn, err := channel.New(ours)
 	if err != nil {
@@ -90,18 +93,49 @@ func (s *sentry) Letter(p []byte) {
 func (s *sentry) notice(f *channel.Frame) {
 	defer f.Release()
 	var n netdv1.Notice
-	if f.Unmarshal(&n) != nil || n.GetAccepted() == nil {
+	if f.Unmarshal(&n) != nil {
 		return
 	}
-	a := n.GetAccepted()
-	if len(f.FDs) == 1 {
-		m, err := channel.MapRings(f.FDs[0], int(a.Rings.Size))
+	if h := n.GetHeads(); h != nil && len(f.FDs) == 1 {
+		m, err := channel.MapHeads(f.FDs[0])
 		if err != nil {
 			s.t.Error(err)
 		}
-		s.rings[a.Rings.Id] = m // the test reads it after it has the notice
+		s.heads[h.Id] = m
+		s.keepFD(f.FDs[0])
+	}
+	a := n.GetAccepted()
+	if a == nil {
+		return
+	}
+	if len(f.FDs) == 1 {
+		s.mapRings(a.Rings, f.FDs[0]) // the test reads it after it has the notice
 	}
 	s.notices <- a
+}
+
+func (s *sentry) mapRings(r *netdv1.Rings, fd int) {
+	h := s.heads[r.Heads]
+	if h == nil {
+		s.t.Errorf("rings %d have heads %d, which did not come before", r.Id, r.Heads)
+		return
+	}
+	m, err := h.MapRings(fd, int(r.Head), int(r.Size))
+	if err != nil {
+		s.t.Error(err)
+	}
+	s.rings[r.Id] = m
+	s.keepFD(fd)
+}
+
+func (s *sentry) keepFD(fd int) {
+	if s.keep {
+		own, err := unix.Dup(fd)
+		if err != nil {
+			s.t.Error(err)
+		}
+		s.kept = append(s.kept, own)
+	}
 }
 
 func (s *sentry) ask(req *netdv1.Request) (*netdv1.Response, []int) {
@@ -114,11 +148,7 @@ func (s *sentry) ask(req *netdv1.Request) (*netdv1.Response, []int) {
 		s.t.Fatal("no answer:", err)
 	}
 	if r := resp.Rings; r != nil && len(fds) == 1 {
-		m, err := channel.MapRings(fds[0], int(r.Size))
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.rings[r.Id] = m
+		s.mapRings(r, fds[0])
 		unix.Close(fds[0])
 	}
 	return &resp, fds

@@ -155,12 +155,20 @@ func TestHostileNetdNotices(t *testing.T) {
 		r.Unmap()
 		return f
 	}
+	_, heads, err := channel.CreateHeads("z")
+	must(t, err)
+	defer heads.Close()
+	for id, f := range []*os.File{file(), heads, heads} { // the first is no memory for heads
+		must(t, p.conn.SendMessage(0, &netdv1.Notice{Event: &netdv1.Notice_Heads{Heads: &netdv1.Heads{Id: uint32(min(id, 1))}}}, int(f.Fd())))
+	}
 	for _, a := range []*netdv1.Accepted{
 		{Listener: 1, Socket: 1 << 31, Rings: &netdv1.Rings{Id: 1, Size: 65536}}, // in use
 		{Listener: 99, Socket: 1<<31 | 1, Rings: &netdv1.Rings{Id: 51, Size: 65536}},
 		{Listener: 1, Socket: 7, Rings: &netdv1.Rings{Id: 52, Size: 65536}}, // our number
 		{Listener: 1, Socket: 1<<31 | 2},
 		{Listener: 1, Socket: 1<<31 | 3, Rings: &netdv1.Rings{Id: 53, Size: 4}},
+		{Listener: 1, Socket: 1<<31 | 4, Rings: &netdv1.Rings{Id: 54, Size: 65536, Heads: 9}},
+		{Listener: 1, Socket: 1<<31 | 5, Rings: &netdv1.Rings{Id: 55, Size: 65536, Heads: 1, Head: 1 << 31}},
 	} {
 		fd := file()
 		must(t, p.conn.SendMessage(0, &netdv1.Notice{Event: &netdv1.Notice_Accepted{Accepted: a}}, int(fd.Fd())))

@@ -51,6 +51,7 @@ type Network struct {
 	last    uint32
 	sockets map[uint32]member
 	rings   map[uint32]*memory
+	heads   map[uint32]*channel.Heads
 
 	tuning        *tuning
 	registry      registry
@@ -61,8 +62,12 @@ type Network struct {
 	rules         sync.Mutex // held while the packet filter is asked
 }
 
-// maxRings bounds the pieces of memory that netd can have us map.
-const maxRings = 70000
+// maxRings bounds the pieces of memory that netd can have us map, maxHeads those that
+// heads lie in.
+const (
+	maxRings = 70000
+	maxHeads = maxRings / channel.HeadsOf
+)
 
 // member is a socket as the network's goroutines see it.
 type member interface {
@@ -86,7 +91,7 @@ func New(data *os.File) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Network{sockets: map[uint32]member{}, rings: map[uint32]*memory{}, tuning: newTuning()}
+	n := &Network{sockets: map[uint32]member{}, rings: map[uint32]*memory{}, heads: map[uint32]*channel.Heads{}, tuning: newTuning()}
 	n.registry.init()
 	n.client = channel.NewClient(conn, n.notice)
 	go n.mourn()
@@ -254,7 +259,7 @@ func (n *Network) take(r *netdv1.Rings, fds []int) (*memory, error) {
 	case m != nil && m.used || len(fds) > 1 || len(n.rings) > maxRings:
 		return nil, linux.EIO
 	case len(fds) == 1:
-		rings, err := channel.MapRings(fds[0], int(r.Size))
+		rings, err := n.mapLocked(r, fds[0])
 		if err != nil {
 			return nil, linux.EIO
 		}
@@ -265,6 +270,31 @@ func (n *Network) take(r *netdv1.Rings, fds []int) (*memory, error) {
 	}
 	m.used = true
 	return m, nil
+}
+
+// mapLocked maps memory that netd names.
+func (n *Network) mapLocked(r *netdv1.Rings, fd int) (*channel.Rings, error) {
+	if r.Heads == 0 {
+		return channel.MapRings(fd, int(r.Size))
+	}
+	h := n.heads[r.Heads]
+	if h == nil || int64(r.Head) >= int64(channel.HeadsOf) {
+		return nil, linux.EIO
+	}
+	return h.MapRings(fd, int(r.Head), int(r.Size))
+}
+
+// takeHeads maps memory for heads, and closes fds.
+func (n *Network) takeHeads(m *netdv1.Heads, fds []int) {
+	defer closeAll(fds)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.heads[m.Id] != nil || len(n.heads) >= maxHeads || len(fds) != 1 {
+		return
+	}
+	if h, err := channel.MapHeads(fds[0]); err == nil {
+		n.heads[m.Id] = h
+	}
 }
 
 // drop forgets a socket and frees its memory for netd's next use.

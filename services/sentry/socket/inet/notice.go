@@ -116,6 +116,9 @@ func (n *Network) noticed(m *netdv1.Notice, fds []int) {
 	case *netdv1.Notice_Accepted:
 		n.accepted(e.Accepted, fds)
 		return
+	case *netdv1.Notice_Heads:
+		n.takeHeads(e.Heads, fds)
+		return
 	case *netdv1.Notice_Forgotten:
 		n.forget(e.Forgotten.Rings)
 	case *netdv1.Notice_Changed:
