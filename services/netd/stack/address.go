@@ -24,7 +24,6 @@ type Options struct {
 	NoDiscover           bool     // IP_PMTUDISC_DONT: may be fragmented on the way
 	NeverFragment        bool     // IP_PMTUDISC_DO: EMSGSIZE for what does not fit
 	FastOpen             int      // TCP_FASTOPEN: how many may be open so before their handshake ends
-	FastOpenConnect      bool     // TCP_FASTOPEN_CONNECT, MSG_FASTOPEN: data was written before connecting
 	Segments             bool     // UDP_GRO: takes several datagrams at once
 	JoinedOnly           bool     // IP_MULTICAST_ALL is off
 	NoMulticastLoop      bool     // IP_MULTICAST_LOOP is off

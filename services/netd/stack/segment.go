@@ -365,6 +365,7 @@ func (e *TCP) DisconnectLocked() error {
 	if e.conn == nil {
 		return linux.EINVAL
 	}
+	e.awaitsData = false
 	e.conn.Abort()
 	e.process(nil)
 	return nil
