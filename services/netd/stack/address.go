@@ -52,6 +52,25 @@ type place struct {
 	bind  *ip.Binding
 	local netip.AddrPort // unmapped; not valid Addr: any
 	auto  bool           // the address was not chosen by bind
+	wide  uint8          // families of bind before it was narrowed; 0: it is not
+}
+
+// narrow has the port held at one address only: that of a connection, while it lasts.
+func (p *place) narrow(addr netip.Addr) {
+	if b := p.bind; b != nil && !b.Addr.IsValid() && addr.IsValid() && !addr.IsUnspecified() {
+		p.wide, b.Addr = b.Families, addr
+		if addr.Is4() {
+			b.Families = ip.V4
+		}
+	}
+}
+
+// widen takes that back.
+func (p *place) widen() {
+	if p.wide != 0 && p.bind != nil {
+		p.bind.Addr, p.bind.Families = netip.Addr{}, p.wide
+	}
+	p.wide = 0
 }
 
 // pin sets the device, if index is not 0, and what comes before the payload, if that is not
@@ -81,7 +100,7 @@ func (s *Stack) bindTo(p *place, proto uint8, datagram bool, want netip.AddrPort
 		if p.opts.V6Only {
 			return linux.EINVAL
 		}
-		b.Families = ip.V4
+		b.Families, b.Mapped = ip.V4, true
 		addr = addr.Unmap()
 	case p.opts.V6Only || !addr.IsUnspecified():
 		b.Families = ip.V6

@@ -128,9 +128,17 @@ func (e *TCP) SetOptionsLocked(o Options, cfg tcp.Config) {
 }
 
 // BindLocked binds: bind(2).
+//
+// One that has its port already and is connected within the sentry holds it at the address
+// of that connection from then on, or at all its addresses again if want has none.
 func (e *TCP) BindLocked(want netip.AddrPort) error {
 	if e.conn != nil || e.listening {
 		return linux.EINVAL
+	}
+	if b := e.place.bind; b != nil && b.Port == want.Port() {
+		e.place.widen()
+		e.place.narrow(want.Addr().Unmap())
+		return nil
 	}
 	if err := e.s.bindTo(&e.place, wire.ProtoTCP, false, want); err != nil {
 		return err
@@ -206,6 +214,7 @@ func (e *TCP) connect(to netip.AddrPort, fast bool) error {
 		}
 		old.drop()
 	}
+	e.place.narrow(path.Source)
 	e.place.local, e.remote = t.local, dst
 	e.cfg = s.machine(e.cfg, t, path)
 	e.way, e.wayAt = path, s.table.Generation
@@ -223,6 +232,7 @@ func (e *TCP) renew() {
 	e.conn, e.err, e.last, e.awaitsData = nil, 0, Status{}, false
 	e.remote = netip.AddrPort{}
 	e.place.local = netip.AddrPort{}
+	e.place.widen()
 	if b := e.place.bind; b != nil {
 		e.place.local = netip.AddrPortFrom(b.Addr, b.Port)
 	}

@@ -368,5 +368,6 @@ func (e *TCP) DisconnectLocked() error {
 	e.awaitsData = false
 	e.conn.Abort()
 	e.process(nil)
+	e.place.widen()
 	return nil
 }

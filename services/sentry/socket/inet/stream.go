@@ -195,7 +195,7 @@ func (s *Stream) Bind(ctx vfs.Context, sa []byte) error {
 	if s.mu.bound || s.mu.phase != unconnected {
 		return linux.EINVAL
 	}
-	if reuse, reusePort := s.conf.reuse(); s.n.registry.taken(netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), reuse, reusePort) {
+	if reuse, reusePort := s.conf.reuse(); s.n.registry.taken(netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), s.v6 && s.conf.only6(), reuse, reusePort) {
 		return linux.EADDRINUSE
 	}
 	_, err = s.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Bind{Bind: &netdv1.Bind{Address: message(s.v6, a, scope)}}})
@@ -409,6 +409,9 @@ func (s *Stream) disconnect(ctx vfs.Context) error {
 	if s.direct.Load() != nil {
 		s.partLocked(true)
 		s.direct.Store(nil)
+		if !s.mu.autoPort {
+			s.narrowLocked(netip.AddrPortFrom(netip.IPv6Unspecified(), s.mu.local.Port()))
+		}
 		s.mu.phase, s.mu.remote = unconnected, netip.AddrPort{}
 		if s.mu.autoPort {
 			s.mu.local, s.mu.bound = netip.AddrPort{}, false
