@@ -39,19 +39,22 @@ const (
 	SocketState_SOCKET_STATE_CLOSED SocketState = 32
 	// All that was sent, and our FIN if one was asked for, is acknowledged.
 	SocketState_SOCKET_STATE_DRAINED SocketState = 64
+	// An attempt begins with the first bytes in the ring up, which go with the SYN.
+	SocketState_SOCKET_STATE_DEFERRED SocketState = 128
 )
 
 // Enum value maps for SocketState.
 var (
 	SocketState_name = map[int32]string{
-		0:  "SOCKET_STATE_UNSPECIFIED",
-		1:  "SOCKET_STATE_CONNECTED",
-		2:  "SOCKET_STATE_CONNECTING",
-		4:  "SOCKET_STATE_LISTENING",
-		8:  "SOCKET_STATE_PEER_CLOSED",
-		16: "SOCKET_STATE_SEND_CLOSED",
-		32: "SOCKET_STATE_CLOSED",
-		64: "SOCKET_STATE_DRAINED",
+		0:   "SOCKET_STATE_UNSPECIFIED",
+		1:   "SOCKET_STATE_CONNECTED",
+		2:   "SOCKET_STATE_CONNECTING",
+		4:   "SOCKET_STATE_LISTENING",
+		8:   "SOCKET_STATE_PEER_CLOSED",
+		16:  "SOCKET_STATE_SEND_CLOSED",
+		32:  "SOCKET_STATE_CLOSED",
+		64:  "SOCKET_STATE_DRAINED",
+		128: "SOCKET_STATE_DEFERRED",
 	}
 	SocketState_value = map[string]int32{
 		"SOCKET_STATE_UNSPECIFIED": 0,
@@ -62,6 +65,7 @@ var (
 		"SOCKET_STATE_SEND_CLOSED": 16,
 		"SOCKET_STATE_CLOSED":      32,
 		"SOCKET_STATE_DRAINED":     64,
+		"SOCKET_STATE_DEFERRED":    128,
 	}
 )
 
@@ -677,7 +681,8 @@ type Response struct {
 	// because it was told so at its boot. Without it the sentry moves them itself,
 	// and netd learns only of the ports that are bound.
 	LoopbackThroughNetd bool `protobuf:"varint,9,opt,name=loopback_through_netd,json=loopbackThroughNetd,proto3" json:"loopback_through_netd,omitempty"`
-	// Of a RouteQuery: what the path takes, in bytes; 0 if there is none.
+	// Of a RouteQuery: what the path takes, in bytes; 0 if there is none. Of a Connect
+	// that is deferred: what the SYN takes.
 	Mtu       uint32           `protobuf:"varint,10,opt,name=mtu,proto3" json:"mtu,omitempty"`
 	Netfilter *NetfilterResult `protobuf:"bytes,30,opt,name=netfilter,proto3" json:"netfilter,omitempty"`
 	// Of a StatisticsQuery: counters since netd began, by nstat(8)'s names:
@@ -1723,9 +1728,8 @@ type Options struct {
 	// TCP_QUICKACK was set.
 	QuickAck bool `protobuf:"varint,61,opt,name=quick_ack,json=quickAck,proto3" json:"quick_ack,omitempty"`
 	// TCP_FASTOPEN: how many connections may be open with data before their handshake
-	// has ended, 0 none; TCP_FASTOPEN_CONNECT or MSG_FASTOPEN.
-	FastOpen        uint32 `protobuf:"varint,62,opt,name=fast_open,json=fastOpen,proto3" json:"fast_open,omitempty"`
-	FastOpenConnect bool   `protobuf:"varint,63,opt,name=fast_open_connect,json=fastOpenConnect,proto3" json:"fast_open_connect,omitempty"`
+	// has ended, 0 none.
+	FastOpen uint32 `protobuf:"varint,62,opt,name=fast_open,json=fastOpen,proto3" json:"fast_open,omitempty"`
 	// SO_MAX_PACING_RATE in bytes a second; 0 is none.
 	MaxPacing uint64 `protobuf:"varint,64,opt,name=max_pacing,json=maxPacing,proto3" json:"max_pacing,omitempty"`
 	// IP_MULTICAST_TTL is 0: what is sent to groups stays inside.
@@ -2067,13 +2071,6 @@ func (x *Options) GetFastOpen() uint32 {
 	return 0
 }
 
-func (x *Options) GetFastOpenConnect() bool {
-	if x != nil {
-		return x.FastOpenConnect
-	}
-	return false
-}
-
 func (x *Options) GetMaxPacing() uint64 {
 	if x != nil {
 		return x.MaxPacing
@@ -2180,8 +2177,11 @@ func (x *Bind) GetAddress() *Address {
 // Connect starts a connection, or sets a datagram socket's peer; without an
 // address it takes that away again (AF_UNSPEC).
 type Connect struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Address       *Address               `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Address *Address               `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Data may go with the SYN (RFC 7413): with a cookie of the peer the attempt is
+	// deferred, and without one it asks for it.
+	Fast          bool `protobuf:"varint,2,opt,name=fast,proto3" json:"fast,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2221,6 +2221,13 @@ func (x *Connect) GetAddress() *Address {
 		return x.Address
 	}
 	return nil
+}
+
+func (x *Connect) GetFast() bool {
+	if x != nil {
+		return x.Fast
+	}
+	return false
 }
 
 // Listen makes the socket take connections. It may be repeated to change the
@@ -4973,7 +4980,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
-	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xf5\f\n" +
+	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xcf\f\n" +
 	"\aOptions\x12#\n" +
 	"\rreuse_address\x18\x01 \x01(\bR\freuseAddress\x12\x1d\n" +
 	"\n" +
@@ -5025,8 +5032,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"congestion\x18< \x01(\tR\n" +
 	"congestion\x12\x1b\n" +
 	"\tquick_ack\x18= \x01(\bR\bquickAck\x12\x1b\n" +
-	"\tfast_open\x18> \x01(\rR\bfastOpen\x12*\n" +
-	"\x11fast_open_connect\x18? \x01(\bR\x0ffastOpenConnect\x12\x1d\n" +
+	"\tfast_open\x18> \x01(\rR\bfastOpen\x12\x1d\n" +
 	"\n" +
 	"max_pacing\x18@ \x01(\x04R\tmaxPacing\x12)\n" +
 	"\x10multicast_inside\x18A \x01(\bR\x0fmulticastInside\x12\x1f\n" +
@@ -5036,11 +5042,12 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\bmin_hops\x18E \x01(\rR\aminHops\x12\x19\n" +
 	"\bsave_syn\x18F \x01(\bR\asaveSyn\x12'\n" +
 	"\x0freceive_headers\x18G \x01(\bR\x0ereceiveHeaders\x12\x18\n" +
-	"\aheaders\x18H \x01(\fR\aheaders\"2\n" +
+	"\aheaders\x18H \x01(\fR\aheadersJ\x04\b?\x10@\"2\n" +
 	"\x04Bind\x12*\n" +
-	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"5\n" +
+	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"I\n" +
 	"\aConnect\x12*\n" +
-	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"\"\n" +
+	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\x12\x12\n" +
+	"\x04fast\x18\x02 \x01(\bR\x04fast\"\"\n" +
 	"\x06Listen\x12\x18\n" +
 	"\abacklog\x18\x01 \x01(\rR\abacklog\"4\n" +
 	"\bShutdown\x12\x12\n" +
@@ -5259,7 +5266,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x05rings\x18\x05 \x01(\v2\x0e.netd.v1.RingsR\x05rings\x12\x10\n" +
 	"\x03syn\x18\x06 \x01(\fR\x03syn\"!\n" +
 	"\tForgotten\x12\x14\n" +
-	"\x05rings\x18\x01 \x01(\rR\x05rings*\xef\x01\n" +
+	"\x05rings\x18\x01 \x01(\rR\x05rings*\x8b\x02\n" +
 	"\vSocketState\x12\x1c\n" +
 	"\x18SOCKET_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16SOCKET_STATE_CONNECTED\x10\x01\x12\x1b\n" +
@@ -5268,7 +5275,8 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x18SOCKET_STATE_PEER_CLOSED\x10\b\x12\x1c\n" +
 	"\x18SOCKET_STATE_SEND_CLOSED\x10\x10\x12\x17\n" +
 	"\x13SOCKET_STATE_CLOSED\x10 \x12\x18\n" +
-	"\x14SOCKET_STATE_DRAINED\x10@*\xaa\x01\n" +
+	"\x14SOCKET_STATE_DRAINED\x10@\x12\x1a\n" +
+	"\x15SOCKET_STATE_DEFERRED\x10\x80\x01*\xaa\x01\n" +
 	"\x10MembershipAction\x12!\n" +
 	"\x1dMEMBERSHIP_ACTION_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16MEMBERSHIP_ACTION_JOIN\x10\x01\x12\x1b\n" +

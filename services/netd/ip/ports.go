@@ -16,6 +16,8 @@ type Binding struct {
 	ReuseAddr bool
 	ReusePort bool
 	UID       uint32
+	// Mapped says that an AF_INET6 socket holds an IPv4 address.
+	Mapped bool
 	// Listening is set once a TCP socket listens.
 	Listening bool
 	// Auto is the hold of a connection whose port was chosen for it: such ones
@@ -29,6 +31,13 @@ type Binding struct {
 func (b *Binding) overlaps(o *Binding) bool {
 	if b.Families&o.Families == 0 {
 		return false
+	}
+	for _, p := range [...][2]*Binding{{b, o}, {o, b}} {
+		// A connection's, of a socket for both families that got its IPv6 address by
+		// connecting: it keeps 0.0.0.0 away, as inet_rcv_saddr_equal has it.
+		if d, x := p[0], p[1]; d.Families == V4|V6 && d.Addr.IsValid() && x.Families == V4 {
+			return !x.Addr.IsValid() && !x.Mapped
+		}
 	}
 	return !b.Addr.IsValid() || !o.Addr.IsValid() || b.Addr == o.Addr
 }

@@ -18,6 +18,11 @@ func TestPortConflicts(t *testing.T) {
 		{"both reuse", Binding{Families: V4, ReuseAddr: true}, Binding{Families: V4, ReuseAddr: true}, true},
 		{"both reuse, one listens", Binding{Families: V4, ReuseAddr: true, Listening: true}, Binding{Families: V4, ReuseAddr: true}, false},
 		{"reuseport", Binding{Families: V4, ReusePort: true, Listening: true}, Binding{Families: V4, ReusePort: true}, true},
+		{"narrowed", Binding{Families: V4, Addr: lo}, Binding{Families: V4, Addr: lo.Next()}, true},
+		{"dual, at its IPv6 address, and 0.0.0.0", Binding{Families: V4 | V6, Addr: LocalhostV6}, Binding{Families: V4}, false},
+		{"dual, at its IPv6 address, and one of IPv4", Binding{Families: V4 | V6, Addr: LocalhostV6}, Binding{Families: V4, Addr: lo}, true},
+		{"dual, at its IPv6 address, and ::ffff:0.0.0.0", Binding{Families: V4 | V6, Addr: LocalhostV6}, Binding{Families: V4, Mapped: true}, true},
+		{"dual, at its IPv6 address, and ::", Binding{Families: V4 | V6, Addr: LocalhostV6}, Binding{Families: V4 | V6}, false},
 		{"reuseport, other user", Binding{Families: V4, ReusePort: true}, Binding{Families: V4, ReusePort: true, UID: 1}, false},
 	} {
 		var p Ports

@@ -117,6 +117,7 @@ const (
 	ChallengeACK
 	SYNChallenge
 	FastOpenActive
+	FastOpenActiveFail
 	FastOpenPassive
 	FastOpenPassiveFail
 	FastOpenListenOverflow
@@ -165,7 +166,7 @@ var singles = [counters - afterPairs]string{
 	"TcpExtTCPSACKReorder", "TcpExtTCPFullUndo", "TcpExtTCPFastRetrans", "TcpExtTCPSlowStartRetrans", "TcpExtTCPTimeouts",
 	"TcpExtTCPLossProbes", "TcpExtTCPLossProbeRecovery", "TcpExtTCPDSACKOldSent", "TcpExtTCPDSACKRecv", "TcpExtTCPAbortOnData",
 	"TcpExtTCPAbortOnClose", "TcpExtTCPAbortOnTimeout", "TcpExtTCPAbortOnLinger", "TcpExtTCPOFOQueue", "TcpExtTCPOFODrop",
-	"TcpExtTCPChallengeACK", "TcpExtTCPSYNChallenge", "TcpExtTCPFastOpenActive", "TcpExtTCPFastOpenPassive",
+	"TcpExtTCPChallengeACK", "TcpExtTCPSYNChallenge", "TcpExtTCPFastOpenActive", "TcpExtTCPFastOpenActiveFail", "TcpExtTCPFastOpenPassive",
 	"TcpExtTCPFastOpenPassiveFail", "TcpExtTCPFastOpenListenOverflow", "TcpExtTCPFastOpenCookieReqd", "TcpExtTCPReqQFullDoCookies",
 	"TcpExtTCPSynRetrans", "TcpExtTCPOrigDataSent", "TcpExtTCPWinProbe", "TcpExtTCPKeepAlive", "TcpExtTCPToZeroWindowAdv",
 	"TcpExtTCPFromZeroWindowAdv", "TcpExtTCPDelivered", "TcpExtTCPDeliveredCE", "TcpExtTCPMinTTLDrop",

@@ -395,6 +395,7 @@ func (s *server) connected(id uint32, resp *netdv1.Response) {
 			resp.Error = uint32(linux.ECONNABORTED)
 		}
 	}
+	resp.Mtu = uint32(k.tcp.FastRoomLocked())
 	local, remote := k.addresses()
 	resp.Local, resp.Remote = address(local), address(remote)
 }

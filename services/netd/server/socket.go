@@ -112,7 +112,7 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 			ReceiveErrors: o.ReceiveErrors, UID: o.Uid, GID: o.Gid, HopLimit: uint8(min(o.HopLimit, 255)), TrafficClass: uint8(o.TrafficClass),
 			Device: index(o.Device), MulticastDevice: index(o.MulticastDevice), MulticastHops: uint8(min(o.MulticastHops, 255)),
 			NoMulticastLoop: o.NoMulticastLoop, JoinedOnly: o.JoinedOnly, NoDiscover: o.NoDiscover, NeverFragment: o.NeverFragment,
-			FastOpen: int(min(o.FastOpen, linux.SOMAXCONN)), FastOpenConnect: o.FastOpenConnect, MulticastInside: o.MulticastInside, MinHops: uint8(min(o.MinHops, 255)), DeferAccept: seconds(o.DeferAccept), SaveSyn: o.SaveSyn,
+			FastOpen: int(min(o.FastOpen, linux.SOMAXCONN)), MulticastInside: o.MulticastInside, MinHops: uint8(min(o.MinHops, 255)), DeferAccept: seconds(o.DeferAccept), SaveSyn: o.SaveSyn,
 			Ahead: k.sticky(o.Headers), ReceiveHeaders: o.ReceiveHeaders,
 			Segments: o.Segments, SendCoverage: int(min(o.SendCoverage, 65535)), CheckCoverage: o.CheckCoverage, ReceiveCoverage: int(min(o.ReceiveCoverage, 65535)),
 		}, tcp.Config{
@@ -246,6 +246,9 @@ func (k *socket) connect(c *netdv1.Connect) error {
 		return k.raw.ConnectLocked(a.Addr())
 	case !a.IsValid():
 		return k.tcp.DisconnectLocked()
+	}
+	if c.Fast {
+		return k.tcp.ConnectFastLocked(a)
 	}
 	return k.tcp.ConnectLocked(a)
 }

@@ -104,6 +104,7 @@ func (k *socket) Changed() {
 		{st.SendClosed, netdv1.SocketState_SOCKET_STATE_SEND_CLOSED},
 		{st.Closed, netdv1.SocketState_SOCKET_STATE_CLOSED},
 		{st.Drained, netdv1.SocketState_SOCKET_STATE_DRAINED},
+		{st.Deferred, netdv1.SocketState_SOCKET_STATE_DEFERRED},
 	} {
 		if b.on {
 			bits |= b.bit

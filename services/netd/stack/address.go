@@ -24,7 +24,6 @@ type Options struct {
 	NoDiscover           bool     // IP_PMTUDISC_DONT: may be fragmented on the way
 	NeverFragment        bool     // IP_PMTUDISC_DO: EMSGSIZE for what does not fit
 	FastOpen             int      // TCP_FASTOPEN: how many may be open so before their handshake ends
-	FastOpenConnect      bool     // TCP_FASTOPEN_CONNECT, MSG_FASTOPEN: data was written before connecting
 	Segments             bool     // UDP_GRO: takes several datagrams at once
 	JoinedOnly           bool     // IP_MULTICAST_ALL is off
 	NoMulticastLoop      bool     // IP_MULTICAST_LOOP is off
@@ -53,6 +52,25 @@ type place struct {
 	bind  *ip.Binding
 	local netip.AddrPort // unmapped; not valid Addr: any
 	auto  bool           // the address was not chosen by bind
+	wide  uint8          // families of bind before it was narrowed; 0: it is not
+}
+
+// narrow has the port held at one address only: that of a connection, while it lasts.
+func (p *place) narrow(addr netip.Addr) {
+	if b := p.bind; b != nil && !b.Addr.IsValid() && addr.IsValid() && !addr.IsUnspecified() {
+		p.wide, b.Addr = b.Families, addr
+		if addr.Is4() {
+			b.Families = ip.V4
+		}
+	}
+}
+
+// widen takes that back.
+func (p *place) widen() {
+	if p.wide != 0 && p.bind != nil {
+		p.bind.Addr, p.bind.Families = netip.Addr{}, p.wide
+	}
+	p.wide = 0
 }
 
 // pin sets the device, if index is not 0, and what comes before the payload, if that is not
@@ -82,7 +100,7 @@ func (s *Stack) bindTo(p *place, proto uint8, datagram bool, want netip.AddrPort
 		if p.opts.V6Only {
 			return linux.EINVAL
 		}
-		b.Families = ip.V4
+		b.Families, b.Mapped = ip.V4, true
 		addr = addr.Unmap()
 	case p.opts.V6Only || !addr.IsUnspecified():
 		b.Families = ip.V6

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"bytes"
 	"net/netip"
 
 	"bulkhead/proto/linux"
@@ -65,6 +64,7 @@ type Status struct {
 	PeerClosed, SendClosed           bool
 	Closed                           bool
 	Drained                          bool
+	Deferred                         bool // its SYN waits for data
 }
 
 // TCP is a TCP socket's end in the stack. The methods ending in Locked are
@@ -79,15 +79,16 @@ type TCP struct {
 	way   route.Path // as of table generation wayAt
 	wayAt uint64
 
-	conn     *tcp.Conn
-	sendq    SendQueue
-	recvq    ReceiveQueue
-	inDemux  bool
-	closed   bool // by its user
-	released bool
-	last     Status
-	was      tcp.State // when it was last settled
-	err      linux.Errno
+	conn       *tcp.Conn
+	sendq      SendQueue
+	recvq      ReceiveQueue
+	inDemux    bool
+	closed     bool // by its user
+	released   bool
+	awaitsData bool // the SYN waits for data: RFC 7413
+	last       Status
+	was        tcp.State // when it was last settled
+	err        linux.Errno
 
 	// A listening socket's.
 	listening bool
@@ -127,9 +128,17 @@ func (e *TCP) SetOptionsLocked(o Options, cfg tcp.Config) {
 }
 
 // BindLocked binds: bind(2).
+//
+// One that has its port already and is connected within the sentry holds it at the address
+// of that connection from then on, or at all its addresses again if want has none.
 func (e *TCP) BindLocked(want netip.AddrPort) error {
 	if e.conn != nil || e.listening {
 		return linux.EINVAL
+	}
+	if b := e.place.bind; b != nil && b.Port == want.Port() {
+		e.place.widen()
+		e.place.narrow(want.Addr().Unmap())
+		return nil
 	}
 	if err := e.s.bindTo(&e.place, wire.ProtoTCP, false, want); err != nil {
 		return err
@@ -170,7 +179,9 @@ func (e *TCP) ListenLocked(backlog int) error {
 
 // ConnectLocked begins a connection: connect(2). nil means that it is under way,
 // or stands already when Do has returned.
-func (e *TCP) ConnectLocked(to netip.AddrPort) error {
+func (e *TCP) ConnectLocked(to netip.AddrPort) error { return e.connect(to, false) }
+
+func (e *TCP) connect(to netip.AddrPort, fast bool) error {
 	switch {
 	case e.listening:
 		return linux.EISCONN
@@ -203,14 +214,11 @@ func (e *TCP) ConnectLocked(to netip.AddrPort) error {
 		}
 		old.drop()
 	}
+	e.place.narrow(path.Source)
 	e.place.local, e.remote = t.local, dst
 	e.cfg = s.machine(e.cfg, t, path)
 	e.way, e.wayAt = path, s.table.Generation
-	if e.place.opts.FastOpenConnect {
-		if e.cfg.FastOpen = s.cookies[dst.Addr()]; e.cfg.FastOpen == nil {
-			e.cfg.FastOpen = []byte{}
-		}
-	}
+	e.prepareFast(fast)
 	e.conn, e.was = tcp.Connect(e.cfg, s.now, e.sendq, e.recvq), tcp.SynSent
 	s.counts.Inc(mib.TCPActiveOpens)
 	s.conns[t] = e
@@ -221,9 +229,10 @@ func (e *TCP) ConnectLocked(to netip.AddrPort) error {
 
 // renew makes a socket whose connection failed ready for another attempt.
 func (e *TCP) renew() {
-	e.conn, e.err, e.last = nil, 0, Status{}
+	e.conn, e.err, e.last, e.awaitsData = nil, 0, Status{}, false
 	e.remote = netip.AddrPort{}
 	e.place.local = netip.AddrPort{}
+	e.place.widen()
 	if b := e.place.bind; b != nil {
 		e.place.local = netip.AddrPortFrom(b.Addr, b.Port)
 	}
@@ -326,6 +335,7 @@ func (e *TCP) CloseLocked(abort bool) {
 		e.release()
 		return
 	}
+	e.awaitsData = false // and nothing was sent
 	if abort {
 		e.conn.Abort()
 	} else {
@@ -362,7 +372,7 @@ func (e *TCP) stopListening() {
 // the owner what has changed.
 func (e *TCP) process(seg *tcp.Segment) {
 	c := e.conn
-	if c == nil {
+	if c == nil || e.awaitsData && e.defers() {
 		return
 	}
 	if seg != nil {
@@ -417,8 +427,8 @@ func (e *TCP) settle() {
 			e.closed = true
 		}
 	}
-	if cookie := c.LearnedCookie(); cookie != nil {
-		e.s.learnCookie(e.remote.Addr(), cookie)
+	if l, ok := c.FastOpenLearned(); ok {
+		e.s.learnFast(e.remote.Addr(), l)
 	}
 	if c.State() == tcp.Closed {
 		e.fail()
@@ -479,17 +489,6 @@ func (e *TCP) forget() {
 	}
 }
 
-// learnCookie keeps a server's Fast Open cookie for the next connection.
-func (s *Stack) learnCookie(server netip.Addr, cookie []byte) {
-	if s.cookies == nil {
-		s.cookies = map[netip.Addr][]byte{}
-	}
-	if len(s.cookies) >= pathMTUs {
-		clear(s.cookies)
-	}
-	s.cookies[server] = bytes.Clone(cookie)
-}
-
 // drop ends a connection in TIME-WAIT before its time.
 func (e *TCP) drop() {
 	e.conn.Fail(tcp.None)
@@ -522,7 +521,7 @@ func (e *TCP) StatusLocked() Status {
 		return Status{Listening: e.listening}
 	}
 	st := e.conn.State()
-	x := Status{Connecting: st == tcp.SynSent || st == tcp.SynReceived, Connected: e.conn.Synchronized() || st == tcp.SynReceived && e.announced, PeerClosed: e.conn.PeerClosed()}
+	x := Status{Deferred: e.awaitsData, Connecting: st == tcp.SynSent || st == tcp.SynReceived, Connected: e.conn.Synchronized() || st == tcp.SynReceived && e.announced, PeerClosed: e.conn.PeerClosed()}
 	switch st {
 	case tcp.FinWait1, tcp.FinWait2, tcp.Closing, tcp.LastAck, tcp.TimeWait:
 		x.SendClosed = true

@@ -110,6 +110,7 @@ func (d *Datagram) autobind() error {
 func (d *Datagram) ConnectLocked(to netip.AddrPort) error {
 	if !to.IsValid() {
 		d.remote = netip.AddrPort{}
+		d.place.widen()
 		if d.place.auto {
 			d.place.local = netip.AddrPortFrom(netip.Addr{}, d.place.local.Port())
 		}
@@ -133,6 +134,8 @@ func (d *Datagram) ConnectLocked(to netip.AddrPort) error {
 	d.remote = dst
 	if d.place.auto {
 		d.place.local = netip.AddrPortFrom(path.Source, d.place.local.Port())
+		d.place.widen()
+		d.place.narrow(path.Source)
 	}
 	return nil
 }

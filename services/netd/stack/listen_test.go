@@ -56,8 +56,8 @@ func TestConnect_fastOpen(t *testing.T) {
 	l := listening(t, b, at, 4, Options{FastOpen: 4})
 	open := func(data string) *user {
 		k := &user{out: []byte(data)}
-		k.e = a.NewTCP(false, Options{FastOpenConnect: true}, tcp.Config{ReceiveBuffer: 65536}, k, k, inbox{k})
-		a.do(t, "connect", nil, func() error { return k.e.ConnectLocked(at) })
+		k.e = a.NewTCP(false, Options{}, tcp.Config{ReceiveBuffer: 65536}, k, k, inbox{k})
+		a.do(t, "connect", nil, func() error { return k.e.ConnectFastLocked(at) })
 		return k
 	}
 	open("first")
@@ -75,13 +75,40 @@ func TestConnect_fastOpen(t *testing.T) {
 	if !k.e.StatusLocked().Connected || len(k.out) != 0 || string(l.accepted[0].got) != "first" {
 		t.Errorf("%+v %q", k.e.StatusLocked(), k.out)
 	}
-	a.Do(func() { a.cookies[at.Addr()] = []byte("wrong555") })
+	// Without data nothing goes out yet, and a close leaves nothing behind.
+	k = open("")
+	if got := ca.take(); len(got) != 0 || !k.e.StatusLocked().Deferred {
+		t.Fatalf("deferred: %d packets, %+v", len(got), k.e.StatusLocked())
+	}
+	k.out = []byte("later")
+	a.Do(k.e.KickLocked)
+	cb.sink(ca.take())
+	if len(l.accepted) != 3 || string(l.accepted[2].got) != "later" || k.e.StatusLocked().Deferred {
+		t.Fatalf("%d accepted, %+v", len(l.accepted), k.e.StatusLocked())
+	}
+	pump(ca, cb)
+	unused := open("")
+	a.Do(func() { unused.e.CloseLocked(false) })
+	if got := ca.take(); len(got) != 0 || !unused.released {
+		t.Errorf("closed: %d packets, released %v", len(got), unused.released)
+	}
+	a.Do(func() { a.learnFast(at.Addr(), tcp.FastOpenLearned{Cookie: []byte("wrong555"), MSS: 1460}) })
 	k = open("third")
 	pump(ca, cb)
 	a.Do(k.e.KickLocked)
 	pump(ca, cb)
-	if len(l.accepted) != 3 || string(l.accepted[2].got) != "third" {
+	if len(l.accepted) != 4 || string(l.accepted[3].got) != "third" {
 		t.Error("a wrong cookie ends in an ordinary handshake:", len(l.accepted))
+	}
+	if p := a.cookies[at.Addr()]; string(p.cookie) == "wrong555" {
+		t.Error("the right cookie was not learnt again")
+	}
+	// Twice only the SYN without data came through: the server is left alone for a while.
+	for range 2 {
+		a.Do(func() { a.learnFast(at.Addr(), tcp.FastOpenLearned{MSS: 1460, Dropped: true}) })
+	}
+	if k = open(""); k.e.StatusLocked().Deferred || len(ca.take()) != 1 {
+		t.Error("a server that gets no data is sent some again")
 	}
 }
 

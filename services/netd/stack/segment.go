@@ -365,7 +365,9 @@ func (e *TCP) DisconnectLocked() error {
 	if e.conn == nil {
 		return linux.EINVAL
 	}
+	e.awaitsData = false
 	e.conn.Abort()
 	e.process(nil)
+	e.place.widen()
 	return nil
 }

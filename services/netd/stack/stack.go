@@ -59,9 +59,9 @@ type Stack struct {
 	limiter  icmp.Limiter // of errors
 	echoes   icmp.Limiter // of echo replies to the outside
 	narrows  map[netip.Addr]narrow
-	cookies  map[netip.Addr][]byte // of Fast Open, by server
-	ports16  uint32                // counts up with each chosen port: RFC 6056
-	flooded  tcp.Time              // when SYN cookies were last sent
+	cookies  map[netip.Addr]fastPeer // of Fast Open, by server
+	ports16  uint32                  // counts up with each chosen port: RFC 6056
+	flooded  tcp.Time                // when SYN cookies were last sent
 	lastID   uint16
 	forward4 bool
 	forward6 bool

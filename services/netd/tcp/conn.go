@@ -176,6 +176,7 @@ func (c *Conn) Configure(cfg Config, now Time) {
 	old := c.cfg
 	cfg.ISS, cfg.TSOffset, cfg.MSS, cfg.ReceiveBuffer = old.ISS, old.TSOffset, old.MSS, old.ReceiveBuffer
 	cfg.SuperSegment, cfg.ECN, cfg.FastOpen, cfg.InitialWindow, cfg.Counters = old.SuperSegment, old.ECN, old.FastOpen, old.InitialWindow, old.Counters
+	cfg.FastOpenMSS = old.FastOpenMSS
 	c.cfg = cfg.withDefaults()
 	if c.cfg.ReceiveLimit != old.ReceiveLimit {
 		c.tune.limit = 0 // the user has set it: SO_RCVBUF

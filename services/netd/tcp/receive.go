@@ -1,8 +1,6 @@
 package tcp
 
 import (
-	"bytes"
-
 	"bulkhead/services/netd/mib"
 	"bulkhead/services/netd/wire"
 )
@@ -92,12 +90,12 @@ func (c *Conn) receiveSynSent(now Time, s *Segment) {
 	}
 	c.lastHeard = now
 	c.learnSYN(now, s)
-	c.fast.learned = bytes.Clone(s.Options.Cookie())
 	if !acks {
 		c.state = SynReceived // both called at once
 		c.synDue = true
 		return
 	}
+	c.learnFast(s)
 	c.handshakeDone(now, s.Ack)
 	c.ackDue = true
 	c.receiveData(now, s)
@@ -128,6 +126,9 @@ func (c *Conn) handshakeDone(now Time, ack Seq) {
 			c.una = ack
 			c.fast.worked = true
 			c.stats.BytesAcked += uint64(n)
+			c.count(mib.FastOpenActive, 1)
+		} else {
+			c.count(mib.FastOpenActiveFail, 1)
 		}
 		c.nxt, c.fast.sent = c.una, 0
 	}

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 //	none                    nothing is sent
 //	write N, read N, close, shutdown, abort, urgent, path N
 //	state NAME, cause N, window N, unread N, mark N
+//	learned COOKIE [dropped] of Fast Open, "none" for no cookie
 //
 // FLAGS are of S F R P U E W and . for ACK. Of a segment that is sent only what a
 // line names is looked at. Sequence numbers count from each side's SYN.
@@ -115,12 +117,18 @@ func (x *script) config(a args) Config {
 	if a.has("ecn") {
 		cfg.ECN = ECNActive
 	}
+	if v, ok := a["cookie"]; ok {
+		cfg.FastOpen, cfg.FastOpenMSS = []byte(strings.TrimPrefix(v, "none")), x.num(a, "fastmss", 0)
+	}
 	x.r.limit = cfg.ReceiveBuffer
 	return cfg
 }
 
 func (x *script) options(a args) wire.TCPOptions {
 	o := wire.TCPOptions{WindowScale: int8(x.num(a, "ws", -1)), MSS: uint16(x.num(a, "mss", 0)), SACKPermitted: a.has("sackok")}
+	if v, ok := a["cookie"]; ok {
+		o.PutFastOpen([]byte(strings.TrimPrefix(v, "none")))
+	}
 	if v, ok := a["ts"]; ok {
 		o.Timestamps = true
 		val, ecr, _ := strings.Cut(v, "/")
@@ -207,6 +215,9 @@ func (x *script) expect(words []string) {
 	sacks := ""
 	for _, b := range g.Options.SACK[:g.Options.SACKBlocks] {
 		sacks += fmt.Sprintf(",%d-%d", b.Start-scriptPeer, b.End-scriptPeer)
+	}
+	if _, ok := a["cookie"]; ok && !bytes.Equal(opts.Cookie(), g.Options.Cookie()) || a.has("nocookie") && g.Options.HasFastOpen {
+		x.fatal("cookie: %s", have)
 	}
 	if v, ok := a["sack"]; ok && strings.TrimPrefix(sacks, ",") != strings.TrimSuffix(v, "none") {
 		x.fatal("sack: %s", have)
@@ -302,6 +313,11 @@ func (x *script) do(op string, words []string) {
 	case "mark":
 		if x.r.mark != n {
 			x.fatal("the urgent mark is at %d", x.r.mark)
+		}
+	case "learned":
+		l, ok := x.c.FastOpenLearned()
+		if want := strings.TrimPrefix(words[0], "none"); !ok || string(l.Cookie) != want || l.Dropped != (len(words) > 1) {
+			x.fatal("learned %v: %q, dropped %v", ok, l.Cookie, l.Dropped)
 		}
 	case "cwnd":
 		if x.c.cwnd != n {

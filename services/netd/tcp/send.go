@@ -50,13 +50,8 @@ func (c *Conn) nextSYN(now Time) bool {
 		c.count(mib.SynRetrans, 1)
 		c.count(mib.TCPRetransSegs, 1)
 	}
-	c.out = Segment{Seq: c.iss, Flags: wire.SYN | c.synECN(), Options: wire.TCPOptions{WindowScale: -1}}
+	c.out = Segment{Seq: c.iss, Flags: wire.SYN | c.synECN(), Options: c.synOptions(now)}
 	o := &c.out.Options
-	o.MSS = uint16(min(c.cfg.MSS, 65535))
-	o.SACKPermitted = c.sackOK
-	if c.tsOK {
-		o.Timestamps, o.TSVal, o.TSEcr = true, c.tsNow(now), c.tsRecent
-	}
 	end := c.iss + 1
 	if c.state == SynReceived {
 		c.out.Flags |= wire.ACK
@@ -81,6 +76,14 @@ func (c *Conn) nextSYN(now Time) bool {
 	return true
 }
 
+func (c *Conn) synOptions(now Time) wire.TCPOptions {
+	o := wire.TCPOptions{WindowScale: -1, MSS: uint16(min(c.cfg.MSS, 65535)), SACKPermitted: c.sackOK}
+	if c.tsOK {
+		o.Timestamps, o.TSVal, o.TSEcr = true, c.tsNow(now), c.tsRecent
+	}
+	return o
+}
+
 // synData puts a Fast Open cookie and data into the first SYN: RFC 7413, section
 // 4.2. It gives how many bytes that are.
 func (c *Conn) synData(o *wire.TCPOptions) Seq {
@@ -91,7 +94,7 @@ func (c *Conn) synData(o *wire.TCPOptions) Seq {
 	if len(c.cfg.FastOpen) == 0 || c.send == nil {
 		return 0
 	}
-	n := min(c.send.Len(), c.cfg.MSS-o.Len())
+	n := min(c.send.Len(), c.synRoom(o))
 	if n <= 0 {
 		return 0
 	}

@@ -211,6 +211,8 @@ type Config struct {
 	// FastOpen is the cookie to show with data in the SYN; one of length 0 that
 	// is not nil asks for one (RFC 7413).
 	FastOpen []byte
+	// FastOpenMSS is what the peer's segments took when it gave the cookie; 0 is not known.
+	FastOpenMSS int
 	// InitialWindow is how much of ReceiveLimit is announced at first: it grows
 	// as the user reads. 0 is all of it.
 	InitialWindow int

@@ -192,6 +192,13 @@ func Send(ctx vfs.Context, s Socket, m *Msg, nonblock bool) (int, error) {
 			return 0, err
 		}
 	}
+	if fast, ok := s.(FastOpener); ok && fast.Deferred() {
+		n, err := sendFast(ctx, fast, &rest, nonblock)
+		if err != nil || nonblock || n == want {
+			return n, err
+		}
+		total, rest.Data = n, advance(rest.Data, n)
+	}
 	err := block(ctx, s.Queue(), wait.Writable, nonblock, send, func() error {
 		for {
 			n, err := s.SendMsg(ctx, &rest)
@@ -215,21 +222,51 @@ func Send(ctx vfs.Context, s Socket, m *Msg, nonblock bool) (int, error) {
 	return 0, err
 }
 
-// openFast connects s to where m goes, as MSG_FASTOPEN has it: tcp(7). The bytes follow
-// the handshake: it costs the round trip that would have been saved.
+// FastOpener is a stream whose first bytes can go along with the beginning of its
+// connection: TCP Fast Open, RFC 7413.
+type FastOpener interface {
+	Socket
+	// ConnectFast is Connect for who has bytes at once. nil may mean that it has not
+	// begun: then it is Deferred until there are some. EOPNOTSUPP where it is off.
+	ConnectFast(ctx vfs.Context, addr []byte, nonblock bool) error
+	Deferred() bool
+	// AwaitConnect waits for the end of an attempt that has begun.
+	AwaitConnect(ctx vfs.Context) error
+}
+
+// sendFast sends what goes along with the beginning of s's connection, and waits for that
+// to stand unless nonblock: how it has failed is told here.
+func sendFast(ctx vfs.Context, s FastOpener, m *Msg, nonblock bool) (int, error) {
+	n, err := s.SendMsg(ctx, m)
+	if err == nil && n > 0 && !nonblock {
+		err = s.AwaitConnect(ctx)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// openFast connects s to where m goes, as MSG_FASTOPEN has it: tcp(7). The bytes go with
+// the SYN if the peer's cookie is known, and follow the handshake otherwise: then
+// EINPROGRESS for who does not wait.
 func openFast(ctx vfs.Context, s Socket, m *Msg, nonblock bool) error {
-	if s.Domain() != linux.AF_INET && s.Domain() != linux.AF_INET6 {
+	f, ok := s.(FastOpener)
+	if !ok {
+		return nil // it means nothing to other families
+	}
+	if len(m.Addr) >= 2 && linux.SockaddrFamily(m.Addr) == linux.AF_UNSPEC {
 		return linux.EOPNOTSUPP
 	}
-	if _, err := s.PeerName(ctx); err == nil && m.Addr != nil {
+	if _, err := s.PeerName(ctx); err == nil {
 		return linux.EISCONN
-	}
-	if m.Addr == nil {
-		return nil
 	}
 	addr := m.Addr
 	m.Addr, m.Flags = nil, m.Flags&^linux.MSG_FASTOPEN
-	return s.Connect(ctx, addr, nonblock)
+	if f.Deferred() {
+		return nil
+	}
+	return f.ConnectFast(ctx, addr, nonblock)
 }
 
 // leastOf is how many bytes of m a receiver waits for: all, by MSG_WAITALL, or as

@@ -307,7 +307,7 @@ var options = map[optionKey]option{
 			return nil
 		}, told: true,
 	},
-	{linux.IPPROTO_TCP, linux.TCP_FASTOPEN_CONNECT}: binaryFlag(func(c *settings) *bool { return &c.o.FastOpenConnect }),
+	{linux.IPPROTO_TCP, linux.TCP_FASTOPEN_CONNECT}: binaryFlag(func(c *settings) *bool { return &c.fastConnect }),
 	{linux.IPPROTO_TCP, linux.TCP_INQ}:              binaryFlag(func(c *settings) *bool { return &c.inq }),
 	{linux.SOL_SOCKET, linux.SO_ZEROCOPY}:           binaryFlag(func(c *settings) *bool { return &c.zerocopy }),
 	{linux.SOL_SOCKET, linux.SO_TIMESTAMP_NEW}:      flag(func(c *settings) *bool { return &c.timestamp }, false),

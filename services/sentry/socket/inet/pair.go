@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
 	"bulkhead/services/sentry/wait"
 )
 
@@ -46,11 +47,21 @@ func (s *Stream) meetLocked(a netip.AddrPort) (bool, error) {
 		n.registry.unhold(place)
 		return false, nil
 	}
+	if s.mu.bound && !s.mu.local.Addr().IsValid() || s.mu.local.Addr().IsUnspecified() {
+		s.narrowLocked(place.local)
+	}
 	s.mu.met, s.mu.autoPort = place, !s.mu.bound
 	s.mu.local, s.mu.remote, s.mu.bound = place.local, to, true
 	n.within.opens.Add(1)
 	l.Queue().Notify(wait.In)
 	return true, nil
+}
+
+// narrowLocked tells netd at which address the port is held while the connection lasts.
+func (s *Stream) narrowLocked(a netip.AddrPort) {
+	if e := s.end.Load(); e != nil {
+		s.n.post(&netdv1.Request{Socket: e.id, Op: &netdv1.Request_Bind{Bind: &netdv1.Bind{Address: message(true, a, 0)}}})
+	}
 }
 
 // push puts a connection of this sentry into a listening socket's queue, unless

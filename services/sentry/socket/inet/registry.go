@@ -73,7 +73,7 @@ func (r *registry) unhold(h *hold) {
 
 // taken says whether a connection within the sentry keeps others from binding a:
 // netd does not know of it.
-func (r *registry) taken(a netip.AddrPort, reuse, reusePort bool) bool {
+func (r *registry) taken(a netip.AddrPort, only6, reuse, reusePort bool) bool {
 	if a.Port() == 0 {
 		return false
 	}
@@ -81,7 +81,8 @@ func (r *registry) taken(a netip.AddrPort, reuse, reusePort bool) bool {
 	defer r.mu.Unlock()
 	any := !a.Addr().IsValid() || a.Addr().IsUnspecified()
 	for _, h := range r.held[a.Port()] {
-		if !h.remote.IsValid() || !any && h.local.Addr() != a.Addr() {
+		other := any && h.local.Addr().Is4() != a.Addr().Is4() && (a.Addr().Is4() || only6)
+		if !h.remote.IsValid() || other || !any && h.local.Addr() != a.Addr() {
 			continue
 		}
 		ra, rp := h.reuse()

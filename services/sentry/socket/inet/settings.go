@@ -50,6 +50,7 @@ type settings struct {
 	multicastLoop     bool
 	quickAckOff       bool
 	inq               bool // TCP_INQ
+	fastConnect       bool // TCP_FASTOPEN_CONNECT
 	noLinger2         bool // TCP_LINGER2 is below 0
 	zerocopy          bool // SO_ZEROCOPY
 	noPortOnBind      bool
@@ -89,7 +90,7 @@ func cloneOptions(o *netdv1.Options) *netdv1.Options {
 		Device: o.Device, MulticastDevice: o.MulticastDevice, Segments: o.Segments,
 		SendCoverage: o.SendCoverage, CheckCoverage: o.CheckCoverage, ReceiveCoverage: o.ReceiveCoverage,
 		HeaderIncluded: o.HeaderIncluded, BlockedTypes: o.BlockedTypes,
-		Congestion: o.Congestion, QuickAck: o.QuickAck, FastOpen: o.FastOpen, FastOpenConnect: o.FastOpenConnect, MaxPacing: o.MaxPacing,
+		Congestion: o.Congestion, QuickAck: o.QuickAck, FastOpen: o.FastOpen, MaxPacing: o.MaxPacing,
 		ChecksumAt: o.ChecksumAt, MinHops: o.MinHops,
 	}
 }
@@ -127,9 +128,7 @@ func (c *settings) tuneStream(o *netdv1.Options) {
 	t := c.tuning
 	o.DeferAccept = uint32(c.kept[optionKey{linux.IPPROTO_TCP, linux.TCP_DEFER_ACCEPT}])
 	o.SaveSyn = c.kept[optionKey{linux.IPPROTO_TCP, linux.TCP_SAVE_SYN}] != 0
-	mode := t.fastOpen.Load()
-	o.FastOpenConnect = o.FastOpenConnect && mode&1 != 0
-	if mode&2 == 0 {
+	if t.fastOpen.Load()&2 == 0 {
 		o.FastOpen = 0
 	}
 	for _, x := range []struct {

@@ -19,6 +19,7 @@ const (
 	peerClosed = uint32(netdv1.SocketState_SOCKET_STATE_PEER_CLOSED)
 	sendClosed = uint32(netdv1.SocketState_SOCKET_STATE_SEND_CLOSED)
 	closed     = uint32(netdv1.SocketState_SOCKET_STATE_CLOSED)
+	deferred   = uint32(netdv1.SocketState_SOCKET_STATE_DEFERRED)
 )
 
 // Stream is a TCP socket.
@@ -39,6 +40,7 @@ type Stream struct {
 	renewed             atomic.Bool // an attempt has failed, and connect(2) has told so: as if it had never been
 	released            atomic.Bool
 	lowat               atomic.Int64 // SO_RCVLOWAT; 0 is 1
+	synRoom             atomic.Int64 // while it is deferred
 
 	// mu is held while netd is asked, so that one thing happens at a time.
 	mu struct {
@@ -193,7 +195,7 @@ func (s *Stream) Bind(ctx vfs.Context, sa []byte) error {
 	if s.mu.bound || s.mu.phase != unconnected {
 		return linux.EINVAL
 	}
-	if reuse, reusePort := s.conf.reuse(); s.n.registry.taken(netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), reuse, reusePort) {
+	if reuse, reusePort := s.conf.reuse(); s.n.registry.taken(netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), s.v6 && s.conf.only6(), reuse, reusePort) {
 		return linux.EADDRINUSE
 	}
 	_, err = s.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Bind{Bind: &netdv1.Bind{Address: message(s.v6, a, scope)}}})
@@ -264,6 +266,10 @@ func (s *Stream) Accept(ctx vfs.Context) (socket.Socket, []byte, error) {
 
 // Connect begins a connection and waits for it unless nonblock.
 func (s *Stream) Connect(ctx vfs.Context, sa []byte, nonblock bool) error {
+	return s.connect(ctx, sa, nonblock, s.conf.fast())
+}
+
+func (s *Stream) connect(ctx vfs.Context, sa []byte, nonblock, fast bool) error {
 	if len(sa) < 2 {
 		return linux.EINVAL
 	}
@@ -280,7 +286,15 @@ func (s *Stream) Connect(ctx vfs.Context, sa []byte, nonblock bool) error {
 	if err := s.conf.within(a.Addr(), scope, false); err != nil {
 		return err
 	}
-	if err := s.beginConnect(ctx, a, scope, nonblock); err != linux.EINPROGRESS && err != linux.EALREADY || nonblock {
+	err = s.beginConnect(ctx, a, scope, nonblock, fast)
+	switch {
+	case err != linux.EINPROGRESS && err != linux.EALREADY:
+		return err
+	case s.Deferred() && err == linux.EALREADY:
+		return linux.EISCONN
+	case s.Deferred():
+		return nil
+	case nonblock:
 		return err
 	}
 	return socket.AwaitConnect(ctx, s, s.connectDone)
@@ -288,7 +302,7 @@ func (s *Stream) Connect(ctx vfs.Context, sa []byte, nonblock bool) error {
 
 // beginConnect starts the attempt. Over the loopback it has mostly ended when
 // netd answers; whoever does not wait is told by poll nonetheless, as on Linux.
-func (s *Stream) beginConnect(ctx vfs.Context, a netip.AddrPort, scope uint32, nonblock bool) error {
+func (s *Stream) beginConnect(ctx vfs.Context, a netip.AddrPort, scope uint32, nonblock, fast bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch s.mu.phase {
@@ -316,8 +330,11 @@ func (s *Stream) beginConnect(ctx vfs.Context, a netip.AddrPort, scope uint32, n
 		return linux.EINPROGRESS
 	}
 	s.blocked.Store(true)
-	resp, err := s.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Connect{Connect: &netdv1.Connect{Address: message(s.v6, a, scope)}}})
+	resp, err := s.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Connect{Connect: &netdv1.Connect{Address: message(s.v6, a, scope), Fast: fast}}})
 	s.renewed.Store(false)
+	if resp != nil {
+		s.synRoom.Store(int64(min(resp.Mtu, 1<<16)))
+	}
 	if nonblock && (err == nil || s.errors.pending(s.n, s.end.Load())) && resp != nil {
 		err = linux.EINPROGRESS
 	}
@@ -378,7 +395,7 @@ func (s *Stream) state(e *end) uint32 {
 	st := e.head.State.Load()
 	switch {
 	case s.n.dead.Load():
-		st = st&^connecting | closed
+		st = st&^(connecting|deferred) | closed
 	case s.renewed.Load():
 		st = 0
 	}
@@ -392,6 +409,9 @@ func (s *Stream) disconnect(ctx vfs.Context) error {
 	if s.direct.Load() != nil {
 		s.partLocked(true)
 		s.direct.Store(nil)
+		if !s.mu.autoPort {
+			s.narrowLocked(netip.AddrPortFrom(netip.IPv6Unspecified(), s.mu.local.Port()))
+		}
 		s.mu.phase, s.mu.remote = unconnected, netip.AddrPort{}
 		if s.mu.autoPort {
 			s.mu.local, s.mu.bound = netip.AddrPort{}, false

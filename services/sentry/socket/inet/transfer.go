@@ -207,6 +207,8 @@ func (s *Stream) writable(e *end, need bool) (int, error) {
 	switch {
 	case s.shutWrite.Load(), st&(sendClosed|closed) != 0:
 		return 0, linux.EPIPE
+	case st&deferred != 0:
+		return s.roomWithin(e, need, int(s.synRoom.Load()))
 	case st&connecting != 0:
 		s.blocked.Store(true)
 		e.head.WantDown.Store(1)
@@ -216,7 +218,7 @@ func (s *Stream) writable(e *end, need bool) (int, error) {
 	case st&connected == 0:
 		return 0, linux.EPIPE
 	}
-	return s.room(e, need)
+	return s.roomWithin(e, need, s.conf.sendLimit(e.up.Size()))
 }
 
 // sent makes n bytes of the ring up netd's, and rings if it sleeps.
@@ -230,15 +232,15 @@ func (s *Stream) sent(e *end, n int) {
 	}
 }
 
-// room is how many bytes the ring up takes now, with the sending lock held:
-// EAGAIN if none and need.
-func (s *Stream) room(e *end, need bool) (int, error) {
+// roomWithin is how many bytes the ring up takes now if it is to hold limit, with the
+// sending lock held: EAGAIN if none and need.
+func (s *Stream) roomWithin(e *end, need bool, limit int) (int, error) {
 	for armed := false; ; armed = true {
 		used, err := e.up.Used()
 		if err != nil {
 			return 0, linux.EPIPE
 		}
-		if room := s.conf.sendLimit(e.up.Size()) - used; room > 0 {
+		if room := limit - used; room > 0 {
 			return room, nil
 		}
 		if !need {
@@ -296,6 +298,8 @@ func (s *Stream) ready(e *end) wait.Events {
 	}
 	st := s.state(e)
 	switch {
+	case st&deferred != 0:
+		return ev | wait.Out
 	case st&connecting != 0:
 		return ev
 	case st&closed != 0:
