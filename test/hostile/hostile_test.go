@@ -219,7 +219,7 @@ func (g *guest) end(t *testing.T) int {
 	select {
 	case code := <-done:
 		return code
-	case <-time.After(30 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Error("the sandbox did not end")
 		g.kill()
 		return <-done

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 )
 
 // pageFileMax is the length in bytes from which on a file is a memfd.
@@ -132,6 +133,7 @@ func (s *store) page(index int64, need int) ([]byte, error) {
 		}
 	}
 	page := make([]byte, length)
+	budget.Pages(int64(length - len(s.pages[index])))
 	copy(page, s.pages[index])
 	s.pages[index] = page
 	return page, nil
@@ -228,7 +230,8 @@ func (s *store) toMemfd() error {
 		}
 	}
 	memfdCount.Add(1)
-	s.fd, s.isFD, s.pages = fd, true, nil
+	s.dropPages()
+	s.fd, s.isFD = fd, true
 	s.recount()
 	return nil
 }
@@ -266,6 +269,7 @@ func (s *store) punch(off, n int64) {
 		if page := s.pages[index]; page != nil {
 			wholeTail := in == 0 && (part == pageSize || at+part >= s.size)
 			if wholeTail {
+				budget.Pages(-int64(len(page)))
 				s.pages[index] = nil
 				s.account(s.taken - 1)
 			} else if in < int64(len(page)) {
@@ -345,6 +349,17 @@ func (s *store) free() {
 		unix.Close(s.fd)
 		memfdCount.Add(-1)
 	}
-	s.pages, s.isFD, s.size = nil, false, 0
+	s.dropPages()
+	s.isFD, s.size = false, 0
 	s.account(0)
+}
+
+// dropPages lets go of the contents that are not in a memfd.
+func (s *store) dropPages() {
+	n := 0
+	for _, page := range s.pages {
+		n += len(page)
+	}
+	budget.Pages(-int64(n))
+	s.pages = nil
 }
