@@ -44,7 +44,7 @@ func TestFill(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(bundle, "config.json"), fmt.Appendf(nil, fillConfig, caps, fillMemory), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	kinds := []string{"pipes", "unix", "tcp", "symlinks"}
+	kinds := []string{"pipes", "unix", "tcp", "symlinks", "mapped", "segments"}
 	if os.Getenv("BULKHEAD_TEST_FULL") != "" {
 		out, err := exec.Command(prog, "fill", "list").Output()
 		if err != nil {
@@ -66,6 +66,11 @@ func fill(t *testing.T, bundle, kind string) {
 	g.look()
 	size := g.sentrySize()
 	t.Log(said, "sentry", size>>20, "MiB")
+	if kind == "mapped" || kind == "segments" {
+		if !strings.HasSuffix(said, " 0: Cannot allocate memory") {
+			t.Errorf("%q: it wrote to more than it was given", said)
+		}
+	}
 	if size == 0 || size > fillMemory {
 		t.Errorf("the sentry holds %d MiB, want %d at most", size>>20, fillMemory>>20)
 	}

@@ -62,7 +62,6 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 	if s.host, err = procfs.ReadHost(); err != nil {
 		return fmt.Errorf("read the host's facts: %w", err)
 	}
-	budget.Start(cfg.Memory)
 	s.host.Limit(cfg.Memory)
 	s.host.Release, s.host.Version = linux.Release, linux.Version
 	if err := hostfile.Prepare(); err != nil {
@@ -78,6 +77,8 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 	}
 	k := task.NewKernel(machine)
 	s.kernel, s.jobs = k, jobs{k}
+	budget.Overrun = k.EndLargestMapper
+	budget.Start(cfg.Memory)
 	k.Syscall = syscalls.Dispatch
 	if cfg.Strace {
 		k.Trace = newTracer(fds.Strace)

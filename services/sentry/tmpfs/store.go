@@ -38,9 +38,12 @@ type store struct {
 	pages [][]byte // each of at most pageSize bytes
 	taken int64    // pages accounted for
 
-	fd    int // memfd, when isFD
-	isFD  bool
-	seals bool // the memfd may be sealed by the guest
+	fd   int // memfd, when isFD
+	isFD bool
+	// mapped: by guests, once. self is the file then.
+	mapped bool
+	self   budget.Mapped
+	seals  bool // the memfd may be sealed by the guest
 }
 
 func pagesOf(n int64) int64 { return (n + pageSize - 1) / pageSize }
@@ -154,6 +157,7 @@ func (s *store) writeFD(p []byte, off int64) (int, error) {
 	s.size = max(s.size, off+int64(n))
 	if !known || n < len(p) {
 		s.recount()
+		s.watch()
 	}
 	return n, nil
 }
@@ -183,6 +187,13 @@ func (s *store) recount() {
 	n := st.Blocks * 512 / pageSize
 	s.fs.addPages(n - s.taken)
 	s.taken = n
+}
+
+// watch has an eye on a mapped file's holes, which guests fill without asking.
+func (s *store) watch() {
+	if s.mapped {
+		budget.Watch(s.self, max(0, pagesOf(s.size)-s.taken))
+	}
 }
 
 // blocks is the memory held, in units of 512 bytes.
@@ -247,6 +258,7 @@ func (s *store) truncate(size int64) error {
 		}
 		s.size = size
 		s.recount()
+		s.watch()
 		return nil
 	}
 	if size < s.size {
@@ -309,6 +321,7 @@ func (s *store) allocate(mode uint32, off, n int64) error {
 			s.size = st.Size
 		}
 		s.recount()
+		s.watch()
 		return err
 	}
 	for i := off / pageSize; i < pagesOf(off+n); i++ {
@@ -345,6 +358,10 @@ func (s *store) seek(off int64, whence int) (int64, error) {
 
 // free gives everything back.
 func (s *store) free() {
+	if s.mapped {
+		budget.Watch(s.self, 0)
+		s.mapped = false
+	}
 	if s.isFD {
 		unix.Close(s.fd)
 		memfdCount.Add(-1)

@@ -146,7 +146,7 @@ func (fs *FileSystem) Options() string {
 func (fs *FileSystem) Statfs(vfs.Context) (linux.Statfs, error) {
 	size, inodes := fs.options.Size, fs.options.Inodes
 	if size == 0 {
-		size = uint64(commonMost()) * pageSize
+		size = uint64(budget.FilesMost()) * pageSize
 	}
 	if inodes == 0 {
 		inodes = size / pageSize
@@ -172,14 +172,6 @@ func (fs *FileSystem) Release() {
 	fs.root.releaseAll()
 }
 
-// common is how many pages all file systems hold together. They may hold half of the
-// memory, whatever size a guest gives one: nobody's resident set shows what is only in
-// files, so that the host, out of memory for their sake, would end one innocent process
-// after another.
-var common atomic.Int64
-
-var commonMost = func() int64 { return int64(budget.Memory() / pageSize / 2) }
-
 // takePages accounts for n more pages: ENOSPC past the limit.
 func (fs *FileSystem) takePages(n int64) error {
 	if over := fs.addPages(n); n > 0 && over {
@@ -192,8 +184,8 @@ func (fs *FileSystem) takePages(n int64) error {
 // addPages counts n more pages, whatever the limits, and says whether they are more
 // than may be.
 func (fs *FileSystem) addPages(n int64) (over bool) {
-	used, all := fs.pages.Add(n), common.Add(n)
-	return fs.options.Size > 0 && used > int64(fs.options.Size/pageSize) || all > commonMost()
+	used, over := fs.pages.Add(n), budget.AddFilePages(n)
+	return over || fs.options.Size > 0 && used > int64(fs.options.Size/pageSize)
 }
 
 func (fs *FileSystem) takeInode() error {

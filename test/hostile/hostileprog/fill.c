@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -363,6 +364,47 @@ static int one_memfd(long i)
 	return pwrite(fd, junk, 1, (1 << 20) - 1);
 }
 
+enum { HUGE = 1 << 30 };
+
+// fault_in has a child write to a mapping, which the kernel cannot see, until there is
+// no more for it: it is ended for that.
+static int fault_in(void *(*map)(int), int what)
+{
+	int status;
+	pid_t pid = fork();
+	if (pid == 0) {
+		char *p = map(what);
+		for (long at = 0; at < HUGE; at += 4096)
+			p[at] = 1;
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	errno = ENOMEM;
+	return status ? -1 : 0;
+}
+
+static void *map_fd(int fd) { return mmap(0, HUGE, 3, MAP_SHARED, fd, 0); }
+
+static int one_mapped(long i)
+{
+	int fd = memfd_create("fill", 0);
+	(void)i;
+	return fd < 0 || ftruncate(fd, HUGE) ? -1 : fault_in(map_fd, fd);
+}
+
+static void *attach(int id) { return shmat(id, 0, 0); }
+
+static int one_segment(long i)
+{
+	int id = shmget(IPC_PRIVATE, HUGE, 0600);
+	(void)i;
+	if (id < 0)
+		return -1;
+	int r = fault_in(attach, id);
+	shmctl(id, IPC_RMID, 0);
+	return r;
+}
+
 static const struct {
 	const char *name;
 	long most;
@@ -397,6 +439,8 @@ static const struct {
 	{"tcp", 1 << 16, one_tcp},
 	{"udp", 1 << 16, one_udp},
 	{"memfds", 1 << 16, one_memfd},
+	{"mapped", 64, one_mapped},
+	{"segments", 64, one_segment},
 };
 
 // fill makes as many of the kind as it gets and says how that ended; and, when all of
