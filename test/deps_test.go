@@ -47,7 +47,7 @@ var law = []layer{
 	{"services/sentry/platform/...", []string{"proto/linux", "launcher/jail", "services/sentry/platform/...", "services/sentry/wait"}},
 	{"services/sentry/rewrite", []string{}},
 	{"services/sentry/seccomp", []string{"proto/linux"}},
-	{"services/sentry/sysvipc", []string{"proto/linux", "services/sentry/wait", "services/sentry/vfs", "services/sentry/mm"}},
+	{"services/sentry/sysvipc", []string{"proto/linux", "services/sentry/budget", "services/sentry/wait", "services/sentry/vfs", "services/sentry/mm"}},
 	{"services/sentry/mqueue", []string{"proto/linux", "services/sentry/wait", "services/sentry/vfs"}},
 	{"services/sentry/mm/...", []string{"proto/linux", "services/sentry/platform/...", "services/sentry/rewrite", "services/sentry/wait", "services/sentry/vfs", "services/sentry/mm/..."}},
 	{"services/sentry/loader/...", []string{"proto/linux", "services/sentry/mm/...", "services/sentry/platform/...", "services/sentry/vfs", "services/sentry/wait"}},

@@ -115,7 +115,7 @@ func (c *creation) make(ctx context.Context, id string) (*made, error) {
 	}
 	c.warn(m.cgroup.Warnings)
 	m.state.Cgroup = m.cgroup.Paths
-	options.CgroupJoin, options.Memory = m.cgroup.Join, cgroup.Memory(spec.Linux)
+	options.CgroupJoin, options.Memory = m.cgroup.Join, oci.Memory(spec.Linux)
 	options.Egress = network.AnnotatedRules(spec.Annotations)
 	if options.Network, err = c.openNetwork(spec); err != nil {
 		m.undo()

@@ -94,7 +94,7 @@ func run(socket *os.File) (*os.Process, error) {
 		Path: fmt.Sprintf("/proc/self/fd/%d", image.Fd()), Args: []string{"bulkhead-keeper"}, Env: []string{},
 		Dir: "/", Stdin: socket,
 		SysProcAttr: &syscall.SysProcAttr{
-			Setsid:     true,
+			Setsid: true,
 			// Not the host's nobody, who could end it and so lie about the guest.
 			Credential: &syscall.Credential{Uid: uint32(jail.Private()), Gid: uint32(jail.Private())},
 		},

@@ -187,6 +187,7 @@ func (r *run) fromBundle(id string, args []string, tty bool) (*oci.Container, er
 	if err := r.options.MM.Annotated(spec.Annotations); err != nil {
 		return nil, fmt.Errorf("bundle %s: %s: %w", r.bundle, oci.ConfigName, err)
 	}
+	r.options.Memory = oci.Memory(spec.Linux)
 	if len(args) != 0 {
 		spec.Process.Args = args
 	}

@@ -219,7 +219,7 @@ func (g *guest) end(t *testing.T) int {
 	select {
 	case code := <-done:
 		return code
-	case <-time.After(30 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Error("the sandbox did not end")
 		g.kill()
 		return <-done
@@ -236,8 +236,8 @@ func TestUsersGainNothing(t *testing.T) {
 	for line, ok := g.line(time.Second); ok; line, ok = g.line(time.Second) {
 		said = append(said, line)
 	}
-	if code != 0 || len(said) != 6 {
-		t.Errorf("exit status %d; want 0 and six times held:\n%s\n%s", code, strings.Join(said, "\n"), g.errors())
+	if code != 0 || len(said) != 9 {
+		t.Errorf("exit status %d; want 0 and nine times held:\n%s\n%s", code, strings.Join(said, "\n"), g.errors())
 	}
 	g.leftNothing(t)
 }

@@ -15,6 +15,7 @@ import (
 	"bulkhead/proto/channel"
 	"bulkhead/proto/linux"
 	sentryv1 "bulkhead/proto/sentry/v1"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/control"
 	"bulkhead/services/sentry/devfs"
 	"bulkhead/services/sentry/devpts"
@@ -61,6 +62,7 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 	if s.host, err = procfs.ReadHost(); err != nil {
 		return fmt.Errorf("read the host's facts: %w", err)
 	}
+	s.host.Limit(cfg.Memory)
 	s.host.Release, s.host.Version = linux.Release, linux.Version
 	if err := hostfile.Prepare(); err != nil {
 		return fmt.Errorf("prepare for the launcher's files: %w", err)
@@ -75,6 +77,8 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 	}
 	k := task.NewKernel(machine)
 	s.kernel, s.jobs = k, jobs{k}
+	budget.Overrun = k.EndLargestMapper
+	budget.Start(cfg.Memory)
 	k.Syscall = syscalls.Dispatch
 	if cfg.Strace {
 		k.Trace = newTracer(fds.Strace)

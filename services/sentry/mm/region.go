@@ -42,6 +42,7 @@ type Backing struct {
 	Path     vfs.Path // zero for an anonymous file
 	Name     string   // where Path is zero: "/memfd:x (deleted)"
 	Dev, Ino uint64
+	InMemory bool // its pages are the sandbox's memory
 }
 
 // Region is a stretch of memory with the same properties throughout. Start and

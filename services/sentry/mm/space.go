@@ -120,6 +120,8 @@ func (s *Space) change(th *platform.Thread) {
 			yield()
 		case i < 20000:
 			time.Sleep(100 * time.Microsecond)
+		case i < 80000: // to populate or to unmap very much takes that long
+			time.Sleep(time.Millisecond)
 		default:
 			th.Process().Kill() // a guest that forges its slot
 		}
@@ -162,6 +164,18 @@ func (s *Space) Regions() []Region {
 		}
 	}
 	return out
+}
+
+// InMemory is how many bytes are of files and segments that are memory themselves.
+func (s *Space) InMemory() (n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.regions.All() {
+		if r.File != nil && r.File.InMemory {
+			n += r.Len()
+		}
+	}
+	return n
 }
 
 // Mapped is how many regions have b behind them.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/vfs"
 	"bulkhead/services/sentry/wait"
 )
@@ -137,6 +138,9 @@ func (e *End) ReadStream(_ vfs.Context, b []byte) (int, error) {
 func (e *End) WriteStream(_ vfs.Context, b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
+	}
+	if err := budget.Check(); err != nil {
+		return 0, err
 	}
 	p := e.pipe
 	p.mu.Lock()

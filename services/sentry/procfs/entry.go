@@ -140,12 +140,17 @@ func (e *entry) file(mode uint32, gen func(e *entry, ctx vfs.Context) ([]byte, e
 
 // knob is a text that can be written too.
 func knob(name string, mode uint32, gen func(e *entry, ctx vfs.Context) ([]byte, error), set func(e *entry, ctx vfs.Context, p []byte) error) row {
+	return knobBy(name, mode, gen, func(e *entry, ctx vfs.Context, _ *vfs.Creds, p []byte) error { return set(e, ctx, p) })
+}
+
+// knobBy is a knob that goes by who opened it, too.
+func knobBy(name string, mode uint32, gen func(e *entry, ctx vfs.Context) ([]byte, error), set func(e *entry, ctx vfs.Context, opener *vfs.Creds, p []byte) error) row {
 	return row{name: name, mode: linux.S_IFREG | mode, make: func(e *entry) vfs.Node {
-		return e.file(mode, gen).WithSet(func(ctx vfs.Context, p []byte) error {
+		return e.file(mode, gen).WithSetBy(func(ctx vfs.Context, opener *vfs.Creds, p []byte) error {
 			if err := e.alive(); err != nil {
 				return err
 			}
-			return set(e, ctx, p)
+			return set(e, ctx, opener, p)
 		})
 	}}
 }

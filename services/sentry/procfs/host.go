@@ -47,6 +47,19 @@ func ReadHost() (Host, error) {
 	return h, nil
 }
 
+// Limit makes the machine one with that much memory, in bytes, if it has more; 0 is
+// no limit.
+func (h *Host) Limit(memory uint64) {
+	total, kB := h.Memory["MemTotal"], memory>>10
+	if memory == 0 || kB >= total {
+		return
+	}
+	for _, name := range []string{"MemFree", "MemAvailable"} {
+		h.Memory[name] = min(h.Memory[name], kB)
+	}
+	h.Memory["MemTotal"] = kB
+}
+
 // bootTime is such that the time since is CLOCK_BOOTTIME, which guests read too.
 func bootTime() time.Time {
 	var ts unix.Timespec

@@ -46,10 +46,10 @@ func init() {
 		fixed("sessionid", 0o444, "4294967295"),
 		knob("coredump_filter", 0o644, coredumpFilter, accept).onlyIn(inProcess),
 		private("io", 0o400, ioCounters),
-		knob("uid_map", 0o644, uidMap, setUIDMap),
-		knob("gid_map", 0o644, gidMap, setGIDMap),
+		knobBy("uid_map", 0o644, uidMap, setUIDMap),
+		knobBy("gid_map", 0o644, gidMap, setGIDMap),
 		knob("projid_map", 0o644, projidMap, refuse),
-		knob("setgroups", 0o644, setgroups, setSetgroups),
+		knobBy("setgroups", 0o644, setgroups, setSetgroups),
 		knob("timerslack_ns", 0o666, timerSlack, setTimerSlack).onlyIn(inProcess),
 	}
 }

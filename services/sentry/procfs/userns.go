@@ -25,16 +25,16 @@ func projidMap(e *entry, ctx vfs.Context) ([]byte, error) {
 	return uidMap(e, ctx)
 }
 
-func setUIDMap(e *entry, ctx vfs.Context, p []byte) error {
-	return setMap(e.thread.Creds().UserNS, ctx, string(p), false)
+func setUIDMap(e *entry, ctx vfs.Context, opener *vfs.Creds, p []byte) error {
+	return setMap(e.thread.Creds().UserNS, ctx, opener, string(p), false)
 }
 
-func setGIDMap(e *entry, ctx vfs.Context, p []byte) error {
-	return setMap(e.thread.Creds().UserNS, ctx, string(p), true)
+func setGIDMap(e *entry, ctx vfs.Context, opener *vfs.Creds, p []byte) error {
+	return setMap(e.thread.Creds().UserNS, ctx, opener, string(p), true)
 }
 
-func setMap(ns *vfs.UserNamespace, ctx vfs.Context, text string, groups bool) error {
-	if err := ns.SetMap(ctx.Creds(), text, groups); err != nil {
+func setMap(ns *vfs.UserNamespace, ctx vfs.Context, opener *vfs.Creds, text string, groups bool) error {
+	if err := ns.SetMap(opener, ctx.Creds(), text, groups); err != nil {
 		return err
 	}
 	if t, ok := ctx.(*task.Task); ok {
@@ -47,12 +47,12 @@ func setgroups(e *entry, _ vfs.Context) ([]byte, error) {
 	return []byte(e.thread.Creds().UserNS.Setgroups() + "\n"), nil
 }
 
-func setSetgroups(e *entry, ctx vfs.Context, p []byte) error {
+func setSetgroups(e *entry, _ vfs.Context, opener *vfs.Creds, p []byte) error {
 	switch strings.TrimSpace(string(p)) {
 	case "allow":
-		return e.thread.Creds().UserNS.SetSetgroups(ctx.Creds(), true)
+		return e.thread.Creds().UserNS.SetSetgroups(opener, true)
 	case "deny":
-		return e.thread.Creds().UserNS.SetSetgroups(ctx.Creds(), false)
+		return e.thread.Creds().UserNS.SetSetgroups(opener, false)
 	}
 	return linux.EINVAL
 }

@@ -15,7 +15,7 @@ const maxWrite = 4096
 type File struct {
 	node
 	text  func(ctx vfs.Context) ([]byte, error)
-	set   func(ctx vfs.Context, p []byte) error
+	set   func(ctx vfs.Context, opener *vfs.Creds, p []byte) error
 	check func(ctx vfs.Context) error
 	queue *wait.Queue
 }
@@ -33,6 +33,13 @@ func (fs *FS) Text(mode uint32, text string) *File {
 
 // WithSet makes f writable: set gets each write's bytes, wherever it goes to.
 func (f *File) WithSet(set func(ctx vfs.Context, p []byte) error) *File {
+	f.set = func(ctx vfs.Context, _ *vfs.Creds, p []byte) error { return set(ctx, p) }
+	return f
+}
+
+// WithSetBy is WithSet for what goes by who opened the file, too: whoever writes may
+// have been lent the descriptor by one with less power.
+func (f *File) WithSetBy(set func(ctx vfs.Context, opener *vfs.Creds, p []byte) error) *File {
 	f.set = set
 	return f
 }
@@ -72,14 +79,15 @@ func (f *File) Open(ctx vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {
 		}
 	}
 	if f.queue != nil {
-		return &watched{open{file: f}, f.queue}, nil
+		return &watched{open{file: f, opener: ctx.Creds()}, f.queue}, nil
 	}
-	return &open{file: f}, nil
+	return &open{file: f, opener: ctx.Creds()}, nil
 }
 
 // open is an open File.
 type open struct {
-	file *File
+	file   *File
+	opener *vfs.Creds
 
 	mu   sync.Mutex
 	text []byte // a snapshot; nil before the first read
@@ -124,7 +132,7 @@ func (o *open) WriteAt(ctx vfs.Context, p []byte, off int64) (int, int64, error)
 	if len(p) > maxWrite {
 		return 0, 0, linux.EINVAL
 	}
-	if err := o.file.set(ctx, append([]byte(nil), p...)); err != nil {
+	if err := o.file.set(ctx, o.opener, append([]byte(nil), p...)); err != nil {
 		return 0, 0, err
 	}
 	return len(p), max(off, 0) + int64(len(p)), nil

@@ -9,6 +9,7 @@ package syscalls
 
 import (
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/task"
 )
 
@@ -58,6 +59,17 @@ func call5[A, B, C, D, E register](h func(*task.Task, A, B, C, D, E) (uint64, er
 func call6[A, B, C, D, E, F register](h func(*task.Task, A, B, C, D, E, F) (uint64, error)) handler {
 	return func(t *task.Task, a, b, c, d, e, f uint64) (uint64, error) {
 		return h(t, A(a), B(b), C(c), D(d), E(e), F(f))
+	}
+}
+
+// makes marks a call by which the sentry comes to hold more: ENOMEM once it holds too
+// much. What writes to a pipe or a socket asks there.
+func makes(h handler) handler {
+	return func(t *task.Task, a, b, c, d, e, f uint64) (uint64, error) {
+		if err := budget.Check(); err != nil {
+			return 0, err
+		}
+		return h(t, a, b, c, d, e, f)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/pipe"
 	"bulkhead/services/sentry/task"
@@ -68,6 +69,9 @@ func duplicate(t *task.Task, f *vfs.File, least int64, closeOnExec bool) (uint64
 	if least < 0 || uint64(least) >= t.Group().Limit(unix.RLIMIT_NOFILE).Cur {
 		return 0, linux.EINVAL
 	}
+	if err := budget.Check(); err != nil {
+		return 0, err
+	}
 	f.IncRef()
 	fd, err := t.Install(f, linux.FD(least), closeOnExec)
 	return uint64(fd), err
@@ -110,6 +114,11 @@ func setLock(t *task.Task, f *vfs.File, addr mm.Addr, ofd, block bool) error {
 	l, err := copyInFlock(t, addr)
 	if err != nil {
 		return err
+	}
+	if l.Type != linux.F_UNLCK {
+		if err := budget.Check(); err != nil {
+			return err
+		}
 	}
 	return f.SetLock(t, l, ofd, block)
 }

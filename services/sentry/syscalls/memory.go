@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
@@ -86,7 +87,9 @@ func mapFile(t *task.Task, m *mm.Mapping, fd linux.FD, kind uint32) error {
 		return linux.ENFILE
 	}
 	m.OwnedFD, m.Of = true, f
-	m.File, err = task.BackingOf(t, f)
+	if m.File, err = task.BackingOf(t, f); err == nil {
+		_, m.File.InMemory = f.Impl().(budget.Mapped)
+	}
 	return err
 }
 

@@ -74,7 +74,10 @@ func mount(t *task.Task, source, target, fstype mm.Addr, flags mountFlags, data 
 	if !mayMount(t) {
 		return 0, linux.EPERM
 	}
-	ns := at.Mount.Namespace()
+	ns := ownMounts(t)
+	if at.Mount.Namespace() != ns {
+		return 0, linux.EINVAL // a descriptor leads to where it was opened
+	}
 	switch {
 	case flags&linux.MS_REMOUNT != 0:
 		return 0, ns.Remount(t, at, flags.options())
@@ -96,11 +99,13 @@ func mount(t *task.Task, source, target, fstype mm.Addr, flags mountFlags, data 
 	return 0, mountNew(t, at, kind, from, options, flags)
 }
 
-// mayMount says whether the caller may change what is mounted where: the namespace's
-// owner counts.
+// ownMounts is the namespace that the caller may change, if any.
+func ownMounts(t *task.Task) *vfs.Namespace { return t.FS().Root().Mount.Namespace() }
+
+// mayMount says whether the caller may change what is mounted where, in its own
+// namespace: that one's owner counts.
 func mayMount(t *task.Task) bool {
-	root := t.FS().Root()
-	return root.Mount != nil && t.Creds().HasIn(root.Mount.Namespace().Owner, linux.CAP_SYS_ADMIN)
+	return t.FS().Root().Mount != nil && t.Creds().HasIn(ownMounts(t).Owner, linux.CAP_SYS_ADMIN)
 }
 
 func mountNew(t *task.Task, at vfs.Path, kind, source, options string, flags mountFlags) error {
@@ -150,8 +155,8 @@ func umount2(t *task.Task, target mm.Addr, flags int32) (uint64, error) {
 	if !mayMount(t) {
 		return 0, linux.EPERM
 	}
-	p = p.Top() // of ".", what is mounted over it
-	return 0, p.Mount.Namespace().Unmount(t, p, int(flags))
+	p = p.Top()                                      // of ".", what is mounted over it
+	return 0, ownMounts(t).Unmount(t, p, int(flags)) // EINVAL for one of another namespace
 }
 
 // pivot_root makes the mount at newRoot the root, and puts the old one at putOld:

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/task"
 )
@@ -68,8 +69,9 @@ func sysinfo(t *task.Task, buf mm.Addr) (uint64, error) {
 	var up unix.Timespec // as /proc/uptime, and as the guest's own vDSO tells it
 	unix.ClockGettime(unix.CLOCK_BOOTTIME, &up)
 	le.PutUint64(out.bytes, uint64(up.Sec))
-	le.PutUint64(out.bytes[32:], hostInfo.Totalram)
-	le.PutUint64(out.bytes[40:], hostInfo.Freeram)
+	total := min(hostInfo.Totalram, budget.Memory()/uint64(hostInfo.Unit))
+	le.PutUint64(out.bytes[32:], total)
+	le.PutUint64(out.bytes[40:], min(hostInfo.Freeram, total))
 	le.PutUint64(out.bytes[56:], hostInfo.Bufferram)
 	le.PutUint16(out.bytes[80:], uint16(len(t.Kernel().Tasks())))
 	le.PutUint32(out.bytes[104:], hostInfo.Unit)

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/vfs"
 )
@@ -58,6 +59,11 @@ type Segment struct {
 	backing *mm.Backing
 	removed bool
 	locked  bool
+	taken   struct { // what is counted of its pages
+		sync.Mutex
+		pages int64
+		freed bool
+	}
 
 	creator, last      int32 // process ids
 	atime, dtime, ctim int64 // seconds since 1970
@@ -102,7 +108,7 @@ func (t *shmTable) create(ctx vfs.Context, key int32, size uint64, flags int32) 
 	t.ino++
 	return &Segment{
 		mode: newPerm(ctx.Creds(), key, flags), size: size, fd: fd,
-		backing: &mm.Backing{Name: fmt.Sprintf("/SYSV%08x (deleted)", uint32(key)), Dev: 1, Ino: t.ino},
+		backing: &mm.Backing{Name: fmt.Sprintf("/SYSV%08x (deleted)", uint32(key)), Dev: 1, Ino: t.ino, InMemory: true},
 		creator: ctx.TGID(), ctim: seconds(),
 	}, nil
 }
@@ -132,7 +138,22 @@ func (n *Namespace) Attach(ctx vfs.Context, id int32, flags int32) (*Segment, in
 		return nil, -1, linux.ENFILE
 	}
 	s.atime, s.last = seconds(), ctx.TGID()
+	s.Recount()
 	return s, fd, nil
+}
+
+// Recount implements budget.Mapped.
+func (s *Segment) Recount() {
+	s.taken.Lock()
+	defer s.taken.Unlock()
+	var st unix.Stat_t
+	if s.taken.freed || unix.Fstat(s.fd, &st) != nil {
+		return
+	}
+	n := st.Blocks * 512 / mm.PageSize
+	budget.AddFilePages(n - s.taken.pages)
+	s.taken.pages = n
+	budget.Watch(s, max(0, int64(mm.PageUp(s.size)/mm.PageSize)-n))
 }
 
 // Detached notes that a process has let go of what has that Backing; false if it
@@ -183,7 +204,12 @@ func (n *Namespace) Sweep(attached func(*mm.Backing) int) {
 
 func (t *shmTable) free(s *Segment) {
 	t.remove(s)
+	s.taken.Lock()
+	budget.AddFilePages(-s.taken.pages)
+	s.taken.pages, s.taken.freed = 0, true
 	unix.Close(s.fd)
+	budget.Watch(s, 0)
+	s.taken.Unlock()
 }
 
 // RemoveShm is IPC_RMID: the segment goes when nobody has it attached.

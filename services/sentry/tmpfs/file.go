@@ -220,10 +220,23 @@ func (o *openFile) MapFD(vfs.Context, bool, bool) (int, int64, error) {
 	if err := o.data.toMemfd(); err != nil {
 		return 0, 0, err
 	}
+	if !o.data.mapped {
+		o.data.mapped, o.data.self = true, o.file
+	}
+	o.data.recount()
+	o.data.watch()
 	if !o.noatime {
 		o.accessed()
 	}
 	return o.data.fd, 0, nil
+}
+
+// Recount implements budget.Mapped.
+func (f *file) Recount() {
+	f.data.Lock()
+	defer f.data.Unlock()
+	f.data.recount()
+	f.data.watch()
 }
 
 // Sync is fsync(2): there is nothing to do.

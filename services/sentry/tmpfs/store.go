@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 )
 
 // pageFileMax is the length in bytes from which on a file is a memfd.
@@ -37,9 +38,12 @@ type store struct {
 	pages [][]byte // each of at most pageSize bytes
 	taken int64    // pages accounted for
 
-	fd    int // memfd, when isFD
-	isFD  bool
-	seals bool // the memfd may be sealed by the guest
+	fd   int // memfd, when isFD
+	isFD bool
+	// mapped: by guests, once. self is the file then.
+	mapped bool
+	self   budget.Mapped
+	seals  bool // the memfd may be sealed by the guest
 }
 
 func pagesOf(n int64) int64 { return (n + pageSize - 1) / pageSize }
@@ -132,6 +136,7 @@ func (s *store) page(index int64, need int) ([]byte, error) {
 		}
 	}
 	page := make([]byte, length)
+	budget.Pages(int64(length - len(s.pages[index])))
 	copy(page, s.pages[index])
 	s.pages[index] = page
 	return page, nil
@@ -152,6 +157,7 @@ func (s *store) writeFD(p []byte, off int64) (int, error) {
 	s.size = max(s.size, off+int64(n))
 	if !known || n < len(p) {
 		s.recount()
+		s.watch()
 	}
 	return n, nil
 }
@@ -181,6 +187,13 @@ func (s *store) recount() {
 	n := st.Blocks * 512 / pageSize
 	s.fs.addPages(n - s.taken)
 	s.taken = n
+}
+
+// watch has an eye on a mapped file's holes, which guests fill without asking.
+func (s *store) watch() {
+	if s.mapped {
+		budget.Watch(s.self, max(0, pagesOf(s.size)-s.taken))
+	}
 }
 
 // blocks is the memory held, in units of 512 bytes.
@@ -228,7 +241,8 @@ func (s *store) toMemfd() error {
 		}
 	}
 	memfdCount.Add(1)
-	s.fd, s.isFD, s.pages = fd, true, nil
+	s.dropPages()
+	s.fd, s.isFD = fd, true
 	s.recount()
 	return nil
 }
@@ -244,6 +258,7 @@ func (s *store) truncate(size int64) error {
 		}
 		s.size = size
 		s.recount()
+		s.watch()
 		return nil
 	}
 	if size < s.size {
@@ -266,6 +281,7 @@ func (s *store) punch(off, n int64) {
 		if page := s.pages[index]; page != nil {
 			wholeTail := in == 0 && (part == pageSize || at+part >= s.size)
 			if wholeTail {
+				budget.Pages(-int64(len(page)))
 				s.pages[index] = nil
 				s.account(s.taken - 1)
 			} else if in < int64(len(page)) {
@@ -305,6 +321,7 @@ func (s *store) allocate(mode uint32, off, n int64) error {
 			s.size = st.Size
 		}
 		s.recount()
+		s.watch()
 		return err
 	}
 	for i := off / pageSize; i < pagesOf(off+n); i++ {
@@ -341,10 +358,25 @@ func (s *store) seek(off int64, whence int) (int64, error) {
 
 // free gives everything back.
 func (s *store) free() {
+	if s.mapped {
+		budget.Watch(s.self, 0)
+		s.mapped = false
+	}
 	if s.isFD {
 		unix.Close(s.fd)
 		memfdCount.Add(-1)
 	}
-	s.pages, s.isFD, s.size = nil, false, 0
+	s.dropPages()
+	s.isFD, s.size = false, 0
 	s.account(0)
+}
+
+// dropPages lets go of the contents that are not in a memfd.
+func (s *store) dropPages() {
+	n := 0
+	for _, page := range s.pages {
+		n += len(page)
+	}
+	budget.Pages(-int64(n))
+	s.pages = nil
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/vfs"
 	"bulkhead/services/sentry/vfs/vfstest"
 )
@@ -210,13 +211,13 @@ func TestMemfd_seals(t *testing.T) {
 	g.DecRef(ctx)
 }
 
-// File systems without a size share what there is, which one that has a size does
-// not touch; what is given back is there for all.
+// All file systems share what there is, whatever size one has; what is given back is
+// there for all.
 func TestCommonMemory(t *testing.T) {
-	before, most := common.Load(), commonMost
-	defer func() { commonMost = most }()
+	before, most := budget.FilePages(), budget.FilesMost
+	defer func() { budget.FilesMost = most }()
 	const room = 1024 // pages
-	commonMost = before + room
+	budget.FilesMost = func() int64 { return before + room }
 	a, b, sized := New(Options{}), New(Options{}), New(Options{Size: 8 << 20})
 	fill := func(s *store, n int64) error {
 		_, err := s.writeAt(make([]byte, n), s.size)
@@ -239,10 +240,10 @@ func TestCommonMemory(t *testing.T) {
 		t.Errorf("a page too many: %v", err)
 	}
 	other := &store{fs: sized}
-	if err := fill(other, 6<<20); err != nil {
+	if err := fill(other, 1<<20); err != linux.ENOSPC {
 		t.Errorf("with a size of its own: %v", err)
 	}
-	if n := common.Load() - before; n != room {
+	if n := budget.FilePages() - before; n != room {
 		t.Errorf("%d pages in use, want %d", n, room)
 	}
 	large.punchAll(t)
@@ -253,7 +254,7 @@ func TestCommonMemory(t *testing.T) {
 	for _, s := range []*store{large, small, sparse, other} {
 		s.free()
 	}
-	if n := common.Load() - before; n != 0 {
+	if n := budget.FilePages() - before; n != 0 {
 		t.Errorf("%d pages left", n)
 	}
 }

@@ -19,16 +19,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/vfs"
 )
 
 const pageSize = 4096
 
 // Options are the mount options of tmpfs(5). Size is in bytes. Inodes of 0 are
-// unlimited; file systems with a Size of 0 share half of the host's memory.
+// unlimited; all file systems share half of the memory, and a Size of 0 is that.
 type Options struct {
 	Size, Inodes uint64
 	Mode         uint32 // of the root, 07777; 0: 01777
@@ -72,7 +71,7 @@ func ParseOptions(text string) (Options, error) {
 	return o, nil
 }
 
-// parseSize reads a number with a suffix k, m, g, or % of 16 GiB.
+// parseSize reads a number with a suffix k, m, g, or % of the memory.
 func parseSize(s string, unit uint64) (uint64, error) {
 	shift := 0
 	if s != "" {
@@ -86,7 +85,7 @@ func parseSize(s string, unit uint64) (uint64, error) {
 		}
 		if strings.HasSuffix(s, "%") {
 			n, err := strconv.ParseUint(s[:len(s)-1], 10, 8)
-			return n * (apparentSize / 100), err
+			return n * (budget.Memory() / 100), err
 		}
 		if shift > 0 {
 			s = s[:len(s)-1]
@@ -95,9 +94,6 @@ func parseSize(s string, unit uint64) (uint64, error) {
 	n, err := strconv.ParseUint(s, 0, 33)
 	return n << shift * unit, err
 }
-
-// apparentSize is what statfs shows of an unlimited file system, in bytes.
-const apparentSize = 16 << 30
 
 // FileSystem is one tmpfs.
 type FileSystem struct {
@@ -150,7 +146,7 @@ func (fs *FileSystem) Options() string {
 func (fs *FileSystem) Statfs(vfs.Context) (linux.Statfs, error) {
 	size, inodes := fs.options.Size, fs.options.Inodes
 	if size == 0 {
-		size = apparentSize
+		size = uint64(budget.FilesMost()) * pageSize
 	}
 	if inodes == 0 {
 		inodes = size / pageSize
@@ -176,39 +172,20 @@ func (fs *FileSystem) Release() {
 	fs.root.releaseAll()
 }
 
-// common is how many pages all file systems without a size hold together, and
-// commonMost how many they may: half of the host's memory. Nobody's resident set
-// shows what is only in files, so that the host, out of memory for their sake,
-// would end one innocent process after another.
-var (
-	common     atomic.Int64
-	commonMost = func() int64 { // at start: the sealed sentry cannot ask
-		var s unix.Sysinfo_t
-		if unix.Sysinfo(&s) != nil {
-			return apparentSize / pageSize
-		}
-		return int64(s.Totalram * uint64(s.Unit) / pageSize / 2)
-	}()
-)
-
 // takePages accounts for n more pages: ENOSPC past the limit.
 func (fs *FileSystem) takePages(n int64) error {
-	used, most := fs.addPages(n)
-	if n > 0 && used > most {
+	if over := fs.addPages(n); n > 0 && over {
 		fs.addPages(-n)
 		return linux.ENOSPC
 	}
 	return nil
 }
 
-// addPages counts n more pages, whatever the limit, and gives what is in use of how
-// much.
-func (fs *FileSystem) addPages(n int64) (used, most int64) {
-	used = fs.pages.Add(n)
-	if fs.options.Size > 0 {
-		return used, int64(fs.options.Size / pageSize)
-	}
-	return common.Add(n), commonMost
+// addPages counts n more pages, whatever the limits, and says whether they are more
+// than may be.
+func (fs *FileSystem) addPages(n int64) (over bool) {
+	used, over := fs.pages.Add(n), budget.AddFilePages(n)
+	return over || fs.options.Size > 0 && used > int64(fs.options.Size/pageSize)
 }
 
 func (fs *FileSystem) takeInode() error {

@@ -194,8 +194,13 @@ func (ns *Namespace) Mount(ctx Context, at Path, fs FileSystem, source string, f
 }
 
 // BindMount makes what is at from appear at another place, with what is mounted
-// below it if recursive. flags are the new mount's own, besides those of from.
+// below it if recursive. flags are the new mount's own, besides those of from. EINVAL
+// for what another namespace has mounted, and for a copy without the mounts that hide a
+// part of it from who may not take them away.
 func (ns *Namespace) BindMount(ctx Context, from, at Path, recursive bool, flags MountFlags) error {
+	if from.Mount.ns != ns || !recursive && ns.hides(from) {
+		return linux.EINVAL
+	}
 	bind := func(p Path) *Mount {
 		m := newMount(ns, p.Mount.super.fs, p.Dentry, p.Mount.source, p.Mount.Flags()|flags)
 		m.pinned = p.Mount.pinned
@@ -220,6 +225,7 @@ func (ns *Namespace) BindMount(ctx Context, from, at Path, recursive bool, flags
 				break
 			}
 			copies[m] = bind(Path{m, m.root})
+			copies[m].locked = m.locked
 			all = append(all, copied{*p, copies[m]})
 		}
 		ns.mu.Unlock()
@@ -235,6 +241,16 @@ func (ns *Namespace) BindMount(ctx Context, from, at Path, recursive bool, flags
 		}
 	}
 	return err
+}
+
+// hides says whether a locked mount lies on what is at p or below.
+func (ns *Namespace) hides(p Path) bool {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return slices.ContainsFunc(ns.order, func(m *Mount) bool {
+		at := m.at.Load()
+		return m.locked && at != nil && at.Mount == p.Mount && under(at.Dentry, p.Dentry)
+	})
 }
 
 // under says whether d is top or lies below it in the same file system.

@@ -179,8 +179,9 @@ func (ns *UserNamespace) Map(from *UserNamespace, groups bool) string {
 }
 
 // SetMap is writing to uid_map, or to gid_map: once, by who has CAP_SYS_ADMIN in the
-// namespace, ids that the namespace above it has. EPERM, EINVAL.
-func (ns *UserNamespace) SetMap(c *Creds, text string, groups bool) error {
+// namespace, ids that the namespace above it has. It goes by who opened the file, c:
+// writer may be a program with power that was lent the descriptor. EPERM, EINVAL.
+func (ns *UserNamespace) SetMap(c, writer *Creds, text string, groups bool) error {
 	if ns == nil || c.UserNS != ns && c.UserNS != ns.Parent {
 		return linux.EPERM
 	}
@@ -209,7 +210,7 @@ func (ns *UserNamespace) SetMap(c *Creds, text string, groups bool) error {
 		}
 		list[i].outside = first
 	}
-	if !ns.mayMap(c, list, groups) {
+	if !ns.mayMap(c, writer, list, groups) {
 		return linux.EPERM
 	}
 	place.Store(&list)
@@ -217,8 +218,8 @@ func (ns *UserNamespace) SetMap(c *Creds, text string, groups bool) error {
 }
 
 // mayMap says whether c may give these ids to the namespace: its own alone, its group
-// only where it cannot leave others behind, or any with the capability above.
-func (ns *UserNamespace) mayMap(c *Creds, list []extent, groups bool) bool {
+// only where it cannot leave others behind, or any where both have the capability above.
+func (ns *UserNamespace) mayMap(c, writer *Creds, list []extent, groups bool) bool {
 	if len(list) == 1 && list[0].count == 1 && c.EUID == ns.OwnerUID {
 		if !groups && list[0].outside == c.EUID {
 			return true
@@ -231,7 +232,7 @@ func (ns *UserNamespace) mayMap(c *Creds, list []extent, groups bool) bool {
 	if groups {
 		need = linux.CAP_SETGID
 	}
-	return c.HasIn(ns.Parent, need)
+	return c.HasIn(ns.Parent, need) && writer.HasIn(ns.Parent, need)
 }
 
 // parseMap reads lines of three numbers: EINVAL also for those that overlap.

@@ -31,7 +31,7 @@ func TestUserNamespace(t *testing.T) {
 		{"twice", in, "0 1000 1\n", false, linux.EPERM},
 		{"groups by root", RootCreds(), "0 1001 1\n1 100000 65536\n", true, nil},
 	} {
-		if err := ns.SetMap(c.by, c.text, c.groups); err != c.err {
+		if err := ns.SetMap(c.by, c.by, c.text, c.groups); err != c.err {
 			t.Errorf("%s: %v, not %v", c.what, err, c.err)
 		}
 	}
@@ -66,10 +66,10 @@ func TestNesting(t *testing.T) {
 		if err != nil || n > maxUserDepth {
 			t.Fatal(n, err)
 		}
-		if err := ns.SetMap(c, "0 0 1\n", false); err != nil {
+		if err := ns.SetMap(c, c, "0 0 1\n", false); err != nil {
 			t.Fatal(err)
 		}
-		if err := ns.SetMap(c, "0 0 1\n", true); err != nil {
+		if err := ns.SetMap(c, c, "0 0 1\n", true); err != nil {
 			t.Fatal(err)
 		}
 		c = c.Enter(ns)
@@ -86,7 +86,7 @@ func FuzzMap(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ns.SetMap(RootCreds(), text, false) != nil {
+		if ns.SetMap(RootCreds(), RootCreds(), text, false) != nil {
 			return
 		}
 		if id, ok := ns.User(n); ok {

@@ -3,7 +3,9 @@
 // looks afterwards.
 #include "hostile.h"
 #include <linux/capability.h>
+#include <sched.h>
 #include <sys/ipc.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
@@ -221,6 +223,129 @@ static int promised(const char *self)
 	return told("no new privileges", status != 0);
 }
 
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	int ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	if (fd >= 0)
+		close(fd);
+	return ok ? 0 : -1;
+}
+
+// own_namespaces makes an ordinary user root, of a user namespace with mounts of its own.
+static void own_namespaces(void)
+{
+	become_nobody();
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) || write_file("/proc/self/setgroups", "deny") ||
+		write_file("/proc/self/uid_map", "0 65534 1") || write_file("/proc/self/gid_map", "0 65534 1"))
+		_exit(2);
+}
+
+static int tried(pid_t pid)
+{
+	int status;
+	if (waitpid(pid, &status, 0) != pid || status) {
+		printf("the attacker ended with %#x\n", status);
+		return 1;
+	}
+	return 0;
+}
+
+// A descriptor of a directory leads to the namespace of mounts that it was opened in.
+static int others_mounts(void)
+{
+	struct stat before, after;
+	mkdir("/dev/shm/theirs", 0755);
+	mkdir("/dev/shm/theirs/m", 0755);
+	if (mount("none", "/dev/shm/theirs/m", "tmpfs", MS_RDONLY, 0) || stat("/dev/shm/theirs", &before))
+		return told("mounts of others", 1);
+	pid_t pid = fork();
+	if (pid == 0) {
+		char at[64], m[64];
+		sprintf(at, "/proc/self/fd/%d", open("/dev/shm/theirs", O_PATH));
+		sprintf(m, "/proc/self/fd/%d", open("/dev/shm/theirs/m", O_PATH));
+		own_namespaces();
+		mount("none", at, "tmpfs", 0, 0);
+		mount("/tmp", at, 0, MS_BIND, 0);
+		mount(0, m, 0, MS_REMOUNT | MS_BIND, 0);
+		mount(m, "/mnt", 0, MS_MOVE, 0);
+		umount2(m, MNT_DETACH);
+		// Of theirs, not even a copy may be had.
+		_exit(!mount(m, "/tmp", 0, MS_BIND, 0));
+	}
+	int gained = tried(pid) || stat("/dev/shm/theirs", &after) || before.st_dev != after.st_dev ||
+		access("/dev/shm/theirs/m/x", F_OK) == 0 || open("/dev/shm/theirs/m/y", O_CREAT | O_WRONLY, 0600) >= 0 || errno != EROFS;
+	umount("/dev/shm/theirs/m");
+	rmdir("/dev/shm/theirs/m");
+	rmdir("/dev/shm/theirs");
+	return told("mounts of others", gained);
+}
+
+// What a mount hides stays hidden from who has mounts only by a user namespace.
+static int hidden(void)
+{
+	mkdir("/dev/shm/over", 0755);
+	int fd = open("/dev/shm/over/secret", O_CREAT | O_WRONLY, 0644);
+	if (fd < 0 || mount("none", "/dev/shm/over", "tmpfs", 0, 0))
+		return told("hidden by a mount", 1);
+	pid_t pid = fork();
+	if (pid == 0) {
+		own_namespaces();
+		int seen = !umount2("/dev/shm/over", MNT_DETACH);
+		if (!mount("none", "/tmp", "tmpfs", 0, 0) && !mkdir("/tmp/a", 0755) && !mkdir("/tmp/b", 0755)) {
+			mount("/dev/shm", "/tmp/a", 0, MS_BIND, 0);
+			seen |= !access("/tmp/a/over/secret", F_OK);
+			seen |= mount("/dev/shm", "/tmp/b", 0, MS_BIND | MS_REC, 0); // which may be
+			umount2("/tmp/b/over", MNT_DETACH);
+			seen |= !access("/tmp/b/over/secret", F_OK);
+		}
+		_exit(seen);
+	}
+	int gained = tried(pid);
+	umount("/dev/shm/over");
+	unlink("/dev/shm/over/secret");
+	rmdir("/dev/shm/over");
+	return told("hidden by a mount", gained);
+}
+
+// Who may not write a user namespace's map can open it, and have a program with power
+// write to it: by its standard error, for one.
+static int lent_map(void)
+{
+	int go[2], map, status;
+	char c = 0, path[64], text[64] = "";
+	if (pipe(go))
+		return told("map of a user namespace", 1);
+	pid_t pid = fork();
+	if (pid == 0) {
+		become_nobody();
+		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+		if (unshare(CLONE_NEWUSER) || write(go[1], "x", 1) != 1)
+			_exit(2);
+		pause();
+	}
+	if (read(go[0], &c, 1) != 1)
+		return told("map of a user namespace", 1);
+	sprintf(path, "/proc/%d/uid_map", pid);
+	pid_t opener = fork();
+	if (opener == 0) {
+		// Root again for the write, as a set-user-ID program is.
+		if (seteuid(NOBODY) || (map = open(path, O_WRONLY)) < 0 || seteuid(0))
+			_exit(2);
+		_exit(write(map, "0 0 1", 5) == 5);
+	}
+	waitpid(opener, &status, 0);
+	map = open(path, O_RDONLY);
+	int gained = status || read(map, text, sizeof text) != 0;
+	kill(pid, SIGKILL);
+	waitpid(pid, 0, 0);
+	close(go[0]);
+	close(go[1]);
+	close(map);
+	return told("map of a user namespace", gained);
+}
+
 // The programs that gains executes.
 int gains_program(const char *what)
 {
@@ -236,5 +361,5 @@ int gains_program(const char *what)
 
 int gains(const char *self)
 {
-	return dropped() + set_id(self) + promised(self) + readonly_file("file, private", map_file_private) + readonly_file("file, shared", map_file_shared) + readonly_segment();
+	return others_mounts() + hidden() + lent_map() + dropped() + set_id(self) + promised(self) + readonly_file("file, private", map_file_private) + readonly_file("file, shared", map_file_shared) + readonly_segment();
 }

@@ -37,6 +37,7 @@ void remap_running(int n), map_over(int n), unmap_own(int n), remap_overlap(int 
 void lease(int n);                                                                  // lease.c
 void tracing(int n);                                                                // trace.c
 
+int fill(const char *kind);                              // fill.c
 int gains(const char *self), gains_program(const char *what); // gains.c
 
 long gadget(long nr, unsigned long a, unsigned long b, unsigned long c, unsigned long d, unsigned long e, unsigned long f);

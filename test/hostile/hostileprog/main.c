@@ -6,6 +6,7 @@
 //	hostileprog ATTACK SEED        all children of one attack
 //	hostileprog ATTACK SEED N      attack number N by the first process itself
 //	hostileprog list               the attacks
+//	hostileprog fill KIND          as many things of a kind as there can be; "list": the kinds
 //	hostileprog gains              what users must not gain: gains.c
 #include "hostile.h"
 
@@ -162,6 +163,8 @@ int main(int argc, char **argv)
 		return gains(argv[0]) ? 1 : 0;
 	if (argc == 2 && (!strcmp(argv[1], "caps") || !strcmp(argv[1], "wait")))
 		return gains_program(argv[1]);
+	if (argc == 3 && !strcmp(argv[1], "fill"))
+		return fill(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "execs-on"))
 		execs(atoi(argv[2]));
 	if (argc < 3)

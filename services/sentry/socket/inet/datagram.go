@@ -7,6 +7,7 @@ import (
 
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/socket"
 	"bulkhead/services/sentry/vfs"
 )
@@ -38,6 +39,9 @@ func (d *Dgram) ReadStream(ctx vfs.Context, p []byte) (int, error) {
 
 // WriteStream is write(2).
 func (d *Dgram) WriteStream(ctx vfs.Context, p []byte) (int, error) {
+	if err := budget.Check(); err != nil {
+		return 0, err
+	}
 	return d.SendMsg(ctx, &socket.Msg{Data: [][]byte{p}})
 }
 

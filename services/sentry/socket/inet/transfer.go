@@ -2,6 +2,7 @@ package inet
 
 import (
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/socket"
 	"bulkhead/services/sentry/vfs"
 	"bulkhead/services/sentry/wait"
@@ -15,6 +16,9 @@ func (s *Stream) ReadStream(ctx vfs.Context, p []byte) (int, error) {
 
 // WriteStream is write(2).
 func (s *Stream) WriteStream(ctx vfs.Context, p []byte) (int, error) {
+	if err := budget.Check(); err != nil {
+		return 0, err
+	}
 	m := socket.Msg{Data: [][]byte{p}}
 	return s.SendMsg(ctx, &m)
 }

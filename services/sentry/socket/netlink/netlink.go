@@ -13,6 +13,7 @@ import (
 
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/socket"
 	"bulkhead/services/sentry/vfs"
 	"bulkhead/services/sentry/wait"
@@ -207,6 +208,9 @@ func (s *Socket) ReadStream(ctx vfs.Context, p []byte) (int, error) {
 
 // WriteStream is write(2).
 func (s *Socket) WriteStream(ctx vfs.Context, p []byte) (int, error) {
+	if err := budget.Check(); err != nil {
+		return 0, err
+	}
 	return s.SendMsg(ctx, &socket.Msg{Data: [][]byte{p}})
 }
 

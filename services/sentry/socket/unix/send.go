@@ -2,6 +2,7 @@ package unix
 
 import (
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/socket"
 	"bulkhead/services/sentry/vfs"
 	"bulkhead/services/sentry/wait"
@@ -56,6 +57,9 @@ func (s *Socket) addressed() error {
 
 // WriteStream is write(2).
 func (s *Socket) WriteStream(ctx vfs.Context, p []byte) (int, error) {
+	if err := budget.Check(); err != nil {
+		return 0, err
+	}
 	pieces := [1][]byte{p}
 	data, out := cursor{pieces: pieces[:]}, outgoing{creds: credsOf(ctx)}
 	switch s.Type() {

@@ -1,0 +1,123 @@
+// Package budget bounds the memory that guests can make the sentry hold.
+//
+// Whatever guests make that is the sentry's (inodes, pipes, sockets and what is queued
+// in them, open files, locks, watches, address spaces) lies on its heap. Linux charges
+// it to the memory of the container, and calls that would make more fail with ENOMEM:
+// Check does so here. It goes by what the garbage collector found alive, and not by
+// counting, so that nothing is forgotten. Between two collections the heap can double;
+// the limit is chosen for that.
+//
+// Pages of files are bounded by their file systems (tmpfs), and left out here.
+package budget
+
+import (
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
+)
+
+// share of the memory may be what lives on the heap, least bytes at least: with it the
+// heap itself is a quarter at most, and half of the memory may be pages of files.
+const (
+	share = 8
+	least = 32 << 20
+)
+
+var (
+	memory atomic.Uint64 // of the sandbox, in bytes
+	most   atomic.Int64  // that may be alive on the heap, in bytes
+	pages  atomic.Int64  // of it are files', in bytes
+	full   atomic.Bool
+)
+
+func init() {
+	var s unix.Sysinfo_t // at start: the sealed sentry cannot ask
+	if unix.Sysinfo(&s) != nil || s.Totalram == 0 {
+		setMemory(16 << 30)
+		return
+	}
+	setMemory(s.Totalram * uint64(s.Unit))
+}
+
+// Start begins to watch the heap. A sandbox that may have less memory than the host's
+// says how much, in bytes; 0 is the host's.
+func Start(limit uint64) {
+	if limit > 0 && limit < memory.Load() {
+		setMemory(limit)
+	}
+	// Files' pages and all else together: collected the more often, the fuller it is.
+	debug.SetMemoryLimit(int64(max(memory.Load()/4*3, 4*least)))
+	again()
+}
+
+func setMemory(n uint64) {
+	memory.Store(n)
+	most.Store(int64(max(n/share, least)))
+}
+
+// Memory is how many bytes the sandbox may think that it has.
+func Memory() uint64 { return memory.Load() }
+
+// Pages counts n more bytes of the heap that are pages of files.
+func Pages(n int64) { pages.Add(n) }
+
+// Check is ENOMEM if there is too much already to make anything more.
+func Check() error {
+	if !full.Load() {
+		return nil
+	}
+	collectAgain()
+	return linux.ENOMEM
+}
+
+// again has look called after each garbage collection: the finalizer of what nobody
+// holds runs then.
+func again() {
+	type token struct{ _ [16]byte }
+	runtime.SetFinalizer(&token{}, func(*token) {
+		look()
+		again()
+	})
+}
+
+// look compares what the last collection left with the limit.
+func look() {
+	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	metrics.Read(samples)
+	alive := int64(samples[0].Value.Uint64()+samples[1].Value.Uint64()) - pages.Load()
+	full.Store(alive > most.Load())
+}
+
+// collection is when there may be the next one that is for Check's sake.
+var collection struct {
+	sync.Mutex
+	running bool
+	next    time.Time
+}
+
+// collectAgain finds out whether there is room by now: with nothing made, the heap
+// would not grow to where it is collected. It takes a tenth of the time at most.
+func collectAgain() {
+	c := &collection
+	c.Lock()
+	defer c.Unlock()
+	start := time.Now()
+	if c.running || start.Before(c.next) {
+		return
+	}
+	c.running = true
+	go func() {
+		runtime.GC()
+		look()
+		c.Lock()
+		c.running, c.next = false, time.Now().Add(10*time.Since(start))
+		c.Unlock()
+	}()
+}

@@ -1,0 +1,48 @@
+package budget
+
+import (
+	"runtime"
+	"testing"
+	"time"
+
+	"bulkhead/proto/linux"
+)
+
+// What is alive on the heap counts, whoever made it, and pages of files do not.
+func TestCheck_heap(t *testing.T) {
+	Start(1) // least
+	if err := Check(); err != nil {
+		t.Fatal(err)
+	}
+	held := make([][]byte, 0, 60)
+	for range 60 {
+		held = append(held, make([]byte, 1<<20))
+	}
+	runtime.GC()
+	becomes(t, linux.ENOMEM)
+	Pages(60 << 20)
+	becomes(t, nil)
+	Pages(-60 << 20)
+	runtime.GC()
+	becomes(t, linux.ENOMEM)
+	runtime.KeepAlive(held)
+	held = nil
+	becomes(t, nil)
+}
+
+func becomes(t *testing.T, want error) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if err = Check(); err == want {
+			return
+		}
+	}
+	t.Fatalf("Check is %v, want %v", err, want)
+}
+
+func TestCheck_allocatesNothing(t *testing.T) {
+	if n := testing.AllocsPerRun(100, func() { Check() }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
