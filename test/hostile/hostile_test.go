@@ -58,12 +58,12 @@ func TestGuestHarmsOnlyItself_verified(t *testing.T) {
 
 // stride: a jump to every byte of the stub, with each kind of registers, takes
 // minutes, for a third of the guests go round in circles until they are ended. A
-// run of the tests takes one byte in eight, another run others.
+// run of the tests takes one byte in sixteen, another run others.
 func stride() string {
 	if os.Getenv("BULKHEAD_TEST_FULL") != "" {
 		return "1"
 	}
-	return "8"
+	return "16"
 }
 
 // attack runs all children of an attack beside a witness.
