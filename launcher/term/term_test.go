@@ -37,7 +37,7 @@ func TestCopy_endsWhenTheGuestsEndCloses(t *testing.T) {
 	slave.Close()
 	select {
 	case <-done:
-	case <-time.After(5 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Fatal("copies on")
 	}
 	if n, err := out.Read(buf); err != nil || string(buf[:n]) != "last words" {

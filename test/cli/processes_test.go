@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // trace is what a script's "gone" compares with.
 type trace struct {

@@ -94,7 +94,7 @@ func (g *guest) fallsQuiet(t *testing.T) {
 func (g *guest) leftNothing(t *testing.T) {
 	t.Helper()
 	var left []string
-	for range 100 {
+	for range 300 {
 		left = nil
 		for _, p := range g.processes() {
 			left = append(left, "process "+strconv.Itoa(p.pid))

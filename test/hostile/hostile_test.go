@@ -58,12 +58,12 @@ func TestGuestHarmsOnlyItself_verified(t *testing.T) {
 
 // stride: a jump to every byte of the stub, with each kind of registers, takes
 // minutes, for a third of the guests go round in circles until they are ended. A
-// run of the tests takes one byte in eight, another run others.
+// run of the tests takes one byte in sixteen, another run others.
 func stride() string {
 	if os.Getenv("BULKHEAD_TEST_FULL") != "" {
 		return "1"
 	}
-	return "8"
+	return "16"
 }
 
 // attack runs all children of an attack beside a witness.
@@ -170,7 +170,7 @@ func start(t *testing.T, c sandboxtest.Command) *guest {
 		}
 	}()
 	t.Cleanup(func() { g.cmd.Process.Kill(); stderr.Close() })
-	for range 200 { // until its namespaces are there to be seen
+	for range 2000 { // until its namespaces are there to be seen
 		if g.look(); len(g.spaces) > 0 {
 			break
 		}
@@ -233,7 +233,7 @@ func TestUsersGainNothing(t *testing.T) {
 	g := start(t, sandboxtest.Command{Args: []string{prog, "gains"}}.InSandbox(t))
 	code := g.wait()
 	var said []string
-	for line, ok := g.line(time.Second); ok; line, ok = g.line(time.Second) {
+	for line, ok := g.line(20 * time.Second); ok; line, ok = g.line(20 * time.Second) {
 		said = append(said, line)
 	}
 	if code != 0 || len(said) != 9 {

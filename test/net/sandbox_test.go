@@ -160,7 +160,7 @@ func TestUser(t *testing.T) {
 		t.Errorf("the machine's loopback is within reach:\n%s", out)
 	}
 	left := ""
-	for range 50 {
+	for range 300 {
 		list, _ := exec.Command("ip", "netns", "pids", w.inside).Output()
 		if left = ""; !strings.Contains(commands(list), "passt") {
 			return
@@ -306,7 +306,7 @@ func TestGiveBack(t *testing.T) {
 // settled waits until the host's kernel has come so far.
 func settled(t *testing.T, so func() bool) {
 	t.Helper()
-	for range 100 {
+	for range 600 {
 		if so() {
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,14 +18,21 @@ import (
 const malformed = "_ws.malformed || _ws.expert.severity == error || ip.checksum.status == 0 || tcp.checksum.status == 0 || " +
 	"udp.checksum.status == 0 || icmp.checksum.status == 0 || icmpv6.checksum.status == 0 || ip.bogus_ip_length || tcp.option.len.invalid"
 
-// outOfSpec is what TCP may not do where nothing is lost. A probe of the tail (RFC
-// 8985) and its answer are not among it: a busy machine is late with its ACKs.
-const outOfSpec = "tcp.analysis.ack_lost_segment || tcp.analysis.rto || tcp.options.wscale.shift > 14"
+// outOfSpec is what TCP may not do where nothing is lost. What is sent again is needless's
+// matter.
+const outOfSpec = "tcp.analysis.ack_lost_segment || tcp.options.wscale.shift > 14"
 
-// tshark gives what a display filter finds in a capture.
-func tshark(t *testing.T, file, filter string) []string {
+// tshark gives what a display filter finds in a capture, by frame: its fields, or what
+// there is to complain of.
+func tshark(t *testing.T, file, filter string, fields ...string) []string {
 	t.Helper()
-	args := []string{"-r", file, "-Y", filter, "-T", "fields", "-e", "frame.number", "-e", "frame.protocols", "-e", "tcp.flags.str", "-e", "_ws.expert.message"}
+	if len(fields) == 0 {
+		fields = []string{"frame.number", "frame.protocols", "tcp.flags.str", "_ws.expert.message"}
+	}
+	args := []string{"-r", file, "-Y", filter, "-T", "fields", "-E", "separator=|"}
+	for _, f := range fields {
+		args = append(args, "-e", f)
+	}
 	for _, p := range []string{"ip", "tcp", "udp"} {
 		args = append(args, "-o", p+".check_checksum:TRUE")
 	}
@@ -39,6 +47,42 @@ func tshark(t *testing.T, file, filter string) []string {
 		return strings.Split(s, "\n")
 	}
 	return nil
+}
+
+// crossing is how long an acknowledgement may be on its way to who has it in front of
+// him, in seconds.
+const crossing = 0.1
+
+// needless gives the frames from inside that were sent again for a timeout though they
+// had been acknowledged before. Those that were not are nobody's fault: a busy machine
+// is late with its acknowledgements.
+func needless(t *testing.T, file string) (bad []string) {
+	t.Helper()
+	type stream struct{ acked, at float64 }
+	streams := map[string][]stream{}
+	for _, line := range tshark(t, file, "tcp", "frame.number", "frame.time_relative", "tcp.stream", "ip.src", "ipv6.src", "tcp.seq", "tcp.nxtseq", "tcp.ack", "tcp.analysis.rto") {
+		f := strings.Split(line, "|")
+		if len(f) != 9 {
+			t.Fatalf("tshark: %q", line)
+		}
+		num := func(s string) float64 { n, _ := strconv.ParseFloat(s, 64); return n }
+		if src := f[3] + f[4]; src != insideV4 && src != insideV6 {
+			streams[f[2]] = append(streams[f[2]], stream{num(f[7]), num(f[1])})
+			continue
+		}
+		if f[8] == "" {
+			continue
+		}
+		end := max(num(f[6]), num(f[5])+1)
+		for _, a := range streams[f[2]] {
+			if a.acked >= end && num(f[1])-a.at > crossing {
+				bad = append(bad, fmt.Sprintf("frame %s was acknowledged %.3f s before: %s", f[0], num(f[1])-a.at, line))
+				break
+			}
+		}
+		t.Logf("sent again after %s s: %s", f[8], line)
+	}
+	return bad
 }
 
 // Wireshark's eyes see nothing wrong in what netd sends, as the wire has it and as
@@ -86,6 +130,9 @@ func TestTshark(t *testing.T) {
 		t.Log("the capture is not whole, and so does not show what TCP did")
 	} else {
 		for _, bad := range tshark(t, outside, "(ip.src == "+insideV4+" || ipv6.src == "+insideV6+") && ("+outOfSpec+")") {
+			t.Errorf("on the wire: %s", bad)
+		}
+		for _, bad := range needless(t, outside) {
 			t.Errorf("on the wire: %s", bad)
 		}
 	}

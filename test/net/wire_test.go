@@ -169,7 +169,7 @@ func (s *server) output() string {
 // end ends it, kindly first: some end with their input, some when they are interrupted.
 func (s *server) end() {
 	s.stdin.Close()
-	for _, patience := range []time.Duration{300 * time.Millisecond, 2 * time.Second} {
+	for _, patience := range []time.Duration{300 * time.Millisecond, 20 * time.Second} {
 		select {
 		case <-s.ended:
 			return

@@ -83,9 +83,9 @@ type program struct{ path, name string }
 // on is the command that runs it in a directory below scratch.
 func (p program) on(scratch string) sandboxtest.Command {
 	env := append(slices.Clone(environment), "SCRATCH="+scratch)
-	timeout := 20 * time.Second
+	timeout := time.Minute
 	if strings.HasPrefix(p.name, "file.random") { // thousands of operations, each on its own
-		timeout = time.Minute
+		timeout = 2 * time.Minute
 	}
 	return sandboxtest.Command{Args: []string{p.path, p.name}, Env: env, Dir: "/", Timeout: timeout}
 }

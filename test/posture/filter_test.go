@@ -249,7 +249,7 @@ func installed(pid int) ([][]unix.SockFilter, error) {
 		return nil, fmt.Errorf("interrupt: %w", err)
 	}
 	var ws unix.WaitStatus
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	for deadline := time.Now().Add(20 * time.Second); ; {
 		got, err := unix.Wait4(pid, &ws, unix.WALL|unix.WNOHANG, nil)
 		if got == pid {
 			break

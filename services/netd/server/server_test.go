@@ -70,7 +70,7 @@ func startWith(t testing.TB, setup func(*stack.Stack) error, options ...Option) 
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(20 * time.Second):
 			t.Error("the server outlives its sentry")
 		}
 	})
@@ -141,7 +141,7 @@ func (s *sentry) keepFD(fd int) {
 func (s *sentry) ask(req *netdv1.Request) (*netdv1.Response, []int) {
 	s.t.Helper()
 	var resp netdv1.Response
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	fds, err := s.client.Call(ctx, req, nil, &resp)
 	if err != nil {
@@ -284,7 +284,7 @@ func FuzzDatagramRing(f *testing.F) {
 			s.bell.Post(1)
 		}
 		s.bell.Ring()
-		for end := time.Now().Add(time.Second); m.Head.Told.Load() != 0; time.Sleep(time.Microsecond) {
+		for end := time.Now().Add(20 * time.Second); m.Head.Told.Load() != 0; time.Sleep(time.Microsecond) {
 			if time.Now().After(end) {
 				t.Fatal("nobody hears the bell")
 			}

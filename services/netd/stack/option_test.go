@@ -67,7 +67,7 @@ func TestDeferAccept(t *testing.T) {
 	if n := accepted(); n != 1 {
 		t.Errorf("%d are announced with data of one", n)
 	}
-	for range 100 {
+	for range 4000 {
 		if accepted() == 2 {
 			return
 		}

@@ -366,30 +366,43 @@ func TestMaskLane_losesNoSignal(t *testing.T) {
 	th.CopyOut(dataAt, binary.LittleEndian.AppendUint64(nil, 2))
 	th.ShareSignals(0, 0)
 	th.Return(0)
+	// answer does what the call says, which may have come for another reason than that
+	// a signal becomes deliverable: a kick at the lane's begin sends it by the trap.
+	answer := func(pending uint64) (unblocks bool) {
+		if th.Regs.RAX != unix.SYS_RT_SIGPROCMASK || th.Regs.RDI > 1 {
+			t.Fatalf("call %d(%d)", th.Regs.RAX, th.Regs.RDI)
+		}
+		if unblocks = th.Regs.RDI == 1; unblocks {
+			th.ShareSignals(0, 0)
+		} else {
+			th.ShareSignals(2, pending)
+		}
+		th.Return(0)
+		return unblocks
+	}
 	for i := range 3000 {
 		th.MayBePending(2)
 		if mask, _ := th.SignalMask(); mask&2 == 0 {
 			th.Kick()
 		}
-		switch ev := th.Next(); ev.Kind {
-		case Kicked:
-			th.ShareSignals(th.slot.load(slotSigMask), 0)
-			th.Resume()
-		case Syscall:
-			if th.Regs.RAX != unix.SYS_RT_SIGPROCMASK || th.Regs.RDI != 1 {
-				t.Fatalf("round %d: call %d(%d)", i, th.Regs.RAX, th.Regs.RDI)
+		for delivered := false; !delivered; {
+			switch ev := th.Next(); ev.Kind {
+			case Kicked:
+				delivered = true
+				th.ShareSignals(th.slot.load(slotSigMask), 0)
+				th.Resume()
+			case Syscall:
+				delivered = answer(2)
+			default:
+				t.Fatalf("round %d: %+v %+v", i, ev, th.Regs)
 			}
-			th.ShareSignals(0, 0)
-			th.Return(0)
-		default:
-			t.Fatalf("round %d: %+v %+v", i, ev, th.Regs)
 		}
 		// A kick that came too late stops it once more.
 		for th.hasRequest() {
 			if ev := th.Next(); ev.Kind == Kicked {
 				th.Resume()
 			} else {
-				th.Return(0)
+				answer(0)
 			}
 		}
 	}

@@ -264,7 +264,7 @@ static void many(void)
 
 static void later(int sig, long ms)
 {
-	struct itimerval it = {{0, 0}, {ms / 1000, ms % 1000 * 1000}};
+	struct itimerval it = {{2, 0}, {ms / 1000, ms % 1000 * 1000}}; /* as alarm_in */
 	(void)sig;
 	setitimer(ITIMER_REAL, &it, 0);
 }
@@ -279,54 +279,54 @@ static void interrupts(void)
 		if (pipe(p) != 0)
 			_exit(1);
 		struct pollfd pf = {p[0], POLLIN, 0};
-		later(SIGALRM, 10);
+		later(SIGALRM, 40);
 		err("poll", poll(&pf, 1, 1000));
-		later(SIGALRM, 10);
+		later(SIGALRM, 40);
 		struct timespec ts = {1, 0};
 		err("ppoll", ppoll(&pf, 1, &ts, 0));
 		fd_set set;
 		FD_ZERO(&set);
 		FD_SET(p[0], &set);
-		later(SIGALRM, 10);
+		later(SIGALRM, 40);
 		err("select", select(p[0] + 1, &set, 0, 0, &(struct timeval){1, 0}));
 		int e = epoll_create1(0);
 		struct epoll_event ee;
-		later(SIGALRM, 10);
+		later(SIGALRM, 40);
 		err("epoll_wait", epoll_wait(e, &ee, 1, 1000));
-		later(SIGALRM, 10);
+		later(SIGALRM, 40);
 		err("clock_nanosleep", clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, 0) == EINTR ? (errno = EINTR, -1) : 0);
-		later(SIGALRM, 10);
+		later(SIGALRM, 40);
 		sigset_t s;
 		sigemptyset(&s);
 		sigaddset(&s, SIGUSR1);
 		err("sigtimedwait", sigtimedwait(&s, 0, &ts));
 		int word = 0;
-		later(SIGALRM, 10);
+		later(SIGALRM, 40);
 		err("futex with a time", syscall(SYS_futex, &word, FUTEX_WAIT, 0, &ts));
-		later(SIGALRM, 10);
+		later(SIGALRM, 40);
 		err("semaphore's", syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 0, &(struct timespec){1L << 33, 0}, 0, -1));
 		if (flags)
 			break;
-		later(SIGALRM, 10);
+		later(SIGALRM, 40);
 		err("futex", syscall(SYS_futex, &word, FUTEX_WAIT, 0, 0));
 		struct sockaddr_un sun = {.sun_family = AF_UNIX, .sun_path = "s"};
 		int l = socket(AF_UNIX, SOCK_STREAM, 0);
 		if (bind(l, (void *)&sun, sizeof sun) != 0 || listen(l, 1) != 0)
 			_exit(1);
-		later(SIGALRM, 10);
+		later(SIGALRM, 40);
 		err("accept", accept(l, 0, 0));
 		int sp[2];
 		socketpair(AF_UNIX, SOCK_STREAM, 0, sp);
 		char c;
-		later(SIGALRM, 10);
+		later(SIGALRM, 40);
 		err("recv", recv(sp[0], &c, 1, 0));
-		later(SIGALRM, 10);
+		later(SIGALRM, 40);
 		err("flock", open("fifo", O_RDONLY | (mkfifo("fifo", 0600) & 0)));
 		char buf[65536] = {0};
 		fcntl(p[1], F_SETPIPE_SZ, 4096);
-		later(SIGALRM, 10);
+		later(SIGALRM, 40);
 		say("write wrote part of it %d", write(p[1], buf, sizeof buf) > 0);
-		later(SIGALRM, 10);
+		later(SIGALRM, 40);
 		err("write", write(p[1], buf, sizeof buf));
 	}
 }
@@ -334,7 +334,7 @@ static void interrupts(void)
 static void *futex_waker(void *arg)
 {
 	int *word = arg;
-	msleep(60);
+	msleep(150);
 	__atomic_store_n(word, 1, __ATOMIC_SEQ_CST);
 	syscall(SYS_futex, word, FUTEX_WAKE, 1);
 	return 0;
@@ -351,7 +351,7 @@ static void restarted(void)
 	pthread_sigmask(SIG_BLOCK, &s, 0);
 	pthread_create(&t, 0, futex_waker, &word);
 	pthread_sigmask(SIG_UNBLOCK, &s, 0);
-	later(SIGALRM, 10);
+	later(SIGALRM, 40);
 	err("futex", syscall(SYS_futex, &word, FUTEX_WAIT, 0, 0));
 	say("count %d", count);
 	pthread_join(t, 0);
@@ -361,12 +361,12 @@ static void restarted(void)
 		_exit(1);
 	pid_t p = fork();
 	if (p == 0) {
-		msleep(60);
+		msleep(150);
 		int c = socket(AF_UNIX, SOCK_STREAM, 0);
 		connect(c, (void *)&sun, sizeof sun);
 		_exit(write(c, "x", 1) != 1);
 	}
-	later(SIGALRM, 10);
+	later(SIGALRM, 40);
 	int a = accept(l, 0, 0);
 	err("accept", a);
 	char c;

@@ -173,8 +173,9 @@ static void seminterrupt(void)
 	int id = semget(IPC_PRIVATE, 1, 0600);
 	struct sigaction a = {.sa_handler = onalarm, .sa_flags = SA_RESTART};
 	sigaction(SIGALRM, &a, 0);
-	setitimer(ITIMER_REAL, &(struct itimerval){.it_value = {0, 20000}}, 0);
+	setitimer(ITIMER_REAL, &(struct itimerval){{2, 0}, {0, 20000}}, 0); /* again, should the call not have begun by then */
 	err("interrupted", semop(id, &(struct sembuf){0, -1, 0}, 1));
+	setitimer(ITIMER_REAL, &(struct itimerval){0}, 0);
 	say("nobody waits: %d", semctl(id, 0, GETNCNT));
 	semctl(id, 0, IPC_RMID);
 }

@@ -139,11 +139,11 @@ func recvErr(s socket.Socket, flags int) error {
 	return err
 }
 
-// eventually waits until s is ready for exactly events, for a second.
+// eventually waits until s is ready for exactly events, for a while.
 func eventually(t testing.TB, s socket.Socket, events wait.Events) {
 	t.Helper()
 	var got wait.Events
-	err := wait.Until(ctx, s.Queue(), wait.All, time.Now().Add(time.Second), func() (bool, error) {
+	err := wait.Until(ctx, s.Queue(), wait.All, time.Now().Add(20*time.Second), func() (bool, error) {
 		got = s.Poll()
 		return got == events, nil
 	})
@@ -425,7 +425,7 @@ func TestTimeouts(t *testing.T) {
 	must(t, c.SetSockOpt(ctx, linux.SOL_SOCKET, linux.SO_RCVTIMEO, tv))
 	start := time.Now()
 	wantErr(t, "read", recvErr(c, 0), linux.EAGAIN)
-	if d := time.Since(start); d < 15*time.Millisecond || d > 500*time.Millisecond {
+	if d := time.Since(start); d < 15*time.Millisecond || d > 20*time.Second {
 		t.Error("after", d)
 	}
 }
