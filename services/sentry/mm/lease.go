@@ -296,11 +296,12 @@ func (s *Space) unlock() {
 }
 
 // tell notes for the stub what has changed in the list of regions. The lease's
-// lock is held.
+// lock is held, unless the process whose thread wanted it died while it waited, and
+// left others behind that share the memory: then nothing has changed for them.
 func (s *Space) tell() {
 	start, end := s.regions.Changed()
 	l := s.lease
-	if l == nil || end <= l.low || start >= l.top {
+	if l == nil || end <= l.low || start >= l.top || !l.Holder().Sentry() {
 		return
 	}
 	start, end = max(start, l.low), min(end, l.top)
