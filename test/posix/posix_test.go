@@ -75,7 +75,7 @@ func TestRewriteOff(t *testing.T) {
 }
 
 // aboutSites says which programs TestRewriteOff runs.
-var aboutSites = regexp.MustCompile(`^(sites\.|text\.(private|hole)$|process\.(vfork|pids|exec-thread)$)`)
+var aboutSites = regexp.MustCompile(`^(sites\.|text\.(private|hole)$|process\.(vfork|pids|exec-thread)$|start\.)`)
 
 // program is one of a program of many.
 type program struct{ path, name string }

@@ -185,7 +185,7 @@ func tableImage(text []byte, gsBase, verified bool) ([]byte, error) {
 	le := binary.LittleEndian
 	encodeArgTable(p)
 	encodeLanes(p[tableLanes:])
-	encodeAlone(p[tableAlone:])
+	encodeAlone(p[tableAlone:], verified)
 	if err := encodeMarks(p[tableMarks:], text); err != nil {
 		return nil, err
 	}

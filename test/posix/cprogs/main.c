@@ -62,7 +62,7 @@ static void nothing(int sig)
 static void heat(void)
 {
 	signal(SIGUSR1, nothing);
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < 48; i++)
 		raise(SIGUSR1);
 	signal(SIGUSR1, SIG_DFL);
 }

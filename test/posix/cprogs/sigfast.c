@@ -54,7 +54,7 @@ __asm__(".text\n.balign 64\n.altmacro\n"
 	"pop %r15\npop %r14\npop %r13\npop %r12\npop %rbp\npop %rbx\nret\n"
 	".size fast_kill, .-fast_kill\n.noaltmacro\n");
 
-enum { HOT = 20, ALONE = 0x240cd5 /* the arithmetic and direction flags, AC and ID */ };
+enum { HOT = 48, ALONE = 0x240cd5 /* the arithmetic and direction flags, AC and ID */ };
 
 static char stack[1 << 16] __attribute__((aligned(64)));
 static volatile sig_atomic_t count;

@@ -32,7 +32,7 @@ static int blocked(int sig)
 static void warm(void)
 {
 	sigset_t s = set_of(SIGUSR2), old;
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < 48; i++) {
 		pthread_sigmask(SIG_BLOCK, &s, &old);
 		pthread_sigmask(SIG_SETMASK, &old, 0);
 	}
