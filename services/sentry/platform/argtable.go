@@ -67,6 +67,8 @@ var argTable = map[uint32][]argSpec{
 	unix.SYS_SETITIMER:       {fixed(1, 32)},
 	unix.SYS_CONNECT:         {length(1, 2, 0)},
 	unix.SYS_BIND:            {length(1, 2, 0)},
+	unix.SYS_SENDFILE:        {fixed(2, 8)},
+	unix.SYS_COPY_FILE_RANGE: {fixed(1, 8), fixed(3, 8)},
 	unix.SYS_SENDTO:          {length(1, 2, 0), length(4, 5, 0)},
 	unix.SYS_SENDMSG:         {fixed(1, 56)},
 	unix.SYS_RECVMSG:         {fixed(1, 56)},

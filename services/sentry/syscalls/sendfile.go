@@ -46,14 +46,14 @@ func (c *cursor) write(t *task.Task, b []byte) (int, error) {
 	return n, err
 }
 
-// done stores the offset.
+// done stores the offset, when the call has succeeded.
 func (c *cursor) done(t *task.Task) error {
 	if c.addr == 0 {
 		return nil
 	}
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], uint64(c.off))
-	return t.CopyOut(c.addr, b[:])
+	return t.CopyOutLater(c.addr, b[:])
 }
 
 // moveTo copies up to n bytes to out and steps on by what out took: nothing that
