@@ -29,6 +29,7 @@ type creation struct {
 	pidFile       string
 	consoleSocket string
 	overlay       bool
+	attached      bool // we wait for the container, and may start another netd
 }
 
 func (c *creation) flags(cmd *cobra.Command) {
@@ -128,6 +129,7 @@ func (c *creation) make(ctx context.Context, id string) (*made, error) {
 			return nil, err
 		}
 	}
+	options.RenewNetd = c.attached
 	if m.sandbox, err = launch.Sandbox(ctx, dir.Handle, converted, options); err != nil {
 		m.undo()
 		return nil, err

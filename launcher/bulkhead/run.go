@@ -17,12 +17,13 @@ func runCommand(g *global) *cobra.Command {
 		Short: "Make a container, start it, and wait for it",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			c.attached = !detach && c.consoleSocket == ""
 			m, err := c.make(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
 			defer m.dir.Close()
-			if detach || c.consoleSocket != "" {
+			if !c.attached {
 				return c.detached(cmd, m)
 			}
 			return c.foreground(cmd, m)

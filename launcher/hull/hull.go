@@ -50,7 +50,12 @@ const (
 )
 
 // FDLink is the name of the descriptor of netd's nth interface, from 0 on.
-func FDLink(n int) string { return "link" + strconv.Itoa(n) }
+func FDLink(n int) string { return linkName + strconv.Itoa(n) }
+
+// IsLink says whether a name is one of those.
+func IsLink(name string) bool { return strings.HasPrefix(name, linkName) }
+
+const linkName = "link"
 
 // DescriptorsVar is the environment variable that names the descriptors from 3
 // on: "state,lifeline,sentry".

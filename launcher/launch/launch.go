@@ -76,6 +76,15 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 	if o.Network != nil {
 		defer o.Network.Close()
 		config.Links, boot.Links = o.Network.Files, o.Network.Links
+		if again := o.Network.Again; again != nil {
+			config.Relink = func() ([]*os.File, []*netdv1.Link, error) {
+				n, err := again()
+				if err != nil {
+					return nil, nil, err
+				}
+				return n.Files, n.Links, nil
+			}
+		}
 	}
 	debug := o.LogDir != ""
 	s, attaches, err := spawn.Start(ctx, config, spawn.Boots{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"bulkhead/launcher/spawn"
@@ -74,5 +75,5 @@ func report(what, why string) {
 	if why != "" {
 		what += " (" + why + ")"
 	}
-	fmt.Fprintf(os.Stderr, "sandbox-launch: warning: %s\n", what)
+	fmt.Fprintf(os.Stderr, "%s: warning: %s\n", filepath.Base(os.Args[0]), what)
 }

@@ -16,6 +16,9 @@ type Outside struct {
 	Taken *Taken
 	// Warnings name what is left out.
 	Warnings []string
+	// Again opens the links anew for another netd, where they end with the one that had
+	// them; nil: another one goes on with the same.
+	Again func() (*Outside, error)
 
 	ns *Namespace
 }
@@ -29,7 +32,9 @@ func Open(mode Mode, namespace string) (*Outside, error) {
 	case TAP:
 		o, err = OpenTAP(mode.Name)
 	case User:
-		o, err = OpenUser()
+		if o, err = OpenUser(); err == nil {
+			o.Again = OpenUser
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--network %s: %w", mode, err)

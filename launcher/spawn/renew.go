@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
 
 	"bulkhead/launcher/hull"
 	controlv1 "bulkhead/proto/control/v1"
@@ -30,7 +31,7 @@ type spare struct {
 func keepSpare(c Config, given ends) (*spare, error) {
 	s := &spare{config: c}
 	for _, e := range given {
-		if e.name == hull.FDSentry {
+		if e.name == hull.FDSentry || c.Relink != nil && hull.IsLink(e.name) {
 			continue
 		}
 		f, err := duplicate(e.file)
@@ -98,12 +99,26 @@ func (s *Sandbox) RenewNetd(ctx context.Context) error {
 	}
 	defer mine.Close()
 	defer theirs.Close()
-	netd, err := start(k.config, "netd", append(append(ends(nil), k.ends...), end{name: hull.FDSentry, file: theirs}))
+	given := append(append(ends(nil), k.ends...), end{name: hull.FDSentry, file: theirs})
+	boot := k.boot
+	if k.config.Relink != nil {
+		files, links, err := k.config.Relink()
+		if err != nil {
+			return fmt.Errorf("open the links anew: %w", err)
+		}
+		for n, f := range files {
+			defer f.Close()
+			given = append(given, end{name: hull.FDLink(n), file: f})
+		}
+		boot = proto.Clone(boot).(*netdv1.BootRequest)
+		boot.Links = links
+	}
+	netd, err := start(k.config, "netd", given)
 	if err != nil {
 		return fmt.Errorf("start netd: %w", err)
 	}
 	s.Netd = netd
-	if _, err := controlv1.NewNetdServiceClient(netd.Conn).Boot(ctx, k.boot); err != nil {
+	if _, err := controlv1.NewNetdServiceClient(netd.Conn).Boot(ctx, boot); err != nil {
 		netd.Kill()
 		return netd.Failed(err)
 	}

@@ -27,6 +27,7 @@ import (
 	"bulkhead/launcher/hull"
 	"bulkhead/launcher/jail"
 	goferv1 "bulkhead/proto/gofer/v1"
+	netdv1 "bulkhead/proto/netd/v1"
 )
 
 const sysPidfdSendSignal = unix.SYS_PIDFD_SEND_SIGNAL
@@ -43,6 +44,9 @@ type Config struct {
 	Strace *os.File
 	// Links are netd's interfaces to the outside, in the order of its boot message.
 	Links []*os.File
+	// Relink gives Links anew for another netd, with their part of its boot message,
+	// where the first ones end with the netd that had them; nil: they do not.
+	Relink func() ([]*os.File, []*netdv1.Link, error)
 	// Capture takes what passes there as pcapng; nil: nobody looks.
 	Capture *os.File
 	// Refused takes a line for each flow that the egress policy refuses; nil: the debug

@@ -1,6 +1,7 @@
 package net_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -61,7 +62,7 @@ func killed(t *testing.T, w *wire, line []string) string {
 	}
 	var guest, launcherSaid strings.Builder
 	for line := range strings.Lines(s.output()) {
-		if strings.HasPrefix(line, "sandbox-launch: ") {
+		if strings.HasPrefix(line, "sandbox-launch: ") || strings.HasPrefix(line, "bulkhead: ") {
 			launcherSaid.WriteString(line)
 		} else {
 			guest.WriteString(line)
@@ -76,11 +77,47 @@ const reset = "connection reset by peer"
 // another netd, with the same interfaces.
 func TestCrash(t *testing.T) {
 	t.Parallel()
+	crash(t, func(w *wire, args []string) []string { return w.sandbox(nil, args...) })
+}
+
+// In mode user there is another passt(1) too.
+func TestCrash_user(t *testing.T) {
+	t.Parallel()
+	needs(t, "passt")
+	crash(t, func(w *wire, args []string) []string {
+		w.ip("-n", w.inside, "route", "add", "default", "via", outsideV4)
+		line := []string{"ip", "netns", "exec", w.inside, filepath.Join(sandboxtest.Bin(t), "sandbox-launch"), "run", "--network", "user"}
+		return append(append(append(line, sandboxtest.Flags()...), "--"), args...)
+	})
+}
+
+// bulkhead does the same as long as it waits for the container.
+func TestCrash_bulkhead(t *testing.T) {
+	t.Parallel()
+	crash(t, func(w *wire, args []string) []string {
+		dir := t.TempDir()
+		config, err := json.Marshal(map[string]any{
+			"ociVersion": "1.0.2",
+			"root":       map[string]any{"path": "/"},
+			"process":    map[string]any{"args": args, "cwd": "/", "env": []string{"PATH=/usr/bin:/bin"}, "user": map[string]any{"uid": 0, "gid": 0}},
+			"linux":      map[string]any{"namespaces": []any{map[string]any{"type": "network", "path": "/run/netns/" + w.inside}, map[string]any{"type": "mount"}, map[string]any{"type": "pid"}}},
+		})
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "config.json"), config, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []string{filepath.Join(sandboxtest.Bin(t), "bulkhead"), "--root", filepath.Join(dir, "state"), "run", "--overlay", "--bundle", dir, w.inside}
+	})
+}
+
+func crash(t *testing.T, line func(w *wire, args []string) []string) {
 	w := newWire(t)
 	prog := sandboxtest.GoProgram(t, "./test/net/netprog")
 	w.start(w.peer(prog, "sink", outsideV4+":7000"), "ready")
 	w.start(w.peer(prog, "echo", outsideV4+":7001"), "ready")
-	out := killed(t, w, w.sandbox(nil, prog, "crash", outsideV4+":7000", outsideV4+":7001"))
+	out := killed(t, w, line(w, []string{prog, "crash", outsideV4 + ":7000", outsideV4 + ":7001"}))
 	for _, want := range []string{
 		"accept: network is down", "poll of a listener: events 0x18", "recv of datagrams: network is down",
 		"read: " + reset, "write: " + reset, "epoll: events 0x18, then " + reset, "Go's reader: " + reset,
