@@ -51,16 +51,37 @@ func (fs *FS) threadDir(p Process, t Thread) *pseudo.Dir {
 }
 
 func (fs *FS) entryDir(e *entry) *pseudo.Dir {
-	return fs.Dir(0o555, e.owner).WithDynamic(rows{e})
+	return fs.Dir(0o555, e.user).WithDynamic(rows{e})
 }
 
-// owner is who the files belong to: the effective ids.
-func (e *entry) owner() (uid, gid uint32) {
+// user is whose the process is, by its effective ids, and with it what everybody may
+// read.
+func (e *entry) user() (uid, gid uint32) {
 	c := e.thread.Creds()
 	if c == nil {
 		return 0, 0
 	}
 	return c.EUID, c.EGID
+}
+
+// owner is who the files belong to: the user, or, of a process that its user may not
+// look into, root: proc(5), "/proc/pid".
+func (e *entry) owner() (uid, gid uint32) {
+	c := e.thread.Creds()
+	if c == nil || e.process.Dumpable() == 1 {
+		return e.user()
+	}
+	uid, _ = c.UserNS.User(0)
+	gid, _ = c.UserNS.Group(0)
+	return uid, gid
+}
+
+// ownerOf is owner of a directory with that mode.
+func (e *entry) ownerOf(mode uint32) pseudo.Owner {
+	if mode&0o7777 == 0o555 {
+		return e.user
+	}
+	return e.owner
 }
 
 // alive gives ESRCH once the process has been reaped.
@@ -158,7 +179,7 @@ func knobBy(name string, mode uint32, gen func(e *entry, ctx vfs.Context) ([]byt
 // dir is a row that is a directory whose names d gives.
 func dir(name string, mode uint32, d func(e *entry) pseudo.Dynamic) row {
 	return row{name: name, mode: linux.S_IFDIR | mode, make: func(e *entry) vfs.Node {
-		return e.fs.Dir(mode, e.owner).WithDynamic(d(e))
+		return e.fs.Dir(mode, e.ownerOf(mode)).WithDynamic(d(e))
 	}}
 }
 

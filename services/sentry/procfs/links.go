@@ -101,12 +101,12 @@ func fdinfoDir(name string, mode uint32) row {
 // mode: proc_fd_permission.
 func inspected(name string, mode uint32, d func(e *entry) pseudo.Dynamic) row {
 	return row{name: name, mode: linux.S_IFDIR | mode, make: func(e *entry) vfs.Node {
-		return e.fs.Dir(mode, e.owner).WithDynamic(d(e)).WithPermit(func(ctx vfs.Context, mask uint32) error {
+		return e.fs.Dir(mode, e.ownerOf(mode)).WithDynamic(d(e)).WithPermit(func(ctx vfs.Context, mask uint32) error {
 			if ctx.TGID() != 0 && ctx.TGID() == e.thread.TGID() && mask&2 == 0 {
 				return nil
 			}
 			a := vfs.Attr{Mode: linux.S_IFDIR | mode}
-			a.UID, a.GID = e.owner()
+			a.UID, a.GID = e.ownerOf(mode)()
 			if err := vfs.CheckMode(ctx.Creds(), &a, mask); err != nil {
 				return err
 			}

@@ -176,7 +176,7 @@ func ioCounters(*entry, vfs.Context) ([]byte, error) {
 // them is EINVAL.
 func attrRow(name string) row {
 	return row{name: name, mode: linux.S_IFDIR | 0o555, make: func(e *entry) vfs.Node {
-		d := e.fs.Dir(0o555, e.owner)
+		d := e.fs.Dir(0o555, e.user)
 		for _, f := range []string{"current", "prev", "exec", "fscreate", "keycreate", "sockcreate"} {
 			mode := uint32(0o666)
 			if f == "prev" {

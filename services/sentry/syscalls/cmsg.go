@@ -53,7 +53,12 @@ func addControl(t *task.Task, c *socket.Control, m linux.Cmsg) error {
 		if len(m.Data) != linux.SizeofUcred {
 			return linux.EINVAL
 		}
-		u := linux.ReadUcred(m.Data)
+		u, ns := linux.ReadUcred(m.Data), t.Creds().UserNS
+		var ok, ok2 bool
+		u.UID, ok = ns.User(u.UID)
+		if u.GID, ok2 = ns.Group(u.GID); !ok || !ok2 {
+			return linux.EINVAL
+		}
 		c.Creds = &u
 		return mayClaim(t, u)
 	}
@@ -80,8 +85,8 @@ func mayClaim(t *task.Task, u linux.Ucred) error {
 	c := t.Creds()
 	switch {
 	case u.PID != t.TGID() && !c.Has(linux.CAP_SYS_ADMIN),
-		u.UID != c.UID && u.UID != c.EUID && u.UID != c.SUID && !c.Has(linux.CAP_SETUID),
-		u.GID != c.GID && u.GID != c.EGID && u.GID != c.SGID && !c.Has(linux.CAP_SETGID):
+		u.UID != c.UID && u.UID != c.EUID && u.UID != c.SUID && !c.HasOwn(linux.CAP_SETUID),
+		u.GID != c.GID && u.GID != c.EGID && u.GID != c.SGID && !c.HasOwn(linux.CAP_SETGID):
 		return linux.EPERM
 	}
 	return nil
@@ -100,7 +105,9 @@ func copyOutControl(t *task.Task, h *msghdr, c socket.Control, closeOnExec bool)
 		w.add(m.Level, m.Type, m.Data)
 	}
 	if c.Creds != nil {
-		w.add(linux.SOL_SOCKET, linux.SCM_CREDENTIALS, c.Creds.Bytes())
+		u, ns := *c.Creds, t.Creds().UserNS
+		u.UID, u.GID = ns.ShowUID(u.UID), ns.ShowGID(u.GID)
+		w.add(linux.SOL_SOCKET, linux.SCM_CREDENTIALS, u.Bytes())
 	}
 	if len(c.Files) > 0 {
 		w.addFiles(t, c.Files, closeOnExec)

@@ -274,6 +274,25 @@ func peerName(t *task.Task, s socket.Socket, room int) ([]byte, error) {
 	return b, nil
 }
 
+// showPeer gives what SO_PEERCRED and SO_PEERGROUPS tell with the numbers of the
+// caller's user namespace.
+func showPeer(t *task.Task, name int, b []byte) []byte {
+	ns, le := t.Creds().UserNS, binary.LittleEndian
+	switch {
+	case ns == nil:
+	case name == linux.SO_PEERCRED && len(b) == linux.SizeofUcred:
+		if u := linux.ReadUcred(b); u.UID != ^uint32(0) {
+			u.UID, u.GID = ns.ShowUID(u.UID), ns.ShowGID(u.GID)
+			return u.Bytes()
+		}
+	case name == linux.SO_PEERGROUPS:
+		for at := 0; at+4 <= len(b); at += 4 {
+			le.PutUint32(b[at:], ns.ShowGID(le.Uint32(b[at:])))
+		}
+	}
+	return b
+}
+
 // getsockopt tells an option's value, cut to the length that the guest has room
 // for: getsockopt(2).
 func getsockopt(t *task.Task, fd linux.FD, level, name int32, value, lenAddr mm.Addr) (uint64, error) {
@@ -292,6 +311,9 @@ func getsockopt(t *task.Task, fd linux.FD, level, name int32, value, lenAddr mm.
 	b, err := sockOpt(t, s, int(level), int(name), value, int(room))
 	if err != nil {
 		return 0, err
+	}
+	if level == linux.SOL_SOCKET {
+		b = showPeer(t, int(name), b)
 	}
 	b = b[:min(len(b), int(room))]
 	if err := t.CopyOutLater(value, b); err != nil {
