@@ -15,6 +15,7 @@ func (k *Kernel) NewDetached(th *platform.Thread, n NewProcess) *Task {
 		k: k, interrupt: make(chan struct{}, 1), exited: make(chan struct{}),
 		altStack: linux.StackT{Flags: linux.SS_DISABLE},
 	}
+	t.at.seat.Store(serving)
 	t.th = th
 	t.mm.Store(mm.New())
 	t.fds.Store(n.FDs)

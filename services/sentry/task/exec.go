@@ -425,6 +425,7 @@ func (k *Kernel) Create(n NewProcess) (*Task, error) {
 		k: k, interrupt: make(chan struct{}, 1), exited: make(chan struct{}),
 		altStack: linux.StackT{Flags: linux.SS_DISABLE},
 	}
+	t.at.seat.Store(serving)
 	t.setThread(th)
 	t.mm.Store(mm.New())
 	t.fds.Store(n.FDs)
@@ -471,12 +472,12 @@ func (t *Task) Start() {
 	if l := t.group.Limit(unix.RLIMIT_CPU); l.Cur != unix.RLIM_INFINITY {
 		t.group.limitCPU(l)
 	}
-	go func() {
+	t.start(func() {
 		t.reply = reply{dirty: true}
 		if t.resume() {
 			t.run()
 		}
-	}()
+	})
 }
 
 // Discard takes a process that never started out of the tree.

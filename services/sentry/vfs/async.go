@@ -72,7 +72,7 @@ func (a *async) set(on bool) {
 
 // wake has the owner told, by another goroutine: the queue's lock is held, and a
 // signal may want others. What happens until then is told of at once.
-func (a *async) wake(events wait.Events) {
+func (a *async) wake(events wait.Events, _ wait.Sleeper) {
 	if a.events.Or(uint32(events)) == 0 {
 		go a.tell()
 	}
