@@ -94,10 +94,14 @@ func (t *Task) prepareServing(body func()) {
 	})
 	t.at.seat.Store(serving)
 	t.at.span = requestSpan
-	t.th.OnRing(func() {
-		t.at.woken.Store(true)
-		t.rouse(nil)
-	})
+	t.th.OnRing(t.rung)
+}
+
+// rung is told that the doorbell was rung while t had a request, or that t's process
+// is gone.
+func (t *Task) rung() {
+	t.at.woken.Store(true)
+	t.rouse(nil)
 }
 
 // start has body run, by an attendant of its own.

@@ -182,6 +182,7 @@ func (t *Task) aloneInGroup() error {
 		o.stir()
 	}
 	for _, o := range others {
+		t.shed()
 		<-o.exited
 	}
 	k.mu.Lock()
@@ -290,6 +291,7 @@ func (t *Task) settle() error {
 func (t *Task) setThread(th *platform.Thread) {
 	t.th = th
 	t.host.Store(th)
+	th.OnRing(t.rung)
 }
 
 // resetActions gives caught signals their default action, as execve(2) and

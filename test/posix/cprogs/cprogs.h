@@ -40,7 +40,7 @@ struct row {
 };
 
 extern const struct row process_rows[], sigfast_rows[], signal_rows[], memory_rows[], thread_rows[],
-	sigframe_rows[], sigsend_rows[], calls_rows[], sites_rows[], text_rows[], ptrace_rows[], sigmask_rows[], pifutex_rows[], rseq_rows[], clone_rows[], cputime_rows[], sysv_rows[], persona_rows[], sockopt_rows[], sockread_rows[], found_rows[], aio_rows[], mqueue_rows[], seccomp_rows[], userns_rows[];
+	sigframe_rows[], sigsend_rows[], calls_rows[], sites_rows[], text_rows[], ptrace_rows[], sigmask_rows[], pifutex_rows[], rseq_rows[], clone_rows[], cputime_rows[], sysv_rows[], persona_rows[], sockopt_rows[], sockread_rows[], found_rows[], aio_rows[], mqueue_rows[], seccomp_rows[], userns_rows[], handover_rows[];
 
 /* say prints one line at once, so that children do not print it again. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));

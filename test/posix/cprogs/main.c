@@ -1,6 +1,6 @@
 #include "cprogs.h"
 
-static const struct row *const tables[] = {process_rows, signal_rows, memory_rows, thread_rows, sigframe_rows, sigfast_rows, sigsend_rows, calls_rows, sites_rows, text_rows, ptrace_rows, sigmask_rows, pifutex_rows, rseq_rows, clone_rows, cputime_rows, sysv_rows, persona_rows, sockopt_rows, sockread_rows, found_rows, aio_rows, mqueue_rows, seccomp_rows, userns_rows};
+static const struct row *const tables[] = {process_rows, signal_rows, memory_rows, thread_rows, sigframe_rows, sigfast_rows, sigsend_rows, calls_rows, sites_rows, text_rows, ptrace_rows, sigmask_rows, pifutex_rows, rseq_rows, clone_rows, cputime_rows, sysv_rows, persona_rows, sockopt_rows, sockread_rows, found_rows, aio_rows, mqueue_rows, seccomp_rows, userns_rows, handover_rows};
 
 void say(const char *format, ...)
 {
