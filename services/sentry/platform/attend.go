@@ -43,21 +43,6 @@ func (th *Thread) Unattended() { atomic.StoreUint32(th.slot.word(slotSentrySleep
 // Spin looks for a request for a very short time.
 func (th *Thread) Spin() bool { return awaitChange(th.slot.word(slotReq), th.served(), burst) }
 
-// Glance looks for a request as long as a spin may pay.
-func (th *Thread) Glance() bool {
-	apart := th.Meet()
-	if BeginSpin() && apart {
-		for range spinBursts {
-			if th.Spin() {
-				EndSpin()
-				return true
-			}
-		}
-	}
-	EndSpin()
-	return th.hasRequest()
-}
-
 // Apart says whether the thread made its last call on another core than the caller's.
 func (th *Thread) Apart() bool {
 	return core() != atomic.LoadUint32(th.slot.word(slotStubCore))

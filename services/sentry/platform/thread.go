@@ -143,13 +143,19 @@ var spinning atomic.Int32
 
 var maxSpinning = int32(max(1, runtime.NumCPU()-1))
 
-// spin polls for a request for as long as it may pay.
+// Linger looks for a request for as long as it may pay; true once there is one.
 //
 //go:noinline
-func (th *Thread) spin() bool {
-	if th.Glance() {
-		return true
+func (th *Thread) Linger() bool {
+	if apart := th.Meet(); BeginSpin() && apart {
+		for range spinBursts {
+			if th.Spin() {
+				EndSpin()
+				return true
+			}
+		}
 	}
+	EndSpin()
 	y := Yielder{Idle: !th.due}
 	defer func() { y.Done(th.hasRequest()) }()
 	for began := time.Now(); time.Since(began) < yieldTime; {
@@ -177,7 +183,7 @@ func (th *Thread) await() bool {
 	}
 	if th.slow {
 		th.slow = false
-	} else if th.hasRequest() || th.spin() {
+	} else if th.hasRequest() || th.Linger() {
 		return true
 	}
 	th.asleep.Store(true)

@@ -195,7 +195,7 @@ func (a *attendant) look() bool {
 	}
 	y := platform.Yielder{Idle: true}
 	spins := 0
-	if platform.BeginSpin() && a.apart() {
+	if platform.BeginSpin() && a.limit > 0 && a.apart() {
 		spins = platform.SpinBursts
 	}
 	found := a.spin(spins)
@@ -399,16 +399,18 @@ func (t *Task) awaitRequest() {
 		t.shed()
 		return
 	}
-	if len(t.at.attender.watched)+len(t.at.attender.ready) == 0 {
-		if t.th.Glance() {
+	t.at.span = requestSpan
+	if a := t.at.attender; len(a.watched)+len(a.ready) == 0 {
+		if t.th.Linger() { // with nobody else to look for
 			return
 		}
+		t.at.span = 0
 	} else {
 		t.th.Meet()
 	}
 	for !t.th.Asks() {
-		t.at.span = requestSpan
 		t.at.stop(struct{}{})
+		t.at.span = requestSpan
 	}
 }
 
