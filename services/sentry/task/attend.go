@@ -82,7 +82,7 @@ type attended struct {
 	resume   func() (struct{}, bool) // goes on with the coroutine until it stops
 	stop     func(struct{}) bool     // stops it: for the coroutine itself
 	span     time.Duration           // how long it pays to look for what it waits for
-	rings    bool                    // its stub does
+	rings    bool                    // its stub was told to ring, and is not to while t is served
 	attender *attendant              // who serves it, while somebody does
 }
 
@@ -115,7 +115,7 @@ func (t *Task) start(body func()) {
 func (t *Task) startBeside(c *Task) {
 	c.prepareServing(c.run)
 	a := t.at.attender
-	if len(a.watched) >= mostWatched-1 {
+	if len(a.watched)+len(a.ready) >= mostWatched-1 { // t comes too
 		go attend(c)
 		return
 	}
@@ -282,6 +282,10 @@ func (a *attendant) rest() bool {
 		case t.at.seat.CompareAndSwap(&a.dozing, serving):
 			a.leave(t)
 		case a.claimAsking(t):
+			if n == mostWatched {
+				a.leave(t)
+				continue
+			}
 			inGuest[n], threads[n] = t, t.th
 			n++
 		}
