@@ -22,6 +22,7 @@ var filter = slices.Concat(hull.GoFilter, jail.Filter{
 	jail.Allow(unix.SYS_WAIT4, "reap stubs"),
 	jail.Allow(unix.SYS_KILL, "end a stub"),
 	jail.Allow(unix.SYS_SCHED_SETAFFINITY, "a thread of its own leaves the core of the stub that it serves", jail.Int(0, 0)),
+	jail.Allow(unix.SYS_FUTEX_WAITV, "wait for the requests of several stubs at once"),
 	jail.Allow(unix.SYS_PRCTL, "a guest's sleep ends on time, though the launcher gave all threads a long slack", jail.Int(0, unix.PR_SET_TIMERSLACK, unix.PR_GET_TIMERSLACK).As("PR_SET_TIMERSLACK PR_GET_TIMERSLACK")),
 	jail.Allow(unix.SYS_MEMFD_CREATE, "slots; tmpfs files that are mapped"),
 	jail.Allow(unix.SYS_EVENTFD2, "wake a sleeping goroutine"),

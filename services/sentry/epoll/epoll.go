@@ -128,7 +128,7 @@ func (ep *Epoll) add(k key, ev linux.EpollEvent) error {
 		return linux.EEXIST
 	}
 	it := &item{key: k, ep: ep, events: always(ev.Events), data: ev.Data}
-	it.entry = wait.Entry{Mask: mask(it.events), Wake: func(wait.Events) { ep.wake(it) }}
+	it.entry = wait.Entry{Mask: mask(it.events), Wake: func(_ wait.Events, by wait.Sleeper) { ep.wake(it, by) }}
 	it.watcher.Gone = func(*vfs.File) { ep.forget(it) }
 	ep.items[k] = it
 	k.file.Watch(&it.watcher)
@@ -162,7 +162,7 @@ func (ep *Epoll) modify(k key, ev linux.EpollEvent) error {
 // checkLocked puts it on the ready list if its file is ready already.
 func (ep *Epoll) checkLocked(it *item) {
 	if it.readyLocked() != 0 {
-		ep.wake(it)
+		ep.wake(it, nil)
 	}
 }
 
@@ -239,7 +239,7 @@ func (ep *Epoll) Poll() wait.Events {
 func (ep *Epoll) Queue() *wait.Queue { return &ep.queue }
 
 // wake is told of a change of it's file, with the lock of the file's queue held.
-func (ep *Epoll) wake(it *item) {
+func (ep *Epoll) wake(it *item, by wait.Sleeper) {
 	ep.ready.push(it)
-	ep.queue.Notify(wait.In)
+	ep.queue.NotifyBy(by, wait.In)
 }

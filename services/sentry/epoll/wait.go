@@ -22,13 +22,14 @@ func (ep *Epoll) Wait(s wait.Sleeper, out []linux.EpollEvent, deadline time.Time
 	}
 	w := waiters.Get().(*waiter)
 	defer w.put()
+	w.alarm.Set(s)
 	w.listen(1)
 	w.register(&ep.queue, wait.In)
 	for {
 		if n := ep.collect(out); n > 0 {
 			return n, nil
 		}
-		switch err := s.Sleep(w.c, deadline); err {
+		switch err := w.alarm.Await(s, deadline); err {
 		case nil:
 		case linux.ETIMEDOUT:
 			return ep.collect(out), nil
@@ -134,8 +135,7 @@ func Interest(ev wait.Events) wait.Events {
 // waiter is what a sleeping thread listens with. It is used again, so that a sleep
 // allocates nothing.
 type waiter struct {
-	c       chan struct{}
-	wake    func(wait.Events)
+	alarm   *wait.Alarm
 	entries []registration // of which used are registered
 	used    int
 }
@@ -145,16 +145,7 @@ type registration struct {
 	queue *wait.Queue
 }
 
-var waiters = sync.Pool{New: func() any {
-	w := &waiter{c: make(chan struct{}, 1)}
-	w.wake = func(wait.Events) {
-		select {
-		case w.c <- struct{}{}:
-		default:
-		}
-	}
-	return w
-}}
+var waiters = sync.Pool{New: func() any { return &waiter{alarm: wait.NewAlarm()} }}
 
 // listen makes room for n registrations, none of which is made yet.
 func (w *waiter) listen(n int) {
@@ -168,7 +159,7 @@ func (w *waiter) register(q *wait.Queue, mask wait.Events) {
 	r := &w.entries[w.used]
 	w.used++
 	r.queue = q
-	r.entry = wait.Entry{Mask: mask, Wake: w.wake}
+	r.entry = wait.Entry{Mask: mask, Wake: w.alarm.Ring}
 	q.Register(&r.entry)
 }
 
@@ -179,10 +170,7 @@ func (w *waiter) put() {
 		w.entries[i] = registration{}
 	}
 	w.used = 0
-	select {
-	case <-w.c:
-	default:
-	}
+	w.alarm.Reset()
 	waiters.Put(w)
 }
 
@@ -226,6 +214,7 @@ func Poll(s wait.Sleeper, items []Item, deadline time.Time) (int, error) {
 	}
 	w := waiters.Get().(*waiter)
 	defer w.put()
+	w.alarm.Set(s)
 	w.listen(len(items))
 	for i := range items {
 		if it := &items[i]; it.File != nil && it.File.Queue() != nil {
@@ -236,7 +225,7 @@ func Poll(s wait.Sleeper, items []Item, deadline time.Time) (int, error) {
 		if n := check(items); n > 0 {
 			return n, nil
 		}
-		switch err := s.Sleep(w.c, deadline); err {
+		switch err := w.alarm.Await(s, deadline); err {
 		case nil:
 		case linux.ETIMEDOUT:
 			return check(items), nil

@@ -60,7 +60,7 @@ func (e *Eventfd) ReadStream(_ vfs.Context, p []byte) (int, error) {
 
 // WriteStream adds to the count. EINVAL if p is shorter than 8 bytes or the
 // number is 2^64-1, EAGAIN if the count would overflow.
-func (e *Eventfd) WriteStream(_ vfs.Context, p []byte) (int, error) {
+func (e *Eventfd) WriteStream(ctx vfs.Context, p []byte) (int, error) {
 	if len(p) < 8 {
 		return 0, linux.EINVAL
 	}
@@ -77,7 +77,7 @@ func (e *Eventfd) WriteStream(_ vfs.Context, p []byte) (int, error) {
 			break
 		}
 	}
-	e.queue.Notify(wait.In)
+	e.queue.NotifyBy(ctx, wait.In)
 	return 8, nil
 }
 

@@ -112,7 +112,7 @@ type End struct {
 }
 
 // ReadStream is read(2): EAGAIN with nothing there but a writer, 0 with neither.
-func (e *End) ReadStream(_ vfs.Context, b []byte) (int, error) {
+func (e *End) ReadStream(ctx vfs.Context, b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
@@ -124,7 +124,7 @@ func (e *End) ReadStream(_ vfs.Context, b []byte) (int, error) {
 	ended := p.writers == 0
 	p.mu.Unlock()
 	if opened {
-		p.queue.Notify(wait.Out)
+		p.queue.NotifyBy(ctx, wait.Out)
 	}
 	if n == 0 && !ended {
 		return 0, linux.EAGAIN
@@ -135,7 +135,7 @@ func (e *End) ReadStream(_ vfs.Context, b []byte) (int, error) {
 // WriteStream is write(2): EPIPE with nobody to read, and the handler raises
 // SIGPIPE. Up to PIPE_BUF bytes are written all or not at all. Each write is
 // told of, not only the first into an empty pipe: epoll(7) with EPOLLET.
-func (e *End) WriteStream(_ vfs.Context, b []byte) (int, error) {
+func (e *End) WriteStream(ctx vfs.Context, b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
@@ -153,7 +153,7 @@ func (e *End) WriteStream(_ vfs.Context, b []byte) (int, error) {
 	if n == 0 {
 		return 0, linux.EAGAIN
 	}
-	p.queue.Notify(wait.In)
+	p.queue.NotifyBy(ctx, wait.In)
 	return n, nil
 }
 

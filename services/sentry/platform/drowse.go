@@ -20,6 +20,7 @@ const (
 	sentryAwake   = 0
 	sentryRing    = 1 // ring the doorbell
 	sentryDrowses = 2 // wake the futex slotReq
+	sentryNear    = 3 // ring the doorbell before going to sleep
 )
 
 // drowseFor is how long a thread sleeps like that at most, before it gives its

@@ -163,9 +163,13 @@ func (s *Space) ring(b *bell) {
 func (s *Space) pokeAll() {
 	s.mu.Lock()
 	for _, th := range s.threads {
-		if th != nil && th.asleep.Load() {
+		if th == nil {
+			continue
+		}
+		if th.asleep.Load() {
 			futexWake(th.slot.word(slotReq))
 		}
+		th.rings()
 	}
 	s.mu.Unlock()
 }
@@ -174,9 +178,13 @@ func (s *Space) pokeAll() {
 func (s *Space) pokeSleepers() {
 	s.mu.Lock()
 	for _, th := range s.threads {
-		if th != nil && th.asleep.Load() && th.hasRequest() {
+		if th == nil || !th.hasRequest() {
+			continue
+		}
+		if th.asleep.Load() {
 			th.poke()
 		}
+		th.rings()
 	}
 	s.mu.Unlock()
 }

@@ -344,6 +344,8 @@ publish:
 	MOVL AX, BX             // BX: the request's number
 	CMPL const_slotSentrySleep(R13), $0
 	JEQ  await
+	CMPL const_slotSentrySleep(R13), $const_sentryNear
+	JEQ  await
 	CMPL const_slotSentrySleep(R13), $const_sentryDrowses
 	JNE  knock
 	// futex(slotReq, FUTEX_WAKE, 1)
@@ -400,6 +402,20 @@ sleep:
 	MOVL const_slotAns(R13), DX
 	CMPL DX, BX
 	JEQ  answered
+	// Who looks for the request may be at another's, for long.
+	CMPL const_slotSentrySleep(R13), $const_sentryNear
+	JNE  slumber
+	CMPL const_slotPatience(R13), $0
+	JNE  slumber
+	MOVL $const_fdDoorbell, DI
+	MOVQ $(const_table+const_tableOne), SI
+	MOVL $8, DX
+	MOVL $SYS_write, AX
+	SYSCALL
+	MOVL const_slotAns(R13), DX
+	CMPL DX, BX
+	JEQ  answered
+slumber:
 	MOVL $1, AX
 	XCHGL AX, const_slotStubAsleep(R13)
 	LEAQ const_slotAns(R13), DI

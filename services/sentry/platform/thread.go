@@ -74,7 +74,7 @@ type Thread struct {
 	// Resume gives them to the guest.
 	Regs Regs
 
-	last  uint32 // number of the request being served
+	last  uint32 // number of the request being served; atomic, for the doorbell
 	moved bool   // Relocate: Return must set the registers too
 	// knowsFlags: KnowFlags has been called since the request.
 	knowsFlags bool
@@ -102,6 +102,7 @@ type Thread struct {
 	parting parting
 	asleep  atomic.Bool
 	wake    chan struct{}
+	ring    atomic.Pointer[func()] // see OnRing
 	dropped atomic.Bool
 	birth   token // what a new process shows, see donate.go
 	expects *donation
@@ -132,8 +133,11 @@ func (th *Thread) poke() {
 }
 
 func (th *Thread) hasRequest() bool {
-	return atomic.LoadUint32(th.slot.word(slotReq)) != th.last
+	return atomic.LoadUint32(th.slot.word(slotReq)) != th.served()
 }
+
+// served is the number of the last request that was taken.
+func (th *Thread) served() uint32 { return atomic.LoadUint32(&th.last) }
 
 // spinning counts the goroutines that spin. With as many of them as cores, the
 // guests that they wait for have no core to run on.
@@ -141,22 +145,19 @@ var spinning atomic.Int32
 
 var maxSpinning = int32(max(1, runtime.NumCPU()-1))
 
-// spin polls for a request for as long as it may pay.
+// Linger looks for a request for as long as it may pay; true once there is one.
 //
 //go:noinline
-func (th *Thread) spin() bool {
-	// A guest that was last on this core cannot ask while this one spins.
-	here, there := core(), atomic.LoadUint32(th.slot.word(slotStubCore))
-	th.parting.meet(here, there)
-	if spinning.Add(1) <= maxSpinning && here != there {
+func (th *Thread) Linger() bool {
+	if apart := th.Meet(); BeginSpin() && apart {
 		for range spinBursts {
-			if awaitChange(th.slot.word(slotReq), th.last, burst) {
-				spinning.Add(-1)
+			if th.Spin() {
+				EndSpin()
 				return true
 			}
 		}
 	}
-	spinning.Add(-1)
+	EndSpin()
 	y := Yielder{Idle: !th.due}
 	defer func() { y.Done(th.hasRequest()) }()
 	for began := time.Now(); time.Since(began) < yieldTime; {
@@ -184,7 +185,7 @@ func (th *Thread) await() bool {
 	}
 	if th.slow {
 		th.slow = false
-	} else if th.spin() {
+	} else if th.hasRequest() || th.Linger() {
 		return true
 	}
 	th.asleep.Store(true)
@@ -249,7 +250,7 @@ func (th *Thread) Next() Event {
 	s := th.slot
 	th.seeMoves()
 	defer th.running.Store(false)
-	th.last = atomic.LoadUint32(s.word(slotReq))
+	atomic.StoreUint32(&th.last, atomic.LoadUint32(s.word(slotReq)))
 	kind := s.load(slotKind)
 	th.nops, th.outLen, th.nrange = 0, 0, 0
 	v := th.verifier

@@ -99,15 +99,19 @@ func (t *Task) Clone(a *CloneArgs) (uint64, error) {
 		if child.attention.Load() {
 			th.Kick()
 		}
-		go child.run()
-		t.gaveBirth = true
+		if a.Flags&unix.CLONE_THREAD != 0 {
+			t.startBeside(child)
+		} else {
+			child.start(child.run)
+			t.gaveBirth = true
+		}
 	} else {
 		regs := t.th.Regs
 		regs.RAX = 0
 		if a.Stack != 0 {
 			regs.RSP = a.Stack
 		}
-		go child.begin(regs, a.setTID())
+		child.start(func() { child.begin(regs, a.setTID()) })
 	}
 	if let != nil {
 		return t.awaitVfork(tid, let)
@@ -139,6 +143,7 @@ func (t *Task) newChild(a *CloneArgs) (*Task, error) {
 		k: t.k, interrupt: make(chan struct{}, 1), exited: make(chan struct{}),
 		mask: t.Mask(), altStack: t.altStack,
 	}
+	c.at.seat.Store(serving)
 	c.creds.Store(t.creds.Load())
 	c.ns.Store(t.ns.Load())
 	c.name.Store(t.name.Load())
@@ -298,7 +303,7 @@ func (t *Task) neverWas() {
 	t.letGo()
 	close(t.exited)
 	if last {
-		t.k.bury(t.group)
+		t.k.bury(t.group, t)
 	}
 }
 
@@ -351,6 +356,7 @@ func (t *Task) awaitVfork(tid int32, let <-chan struct{}) (uint64, error) {
 		return 0, ev.Err
 	}
 	done := t.vforkForTracer()
+	t.shed()
 	t.th.Patience()
 	t.state.Store(sleeping)
 	defer t.state.Store(inKernel)

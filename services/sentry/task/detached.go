@@ -17,6 +17,7 @@ func (k *Kernel) NewDetached(th *platform.Thread, n NewProcess) *Task {
 		k: k, interrupt: make(chan struct{}, 1), exited: make(chan struct{}),
 		altStack: linux.StackT{Flags: linux.SS_DISABLE},
 	}
+	t.at.seat.Store(serving)
 	t.th = th
 	t.slack.start(firstSlack)
 	t.SetMemoryFailure(unix.PR_MCE_KILL_DEFAULT)

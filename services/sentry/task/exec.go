@@ -182,6 +182,7 @@ func (t *Task) aloneInGroup() error {
 		o.stir()
 	}
 	for _, o := range others {
+		t.shed()
 		<-o.exited
 	}
 	k.mu.Lock()
@@ -297,6 +298,7 @@ func (t *Task) settle() error {
 func (t *Task) setThread(th *platform.Thread) {
 	t.th = th
 	t.host.Store(th)
+	th.OnRing(t.rung)
 }
 
 // resetActions gives caught signals their default action, as execve(2) and
@@ -432,6 +434,7 @@ func (k *Kernel) Create(n NewProcess) (*Task, error) {
 		k: k, interrupt: make(chan struct{}, 1), exited: make(chan struct{}),
 		altStack: linux.StackT{Flags: linux.SS_DISABLE},
 	}
+	t.at.seat.Store(serving)
 	t.setThread(th)
 	t.slack.start(firstSlack)
 	t.SetMemoryFailure(unix.PR_MCE_KILL_DEFAULT)
@@ -480,12 +483,12 @@ func (t *Task) Start() {
 	if l := t.group.Limit(unix.RLIMIT_CPU); l.Cur != unix.RLIM_INFINITY {
 		t.group.limitCPU(l)
 	}
-	go func() {
+	t.start(func() {
 		t.reply = reply{dirty: true}
 		if t.resume() {
 			t.run()
 		}
-	}()
+	})
 }
 
 // Discard takes a process that never started out of the tree.

@@ -93,7 +93,7 @@ func (t *Task) exit() {
 		execing.stir()
 	}
 	if last {
-		k.bury(g)
+		k.bury(g, t)
 	}
 }
 
@@ -101,7 +101,7 @@ func (t *Task) exit() {
 func (t *Task) ownsProcess() bool { return false }
 
 // bury makes g a zombie: its children get another parent, its parent is told.
-func (k *Kernel) bury(g *Group) {
+func (k *Kernel) bury(g *Group, last *Task) {
 	g.timers.stop()
 	ipc := g.Leader().IPC()
 	ipc.UndoAll(&g.semUndo, g.pid)
@@ -144,12 +144,12 @@ func (k *Kernel) bury(g *Group) {
 		k.killAll()
 	}
 	if !k.holdForTracer(g, parent) {
-		k.announce(g, parent)
+		k.announce(g, parent, last)
 	}
 }
 
 // announce tells the parent of g's end, or reaps g if the parent does not care.
-func (k *Kernel) announce(g, parent *Group) {
+func (k *Kernel) announce(g, parent *Group, by wait.Sleeper) {
 	g.deadQueue.Notify(wait.In)
 	if parent == nil {
 		return
@@ -167,7 +167,7 @@ func (k *Kernel) announce(g, parent *Group) {
 		}
 		parent.Send(g.childSignal(sig, code, status))
 	}
-	parent.childQueue.Notify(wait.In)
+	parent.childQueue.NotifyBy(by, wait.In)
 }
 
 // reap takes a zombie out of the tree; false if somebody else has.

@@ -416,7 +416,7 @@ func (t *Task) releaseTracees() {
 		o.trace.undelivered = nil
 		k.mu.Unlock()
 		if parent != nil {
-			k.announce(o.group, parent)
+			k.announce(o.group, parent, nil)
 		}
 		if kill {
 			o.group.SendFromOutside(KernelSignal(linux.SIGKILL))
@@ -531,7 +531,7 @@ func (t *Task) reapedLocked() func() {
 	if parent == nil {
 		return func() {}
 	}
-	return func() { g.k.announce(g, parent) }
+	return func() { g.k.announce(g, parent, nil) }
 }
 
 // spared says whether the parent g must not hear of its child c yet, since a

@@ -34,6 +34,7 @@ func (t *Task) stopForTracer(s traceStop) bool {
 		tr.group.Send(info)
 	}
 	tr.group.childQueue.Notify(wait.In)
+	t.shed()
 	t.th.Patience()
 	t.state.Store(sleeping)
 	for {

@@ -21,6 +21,7 @@ type reply struct {
 // run is the task's goroutine: serve what the thread stops for, until it ends.
 func (t *Task) run() {
 	for {
+		t.awaitRequest()
 		ev := t.th.Next()
 		t.state.Store(inKernel)
 		t.seeAhead(ev.Kind != platform.Syscall || t.th.Regs.RAX != unix.SYS_MMAP)

@@ -52,6 +52,7 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) error {
 	if t.attention.Load() && t.wantsInterrupt() {
 		return linux.ERESTARTSYS
 	}
+	t.shed()
 	if c != nil {
 		began := time.Now()
 		defer func() { t.eager.ended(time.Since(began)) }()
@@ -174,4 +175,6 @@ func (t *Task) stir() {
 	default:
 	}
 	t.napping.end()
+	t.at.woken.Store(true)
+	t.rouse(nil)
 }

@@ -84,6 +84,7 @@ func (t *Task) waitStopped() bool {
 	if !stopped {
 		return false
 	}
+	t.shed()
 	t.th.Patience()
 	t.state.Store(sleeping)
 	defer t.state.Store(inKernel)

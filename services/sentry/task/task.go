@@ -45,6 +45,7 @@ type Task struct {
 	// a signal that may be deliverable, a stop, the end of the group.
 	attention atomic.Bool
 	interrupt chan struct{}
+	at        attended
 	napping   nap
 
 	// Signals of this thread alone: guarded by group.sigMu. The mask is changed by

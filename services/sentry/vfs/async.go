@@ -65,9 +65,9 @@ func (a *async) listen() {
 	}
 	if q := a.poller.Queue(); q != nil {
 		a.owned = true
-		a.urgent = wait.Entry{Mask: wait.Urg, Wake: func(events wait.Events) {
+		a.urgent = wait.Entry{Mask: wait.Urg, Wake: func(events wait.Events, by wait.Sleeper) {
 			if events&wait.Urg != 0 {
-				a.wake(wait.Urg)
+				a.wake(wait.Urg, by)
 			}
 		}}
 		q.Register(&a.urgent)
@@ -107,7 +107,7 @@ func (a *async) set(on bool) {
 
 // wake has the owner told, by another goroutine: the queue's lock is held, and a
 // signal may want others. What happens until then is told of at once.
-func (a *async) wake(events wait.Events) {
+func (a *async) wake(events wait.Events, _ wait.Sleeper) {
 	if a.events.Or(uint32(events)) == 0 {
 		go a.tell()
 	}

@@ -44,8 +44,8 @@ type Entry struct {
 	// Mask is what the owner wants to hear of; Err and Hup always are.
 	Mask Events
 	// Wake is called with the queue's lock held: it may not block and may not
-	// call back into the queue.
-	Wake func(Events)
+	// call back into the queue. by is whose call has changed the object, or nil.
+	Wake func(events Events, by Sleeper)
 
 	next, prev *Entry
 	queue      *Queue
@@ -95,7 +95,11 @@ func (q *Queue) Unregister(e *Entry) {
 }
 
 // Notify tells every entry that wants one of events.
-func (q *Queue) Notify(events Events) {
+func (q *Queue) Notify(events Events) { q.NotifyBy(nil, events) }
+
+// NotifyBy is Notify in a call of by's, which has nothing left to do that another
+// could hold up: who was woken may be run as soon as the call is over, in its place.
+func (q *Queue) NotifyBy(by Sleeper, events Events) {
 	if q.listeners.Load() == 0 {
 		return
 	}
@@ -103,7 +107,7 @@ func (q *Queue) Notify(events Events) {
 	for e := q.head; e != nil; {
 		next := e.next
 		if (e.Mask|Err|Hup)&events != 0 {
-			e.Wake(events)
+			e.Wake(events, by)
 		}
 		e = next
 	}
@@ -117,32 +121,72 @@ type Sleeper interface {
 	Sleep(c <-chan struct{}, deadline time.Time) error
 }
 
+// Parker is a Sleeper that can sleep without a goroutine's waiting for it.
+type Parker interface {
+	Sleeper
+	// Park is Sleep without a deadline. Who delivers to c calls Unpark after it.
+	Park(c <-chan struct{}) error
+	// Unpark has it look at c. by is whose call has delivered, or nil.
+	Unpark(by Sleeper)
+}
+
+// Alarm is what a Sleeper listens with: Ring is the Wake of any number of entries. It
+// can be used again, and is made by NewAlarm.
+type Alarm struct {
+	Ring func(Events, Sleeper)
+
+	c      chan struct{}
+	parker Parker
+}
+
+// NewAlarm makes one.
+func NewAlarm() *Alarm {
+	a := &Alarm{c: make(chan struct{}, 1)}
+	a.Ring = func(_ Events, by Sleeper) {
+		select {
+		case a.c <- struct{}{}:
+			if a.parker != nil {
+				a.parker.Unpark(by)
+			}
+		default:
+		}
+	}
+	return a
+}
+
+// Set says whom it is to wake, before it is registered anywhere.
+func (a *Alarm) Set(s Sleeper) { a.parker, _ = s.(Parker) }
+
+// Reset makes it ready for another, once it is registered nowhere.
+func (a *Alarm) Reset() {
+	a.parker = nil
+	select {
+	case <-a.c:
+	default:
+	}
+}
+
+// Await sleeps until it rings, as s.Sleep does, of whom Set was told.
+func (a *Alarm) Await(s Sleeper, deadline time.Time) error {
+	if a.parker != nil && deadline.IsZero() {
+		return a.parker.Park(a.c)
+	}
+	return s.Sleep(a.c, deadline)
+}
+
 // waiter is what Until listens with. It is used again, so that blocking
 // allocates nothing.
 type waiter struct {
 	entry Entry
-	c     chan struct{}
-	wake  func(Events)
+	alarm *Alarm
 }
 
-var waiters = sync.Pool{New: func() any {
-	w := &waiter{c: make(chan struct{}, 1)}
-	w.wake = func(Events) {
-		select {
-		case w.c <- struct{}{}:
-		default:
-		}
-	}
-	return w
-}}
+var waiters = sync.Pool{New: func() any { return &waiter{alarm: NewAlarm()} }}
 
 // put ends the waiter's use of q and gives it back.
 func (w *waiter) put(q *Queue) {
 	q.Unregister(&w.entry)
-	select {
-	case <-w.c:
-	default:
-	}
+	w.alarm.Reset()
 	waiters.Put(w)
 }
 
@@ -154,14 +198,15 @@ func Until(s Sleeper, q *Queue, mask Events, deadline time.Time, try func() (don
 		return err
 	}
 	w := waiters.Get().(*waiter)
-	w.entry = Entry{Mask: mask, Wake: w.wake}
+	w.alarm.Set(s)
+	w.entry = Entry{Mask: mask, Wake: w.alarm.Ring}
 	q.Register(&w.entry)
 	defer w.put(q)
 	for {
 		if done, err := try(); done {
 			return err
 		}
-		if err := s.Sleep(w.c, deadline); err != nil {
+		if err := w.alarm.Await(s, deadline); err != nil {
 			if err == linux.ETIMEDOUT {
 				if done, err := try(); done {
 					return err

@@ -68,7 +68,8 @@ struct row {
 	T(userns) \
 	T(prctl) \
 	T(lease) \
-	T(start)
+	T(start) \
+	T(handover)
 
 #define DECLARE(name) extern const struct row name##_rows[];
 TABLES(DECLARE)

@@ -87,7 +87,7 @@ func (h *half) takeError() error {
 }
 
 // send puts bytes into the peer's queue.
-func (h *half) send(m *socket.Msg) (int, error) {
+func (h *half) send(by wait.Sleeper, m *socket.Msg) (int, error) {
 	h.sending.Lock()
 	defer h.sending.Unlock()
 	h.d.Lock()
@@ -117,9 +117,9 @@ func (h *half) send(m *socket.Msg) (int, error) {
 		h.owner.Queue().Notify(ended)
 		return n, nil
 	}
-	h.peer.owner.Queue().Notify(events)
+	h.peer.owner.Queue().NotifyBy(by, events)
 	if m.Flags&linux.MSG_OOB != 0 {
-		h.peer.owner.Queue().Notify(wait.Urg)
+		h.peer.owner.Queue().NotifyBy(by, wait.Urg)
 	}
 	return n, nil
 }

@@ -165,7 +165,7 @@ func TestDuct_infoAndQueues(t *testing.T) {
 func TestDuct_edgeAfterPart(t *testing.T) {
 	client, srv := pair(t, direct(t))
 	edges := 0
-	e := wait.Entry{Mask: wait.Out, Wake: func(ev wait.Events) {
+	e := wait.Entry{Mask: wait.Out, Wake: func(ev wait.Events, _ wait.Sleeper) {
 		if ev&wait.Out != 0 {
 			edges++
 		}

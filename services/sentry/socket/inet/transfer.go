@@ -174,7 +174,7 @@ func (s *Stream) freed(e *end) {
 // SendMsg puts bytes into the ring up.
 func (s *Stream) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if h := s.direct.Load(); h != nil {
-		return h.send(m)
+		return h.send(ctx, m)
 	}
 	e := s.end.Load()
 	if e == nil {

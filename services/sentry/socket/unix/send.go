@@ -15,6 +15,7 @@ type outgoing struct {
 	files []*vfs.File
 	creds linux.Ucred
 	from  string
+	by    wait.Sleeper // whose call it is
 }
 
 // SendMsg is sendmsg(2).
@@ -27,7 +28,7 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	} else if n > 0 && tooMuchFlight(n) && !ctx.Creds().Has(linux.CAP_SYS_RESOURCE) {
 		return 0, linux.ETOOMANYREFS
 	}
-	data, out := cursor{pieces: m.Data}, outgoing{files: m.Control.Files}
+	data, out := cursor{pieces: m.Data}, outgoing{files: m.Control.Files, by: ctx}
 	if m.Control.Creds != nil {
 		out.creds = *m.Control.Creds
 	} else {
@@ -61,7 +62,7 @@ func (s *Socket) WriteStream(ctx vfs.Context, p []byte) (int, error) {
 		return 0, err
 	}
 	pieces := [1][]byte{p}
-	data, out := cursor{pieces: pieces[:]}, outgoing{creds: credsOf(ctx)}
+	data, out := cursor{pieces: pieces[:]}, outgoing{creds: credsOf(ctx), by: ctx}
 	switch s.Type() {
 	case linux.SOCK_STREAM:
 		return s.sendStream(&data, &out)
@@ -114,7 +115,7 @@ func (s *Socket) sendStream(data *cursor, out *outgoing) (int, error) {
 	if n == 0 {
 		return 0, linux.EAGAIN
 	}
-	peer.Queue().Notify(wait.In)
+	peer.Queue().NotifyBy(out.by, wait.In)
 	return n, nil
 }
 
@@ -225,7 +226,7 @@ func (s *Socket) deliver(to *Socket, data *cursor, out *outgoing) (int, error) {
 		m.free()
 		return 0, err
 	}
-	to.Queue().Notify(wait.In)
+	to.Queue().NotifyBy(out.by, wait.In)
 	return size, nil
 }
 

@@ -241,7 +241,7 @@ func TestFull(t *testing.T) {
 			t.Errorf("poll %#x", a.Poll())
 		}
 		woken := false
-		e := wait.Entry{Mask: wait.Out, Wake: func(wait.Events) { woken = true }}
+		e := wait.Entry{Mask: wait.Out, Wake: func(wait.Events, wait.Sleeper) { woken = true }}
 		a.Queue().Register(&e)
 		defer a.Queue().Unregister(&e)
 		for got := 0; got < total; {
@@ -272,7 +272,7 @@ func TestFull_strangersQueue(t *testing.T) {
 		t.Error("writable")
 	}
 	woken := false
-	e := wait.Entry{Mask: wait.Out, Wake: func(wait.Events) { woken = true }}
+	e := wait.Entry{Mask: wait.Out, Wake: func(wait.Events, wait.Sleeper) { woken = true }}
 	from.Queue().Register(&e)
 	recv(t, to, "x", nil)
 	from.Queue().Unregister(&e)
