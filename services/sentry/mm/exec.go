@@ -69,7 +69,7 @@ func (s *Space) Exec(th *platform.Thread, p Program) error {
 			s.linkerEnd = l.End
 		}
 		if l.FileEnd > l.Start {
-			ok = ok && th.HostCall(unix.SYS_MMAP, l.Start, l.FileEnd-l.Start, uint64(l.Prot), private,
+			ok = ok && th.HostCall(unix.SYS_MMAP, l.Start, l.FileEnd-l.Start, uint64(l.Prot), private|populate(l.FileEnd-l.Start, l.Prot),
 				uint64(platform.FirstPrivateFD+l.File), uint64(f.HostOff)+l.Offset)
 			s.regions.Insert(Region{Start: l.Start, End: l.FileEnd, Prot: l.Prot, File: f.Backing, Offset: l.Offset})
 		}
@@ -90,6 +90,11 @@ func (s *Space) Exec(th *platform.Thread, p Program) error {
 	}
 	ok = ok && th.HostCall(unix.SYS_MMAP, p.StackLow, p.StackHigh-p.StackLow, uint64(stackProt),
 		private|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_STACK, none, 0)
+	// What the arguments, and the first frames below them, will touch.
+	top := p.StackPointer &^ (PageSize - 1)
+	if low := top - 2*PageSize; low >= p.StackLow && p.StackHigh-low <= 8*PageSize {
+		th.TryHostCall(unix.SYS_MADVISE, low, p.StackHigh-low, unix.MADV_POPULATE_WRITE)
+	}
 	if !ok {
 		return linux.ENOMEM
 	}
@@ -108,6 +113,16 @@ func (s *Space) InLinker(addr Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return addr >= s.linker && addr < s.linkerEnd
+}
+
+// populate is MAP_POPULATE for n bytes of a program's or a library's data, if they are
+// few: relocating touches nearly all of it at once, and to have the host copy the pages
+// together costs a fraction of so many faults.
+func populate(n uint64, prot uint8) uint64 {
+	if prot&unix.PROT_WRITE == 0 || n > 8*PageSize {
+		return 0
+	}
+	return unix.MAP_POPULATE
 }
 
 // Layout decides where the stack of a program goes and below which address its

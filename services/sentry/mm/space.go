@@ -330,6 +330,9 @@ func (s *Space) mapFile(th *platform.Thread, m Mapping, addr Addr, n, flags uint
 		ok = th.Donate(platform.FirstDonatedFD, []int{m.FD}, m.OwnedFD)
 	} else {
 		ok = th.Lend(m.FD, m.OwnedFD, m.Of)
+		if rip := th.Regs.RIP; rip >= s.linker && rip < s.linkerEnd {
+			flags |= populate(n, m.Prot)
+		}
 	}
 	if !ok {
 		return linux.ENOMEM
