@@ -120,12 +120,16 @@ func crash(t *testing.T, line func(w *wire, args []string) []string) {
 	out := killed(t, w, line(w, []string{prog, "crash", outsideV4 + ":7000", outsideV4 + ":7001"}))
 	for _, want := range []string{
 		"accept: network is down", "poll of a listener: events 0x18", "recv of datagrams: network is down",
-		"read: " + reset, "write: " + reset, "epoll: events 0x18, then " + reset, "Go's reader: " + reset,
+		"read: " + reset, "write: ", "epoll: events 0x18, then " + reset, "Go's reader: " + reset,
 		"new socket: network is down", "again\nwithin\noutside\ntrue <nil>", "warning: netd ended",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("there is no %q", want)
 		}
+	}
+	// Who had written a part of it is told of the reset by that, and then of the end.
+	if !strings.Contains(out, "write: "+reset) && !strings.Contains(out, "write: broken pipe") {
+		t.Error("the writer hears of nothing")
 	}
 	if t.Failed() {
 		t.Log(out)

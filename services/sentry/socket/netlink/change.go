@@ -58,6 +58,13 @@ func (r *request) tables(source Source) ([]byte, error) {
 		for _, m := range all.Routes {
 			b = r.route(b, m, wanted)
 		}
+		devices, err := source.Interfaces()
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range localRoutes(devices) {
+			b = r.route(b, m, wanted)
+		}
 		return b, nil
 	}
 	for _, m := range all.Neighbours {
@@ -99,11 +106,14 @@ func (r *request) route(b []byte, m *netdv1.RouteEntry, wanted byte) []byte {
 	if table < 256 {
 		small = byte(table)
 	}
-	kind := byte(m.Kind)
+	kind, scope := byte(m.Kind), byte(m.Scope)
 	if kind == 0 {
 		kind = 1
 	}
-	body := []byte{family, byte(m.Destination.Bits), 0, 0, small, byte(m.Protocol), byte(m.Scope), kind, 0, 0, 0, 0}
+	if family == linux.AF_INET6 {
+		scope = 0 // its routes have none
+	}
+	body := []byte{family, byte(m.Destination.Bits), 0, 0, small, byte(m.Protocol), scope, kind, 0, 0, 0, 0}
 	body = attribute(body, 15, le.AppendUint32(nil, table))
 	if m.Destination.Bits > 0 {
 		body = attribute(body, 1, dst)
@@ -114,7 +124,7 @@ func (r *request) route(b []byte, m *netdv1.RouteEntry, wanted byte) []byte {
 	if len(m.Source) > 0 {
 		body = attribute(body, 7, m.Source)
 	}
-	if m.Metric > 0 {
+	if m.Metric > 0 || family == linux.AF_INET6 {
 		body = attribute(body, 6, le.AppendUint32(nil, m.Metric))
 	}
 	if m.Interface > 0 {

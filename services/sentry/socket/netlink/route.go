@@ -309,7 +309,7 @@ func (r *request) address(b []byte, i *netdv1.Interface, p *netdv1.InterfaceAddr
 	}
 	scope := byte(0)
 	switch {
-	case i.Flags&8 != 0:
+	case i.Flags&8 != 0 && (family == linux.AF_INET6 && p.Bits == 128 && p.Address[15] == 1 && p.Address[0] == 0 || p.Address[0] == 127):
 		scope = 254 // host
 	case family == linux.AF_INET6 && p.Address[0] == 0xfe && p.Address[1]&0xc0 == 0x80:
 		scope = 253 // link
