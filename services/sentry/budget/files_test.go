@@ -52,6 +52,8 @@ func TestWatch(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Error("not ended")
 	}
+	small.size.Store(0)
+	small.Recount()
 	large.has.Store(0)
 	large.size.Store(0)
 	for end := time.Now().Add(20 * time.Second); looking() && time.Now().Before(end); time.Sleep(time.Millisecond) {

@@ -111,8 +111,21 @@ const clearOnSetID = 0x0400000 | linux.ADDR_NO_RANDOMIZE | 0x0200000 | 0x0100000
 // otherPower says whether a process that had old and has c now is one that its
 // user may not look into, nor have signalled by a parent's end: commit_creds.
 func otherPower(old, c *vfs.Creds) bool {
-	return old.EUID != c.EUID || old.EGID != c.EGID || old.FSUID != c.FSUID || old.FSGID != c.FSGID ||
-		c.Permitted&^old.Permitted != 0
+	return old.EUID != c.EUID || old.EGID != c.EGID || old.FSUID != c.FSUID || old.FSGID != c.FSGID || !within(old, c)
+}
+
+// within says whether c can do no more than old could: also in a user namespace that
+// old's user has made, where it had every capability already: cred_cap_issubset.
+func within(old, c *vfs.Creds) bool {
+	if c.UserNS == old.UserNS {
+		return c.Permitted&^old.Permitted == 0
+	}
+	for ns := c.UserNS; ns != nil; ns = ns.Parent {
+		if ns.Parent == old.UserNS && ns.OwnerUID == old.EUID {
+			return true
+		}
+	}
+	return false
 }
 
 // sharesFSLocked says whether another process can change the thread's root, working
