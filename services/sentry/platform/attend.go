@@ -23,6 +23,10 @@ func (th *Thread) AwaitsHost() bool { return th.expects != nil || th.slow }
 // has died. f may not block.
 func (th *Thread) OnRing(f func()) { th.ring.Store(&f) }
 
+// OnLong has f called, by whoever serves the thread, when host calls that a request
+// waits for take longer than a moment.
+func (th *Thread) OnLong(f func()) { th.long = f }
+
 func (th *Thread) rings() {
 	if f := th.ring.Load(); f != nil {
 		(*f)()

@@ -1,8 +1,13 @@
 package platform
 
 import (
+	"bytes"
+	"fmt"
+	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestNear_rings: a stub whose request nobody takes rings before it sleeps, and not
@@ -63,4 +68,36 @@ func TestDrowse_several(t *testing.T) {
 	if drowsing.Load() != 0 {
 		t.Fatalf("%d drowse", drowsing.Load())
 	}
+}
+
+// TestOnLong: whoever waits for host calls in the middle of a request is told when they
+// take long, once, with the stub stopped here.
+func TestOnLong(t *testing.T) {
+	th := guest(t, machine(t), busyThenCall())
+	expect(t, th, Syscall)
+	pid := th.Process().PID()
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, []byte(") T ")) {
+			break
+		}
+		if time.Since(began) > 20*time.Second {
+			t.Fatalf("not stopped: %s", b)
+		}
+	}
+	told := 0
+	th.OnLong(func() {
+		told++
+		unix.Kill(pid, unix.SIGCONT)
+	})
+	if done, ok := th.Do(); done != 0 || !ok || told != 1 {
+		t.Errorf("%d calls made, %v; told %d times", done, ok, told)
+	}
+	th.Exit(true)
 }

@@ -103,6 +103,7 @@ type Thread struct {
 	asleep  atomic.Bool
 	wake    chan struct{}
 	ring    atomic.Pointer[func()] // see OnRing
+	long    func()                 // see OnLong
 	dropped atomic.Bool
 	birth   token // what a new process shows, see donate.go
 	expects *donation
@@ -196,6 +197,9 @@ func (th *Thread) await() bool {
 	}
 	var tick <-chan time.Time
 	if th.due {
+		if th.long != nil {
+			th.long()
+		}
 		ticker := time.NewTicker(time.Second)
 		defer ticker.Stop()
 		tick = ticker.C

@@ -94,7 +94,14 @@ func (t *Task) prepareServing(body func()) {
 	})
 	t.at.seat.Store(serving)
 	t.at.span = requestSpan
-	t.th.OnRing(t.rung)
+	t.listen(t.th)
+}
+
+// listen has the task told of what th's stub wants while nobody looks for it, and what
+// it has itself to do when that takes long.
+func (t *Task) listen(th *platform.Thread) {
+	th.OnRing(t.rung)
+	th.OnLong(t.shed)
 }
 
 // rung is told that the doorbell was rung while t had a request, or that t's process

@@ -298,7 +298,7 @@ func (t *Task) settle() error {
 func (t *Task) setThread(th *platform.Thread) {
 	t.th = th
 	t.host.Store(th)
-	th.OnRing(t.rung)
+	t.listen(th)
 }
 
 // resetActions gives caught signals their default action, as execve(2) and
