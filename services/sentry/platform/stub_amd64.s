@@ -19,7 +19,7 @@
 //	R14  the thread's private area
 //	BX   scratch that outlives a host call
 //
-// What is less on the way of every call stands in files of its own, included below:
+// What not every call comes through stands in files of its own, included below:
 // clone, the extended state, the lanes, and how the first process begins.
 //
 // A fault in this text can only come from a string instruction on guest memory,
