@@ -405,7 +405,7 @@ func (s *Space) grant(th *platform.Thread) {
 	if !ok {
 		return
 	}
-	cursor := low + leaseLeast
+	cursor := s.anchor(th, low+leaseLeast)
 	top := min(cursor+leaseAbove, PageDown(max(s.top, cursor)))
 	low = max(top, platform.LeaseSpan+platform.GuestBottom) - platform.LeaseSpan
 	for _, r := range s.regions.Overlap(low, cursor) {
@@ -423,6 +423,26 @@ func (s *Space) grant(th *platform.Thread) {
 	s.lease = l
 	l.publish(0)
 	s.hold(th)
+}
+
+// tableSpan is how much memory one page of the host's page tables is for.
+const tableSpan = 2 << 20
+
+// anchor maps a page just below cursor, if nothing above that stays shares its page
+// table, and gives where that leaves the cursor. Else the host would make and free a page
+// table each time that the one mapping there is comes and goes. Natively the vDSO's data
+// lie there.
+func (s *Space) anchor(th *platform.Thread, cursor Addr) Addr {
+	page := cursor - PageSize
+	for _, r := range s.regions.Overlap(cursor, page&^(tableSpan-1)+tableSpan) {
+		if !r.plain() {
+			return cursor
+		}
+	}
+	const flags = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_FIXED | unix.MAP_POPULATE
+	th.TryHostCall(unix.SYS_MMAP, page, PageSize, unix.PROT_READ, flags, ^uint64(0), 0)
+	s.regions.Insert(Region{Start: page, End: cursor, Prot: unix.PROT_READ, Kind: Anchor, NoRemap: true})
+	return page
 }
 
 // delegable says whether all of [start, end) could be changed by the stub.

@@ -189,6 +189,29 @@ func TestLease_keptLock(t *testing.T) {
 	}
 }
 
+// TestLease_anchor: what stays beside a lease keeps its page table, and if nothing does,
+// a page that the guest does not see.
+func TestLease_anchor(t *testing.T) {
+	th := platform.NewSelf()
+	s := New()
+	s.regions.Insert(Region{Start: testTop - PageSize, End: testTop, Prot: protRW}) // may go at any time
+	if got := s.anchor(th, testTop-PageSize); got != testTop-2*PageSize {
+		t.Fatalf("cursor %#x", got)
+	}
+	if r, ok := s.Find(testTop - 2*PageSize); !ok || r.Kind != Anchor || r.plain() {
+		t.Errorf("no anchor: %+v", r)
+	}
+	if all := s.Regions(); len(all) != 1 || s.taken(testTop-2*PageSize, testTop-PageSize) {
+		t.Errorf("the guest sees it: %+v", all)
+	}
+	if got := s.anchor(th, testTop-2*PageSize); got != testTop-2*PageSize {
+		t.Errorf("another one, and the cursor %#x", got)
+	}
+	if got := s.anchor(th, testTop-tableSpan); got != testTop-tableSpan-PageSize {
+		t.Errorf("none for another page table: cursor %#x", got)
+	}
+}
+
 // FuzzLease writes what a guest might write, over and over: the list stays in order,
 // within the lease, and what is the sentry's stays as it was.
 func FuzzLease(f *testing.F) {

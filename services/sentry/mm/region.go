@@ -34,8 +34,12 @@ const (
 	Heap
 	Stack
 	VDSO
-	Trampolines // of rewritten call sites: none of the guest's
+	Trampolines // of rewritten call sites
+	Anchor      // beside a lease: Space.anchor
 )
+
+// hidden says that the region is none of the guest's, and that the guest does not see it.
+func (k Kind) hidden() bool { return k == Trampolines || k == Anchor }
 
 // Backing is the file behind a region.
 type Backing struct {

@@ -349,7 +349,7 @@ func overlaps(at Addr, n uint64, start, end Addr) bool { return at < end && star
 // taken says whether the guest has anything mapped in [start, end).
 func (s *Space) taken(start, end Addr) bool {
 	for _, r := range s.regions.Overlap(start, end) {
-		if r.Kind != Trampolines {
+		if !r.Kind.hidden() {
 			return true
 		}
 	}

@@ -159,7 +159,7 @@ func (s *Space) Regions() []Region {
 	defer s.mu.Unlock()
 	out := make([]Region, 0, len(s.regions.All()))
 	for _, r := range s.regions.All() {
-		if r.Kind != Trampolines {
+		if !r.Kind.hidden() {
 			out = append(out, r)
 		}
 	}
