@@ -108,26 +108,32 @@ func (s *Space) Fork() *Space {
 	return c
 }
 
+// How long a change waits for another thread: for host calls that the sentry ordered,
+// which may populate or unmap very much, and for the lease's lock, which the stub has for
+// one host call on LeaseLongest bytes at most.
+const (
+	orderPatience = time.Minute
+	leasePatience = 4 * time.Second
+)
+
 // change takes the lock for a change by th, once every host call that another
 // thread was ordered to make is done, and none is under way in the stub, nor will be
 // until the answer's are made. unlock ends it.
 func (s *Space) change(th *platform.Thread) {
 	s.mu.Lock()
-	for i := 0; s.busy != nil && s.busy != th && !s.busy.Done(s.busyTicket) || !s.hold(th); i++ {
-		s.mu.Unlock()
-		switch {
-		case i < 200:
-			yield()
-		case i < 20000:
-			time.Sleep(100 * time.Microsecond)
-		case i < 80000: // to populate or to unmap very much takes that long
-			time.Sleep(time.Millisecond)
-		default:
-			th.Process().Kill() // a guest that forges its slot
-		}
-		s.mu.Lock()
-		if th.Process().Gone() {
+	var began time.Time
+	for !th.Process().Gone() {
+		ordered := s.busy != nil && s.busy != th && !s.busy.Done(s.busyTicket)
+		if !ordered && s.hold(th) {
 			break
+		}
+		began = s.pause(began)
+		patience := leasePatience
+		if ordered {
+			patience = orderPatience
+		}
+		if time.Since(began) > patience {
+			th.Process().Kill() // a guest that forges its slot, or the lease
 		}
 	}
 	s.busy, s.busyTicket = th, th.Ticket()
