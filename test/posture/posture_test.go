@@ -27,12 +27,13 @@ type grant struct {
 	can, cannot string // said in the report
 	uid         int
 	caps        jail.Caps
-	root        []string // entries of its root directory; nil: none
-	fds         []string // kinds of open descriptors, as "socket" or "memfd:*"
-	execs       []string // what may be mapped executable, by name
-	golden      string   // the filter's listing, relative to the repository
-	ownNS       []string // namespaces that are its own, not the host's
-	private     bool     // its user is the sandbox's own, and not uid
+	root        []string          // entries of its root directory; nil: none
+	fds         []string          // kinds of open descriptors, as "socket" or "memfd:*"
+	fdAt        map[string]string // a further kind that one descriptor may be of
+	execs       []string          // what may be mapped executable, by name
+	golden      string            // the filter's listing, relative to the repository
+	ownNS       []string          // namespaces that are its own, not the host's
+	private     bool              // its user is the sandbox's own, and not uid
 }
 
 // every service and stub has these for itself: none shares one with the host.
@@ -78,6 +79,7 @@ var grants = map[string]grant{
 		cannot:  "name or open anything; see another process; with --mm=verified, make a process or change its memory as the sentry did not order",
 		private: true,
 		fds:     []string{"anon_inode:[eventfd]"}, // a doorbell
+		fdAt:    map[string]string{"16": "file"},  // lent, to be mapped piece by piece: the filter allows it private maps only
 		ownNS:   allNS,
 	},
 }
@@ -279,7 +281,7 @@ func (p process) checkDescriptors(g grant, bad func(string, ...any)) string {
 			continue
 		}
 		kind := descriptorKind(l, to)
-		if !slices.ContainsFunc(g.fds, func(k string) bool { return kindMatches(k, kind) }) {
+		if !slices.ContainsFunc(g.fds, func(k string) bool { return kindMatches(k, kind) }) && g.fdAt[filepath.Base(l)] != kind {
 			bad("descriptor %s is %s (%s), which nothing grants", filepath.Base(l), to, kind)
 		}
 		count[kind]++
