@@ -405,16 +405,16 @@ func (s *Space) grant(th *platform.Thread) {
 	if !ok {
 		return
 	}
+	words, ok := th.NewLease()
+	if !ok {
+		s.never = true // and will not become possible
+		return
+	}
 	cursor := s.anchor(th, low+leaseLeast)
 	top := min(cursor+leaseAbove, PageDown(max(s.top, cursor)))
 	low = max(top, platform.LeaseSpan+platform.GuestBottom) - platform.LeaseSpan
 	for _, r := range s.regions.Overlap(low, cursor) {
 		low = max(low, r.End)
-	}
-	words, ok := th.NewLease()
-	if !ok {
-		s.never = true // and will not become possible
-		return
 	}
 	l := &lease{Lease: words, low: low, top: top}
 	l.note(0, int((top-cursor)/PageSize), s.regions.Overlap(cursor, top))
