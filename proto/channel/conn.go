@@ -183,7 +183,7 @@ func (c *Conn) send(head *[headerSize]byte, body []byte, fds []int) error {
 	if err == nil && errno != 0 {
 		err = errno
 	}
-	return cause(err)
+	return c.cause(err)
 }
 
 // Recv receives one frame. Any error is final: the caller closes c.
@@ -196,7 +196,7 @@ func (c *Conn) Recv() (*Frame, error) {
 	if c.direct {
 		err = c.recvDirect()
 	} else {
-		err = cause(c.raw.Read(c.poll))
+		err = c.cause(c.raw.Read(c.poll))
 	}
 	if err != nil {
 		f.Release()
@@ -213,7 +213,7 @@ func (c *Conn) TryRecv() (*Frame, error) {
 	f := c.prepare()
 	if err := c.raw.Control(c.try); err != nil || !c.got {
 		f.Release()
-		return nil, cause(err)
+		return nil, c.cause(err)
 	}
 	return c.received(f)
 }
@@ -234,7 +234,7 @@ func (c *Conn) received(f *Frame) (*Frame, error) {
 	r.frame = nil
 	if r.errno != 0 {
 		f.Release()
-		return nil, cause(r.errno)
+		return nil, c.cause(r.errno)
 	}
 	if r.n == 0 && r.oobn == 0 {
 		f.Release()
@@ -288,12 +288,13 @@ func (c *Conn) receive(fd uintptr, flags uintptr, call func(trap, a1, a2, a3 uin
 	}
 }
 
-// cause names what ended a connection.
-func cause(err error) error {
+// cause names what ended the connection. That it was closed here is not in the error
+// of the raw connection, which package os does not translate to os.ErrClosed.
+func (c *Conn) cause(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, os.ErrClosed):
+	case c.closed.Load():
 		return ErrClosed
 	case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
 		return ErrPeerGone

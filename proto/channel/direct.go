@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"fmt"
 	"os"
 	"time"
 	"unsafe"
@@ -45,7 +46,7 @@ func NewDirect(f *os.File, hold *Hold) (*Conn, error) {
 		// in the netpoller.
 		if err := unix.SetNonblock(c.FD(), true); err != nil {
 			c.Close()
-			return nil, cause(err)
+			return nil, fmt.Errorf("channel: set non-blocking: %w", err)
 		}
 	}
 	return c, nil
@@ -104,7 +105,7 @@ func (c *Conn) sleepPolled() error {
 		return ErrClosed
 	}
 	if err != nil {
-		return cause(err)
+		return c.cause(err)
 	}
 	f := os.NewFile(uintptr(fd), "channel")
 	defer f.Close()

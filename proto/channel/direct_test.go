@@ -3,6 +3,7 @@ package channel
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -90,6 +91,28 @@ func TestDirectClose(t *testing.T) {
 			}
 		case <-time.After(10 * time.Second):
 			t.Fatalf("closed after %v: the call still waits", after)
+		}
+	}
+}
+
+// TestSendClosed: who sends on a connection that was closed here is told just that.
+func TestSendClosed(t *testing.T) {
+	for _, make := range []func(*os.File) (*Conn, error){
+		New, NewUnpolled,
+		func(f *os.File) (*Conn, error) { return NewDirect(f, &Hold{}) },
+	} {
+		near, far, err := Pair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer far.Close()
+		c, err := make(near)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if err := c.Send(1, nil); !errors.Is(err, ErrClosed) {
+			t.Error(err)
 		}
 	}
 }
