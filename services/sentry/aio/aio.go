@@ -66,7 +66,7 @@ func (s *Set) Add(id uint64, n uint32) error {
 		reserved.Add(-int64(n))
 		return linux.EAGAIN
 	}
-	s.contexts[id] = &Context{room: int(n), reserved: n, active: map[uint64]*poll{}}
+	s.contexts[id] = &Context{room: int(n), reserved: n, active: map[*poll]struct{}{}}
 	return nil
 }
 
@@ -103,7 +103,7 @@ type Context struct {
 	mu     sync.Mutex
 	room   int // requests that it still takes
 	events []Event
-	active map[uint64]*poll // by the request's address
+	active map[*poll]struct{}
 	gone   bool
 }
 
@@ -179,17 +179,21 @@ func (c *Context) destroy() {
 	c.gone = true
 	c.events = nil
 	all := c.active
-	c.active = map[uint64]*poll{}
+	c.active = nil
 	c.mu.Unlock()
-	for _, p := range all {
+	for p := range all {
 		close(p.cancel)
 	}
 	reserved.Add(-int64(c.reserved))
 	c.queue.Notify(wait.In | wait.Hup)
 }
 
-// poll is a request that waits until a file is ready.
-type poll struct{ cancel chan struct{} }
+// poll is a request that waits until a file is ready. Several may have one address:
+// nothing keeps a guest from submitting a block that is under way.
+type poll struct {
+	object uint64
+	cancel chan struct{}
+}
 
 // Sleep is wait.Sleeper's.
 func (p *poll) Sleep(ready <-chan struct{}, _ time.Time) error {
@@ -205,18 +209,16 @@ func (p *poll) Sleep(ready <-chan struct{}, _ time.Time) error {
 // there: IOCB_CMD_POLL. It takes over the references to f and notify, and what
 // Take reserved.
 func (c *Context) Poll(e Event, f *vfs.File, events wait.Events, notify *vfs.File) {
-	p := &poll{make(chan struct{})}
+	p := &poll{e.Object, make(chan struct{})}
 	c.mu.Lock()
 	gone := c.gone
 	if !gone {
-		c.active[e.Object] = p
+		c.active[p] = struct{}{}
 	}
 	c.mu.Unlock()
 	finish := func() {
 		c.mu.Lock()
-		if c.active[e.Object] == p {
-			delete(c.active, e.Object)
-		}
+		delete(c.active, p)
 		c.mu.Unlock()
 		f.DecRef(vfs.KernelContext())
 		c.Complete(e, notify)
@@ -240,11 +242,12 @@ func (c *Context) Poll(e Event, f *vfs.File, events wait.Events, notify *vfs.Fil
 func (c *Context) Cancel(object uint64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := c.active[object]
-	if p == nil {
-		return linux.EINVAL
+	for p := range c.active {
+		if p.object == object {
+			delete(c.active, p)
+			close(p.cancel)
+			return linux.EINPROGRESS
+		}
 	}
-	delete(c.active, object)
-	close(p.cancel)
-	return linux.EINPROGRESS
+	return linux.EINVAL
 }

@@ -56,20 +56,21 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// TestFilesGo: who ends a context ends what it waits for, and the files go.
+// TestFilesGo: who ends a context ends what it waits for, and the files go, also if
+// two requests have the same address.
 func TestFilesGo(t *testing.T) {
 	s := NewSet()
-	s.Add(1, 2)
+	s.Add(1, 4)
 	c, _ := s.Context(1)
 	f, notify := eventfd.New(0, false, 0), eventfd.New(0, false, 0)
-	for i := range 2 {
+	for i := range 4 {
 		c.Take()
 		f.IncRef()
 		notify.IncRef()
-		c.Poll(Event{Object: uint64(i)}, f, wait.In, notify)
+		c.Poll(Event{Object: uint64(i / 2)}, f, wait.In, notify)
 	}
 	s.Remove(1)
-	for deadline := time.Now().Add(5 * time.Second); f.Refs() > 1 || notify.Refs() > 1; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); f.Refs() > 1 || notify.Refs() > 1; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d and %d references left", f.Refs(), notify.Refs())
 		}
