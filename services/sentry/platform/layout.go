@@ -18,7 +18,7 @@ package platform
 
 // The layout of a stub's address space above the guest's memory. The filter
 // compares the high words of these, so they are multiples of 2^32 where it
-// matters: PLATFORM section of ARCHITECTURE.md.
+// matters: filter.go.
 const (
 	// base is where the stub begins: its text.
 	base     = 0x7ffe_0000_0000
