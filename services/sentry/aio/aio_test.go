@@ -69,7 +69,7 @@ func TestFilesGo(t *testing.T) {
 		c.Poll(Event{Object: uint64(i)}, f, wait.In, notify)
 	}
 	s.Remove(1)
-	for deadline := time.Now().Add(5 * time.Second); f.Refs() > 1 || notify.Refs() > 1; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); f.Refs() > 1 || notify.Refs() > 1; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d and %d references left", f.Refs(), notify.Refs())
 		}
