@@ -151,7 +151,7 @@ func fakeLauncher() {
 // gone fails unless process pid, and whatever belongs to it, ends soon.
 func gone(t *testing.T, name string, pid int) {
 	t.Helper()
-	for range 500 {
+	for range 2000 {
 		if _, err := startTime(pid); err != nil {
 			return
 		}

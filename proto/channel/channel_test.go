@@ -41,14 +41,17 @@ func openFDs(t *testing.T) int {
 }
 
 // echo answers a string with itself, sleeping first when it says so, and hands
-// the descriptors back.
+// the descriptors back. "held" is answered when somebody takes from its channel.
 func echo(f *Frame) Answer {
 	var s wrapperspb.StringValue
 	if err := f.Unmarshal(&s); err != nil {
 		return Answer{Message: wrapperspb.String("bad")}
 	}
-	if s.Value == "slow" {
+	switch s.Value {
+	case "slow":
 		time.Sleep(50 * time.Millisecond)
+	case "held":
+		held <- true
 	}
 	fds := f.FDs
 	f.FDs = nil
@@ -58,6 +61,8 @@ func echo(f *Frame) Answer {
 		}
 	}}
 }
+
+var held = make(chan bool)
 
 func TestManyCallsInFlight(t *testing.T) {
 	a, b := conns(t)
@@ -94,19 +99,25 @@ func TestSlowCallHoldsUpNobody(t *testing.T) {
 	a, b := conns(t)
 	go Serve(b, 4, echo)
 	c := NewClient(a, nil)
-	slow := make(chan time.Time)
+	slow := make(chan error)
 	go func() {
 		var got wrapperspb.StringValue
-		c.Call(context.Background(), wrapperspb.String("slow"), nil, &got)
-		slow <- time.Now()
+		_, err := c.Call(context.Background(), wrapperspb.String("held"), nil, &got)
+		slow <- err
 	}()
-	time.Sleep(5 * time.Millisecond)
+	time.Sleep(5 * time.Millisecond) // it comes first, most likely
 	var got wrapperspb.StringValue
 	if _, err := c.Call(context.Background(), wrapperspb.String("quick"), nil, &got); err != nil {
 		t.Fatal(err)
 	}
-	if quick := time.Now(); !quick.Before(<-slow) {
-		t.Error("a quick call waited for a slow one")
+	select {
+	case err := <-slow:
+		t.Fatal("nobody let the slow call go:", err)
+	default:
+	}
+	<-held
+	if err := <-slow; err != nil {
+		t.Error(err)
 	}
 }
 
@@ -117,9 +128,10 @@ func TestCancelledCallLeavesOthersAlone(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
 	var got wrapperspb.StringValue
-	if _, err := c.Call(ctx, wrapperspb.String("slow"), nil, &got); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := c.Call(ctx, wrapperspb.String("held"), nil, &got); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("error %v", err)
 	}
+	<-held
 	if _, err := c.Call(context.Background(), wrapperspb.String("x"), nil, &got); err != nil || got.Value != "x" {
 		t.Fatalf("%q, %v", got.Value, err)
 	}

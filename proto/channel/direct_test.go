@@ -89,7 +89,7 @@ func TestDirectClose(t *testing.T) {
 			if !errors.Is(err, ErrClosed) {
 				t.Errorf("closed after %v: %v", after, err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatalf("closed after %v: the call still waits", after)
 		}
 	}

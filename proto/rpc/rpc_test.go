@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,13 +29,25 @@ var methods = Methods{
 		return nil, fmt.Errorf("another error")
 	}),
 	"/test.Test/Wait": Unary(func(ctx context.Context, q *durationpb.Duration) (*durationpb.Duration, error) {
+		begun.Add(1)
 		<-ctx.Done()
-		waits.Done()
+		ended.Add(1)
 		return nil, ctx.Err()
 	}),
 }
 
-var waits sync.WaitGroup
+// begun and ended count the calls to Wait.
+var begun, ended atomic.Int32
+
+// until waits for what another goroutine brings about.
+func until(t *testing.T, holds func() bool, what string) {
+	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Error(what)
+			return
+		}
+	}
+}
 
 // dial gives grpc-go's client of a server of methods.
 func dial(t testing.TB) *grpc.ClientConn {
@@ -122,40 +135,45 @@ func TestFailures(t *testing.T) {
 }
 
 // A call ends when its client gives it up, when its time is over, and with the
-// connection.
+// connection; and with it ends what the server does for it.
 func TestCancel(t *testing.T) {
 	conn := dial(t)
-	waits.Add(3)
 	wait := func(ctx context.Context) error {
 		return conn.Invoke(ctx, "/test.Test/Wait", &durationpb.Duration{}, new(durationpb.Duration))
 	}
+	// whenBegun does something once one more call than now has reached the server.
+	whenBegun := func(do func()) {
+		before := begun.Load()
+		go func() {
+			until(t, func() bool { return begun.Load() > before }, "the call does not reach the server")
+			do()
+		}()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	time.AfterFunc(20*time.Millisecond, cancel)
+	whenBegun(cancel)
 	if err := wait(ctx); status.Code(err) != codes.Canceled {
 		t.Error(err)
 	}
-	ctx, cancel = context.WithTimeout(context.Background(), 20*time.Millisecond)
-	defer cancel()
-	if err := wait(ctx); status.Code(err) != codes.DeadlineExceeded {
-		t.Error(err)
+	// A short time can be over before the call gets there.
+	for before, d := begun.Load(), 20*time.Millisecond; begun.Load() == before && d < time.Minute; d *= 2 {
+		ctx, cancel := context.WithTimeout(context.Background(), d)
+		if err := wait(ctx); status.Code(err) != codes.DeadlineExceeded {
+			t.Error(err)
+		}
+		cancel()
 	}
 	if err := echo(conn, []byte("between")); err != nil {
 		t.Error(err)
 	}
-	time.AfterFunc(20*time.Millisecond, func() { conn.Close() })
+	whenBegun(func() { conn.Close() })
 	if err := wait(context.Background()); status.Code(err) != codes.Canceled {
 		t.Error(err)
 	}
-	ended := make(chan struct{})
-	go func() { waits.Wait(); close(ended) }()
-	select {
-	case <-ended:
-	case <-time.After(10 * time.Second):
-		t.Error("the server still works for calls that have ended")
-	}
+	until(t, func() bool { return ended.Load() == begun.Load() }, "the server still works for calls that have ended")
 }
 
-// raw sends what no grpc-go would, and gives all that comes back.
+// raw sends what no grpc-go would, and gives all that comes back until the server ends
+// the connection, or has answered a ping.
 func raw(t testing.TB, bytes []byte) []frame {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -164,9 +182,8 @@ func raw(t testing.TB, bytes []byte) []frame {
 	go func() {
 		ours.Write([]byte(preface))
 		ours.Write(bytes)
-		time.Sleep(20 * time.Millisecond)
-		ours.Close()
 	}()
+	defer time.AfterFunc(20*time.Second, func() { ours.Close() }).Stop()
 	var all []frame
 	for {
 		f, err := readFrame(ours, make([]byte, maxFrame))
@@ -174,10 +191,13 @@ func raw(t testing.TB, bytes []byte) []frame {
 			break
 		}
 		all = append(all, f)
+		if f.kind == framePing && f.has(flagAck) {
+			ours.Close()
+		}
 	}
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Fatal("the server does not end with its connection")
 	}
 	return all

@@ -15,7 +15,7 @@ const (
 	routerNet  = "fd98:6::"
 	routerOwn  = "fd98:6::2"
 	behindOwn  = "fd99::1"
-	eventually = "for n in $(seq 200); do %s && break; sleep 0.05; done; "
+	eventually = "for n in $(seq 600); do %s && break; sleep 0.05; done; "
 )
 
 // newRouted has IPv6 only, and a router at its outside. What would take a second in

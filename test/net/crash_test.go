@@ -36,7 +36,7 @@ func serviceOf(t *testing.T, launcher int, name string) int {
 // netdOf waits for the launcher to have a netd that is not old.
 func netdOf(t *testing.T, launcher, old int) int {
 	t.Helper()
-	for range 200 {
+	for range 600 {
 		if pid := serviceOf(t, launcher, "bulkhead-netd"); pid != 0 && pid != old {
 			return pid
 		}

@@ -60,10 +60,10 @@ func start(t *testing.T, flags ...string) *sandbox {
 			cmd.Wait()
 			t.Fatalf("the sandbox did not start: %q, %s", line, errs.String())
 		}
-	case <-time.After(20 * time.Second):
-		t.Fatalf("the sandbox did not start in 20 s: %s", errs.String())
+	case <-time.After(time.Minute):
+		t.Fatalf("the sandbox did not start in a minute: %s", errs.String())
 	}
-	time.Sleep(200 * time.Millisecond) // until it has gone to sleep
+	asleep(cmd.Process.Pid)
 	sb := &sandbox{}
 	children := childrenOf()
 	for _, pid := range descendants(children, cmd.Process.Pid) {
@@ -86,6 +86,25 @@ func start(t *testing.T, flags ...string) *sandbox {
 		}
 	}
 	return sb
+}
+
+// asleep waits until process pid and its descendants are the same in two looks, and
+// none of them runs in either: the last to start is still being loaded before.
+func asleep(pid int) {
+	var before []int
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		now := descendants(childrenOf(), pid)
+		runs := slices.ContainsFunc(now, func(pid int) bool {
+			b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			return !bytes.Contains(b, []byte(") S "))
+		})
+		if !runs && slices.Equal(now, before) {
+			return
+		}
+		if before = now; runs {
+			before = nil
+		}
+	}
 }
 
 // childrenOf is every process's children.

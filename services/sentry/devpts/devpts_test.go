@@ -358,7 +358,7 @@ func TestWriterWaitsForMaster(t *testing.T) {
 	}()
 	total := 0
 	b := make([]byte, 1000)
-	for end := time.Now().Add(5 * time.Second); total < len(big) && time.Now().Before(end); {
+	for end := time.Now().Add(20 * time.Second); total < len(big) && time.Now().Before(end); {
 		n, _ := w.master.Read(w.shell, b)
 		total += n
 	}

@@ -396,7 +396,7 @@ func TestNodesAreGivenBack(t *testing.T) {
 			}
 		}
 	}()
-	for range 20 {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
 		runtime.GC()
 		time.Sleep(5 * time.Millisecond)
 		if fs.Known() < 5 {

@@ -152,7 +152,7 @@ func TestEpoll(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			unix.Write(w, []byte("xy"))
 		}()
-		if n, err := ep.Wait(kernel, out, time.Now().Add(time.Second)); n != 1 || err != nil {
+		if n, err := ep.Wait(kernel, out, time.Now().Add(20*time.Second)); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
 		if _, err := f.Read(kernel, make([]byte, 8)); err != nil {
@@ -162,7 +162,7 @@ func TestEpoll(t *testing.T) {
 	}
 	// A hang-up is told of once, not for ever.
 	unix.Close(w)
-	if n, _ := ep.Wait(kernel, out, time.Now().Add(time.Second)); n != 1 || out[0].Events&linux.EPOLLHUP == 0 {
+	if n, _ := ep.Wait(kernel, out, time.Now().Add(20*time.Second)); n != 1 || out[0].Events&linux.EPOLLHUP == 0 {
 		t.Fatal(n, out)
 	}
 	if n, _ := ep.Wait(kernel, out, time.Now().Add(5*time.Millisecond)); n != 0 {

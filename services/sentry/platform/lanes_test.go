@@ -162,7 +162,7 @@ func TestFastLane_exits(t *testing.T) {
 		th.Exit(nr == unix.SYS_EXIT_GROUP)
 		select {
 		case <-p.Dead():
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatalf("call %d: the process goes on", nr)
 		}
 		if ws := p.Status(); !ws.Exited() {

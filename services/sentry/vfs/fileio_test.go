@@ -179,7 +179,7 @@ func TestStream_partialWriteIsOfferedTheRest(t *testing.T) {
 		if n != 4 {
 			t.Errorf("wrote %d bytes", n)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("the writer sleeps, and nobody will wake it")
 	}
 }

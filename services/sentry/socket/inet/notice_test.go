@@ -68,7 +68,7 @@ func TestNoticesInOrder(t *testing.T) {
 		select {
 		case i := <-order:
 			got = append(got, i)
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatal("only", got)
 		}
 	}
@@ -95,7 +95,7 @@ func TestNoticesThatWaitForNothing(t *testing.T) {
 	}
 	select {
 	case <-n.client.Dead():
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("it may fill the memory")
 	}
 	if len(n.notices.waiting)*len(p) > maxWaiting {
