@@ -135,6 +135,11 @@ func (s *Space) rewrite(th *platform.Thread, at Addr) (again, ok bool) {
 		return false, false
 	}
 	site.Trampoline = rewrite.TrampolineAt(page, n)
+	th.MarkPatched(page)
+	if plan.Shape == rewrite.Over { // only then can a thread be inside of it: Site.Actual
+		th.MarkPatched(window)
+		th.MarkPatched(window + uint64(plan.Len))
+	}
 	// The place is taken even if this fails: the jump may have been written.
 	s.rewrites.pages[page] = n + 1
 	if !s.write(th, page, site) {

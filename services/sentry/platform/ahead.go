@@ -11,7 +11,7 @@ import "sync/atomic"
 const (
 	statSize = 144 // struct stat
 	// AheadSize is how many bytes of a file's begin can be offered.
-	AheadSize = slotOut - slotAheadData
+	AheadSize = slotActionsSet - slotAheadData
 	noFD      = ^uint32(0)
 )
 

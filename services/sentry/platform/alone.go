@@ -30,8 +30,9 @@ const (
 	aloneStat   = 9
 	aloneStatAt = 10
 	aloneClose  = 11
+	aloneReturn = 12 // rt_sigreturn: faults.go
 	// aloneSelf and above: the word of that number.
-	aloneSelf = 12
+	aloneSelf = 13
 
 	// aloneSample is one in how many the sentry is asked all the same.
 	aloneSample = 16
@@ -46,7 +47,7 @@ var aloneCalls = map[uint32]byte{
 	unix.SYS_RT_SIGPROCMASK: aloneMask, unix.SYS_SET_ROBUST_LIST: aloneRobust, unix.SYS_SET_TID_ADDRESS: aloneTIDAddress,
 	unix.SYS_ARCH_PRCTL: aloneSetFS, unix.SYS_RSEQ: aloneRseq, unix.SYS_PRLIMIT64: aloneLimit,
 	unix.SYS_READ: aloneRead, unix.SYS_PREAD64: alonePread, unix.SYS_FSTAT: aloneStat,
-	unix.SYS_NEWFSTATAT: aloneStatAt, unix.SYS_CLOSE: aloneClose,
+	unix.SYS_NEWFSTATAT: aloneStatAt, unix.SYS_CLOSE: aloneClose, unix.SYS_RT_SIGRETURN: aloneReturn,
 }
 
 // encodeAlone leaves out, in strict mode, what the host lets nobody do without an order.
@@ -65,7 +66,7 @@ func encodeAlone(p []byte, verified bool) {
 // of stands for.
 func TrapsFor(nr uint64) int {
 	how := aloneCalls[uint32(nr)]
-	if _, self := selfCalls[uint32(nr)]; nr < tableCalls && (self || how == aloneMask) {
+	if _, self := selfCalls[uint32(nr)]; nr < tableCalls && (self || how == aloneMask || how == aloneReturn) {
 		return aloneSample
 	}
 	return 1

@@ -27,6 +27,8 @@ alone:
 	JEQ  aloneRseq
 	CMPL CX, $const_aloneLimit
 	JEQ  aloneLimit
+	CMPL CX, $const_aloneReturn
+	JEQ  returned
 	JMP  ask
 aloneSelf:
 	MOVQ (const_slotSelf-8*const_aloneSelf)(R13)(CX*8), AX

@@ -49,6 +49,7 @@ func (th *Thread) CloneProcess(b Birth) (*Thread, error) {
 	} else {
 		space.ring(th.space.bell)
 	}
+	space.copyPatched(th.space)
 	p := space.newProcess()
 	// The child goes on with the same area, and so with the same slot number.
 	child, err := space.thread(p, th.index)

@@ -54,6 +54,8 @@ ring:
 	XORL R15, R15
 	MOVQ $const_kindFast, const_slotKind(R13)
 	CLD
+	CMPQ AX, $SYS_rt_sigreturn
+	JEQ  returned
 	CMPQ AX, $SYS_rt_sigprocmask
 	JNE  copyArguments
 

@@ -34,6 +34,9 @@ const (
 	// fpReservedSize is the length of the description; behind its first 8 bytes are
 	// the components that the state has.
 	fpReservedSize = 48
+	// fpDescribed is how much of it is not 0: magic number, size of all, components,
+	// size without the second magic number.
+	fpDescribed = 24
 	// fpHeader is the header that XSAVE writes, 64 bytes: the components that are not
 	// as at the start of a program, and what must be 0.
 	fpHeader     = FPLegacySize

@@ -123,7 +123,16 @@ const (
 	slotIn        = 0x1000 // what the stub copied in
 	slotAheadStat = 0x6000 // statSize bytes
 	slotAheadData = 0x6100 // aheadSize bytes
-	slotOut       = 0x6500 // what the stub will copy out
+
+	// What the stub delivers faults by: faults.go.
+	slotActionsSet = 0x6500 // u32, sentry: changes of slotActions, twice; odd during one
+	slotAltStack   = 0x6508 // stack_t, sentry: sigaltstack(2)
+	slotLastFault  = 0x6520 // 3 * u64, both: error code, trap number, address
+	slotFPState    = 0x6540 // fpDescribed bytes, sentry: what each frame says of its extended state
+	slotPatched    = 0x6580 // patchedBits bits, sentry: pages where addresses are not what they seem
+	slotActions    = 0x65c0 // numActions * struct sigaction, sentry
+
+	slotOut = slotActions + numActions*32 // what the stub will copy out
 
 	maxRanges = 6
 	opSize    = 64

@@ -27,7 +27,8 @@ type Space struct {
 	leaving map[int]*Thread
 	procs   int // host processes that use this space
 	freezer freezer
-	leased  atomic.Bool // there is a lease
+	leased  atomic.Bool              // there is a lease
+	patched [patchedBits / 64]uint64 // slotPatched of all threads
 }
 
 // Process is a host process. Several share a Space after vfork(2) and clone(2)
@@ -220,6 +221,7 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 	}
 	atomic.StoreUint64(sl.long(slotSigPending), sigUnknown)
 	sl.beginAlone()
+	sl.beginFaults(s.m, &s.patched)
 	atomic.StoreUint32(sl.word(slotBirthKick), 0)
 	atomic.StoreUint64(sl.long(slotTID), 0)
 	atomic.StoreUint32(sl.word(slotLease), boolWord(s.leased.Load()))

@@ -20,7 +20,7 @@
 //	BX   scratch that outlives a host call
 //
 // What not every call comes through stands in files of its own, included below:
-// clone, the extended state, the lanes, and how the first process begins.
+// clone, the extended state, the lanes, faults, and how the first process begins.
 //
 // A fault in this text can only come from a string instruction on guest memory,
 // which the handler steps over: CX or DI tells what is left. They are two bytes
@@ -37,9 +37,13 @@
 #define REG_RSI (UC_REGS+9*8)
 #define REG_RDX (UC_REGS+12*8)
 #define REG_RAX (UC_REGS+13*8)
+#define REG_RCX (UC_REGS+14*8)
 #define REG_RSP (UC_REGS+15*8)
 #define REG_RIP (UC_REGS+16*8)
 #define REG_EFL (UC_REGS+17*8)
+#define REG_ERR (UC_REGS+19*8)
+#define REG_OLDMASK (UC_REGS+21*8)
+#define REG_CR2 (UC_REGS+22*8)
 
 // XSAVE64 (SI) and XRSTOR64 (SI). If one faults, the handler steps over its first
 // two bytes, and the others are SCASB, which moves DI, and a prefix to the NOP.
@@ -238,7 +242,7 @@ fromGuest:
 	REP; MOVSQ
 	XORQ R15, R15           // ranges copied so far
 	CMPQ AX, $const_kindSyscall
-	JNE  publishRanges
+	JNE  faulted
 	CMPL const_slotAlone(R13), $0
 	JEQ  ask
 	SHRQ $32, R11           // of which architecture the call is
@@ -583,6 +587,7 @@ die:
 #include "fast_amd64.h"
 #include "lease_amd64.h"
 #include "alone_amd64.h"
+#include "fault_amd64.h"
 #include "init_amd64.h"
 
 	// The end, found by the sentry: stubEnd.

@@ -103,7 +103,8 @@ func (t *Task) handler(info linux.SigInfo, a linux.SigAction) {
 func (t *Task) undoFrames(i int) {
 	b := &t.frames[i]
 	t.th.Regs, t.reply = b.regs, b.reply
-	t.savedMask, t.hasSaved, t.altStack = b.saved, b.hasSaved, b.altStack
+	t.savedMask, t.hasSaved = b.saved, b.hasSaved
+	t.useAltStack(b.altStack)
 	t.SetMask(b.mask)
 	t.frames = t.frames[:i]
 }
@@ -163,7 +164,7 @@ func (t *Task) pushFrame(info linux.SigInfo, a linux.SigAction) error {
 	t.altStack.Put(uc[16:])
 	seen := *regs
 	seen.RIP, seen.RCX = t.MM().Visible(regs.RIP), t.MM().Visible(regs.RCX)
-	seen.Err, seen.TrapNo, seen.CR2 = t.lastFault.err, t.lastFault.trapNo, t.lastFault.cr2
+	seen.Err, seen.TrapNo, seen.CR2 = t.th.LastFault() // also when another signal has come since
 	putRegs(uc[ucRegs:], &seen)
 	le.PutUint64(uc[ucFPState:], fpAt)
 	mask := t.Mask()
@@ -181,7 +182,7 @@ func (t *Task) pushFrame(info linux.SigInfo, a linux.SigAction) error {
 	regs.EFlags &^= 0x400 | 0x100 | 0x10000 // DF, TF, RF
 	t.reply.dirty = true
 	if t.altStack.Flags&linux.SS_AUTODISARM != 0 {
-		t.altStack = linux.StackT{Flags: linux.SS_DISABLE}
+		t.useAltStack(linux.StackT{Flags: linux.SS_DISABLE})
 	}
 	block := a.Mask
 	if a.Flags&linux.SA_NODEFER == 0 {

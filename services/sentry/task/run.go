@@ -135,13 +135,9 @@ func (t *Task) fault(f platform.FaultInfo) {
 		info = KernelSignal(linux.SIGSEGV)
 	}
 	regs := &t.th.Regs
-	t.lastFault = faultContext{regs.Err, regs.TrapNo, regs.CR2}
+	t.th.SetLastFault(regs.Err, regs.TrapNo, regs.CR2)
 	t.Force(info)
 }
-
-// faultContext is what each frame tells of the thread's last fault, also when
-// another signal has come since.
-type faultContext struct{ err, trapNo, cr2 uint64 }
 
 // resume delivers what is to be delivered and lets the guest go on; false if
 // the task has ended.

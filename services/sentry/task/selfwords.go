@@ -17,12 +17,26 @@ func (t *Task) tellSelf() {
 	th.SetSelf(platform.SelfTID, uint32(t.tid))
 	t.tellCreds()
 	t.shareMask()
+	t.tellHandlers()
 	t.group.tellLimits(t)
 	k := t.k
 	k.mu.RLock() // a parent's end changes the word under the lock, and who attaches has it
 	tellParentLocked(t.group, th)
 	t.tellTraced()
 	k.mu.RUnlock()
+}
+
+// tellHandlers has the stub know what it delivers faults by.
+func (t *Task) tellHandlers() {
+	g := t.group
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	if t.told != nil && t.told != g.handlers {
+		t.told.forget(t.th)
+	}
+	t.told = g.handlers
+	t.told.tell(t.th)
+	t.th.SetAltStack(t.altStack)
 }
 
 // tellTraced has the stub answer calls alone on the trap lane, where a traced thread

@@ -223,11 +223,15 @@ func (t *Task) shareMask() {
 	t.setMaskLocked(mask)
 }
 
-// keepMask takes the mask back, for a thread that is about to lose its slot.
+// keepMask takes the mask back, and the actions, for a thread that is about to lose its slot.
 func (t *Task) keepMask() {
 	t.group.sigMu.Lock()
 	defer t.group.sigMu.Unlock()
 	t.mask, t.shared = t.blockedLocked(), false
+	if t.told != nil {
+		t.told.forget(t.th)
+		t.told = nil
+	}
 }
 
 // SetMask changes them. What becomes deliverable is delivered before the guest
@@ -331,8 +335,14 @@ func (t *Task) SetAltStack(s linux.StackT) error {
 	default:
 		s.Flags &^= linux.SS_ONSTACK
 	}
-	t.altStack = s
+	t.useAltStack(s)
 	return nil
+}
+
+// useAltStack sets it, where the stub looks too.
+func (t *Task) useAltStack(s linux.StackT) {
+	t.altStack = s
+	t.th.SetAltStack(s)
 }
 
 func (t *Task) onAltStack(sp uint64) bool {

@@ -57,7 +57,7 @@ type Task struct {
 	pending   pendingSignals
 	waitMask  linux.SigSet // of sigtimedwait
 	altStack  linux.StackT
-	lastFault faultContext
+	told      *handlers // which the stub knows
 
 	restart       func() (uint64, error) // for restart_syscall
 	vfork         chan struct{}          // closed when a vfork child lets go of the memory
