@@ -12,7 +12,7 @@ import (
 
 // profile shows where an operation spends its time: perf's samples of all
 // processes of a sandbox that does nothing else, by process and function. The
-// functions of the stub have no names: its text is at 0x7ffe00000000. The
+// functions of the stub have no names: its text is at 0x7ffe100f0000. The
 // programs are built anew, since make's have no symbols.
 func (b *run) profile(operation string) error {
 	if err := installed("perf"); err != nil {

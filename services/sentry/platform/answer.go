@@ -129,7 +129,7 @@ func (th *Thread) CopiedPrefix(addr uint64) []byte {
 // area, if it is where it must be; the extended state of the processor is saved
 // there.
 func (th *Thread) Frame() (uint64, bool) {
-	area := uint64(areas) + uint64(th.index)<<areaShift
+	area := areaOf(th.index)
 	ok := th.frame >= area+altStackOff && th.frame <= area+areaSize-1024
 	return th.frame, ok
 }
@@ -145,7 +145,7 @@ func (th *Thread) WriteArea(addr uint64, buf []byte) error {
 }
 
 func (th *Thread) area(call uintptr, addr uint64, buf []byte) error {
-	area := uint64(areas) + uint64(th.index)<<areaShift
+	area := areaOf(th.index)
 	if len(buf) == 0 || addr < area || addr > area+areaSize || uint64(len(buf)) > area+areaSize-addr {
 		return unix.EFAULT
 	}

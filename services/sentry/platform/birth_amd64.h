@@ -14,7 +14,8 @@ doClone:
 	MOVQ 24(R15), DX
 	ANDQ $(const_MaxThreads-1), DX
 	SHLQ $const_areaShift, DX
-	MOVQ $const_areas, AX
+	NEGQ DX
+	MOVQ $(const_areasEnd-const_areaSize), AX
 	ADDQ AX, DX
 	SUBQ R14, DX
 	MOVQ R12, SI
@@ -58,7 +59,7 @@ cloneBirth:
 
 	// The child.
 	ADDQ R9, R12
-	ADDQ R9, R13
+	SUBQ R9, R13
 	ADDQ R9, R14
 	TESTQ $0x10000, BP      // CLONE_THREAD
 	JNZ  ready

@@ -48,8 +48,8 @@ ring:
 	ADDQ $2, R11            // past the SYSCALL: the way back
 	MOVQ R11, (const_slotRegs+8*16)(GS)
 	MOVQ const_slotAddr(GS), R13
-	MOVQ R13, R14
-	SUBQ $(const_slots-const_areas), R14
+	MOVQ $const_mirror, R14
+	SUBQ R13, R14
 	XORL R12, R12
 	XORL R15, R15
 	MOVQ $const_kindFast, const_slotKind(R13)

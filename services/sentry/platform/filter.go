@@ -145,7 +145,7 @@ func filterProgram(verified bool) []bpf.Instruction {
 
 	p = append(p, load(offIP+4))
 	p = append(p, unless(bpf.JumpEqual, baseHigh, retTrap)...)
-	p = append(p, load(offIP))
+	p = append(p, load(offIP), bpf.ALUOpConstant{Op: bpf.ALUOpSub, Val: textAt & 0xffff_ffff})
 	p = append(p, unless(bpf.JumpLessThan, textSize, retTrap)...)
 	for _, r := range stubCalls {
 		body := r.body(r.decision(verified))

@@ -112,7 +112,7 @@ func decide(t *testing.T, verified bool, nr, arch uint32, ip uint64, args [6]uin
 }
 
 func TestFilter_decisions(t *testing.T) {
-	const x86, inStub, guest = unix.AUDIT_ARCH_X86_64, base + 0x100, 0x40_0000
+	const x86, inStub, guest = unix.AUDIT_ARCH_X86_64, textAt + 0x100, 0x40_0000
 	const fixed = unix.MAP_PRIVATE | unix.MAP_FIXED | unix.MAP_ANONYMOUS
 	for _, c := range []struct {
 		name string
@@ -154,7 +154,9 @@ func TestFilter_decisions(t *testing.T) {
 		{"stub fork", unix.SYS_CLONE, x86, inStub, [6]uint64{forkFlags}, retAllow},
 		{"stub write elsewhere", unix.SYS_WRITE, x86, inStub, [6]uint64{5, 0, 8}, retKill},
 		{"stub donation", unix.SYS_DUP, x86, inStub, [6]uint64{1}, retNotify},
-		{"just past the text", unix.SYS_MMAP, x86, base + textSize, [6]uint64{}, retTrap},
+		{"just past the text", unix.SYS_MMAP, x86, textAt + textSize, [6]uint64{}, retTrap},
+		{"just before the text", unix.SYS_MMAP, x86, textAt - 1, [6]uint64{}, retTrap},
+		{"the text's place 4 GiB further", unix.SYS_MMAP, x86, textAt + 1<<32, [6]uint64{}, retTrap},
 	} {
 		if got := decide(t, false, c.nr, c.arch, c.ip, c.args); got != c.want {
 			t.Errorf("%s: %#x, want %#x", c.name, got, c.want)

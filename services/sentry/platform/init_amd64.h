@@ -77,7 +77,7 @@ nextLimit:
 	// has been written to; what it does not copy, each child faults in again. A host
 	// that forbids the writing has it so.
 own:
-	MOVQ $const_base, BX
+	MOVQ $const_textAt, BX
 	MOVL $const_textSize, R15
 	MOVL $5, BP             // PROT_READ|PROT_EXEC
 ownNext:
@@ -108,6 +108,14 @@ ownDone:
 	JMP  ownNext
 
 install:
+	// The stack that execve(2) made is nobody's, and its page table one more to copy.
+	MOVQ $(const_firstStackEnd-const_firstStackMost), DI
+	MOVL $const_firstStackMost, SI
+	MOVL $SYS_munmap, AX
+	SYSCALL
+	TESTQ AX, AX
+	JNZ  die
+
 	MOVL $38, DI            // PR_SET_NO_NEW_PRIVS
 	MOVL $1, SI
 	XORL DX, DX
@@ -126,7 +134,6 @@ install:
 	JCC  die
 	// UD2 with the listener's number in AX: the sentry takes it from there.
 	XORL BX, BX
-	MOVQ $const_areas, SP
-	ADDQ $const_areaSize, SP
+	MOVQ $const_areasEnd, SP
 	UD2
 	JMP  die

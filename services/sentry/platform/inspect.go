@@ -11,7 +11,7 @@ func (th *Thread) Scratch(n int) (p []byte, addr uint64) {
 	if p == nil || n > 16 {
 		return nil, 0
 	}
-	addr = uint64(slots) + uint64(th.index)<<areaShift + uint64(slotOut+th.outLen)
+	addr = slotOf(th.index) + uint64(slotOut+th.outLen)
 	th.outLen += 16
 	return p, addr
 }

@@ -88,7 +88,7 @@ const hwcapFSGSBase = 1 << 1
 
 // fastEntry finds the mark in a zygote's image.
 func fastEntry(img []byte) uint64 {
-	return base + uint64(bytes.Index(img[pageSize:], []byte(markTexts[markFast].text))+len(markTexts[markFast].text))
+	return textAt + uint64(bytes.Index(img[pageSize:], []byte(markTexts[markFast].text))+len(markTexts[markFast].text))
 }
 
 // FastEntry is where a trampoline goes: its address in every stub; 0 after
@@ -111,7 +111,7 @@ const archSetGS = 0x1001
 // SetGS orders that the guest's GS base be this; 0 makes GS find the slot again.
 func (th *Thread) SetGS(guest uint64) bool {
 	if th.ownGS = guest != 0; !th.ownGS {
-		guest = areaOf(th.index) + (slots - areas)
+		guest = slotOf(th.index)
 	}
 	return th.TryHostCall(unix.SYS_ARCH_PRCTL, archSetGS, guest)
 }

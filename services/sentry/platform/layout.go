@@ -20,24 +20,41 @@ package platform
 // compares the high words of these, so they are multiples of 2^32 where it
 // matters: filter.go.
 const (
-	// base is where the stub begins: its text.
-	base     = 0x7ffe_0000_0000
+	// base is where the stub's addresses begin, 4 GiB of them.
+	base = 0x7ffe_0000_0000
+
+	// All that a process of a few threads touches of the stub lies in one stretch of
+	// 2 MiB, and so in one page table: to make, fill and free a page table for a
+	// child takes as long as a dozen calls. From middle on come the areas of the first
+	// threads, the text, the table, and the slots of the first threads.
+	middle = base + 0x1000_0000
+
+	textAt   = middle + 0xf_0000
 	textSize = 0x4000
 	// table is the argument table (argtable.go) and the start-up data, read-only.
-	table     = base + 0x1_0000
+	table     = textAt + 0x8000
 	tableSize = 0x8000
 
-	// areas are the threads' private areas, slots what they share with the
-	// sentry; number i of each belong together.
-	areas     = base + 0x1000_0000
-	slots     = base + 0x2000_0000
+	// Each thread has a private area, and a slot that it shares with the sentry:
+	// areas go down from the text, the first of them the highest, and slots up from the
+	// table. So the addresses of a thread's two add up to mirror.
+	areasEnd  = textAt
+	areas     = areasEnd - MaxThreads*areaSize // the lowest
+	slots     = table + tableSize
+	mirror    = areasEnd - areaSize + slots
 	areaShift = 16
 	areaSize  = 1 << areaShift
 	slotSize  = areaSize
 
-	// MaxThreads is how many slots an address space has: threads can have all but the
-	// last, which is the lease's (lease.go).
+	// MaxThreads is how many slots an address space has: threads can have all but one,
+	// which is the lease's (lease.go).
 	MaxThreads = 4096
+
+	// firstStackEnd is where the stack of a program ends that has a fixed layout, and
+	// firstStackMost how much of it the first process lets go of, in bytes; the host
+	// keeps all else 128 MiB away from there.
+	firstStackEnd  = 0x7fff_ffff_f000
+	firstStackMost = 8 << 20
 
 	// GuestTop is the end of the memory that a guest can map, exclusive.
 	GuestTop = 0x7ffc_ffff_f000
@@ -188,3 +205,7 @@ const (
 // kickSignal interrupts a guest thread that runs guest code. Guests never see
 // host signals, so that its number is free to choose.
 const kickSignal = 23 // SIGURG
+
+// areaOf and slotOf are where what thread number index has lies in every stub.
+func areaOf(index int) uint64 { return areasEnd - uint64(index+1)<<areaShift }
+func slotOf(index int) uint64 { return slots + uint64(index)<<areaShift }

@@ -25,9 +25,10 @@ import (
 // A stub that goes by forged words makes calls on its own memory, which its filter
 // allows from anywhere in its text.
 
-// The layout of a lease: the slot that no thread has. Offsets are in bytes.
+// The layout of a lease: the slot that no thread has, the last in the stub's first page
+// table. Offsets are in bytes.
 const (
-	leaseSlot = MaxThreads - 1
+	leaseSlot = 15
 	leaseAt   = slots + leaseSlot<<areaShift
 
 	leaseLock     = 0x00 // u32, both: who holds it, 0 nobody

@@ -69,7 +69,7 @@ func TestFastLane_odd(t *testing.T) {
 		stops       uint64
 	}{
 		{"no address", 1 << 63, 0x202, linux.SIGSEGV, 1 << 63},
-		{"the stub", base, 0x302, linux.SIGTRAP, 0},
+		{"the stub", textAt, 0x302, linux.SIGTRAP, 0},
 		{"a step", codeAt, 0x302, linux.SIGTRAP, codeAt + 5},
 	} {
 		th, _ := fastLoop(t, m)

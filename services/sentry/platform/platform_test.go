@@ -290,7 +290,7 @@ func TestFilter_killsWhatNoAnswerOrders(t *testing.T) {
 		t.Fatal("no syscall instruction in the stub")
 	}
 	// mov eax, SYS_socket; mov rcx, stub's syscall; jmp rcx
-	target := uint64(base + at)
+	target := uint64(textAt + at)
 	code := join([]byte{0xb8, 41, 0, 0, 0, 0x48, 0xb9}, []byte{
 		byte(target), byte(target >> 8), byte(target >> 16), byte(target >> 24),
 		byte(target >> 32), byte(target >> 40), 0, 0}, []byte{0xff, 0xe1})

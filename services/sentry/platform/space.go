@@ -196,10 +196,10 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if index < 0 {
-		for index = 0; index < len(s.threads) && (s.threads[index] != nil || s.leavingLocked(index)); index++ {
+		for index = 0; index == leaseSlot || index < len(s.threads) && (s.threads[index] != nil || s.leavingLocked(index)); index++ {
 		}
 	}
-	if index >= leaseSlot {
+	if index >= MaxThreads {
 		return nil, unix.EAGAIN
 	}
 	for len(s.threads) <= index {
@@ -225,7 +225,7 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 	atomic.StoreUint32(sl.word(slotBirthKick), 0)
 	atomic.StoreUint64(sl.long(slotTID), 0)
 	atomic.StoreUint32(sl.word(slotLease), boolWord(s.leased.Load()))
-	atomic.StoreUint64(sl.long(slotAddr), areaOf(index)+(slots-areas))
+	atomic.StoreUint64(sl.long(slotAddr), slotOf(index))
 	th.running.Store(true) // until it stops
 	s.threads[index] = th
 	return th, nil

@@ -2,7 +2,7 @@
 #include "go_asm.h"
 
 // The stub: the only code of ours in a guest's process. It is copied from here
-// to const_base of every stub process, so that it refers to nothing but fixed
+// to const_textAt of every stub process, so that it refers to nothing but fixed
 // addresses and itself. It is entered in two ways:
 //
 //   - by a signal, which the filter raises for a system call (the trap lane). It
@@ -101,12 +101,12 @@ TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVQ DX, R12
 	MOVQ SP, R14
 	ANDQ $~(const_areaSize-1), R14
-	MOVQ R14, R13
-	ADDQ $(const_slots-const_areas), R13
+	MOVQ $const_mirror, R13
+	SUBQ R14, R13
 
 	// Raised in this text: a copy that faults is stepped over.
 	MOVQ REG_RIP(R12), AX
-	MOVQ $const_base, CX
+	MOVQ $const_textAt, CX
 	MOVQ AX, R8
 	SUBQ CX, R8
 	CMPQ R8, $const_textSize

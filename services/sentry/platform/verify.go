@@ -95,8 +95,6 @@ func cloneCall(th *Thread, args []uint64) hostCall {
 	return c
 }
 
-func areaOf(index int) uint64 { return areas + uint64(index)<<areaShift }
-
 // matches says whether got is the call that was ordered. The stack that a clone
 // gives to the new thread is wherever the old one's frame lies in its area, which
 // only the stub knows: here it must lie in the new thread's.

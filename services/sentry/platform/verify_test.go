@@ -52,7 +52,7 @@ func TestVerified_onlyWhatWasOrdered(t *testing.T) {
 				t.Fatal(err)
 			}
 			// A jump to any system call of the stub's text.
-			syscallAt := base + uint64(bytes.Index(text, []byte{0x0f, 0x05}))
+			syscallAt := textAt + uint64(bytes.Index(text, []byte{0x0f, 0x05}))
 			th := guest(t, m, call(unix.SYS_GETPPID))
 			expect(t, th, Syscall)
 			regs := c.regs

@@ -137,7 +137,7 @@ func encodeMarks(p, text []byte) error {
 		if m.after {
 			i += len(m.text)
 		}
-		binary.LittleEndian.PutUint64(p[at:], base+uint64(i))
+		binary.LittleEndian.PutUint64(p[at:], textAt+uint64(i))
 	}
 	return nil
 }
@@ -158,12 +158,12 @@ func zygoteImage(gsBase, verified bool) ([]byte, error) {
 	var b bytes.Buffer
 	head := elf.Header64{
 		Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1,
-		Entry: base, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 3,
+		Entry: textAt, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 3,
 	}
 	copy(head.Ident[:], elf.ELFMAG)
 	head.Ident[elf.EI_CLASS], head.Ident[elf.EI_DATA], head.Ident[elf.EI_VERSION] = 2, 1, 1
 	progs := []elf.Prog64{
-		{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Off: page, Vaddr: base, Filesz: textSize, Memsz: textSize, Align: page},
+		{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Off: page, Vaddr: textAt, Filesz: textSize, Memsz: textSize, Align: page},
 		{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R), Off: page + textSize, Vaddr: table, Filesz: tableSize, Memsz: tableSize, Align: page},
 		{Type: uint32(elf.PT_GNU_STACK), Flags: uint32(elf.PF_R | elf.PF_W)},
 	}
@@ -195,7 +195,7 @@ func tableImage(text []byte, gsBase, verified bool) ([]byte, error) {
 	le.PutUint64(p[tableOne:], 1)
 	le.PutUint16(p[tableInit:], 0x37f)     // x87's control word
 	le.PutUint32(p[tableInit+24:], 0x1f80) // MXCSR
-	le.PutUint64(p[tableStack:], areas+altStackOff)
+	le.PutUint64(p[tableStack:], areaOf(0)+altStackOff)
 	le.PutUint64(p[tableStack+16:], altStackSize)
 	for i, sig := range handled {
 		action := tableActions + i*actionSize
@@ -206,9 +206,9 @@ func tableImage(text []byte, gsBase, verified bool) ([]byte, error) {
 		if sig != kickSignal && sig != unix.SIGSYS {
 			flags |= saNodefer // a copy may fault while a fault is being answered
 		}
-		le.PutUint64(p[action:], base)
+		le.PutUint64(p[action:], textAt)
 		le.PutUint64(p[action+8:], flags)
-		le.PutUint64(p[action+16:], base) // never returned to
+		le.PutUint64(p[action+16:], textAt) // never returned to
 		le.PutUint64(p[action+24:], 1<<(kickSignal-1))
 	}
 	for i, l := range limits() {

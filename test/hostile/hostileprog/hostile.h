@@ -19,11 +19,12 @@
 #include <unistd.h>
 
 // The layout of services/sentry/platform/layout.go.
-#define STUB 0x7ffe00000000UL
+#define STUB_BASE 0x7ffe00000000UL
+#define STUB 0x7ffe100f0000UL
 #define STUB_TEXT 0x4000
-#define TABLE (STUB + 0x10000)
-#define AREAS 0x7ffe10000000UL
-#define SLOTS 0x7ffe20000000UL
+#define TABLE (STUB + 0x8000)
+#define AREAS (STUB - SLOT_SIZE) // the first thread's
+#define SLOTS (STUB + 0x10000)
 #define SLOT_SIZE 65536
 
 // Attacks by file. Each does its worst as one of several children, number n.

@@ -1,7 +1,7 @@
 // What the stub notes of memory that it maps without asking: platform/lease.go.
 #include "hostile.h"
 
-#define LEASE (SLOTS + 4095UL * SLOT_SIZE)
+#define LEASE (SLOTS + 15UL * SLOT_SIZE)
 
 enum { PAGES = 0xff00 };
 
@@ -53,7 +53,7 @@ void lease(int n)
 		*lock = 1;
 		break;
 	case 1: // or by a thread that does not know of it, or by the sentry
-		*lock = n & 8 ? 0x80000000 : 0x7ffe2000;
+		*lock = n & 8 ? 0x80000000 : SLOTS >> 16;
 		break;
 	case 2: // every other page is mapped
 		for (int round = 0; round < 20; round++) {

@@ -18,7 +18,7 @@ unsigned long plausible(char *page)
 	case 4: return (unsigned long)page + rand() % 65536;
 	case 5: return rand();
 	case 6: return random_value();
-	case 7: return STUB + rand() % 0x30000000;
+	case 7: return rand() % 2 ? STUB_BASE + rand() % 0x30000000 : STUB - 0x100000 + rand() % 0x200000;
 	case 8: return 4096 * (rand() % 16);
 	case 9: return (unsigned long)"/tmp/x";
 	case 10: return (unsigned long)page;

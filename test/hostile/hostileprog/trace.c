@@ -19,14 +19,14 @@ void tracing(int n)
 		break;
 	case 4: { // the stub by way of /proc
 		int fd = open("/proc/self/mem", O_RDWR);
-		for (unsigned long at = STUB; at < STUB + 0x30000000; at += 0x10000)
+		for (unsigned long at = STUB_BASE; at < STUB_BASE + 0x30000000; at += 0x10000)
 			pwrite(fd, buf, sizeof buf, at);
 		for (unsigned long at = 0x7ffc00000000UL; at < 0x7fff00000000UL; at += 0x1000000)
 			pread(fd, buf, sizeof buf, at), pwrite(fd, buf, 1, at);
 		break;
 	}
 	case 5: // calls with the stub's own memory for arguments
-		for (unsigned long at = STUB; at < SLOTS + 0x40000; at += 0x8001)
+		for (unsigned long at = STUB - 0x400000; at < SLOTS + 0x400000; at += 0x201)
 			syscall(SYS_read, 0, at, 0), syscall(SYS_stat, at, at), syscall(SYS_getrandom, at, 16, 0), syscall(SYS_write, 1, at, 0),
 				syscall(SYS_rt_sigprocmask, 0, at, at, 8), syscall(SYS_futex, at, 1, 1, 0, 0, 0);
 		break;
