@@ -48,7 +48,7 @@ func TestGuestHarmsOnlyItself(t *testing.T) {
 // The same in strict mode, as far as it has to do with memory and processes.
 func TestGuestHarmsOnlyItself_verified(t *testing.T) {
 	prog := sandboxtest.CProgram(t, "test/hostile/hostileprog")
-	for _, what := range []string{"slot", "neighbours", "gadget-unmap", "gadget-clone", "execs", "remap-overlap", "lease"} {
+	for _, what := range []string{"slot", "neighbours", "gadget-unmap", "gadget-clone", "execs", "remap-overlap", "lease", "frames"} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			attack(t, prog, what, "--mm=verified")

@@ -15,7 +15,6 @@ import (
 func (k *Kernel) NewDetached(th *platform.Thread, n NewProcess) *Task {
 	t := &Task{
 		k: k, interrupt: make(chan struct{}, 1), exited: make(chan struct{}),
-		altStack: linux.StackT{Flags: linux.SS_DISABLE},
 	}
 	t.at.seat.Store(serving)
 	t.th = th

@@ -232,7 +232,7 @@ func (t *Task) enter(p *program) error {
 	closeAll(t, t.fds.Load().removeIf(func(_ linux.FD, s fdSlot) bool { return s.closeOnExec }))
 	g.resetActions()
 	g.timers.stopPosix()
-	t.altStack = linux.StackT{Flags: linux.SS_DISABLE}
+	t.altStack = linux.StackT{Flags: t.altStack.Flags} // which Linux keeps
 	t.SetName(path.Base(p.image.ExecPath))
 	t.k.mu.Lock()
 	g.didExec = true
@@ -432,7 +432,6 @@ func (k *Kernel) Create(n NewProcess) (*Task, error) {
 	}
 	t := &Task{
 		k: k, interrupt: make(chan struct{}, 1), exited: make(chan struct{}),
-		altStack: linux.StackT{Flags: linux.SS_DISABLE},
 	}
 	t.at.seat.Store(serving)
 	t.setThread(th)

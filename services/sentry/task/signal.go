@@ -311,7 +311,11 @@ func (g *Group) SetAction(sig linux.Signal, a linux.SigAction) linux.SigAction {
 // AltStack is the alternate signal stack: sigaltstack(2).
 func (t *Task) AltStack() linux.StackT {
 	s := t.altStack
-	if t.onAltStack(t.th.Regs.RSP) {
+	s.Flags &= linux.SS_AUTODISARM
+	switch {
+	case s.Size == 0:
+		s.Flags |= linux.SS_DISABLE
+	case t.onAltStack(t.th.Regs.RSP):
 		s.Flags |= linux.SS_ONSTACK
 	}
 	return s
@@ -332,8 +336,6 @@ func (t *Task) SetAltStack(s linux.StackT) error {
 		return linux.EINVAL
 	case s.Size < minAltStack:
 		return linux.ENOMEM
-	default:
-		s.Flags &^= linux.SS_ONSTACK
 	}
 	t.useAltStack(s)
 	return nil

@@ -36,6 +36,7 @@ void forks(int n), threads(int n), execs(int n);                                
 void modes(int n), bases(int n), flags(int n);                                      // modes.c
 void remap_running(int n), map_over(int n), unmap_own(int n), remap_overlap(int n); // memory.c
 void lease(int n);                                                                  // lease.c
+void frames(int n);                                                                 // frames.c
 void tracing(int n);                                                                // trace.c
 
 int fill(const char *kind);                              // fill.c

@@ -47,6 +47,7 @@ struct row {
 	T(memory) \
 	T(thread) \
 	T(sigframe) \
+	T(sigfault) \
 	T(sigsend) \
 	T(calls) \
 	T(sites) \

@@ -73,6 +73,8 @@ int main(int argc, char **argv)
 		return atoi(argv[2]);
 	if (argc >= 3 && strcmp(argv[1], "+ids") == 0)
 		return 10 * (getpid() != syscall(SYS_gettid)) + atoi(argv[2]);
+	if (argc >= 2 && strcmp(argv[1], "+fault") == 0)
+		*(volatile int *)64 = 1;
 	if (argc != 2) {
 		fprintf(stderr, "usage: cprogs list | NAME\n");
 		return 2;
