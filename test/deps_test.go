@@ -27,6 +27,7 @@ var law = []layer{
 	{"proto/sentry/v1", nil},
 	{"proto/gofer/v1", nil},
 	{"proto/netd/v1", nil},
+	{"proto/heap", nil},
 	{"proto/stack", nil},
 	{"proto/rpc", []string{"proto/stack"}},
 	{"proto/channel", []string{"proto/..."}},

@@ -19,7 +19,7 @@ import (
 
 	"bulkhead/launcher/jail"
 	"bulkhead/proto/rpc"
-	_ "bulkhead/proto/stack" // initialises first, in every program of ours
+	_ "bulkhead/proto/stack" // initialises first, in every program of ours, after proto/heap
 )
 
 // Go-plugin's handshake: docs/internals.md there. A service proves by the cookie's

@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/heap"
 )
 
 // Slim gives back the memory that a service no longer needs once it is booted:
@@ -17,6 +19,7 @@ import (
 // slower for it.
 func Slim() {
 	time.AfterFunc(time.Second, func() {
+		heap.Slim()
 		debug.FreeOSMemory()
 		for _, r := range programText() {
 			unix.Syscall(unix.SYS_MADVISE, r.start, r.end-r.start, unix.MADV_DONTNEED)
