@@ -45,8 +45,8 @@ RACE := $(GO) list ./proto/channel/... ./launcher/... ./services/... | grep -v -
 STEADY := $(GO) run ./test/steady --
 
 test: build test-race ## unit tests, programs on the host and in the sandbox, script tests
-	CGO_ENABLED=0 $(STEADY) -timeout 5m ./launcher/... ./proto/... ./services/...
-	BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(STEADY) -count=1 -p 1 -timeout 8m ./test/...
+	CGO_ENABLED=0 $(STEADY) -timeout 8m ./launcher/... ./proto/... ./services/...
+	BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(STEADY) -count=1 -p 1 -timeout 12m ./test/...
 
 test-verified: build ## the programs of test/posix and test/hostile once more, in strict mode
 	BULKHEAD_TEST_FULL=1 BULKHEAD_TEST_FLAGS=--mm=verified BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -count=1 -p 1 -timeout 20m ./test/posix ./test/hostile
@@ -55,7 +55,7 @@ test-lanes: build ## the programs of test/posix once more, with no call site rew
 	BULKHEAD_TEST_FLAGS=--rewrite=off BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -count=1 -p 1 -timeout 15m ./test/posix
 
 test-race: ## unit tests under the race detector, where there is a C compiler
-	@if command -v gcc >/dev/null; then CGO_ENABLED=1 $(STEADY) -race -short -timeout 5m $$($(RACE)); else echo "no gcc: tests run without the race detector"; fi
+	@if command -v gcc >/dev/null; then CGO_ENABLED=1 $(STEADY) -race -short -timeout 8m $$($(RACE)); else echo "no gcc: tests run without the race detector"; fi
 
 posture: build ## what each live process may do; fails on a power that nothing grants
 	BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -count=1 -v -run TestPosture ./test/posture

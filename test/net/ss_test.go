@@ -21,14 +21,25 @@ def show(what, *more):
         timer = [w.split("(")[1].split(",")[0] for w in words if w.startswith("timer:")]
         print(what, words[0], *timer)
     print(what, "orphans", subprocess.run(["ss", "-Htane", "state", "time-wait", "dst", peer[0]], capture_output=True, text=True).stdout.count("ino:0"))
-closed = socket.create_connection(peer)
-closed.send(b"x"); closed.recv(1); closed.close()
+def close(s): s.send(b"x"); s.recv(1); s.close()
+def ended(how):
+    # The peer's last two segments can change places on the way. Then our answer to
+    # the second meets nobody, and the reset takes away what is in TIME-WAIT, in
+    # Linux too: RFC 1337.
+    for attempt in range(20):
+        s = socket.create_connection(peer)
+        port = s.getsockname()[1]
+        how(s)
+        for n in range(400):
+            out = subprocess.run(["ss", "-Htan", "sport", "=", str(port)], capture_output=True, text=True).stdout
+            if "TIME-WAIT" in out: return s
+            if not out: break
+            time.sleep(0.05)
+closed = ended(close)
 kept = socket.create_connection(peer)
 kept.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 plain = socket.create_connection(peer)
-half = socket.create_connection(peer)
-half.shutdown(socket.SHUT_WR)
-time.sleep(0.3)
+half = ended(lambda s: s.shutdown(socket.SHUT_WR))
 show("open")
 print("maxseg", plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
 kinds = [line.split()[3] for line in open("/proc/net/tcp").readlines()[1:] if line.split()[2].endswith(":1B58")]
@@ -48,7 +59,7 @@ u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.connect(peer)
 for more in (["-t", "dst", peer[0]], ["-lt", "sport", "=", str(l.getsockname()[1])], ["-u", "dst", peer[0]]):
     subprocess.run(["ss", "-K", *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 for name, f in ("stream", lambda: c.recv(1)), ("listener", l.accept), ("datagrams", lambda: u.recv(1)):
-    for s in c, l, u: s.settimeout(5)
+    for s in c, l, u: s.settimeout(20)
     try: print(name, f())
     except OSError as e: print(name, e.strerror)
 `
