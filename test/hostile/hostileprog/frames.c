@@ -64,6 +64,15 @@ static void forges(int sig, siginfo_t *si, void *context)
 		}
 }
 
+// child forks one that does not last.
+static int child(void)
+{
+	if (fork())
+		return 0;
+	alarm(1);
+	return 1;
+}
+
 // A return by a frame that lies anywhere.
 static void return_from(unsigned long frame)
 {
@@ -90,7 +99,7 @@ void frames(int n)
 	page = mmap(0, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	good = mmap(0, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	slot = (void *)own_slot();
-	alarm(2);
+	alarm(1);
 	sigaltstack(&ss, 0);
 	handle(skip, n % 2 ? SA_ONSTACK : 0);
 	faults(60);
@@ -138,8 +147,8 @@ void frames(int n)
 		faults(100000);
 		break;
 	case 6: // a frame that nobody wrote, in memory of all kinds
-		for (int i = 0; i < 60; i++)
-			if (fork() == 0) {
+		for (int i = 0; i < 30; i++)
+			if (child()) {
 				memset(good, rand() % 2 ? 0 : rand(), 4096);
 				return_from(i % 3 ? plausible(page) : (unsigned long)good + 128 + rand() % 64);
 			}
@@ -147,8 +156,8 @@ void frames(int n)
 			;
 		break;
 	case 7: // the stack is none
-		for (int i = 0; i < 60; i++)
-			if (fork() == 0) {
+		for (int i = 0; i < 30; i++)
+			if (child()) {
 				unsigned long sp = i % 4 ? plausible(page) : AREAS + rand() % SLOT_SIZE;
 				__asm__ volatile("mov %0, %%rsp; movb $1, (%1)" : : "r"(sp), "a"(page) : "memory");
 			}
@@ -158,7 +167,7 @@ void frames(int n)
 	case 8: // for ever, and yet it ends
 		handle(loops, n % 2 ? SA_ONSTACK : 0);
 		for (int i = 0; i < 3; i++)
-			if (fork() == 0)
+			if (child())
 				faults(1);
 		faults(1);
 		break;
