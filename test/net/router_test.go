@@ -75,7 +75,7 @@ print(subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True)
 	out := w.run(w.peer("python3", "-c", `
 import socket
 def stream(to, port):
-    c = socket.create_connection((to, port), timeout=5)
+    c = socket.create_connection((to, port), timeout=30)
     c.sendall(b"x" * 200000)
     b = b""
     while True:
@@ -84,7 +84,7 @@ def stream(to, port):
         b += n
     print("tcp", to, port, b.split(b"\n")[0].decode(), len(b.split(b"\n")[1]), "by", c.getpeername()[0])
 def datagram(to, port, size):
-    u = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(5)
+    u = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(30)
     u.sendto(b"y" * size, (to, port))
     b, peer = u.recvfrom(100)
     print("udp", to, port, b.decode(), "by", peer[0])
@@ -108,7 +108,7 @@ for what, *args in (stream, "10.98.1.2", 9000), (stream, "fd98:1::2", 9000), (st
 		}
 	}
 	// From the far side nothing begins.
-	r := sandboxtest.Command{Args: far.peer("ping", "-c", "1", "-W", "1", "10.98.1.1")}.Run()
+	r := sandboxtest.Command{Args: far.peer("ping", "-c", "1", "-W", "10", "10.98.1.1")}.Run()
 	if r.Code != 0 {
 		t.Errorf("the router itself is not reached: %s", r.Output)
 	}
