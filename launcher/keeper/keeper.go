@@ -9,7 +9,6 @@
 package keeper
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/launcher/jail"
+	"bulkhead/launcher/program"
 )
 
 // Lost is the exit status of a keeper whose sentry died: as if by SIGKILL.
@@ -84,14 +84,14 @@ func Start() (*os.Process, *os.File, error) {
 }
 
 func run(socket *os.File) (*os.Process, error) {
-	image, err := imageFile()
+	image, err := program.File("keeper", code)
 	if err != nil {
 		return nil, fmt.Errorf("make its program: %w", err)
 	}
 	defer image.Close()
 	cmd := &exec.Cmd{
 		// Not through Path's name: only the descriptor leads there.
-		Path: fmt.Sprintf("/proc/self/fd/%d", image.Fd()), Args: []string{"bulkhead-keeper"}, Env: []string{},
+		Path: program.Path(image), Args: []string{"bulkhead-keeper"}, Env: []string{},
 		Dir: "/", Stdin: socket,
 		SysProcAttr: &syscall.SysProcAttr{
 			Setsid: true,
@@ -103,47 +103,4 @@ func run(socket *os.File) (*os.Process, error) {
 		return nil, err
 	}
 	return cmd.Process, nil
-}
-
-func imageFile() (*os.File, error) {
-	// MFD_EXEC is newer than the kernels that we support, but where it is known
-	// and left out, the program may come out not executable: memfd_create(2).
-	fd, err := unix.MemfdCreate("keeper", unix.MFD_CLOEXEC|unix.MFD_EXEC)
-	if err == unix.EINVAL {
-		fd, err = unix.MemfdCreate("keeper", unix.MFD_CLOEXEC)
-	}
-	if err != nil {
-		return nil, err
-	}
-	// An image that is open for writing cannot be executed: write, and reopen.
-	w := os.NewFile(uintptr(fd), "keeper")
-	defer w.Close()
-	if _, err := w.Write(image()); err != nil {
-		return nil, err
-	}
-	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
-}
-
-// image is an ELF file with one segment that holds all of it: elf(5).
-func image() []byte {
-	const base, header = 0x400000, 64 + 56
-	size := uint64(header + len(code))
-	le := binary.LittleEndian
-	b := append([]byte("\x7fELF\x02\x01\x01"), make([]byte, 9)...)
-	b = le.AppendUint16(b, 2)    // ET_EXEC
-	b = le.AppendUint16(b, 0x3e) // EM_X86_64
-	b = le.AppendUint32(b, 1)
-	b = le.AppendUint64(b, base+header) // entry
-	b = le.AppendUint64(b, 64)          // program headers
-	b = le.AppendUint64(b, 0)           // no sections
-	b = le.AppendUint32(b, 0)
-	for _, v := range []uint16{64, 56, 1, 64, 0, 0} {
-		b = le.AppendUint16(b, v)
-	}
-	b = le.AppendUint32(b, 1)   // PT_LOAD
-	b = le.AppendUint32(b, 4|1) // read, execute
-	for _, v := range []uint64{0, base, base, size, size, 0x1000} {
-		b = le.AppendUint64(b, v)
-	}
-	return append(b, code...)
 }
