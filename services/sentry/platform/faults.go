@@ -102,7 +102,8 @@ func (s slot) beginFaults(m *Machine, patched *[patchedBits / 64]uint64) {
 }
 
 // MarkPatched says, before it becomes true, that an address in the page at page may be
-// another in the program's eyes. It stays said, also of a copy of the address space.
+// another in the program's eyes. It stays said, also of a copy of the address space,
+// until ForgetPatched.
 func (th *Thread) MarkPatched(page uint64) {
 	s := th.space
 	s.mu.Lock()
@@ -113,6 +114,18 @@ func (th *Thread) MarkPatched(page uint64) {
 		if o != nil && !o.dropped.Load() {
 			atomic.StoreUint64(o.slot.long(slotPatched+int(bit/64)*8), s.patched[bit/64])
 		}
+	}
+}
+
+// ForgetPatched says that of no page any more: th, which has the address space for
+// itself, is about to run another program.
+func (th *Thread) ForgetPatched() {
+	s := th.space
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.patched[:])
+	for i := range s.patched {
+		atomic.StoreUint64(th.slot.long(slotPatched+8*i), 0)
 	}
 }
 

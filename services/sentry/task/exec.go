@@ -217,6 +217,7 @@ func (t *Task) enter(p *program) error {
 		old.Exit(true)
 	} else if space := t.mm.Load(); space != nil {
 		space.StopDelegating() // what its lease is in becomes the new one's
+		t.th.ForgetPatched()
 	}
 	t.th.SetRobust(0)
 	t.SetDispatch(nil)
