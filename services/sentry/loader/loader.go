@@ -195,7 +195,9 @@ func (im *Image) Place(randomPages func(n uint64) uint64, mmapTop mm.Addr) (Plac
 	if im.Interp != nil {
 		in := im.Interp.im
 		if in.dyn {
-			im.Interp.bias = alignDown(mmapTop-(in.high-in.low)-randomPages(1<<12), in.align) - in.low
+			// At the top, as Linux has it: libraries follow close below, in as few page
+			// tables as there can be.
+			im.Interp.bias = alignDown(mmapTop-(in.high-in.low), in.align) - in.low
 		}
 		if in.high-in.low > 1<<32 || in.high+im.Interp.bias > mmapTop || in.low+im.Interp.bias < pageSize*16 {
 			return Placement{}, nil, linux.ELIBBAD

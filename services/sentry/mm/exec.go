@@ -135,7 +135,13 @@ func Layout(limit uint64, random func(n uint64) uint64) (stackLow, stackHigh, to
 	}
 	stackHigh = GuestTop - random(1<<14)
 	stackLow = stackHigh - size
-	top = stackLow - 1<<20 - random(1<<18)
+	// Within the stack's GiB, if there is room: a page table less to make and free.
+	const gap, room, span = 1 << 20, 64 << 20, 1 << 30
+	scatter := uint64(span)
+	if below := stackLow % span; below > gap+4*room {
+		scatter = below - gap - room
+	}
+	top = stackLow - gap - random(scatter/PageSize)
 	return stackLow, stackHigh, top
 }
 

@@ -18,7 +18,22 @@ type bell struct {
 	fd   int
 
 	mu     sync.Mutex
-	spaces map[*Space]struct{} // closed with the last
+	spaces map[*Space]struct{} // once the last is gone, others may have the bell
+}
+
+// sparesOfBell is how many bells are kept for processes to come. To make one wakes the
+// netpoller's thread for nothing.
+const sparesOfBell = 4
+
+// takeBell gives one that nobody has, and whose former users, should any be left, can
+// do no more with it than their like.
+func (m *Machine) takeBell() (*bell, error) {
+	select {
+	case b := <-m.bells:
+		return b, nil
+	default:
+		return newBell()
+	}
 }
 
 func newBell() (*bell, error) {
@@ -70,6 +85,10 @@ func (b *bell) leave(s *Space) {
 	last := len(b.spaces) == 0
 	b.mu.Unlock()
 	if last {
-		b.file.Close()
+		select {
+		case s.m.bells <- b:
+		default:
+			b.file.Close()
+		}
 	}
 }

@@ -40,7 +40,7 @@ func (th *Thread) CloneProcess(b Birth) (*Thread, error) {
 		return nil, linux.ENOMEM
 	}
 	if b.Report { // a process of another program, with a doorbell of its own
-		bell, err := newBell()
+		bell, err := th.space.m.takeBell()
 		if err != nil {
 			space.free()
 			return nil, linux.ENOMEM

@@ -199,5 +199,5 @@ func boolWord(on bool) uint32 {
 // of what reads it.
 func SelfLease() *Lease {
 	mem := make([]uint64, slotSize/8)
-	return &Lease{&Space{}, slot{unsafe.Slice((*byte)(unsafe.Pointer(&mem[0])), slotSize)}}
+	return &Lease{&Space{}, slot{mem: unsafe.Slice((*byte)(unsafe.Pointer(&mem[0])), slotSize)}}
 }

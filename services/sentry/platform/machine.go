@@ -37,7 +37,9 @@ type Machine struct {
 	zygote   *Thread
 	spare    chan *Thread
 
-	spaces chan *Space // made ahead
+	spaces  chan *Space // made ahead
+	bells   chan *bell  // nobody's now
+	windows windows
 
 	mu    sync.Mutex
 	procs map[int]*Process // by host pid
@@ -59,7 +61,7 @@ type Options struct {
 // init of its PID namespace, or at least a subreaper, for its death to end the
 // stubs.
 func Start(cred *Credential, o Options) (*Machine, error) {
-	m := &Machine{procs: map[int]*Process{}, spare: make(chan *Thread, 1), spaces: make(chan *Space, sparesOfSpace)}
+	m := &Machine{procs: map[int]*Process{}, spare: make(chan *Thread, 1), spaces: make(chan *Space, sparesOfSpace), bells: make(chan *bell, sparesOfBell)}
 	m.donor.pending, m.donor.late = map[token]*donation{}, make(chan struct{}, 1)
 	if o.Verified {
 		m.verifier = newVerifier(o.Log)

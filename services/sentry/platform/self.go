@@ -12,7 +12,7 @@ import (
 func NewSelf() *Thread {
 	p := &Process{dead: make(chan struct{})}
 	p.pid.Store(int32(os.Getpid()))
-	return &Thread{proc: p, slot: slot{make([]byte, slotSize)}, wake: make(chan struct{}, 1)}
+	return &Thread{proc: p, slot: slot{mem: make([]byte, slotSize)}, wake: make(chan struct{}, 1)}
 }
 
 // Perform does the copies that the answer of a NewSelf thread holds, as the stub

@@ -23,14 +23,23 @@ type Regs struct {
 // slot is the memory that a guest thread and the sentry share. The guest can
 // write to any of it at any time: a field is loaded once, into a local, and the
 // local is checked.
-type slot struct{ mem []byte }
+type slot struct {
+	mem []byte
+	in  *window // nil: it is mapped by itself
+}
 
 func mapSlot(memfd, index int) (slot, error) {
 	mem, err := unix.Mmap(memfd, int64(index)<<areaShift, slotSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	return slot{mem}, err
+	return slot{mem: mem}, err
 }
 
-func (s slot) unmap() { unix.Munmap(s.mem) }
+func (s slot) unmap() {
+	if s.in != nil {
+		s.in.drop()
+		return
+	}
+	unix.Munmap(s.mem)
+}
 
 func (s slot) word(off int) *uint32 { return (*uint32)(unsafe.Pointer(&s.mem[off])) }
 func (s slot) long(off int) *uint64 { return (*uint64)(unsafe.Pointer(&s.mem[off])) }

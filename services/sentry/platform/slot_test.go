@@ -11,7 +11,7 @@ func FuzzSlot(f *testing.F) {
 	f.Add([]byte{1, 0, 0, 0}, uint16(slotKind))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, uint16(slotNRanges))
 	f.Fuzz(func(t *testing.T, data []byte, at uint16) {
-		sl := slot{make([]byte, slotSize)}
+		sl := slot{mem: make([]byte, slotSize)}
 		copy(sl.mem[at:], data)
 		th := &Thread{proc: &Process{dead: make(chan struct{})}, slot: sl, space: &Space{}, wake: make(chan struct{}, 1)}
 		th.last = atomic.LoadUint32(sl.word(slotReq)) - 1

@@ -90,7 +90,7 @@ func (m *Machine) newSpace() (*Space, error) {
 		return nil, fmt.Errorf("seal slots: %w", err)
 	}
 	s := &Space{m: m, memfd: memfd, slots: map[int]slot{}}
-	if _, err := s.slotLocked(0); err != nil {
+	if s.slots[0], err = m.windows.mapSlot(memfd); err != nil {
 		unix.Close(memfd)
 		return nil, fmt.Errorf("map slot: %w", err)
 	}
