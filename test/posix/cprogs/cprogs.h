@@ -69,7 +69,8 @@ struct row {
 	T(prctl) \
 	T(lease) \
 	T(start) \
-	T(handover)
+	T(handover) \
+	T(urgent)
 
 #define DECLARE(name) extern const struct row name##_rows[];
 TABLES(DECLARE)
