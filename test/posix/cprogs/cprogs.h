@@ -70,7 +70,9 @@ struct row {
 	T(lease) \
 	T(start) \
 	T(handover) \
-	T(urgent)
+	T(boundary) \
+	T(urgent) \
+	T(notice)
 
 #define DECLARE(name) extern const struct row name##_rows[];
 TABLES(DECLARE)
