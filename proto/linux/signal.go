@@ -95,6 +95,9 @@ const (
 	SA_RESTART        = 0x10000000
 	SA_NODEFER        = 0x40000000
 	SA_RESETHAND      = 0x80000000
+
+	SA_KNOWN = SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_EXPOSE_TAGBITS | SA_RESTORER | SA_ONSTACK | SA_RESTART |
+		SA_NODEFER | SA_RESETHAND
 )
 
 // SigAction is struct sigaction as the kernel has it.

@@ -74,6 +74,24 @@ func TestRewriteOff(t *testing.T) {
 	}
 }
 
+// TestAnonymousNames holds names of memory against what they are on a kernel that has
+// them, as this host's may not.
+func TestAnonymousNames(t *testing.T) {
+	sandboxtest.Bin(t)
+	c := program{sandboxtest.CProgram(t, "test/posix/cprogs"), "+names"}.on("/tmp")
+	long := strings.Repeat("q", 79)
+	want := strings.Join([]string{
+		"a page: ok", "shared: ok", "  [anon_shmem:ours]", "  [anon:my page]",
+		"the longest: ok", "too long: EINVAL", "brackets: EINVAL", "no text: EFAULT", "no page: EINVAL", "nothing: ok",
+		"  [anon_shmem:ours]", "  [anon:my page]", "  [anon:" + long + "]",
+		"none: ok", "  [anon_shmem:ours]",
+		"across a hole: ENOMEM", "  [anon_shmem:ours]", "  [anon:both]", "  [anon:both]", "a file: EBADF", "",
+	}, "\n")
+	if got := c.InSandbox(t).Run(); got.Output != want || got.Code != 0 {
+		t.Errorf("got %d:\n%s\nwant:\n%s", got.Code, got.Output, want)
+	}
+}
+
 // aboutSites says which programs TestRewriteOff runs.
 var aboutSites = regexp.MustCompile(`^(sites\.|text\.(private|hole)$|process\.(vfork|pids|exec-thread)$|start\.)`)
 

@@ -196,6 +196,10 @@ func (ep *Epoll) dropLocked(it *item) {
 	}
 }
 
+// Seek does nothing, and succeeds: there is no position, and Linux's noop_llseek
+// says no more of it.
+func (ep *Epoll) Seek(_ vfs.Context, at, _ int64, _ int) (int64, error) { return at, nil }
+
 // Release empties the interest list.
 func (ep *Epoll) Release() {
 	ep.mu.Lock()

@@ -3,6 +3,7 @@ package eventfd
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"sync/atomic"
 
@@ -99,6 +100,19 @@ func (e *Eventfd) Poll() wait.Events {
 
 // Queue is where changes of the count are told.
 func (e *Eventfd) Queue() *wait.Queue { return &e.queue }
+
+// FDInfo is what /proc/PID/fdinfo says besides: proc_pid_fdinfo(5).
+func (e *Eventfd) FDInfo() []byte {
+	semaphore := 0
+	if e.semaphore {
+		semaphore = 1
+	}
+	return fmt.Appendf(nil, "eventfd-count: %16x\neventfd-semaphore: %d\n", e.count.Load(), semaphore)
+}
+
+// Seek does nothing, and succeeds: there is no position, and Linux's noop_llseek
+// says no more of it.
+func (e *Eventfd) Seek(_ vfs.Context, at, _ int64, _ int) (int64, error) { return at, nil }
 
 // Release does nothing: a counter is memory.
 func (e *Eventfd) Release() {}

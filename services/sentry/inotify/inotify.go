@@ -63,6 +63,7 @@ func (e *event) size() int {
 // Inotify is one instance. It implements vfs.Impl.
 type Inotify struct {
 	queue wait.Queue
+	tell  func() // of an F_NOTIFY: called in place of queueing
 
 	// table.mu is held when using these.
 	watches map[int32]*watch
@@ -224,6 +225,12 @@ func tellLocked(node vfs.Node, mask, cookie uint32, name string) {
 
 // put queues an event, unless it is the same as the last one.
 func (in *Inotify) put(e event) {
+	if in.tell != nil {
+		if e.mask&linux.IN_IGNORED == 0 {
+			go in.tell()
+		}
+		return
+	}
 	in.mu.Lock()
 	n := len(in.events)
 	if n > 0 && in.events[n-1] == e {
@@ -298,6 +305,10 @@ func (in *Inotify) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error
 	binary.LittleEndian.PutUint32(b[:], uint32(n))
 	return 0, ctx.CopyOut(arg, b[:])
 }
+
+// Seek does nothing, and succeeds: there is no position, and Linux's noop_llseek
+// says no more of it.
+func (in *Inotify) Seek(_ vfs.Context, at, _ int64, _ int) (int64, error) { return at, nil }
 
 // Release ends all watches.
 func (in *Inotify) Release() {

@@ -20,8 +20,10 @@ const (
 type Request struct {
 	File *vfs.File // open for reading; Load takes no reference
 	Path string    // as given, for AT_EXECFN and scripts
-	Argv []string
-	Envv []string
+	// OutOfReach says that a script's interpreter could not open Path: ENOENT.
+	OutOfReach bool
+	Argv       []string
+	Envv       []string
 	// Open opens an interpreter: read-only, executable by the caller.
 	Open func(path string) (*vfs.File, error)
 }
@@ -77,6 +79,9 @@ func (im *Image) load(ctx vfs.Context, r Request) error {
 		if depth == maxScripts {
 			return linux.ELOOP
 		}
+		if r.OutOfReach {
+			return linux.ENOENT
+		}
 		interp, arg, err := parseScript(head)
 		if err != nil {
 			return err
@@ -103,8 +108,13 @@ func parseScript(head []byte) (interp, arg string, err error) {
 	line := head[2:]
 	if i := bytes.IndexByte(line, '\n'); i >= 0 {
 		line = line[:i]
-	} else if len(head) == scriptLine && !bytes.ContainsAny(bytes.TrimLeft(line, " \t"), " \t") {
-		return "", "", linux.ENOEXEC // the interpreter's name is cut off
+	} else if len(head) == scriptLine {
+		if !bytes.ContainsAny(bytes.TrimLeft(line, " \t"), " \t") {
+			return "", "", linux.ENOEXEC // the interpreter's name is cut off
+		}
+		line = line[:len(line)-1] // Linux keeps the last byte for the end of the string
+	} else if len(bytes.TrimLeft(line, " \t")) == 0 {
+		return "", "", linux.EACCES // the empty name is the working directory's
 	}
 	s := strings.Trim(string(line), " \t")
 	if i := strings.IndexByte(s, 0); i >= 0 {

@@ -32,6 +32,7 @@ type Program struct {
 	Loads []Load
 	Files []ProgramFile
 	Exe   vfs.Path
+	Text  *vfs.Text // of Exe; Exec takes a reference
 
 	Brk                  Addr // where the heap begins
 	CodeStart, CodeEnd   Addr
@@ -100,7 +101,7 @@ func (s *Space) Exec(th *platform.Thread, p Program) error {
 	}
 	s.regions.Insert(Region{Start: p.StackLow, End: p.StackHigh, Prot: stackProt, Kind: Stack})
 	s.regions.Insert(Region{Start: p.VDSOStart, End: p.VDSOEnd, Prot: unix.PROT_READ | unix.PROT_EXEC, Kind: VDSO, NoRemap: true})
-	s.top, s.exe, s.auxv = p.Top, p.Exe, p.Auxv
+	s.top, s.exe, s.text, s.auxv = p.Top, p.Exe, p.Text.IncRef(), p.Auxv
 	s.brkStart = p.Brk
 	s.brk = s.brkStart
 	s.codeStart, s.codeEnd = p.CodeStart, p.CodeEnd

@@ -70,11 +70,12 @@ func (s *Space) StopDelegating() {
 	s.endLease()
 }
 
-// LimitSize tells of RLIMIT_AS, as it is now. Otherwise it is as StopDelegating.
-func (s *Space) LimitSize(bytes uint64) {
+// Limit tells of the limits as they are now, of which those that a lease could pass
+// count. Otherwise it is as StopDelegating.
+func (s *Space) Limit(l Limits) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.limited = bytes != unix.RLIM_INFINITY; s.limited {
+	if s.limited = l.Size != unix.RLIM_INFINITY || l.Data != unix.RLIM_INFINITY || s.lockNew; s.limited {
 		s.endLease()
 	}
 }
@@ -286,7 +287,7 @@ func (s *Space) leased(from, to int) []Region {
 
 // plain says whether the stub may change r by itself.
 func (r Region) plain() bool {
-	return r.File == nil && !r.Shared && !r.Grows && r.Kind == Plain && !r.NoWrite && !r.NoRemap
+	return r.File == nil && !r.Shared && !r.Grows && r.Kind == Plain && !r.NoWrite && !r.NoRemap && !r.Locked && r.Name == ""
 }
 
 // unlock lets go of s.mu, after it has told the stub what has changed in the list.

@@ -64,6 +64,8 @@ type Region struct {
 	NoWrite bool
 	// NoRemap marks the kernel's own: the guest may not change it.
 	NoRemap bool
+	Locked  bool   // by mlock(2)
+	Name    string // of anonymous memory: Space.SetName
 }
 
 // Len is the region's length in bytes.
@@ -73,6 +75,7 @@ func (r Region) Len() uint64 { return r.End - r.Start }
 func (r Region) continues(next Region) bool {
 	return r.End == next.Start && r.Prot == next.Prot && r.Shared == next.Shared && r.Grows == next.Grows &&
 		r.Kind == next.Kind && r.File == next.File && r.NoRemap == next.NoRemap && r.NoWrite == next.NoWrite &&
+		r.Locked == next.Locked && r.Name == next.Name &&
 		(r.File == nil || r.Offset+r.Len() == next.Offset)
 }
 

@@ -8,10 +8,10 @@ import (
 )
 
 // Remap is mremap(2).
-func (s *Space) Remap(th *platform.Thread, old, oldLen, newLen uint64, flags uint32, to Addr, limit uint64) (Addr, error) {
+func (s *Space) Remap(th *platform.Thread, old, oldLen, newLen uint64, flags uint32, to Addr, l Limits) (Addr, error) {
 	const mayMove, fixed, dontUnmap = unix.MREMAP_MAYMOVE, unix.MREMAP_FIXED, unix.MREMAP_DONTUNMAP
 	if flags&^(mayMove|fixed|dontUnmap) != 0 || old%PageSize != 0 || newLen == 0 ||
-		flags&fixed != 0 && flags&mayMove == 0 || flags&dontUnmap != 0 && (flags&mayMove == 0 || oldLen != newLen) {
+		flags&fixed != 0 && flags&mayMove == 0 || flags&dontUnmap != 0 && (flags&mayMove == 0 || oldLen != newLen || to%PageSize != 0) {
 		return 0, linux.EINVAL
 	}
 	oldLen, newLen = PageUp(oldLen), PageUp(newLen)
@@ -21,17 +21,17 @@ func (s *Space) Remap(th *platform.Thread, old, oldLen, newLen uint64, flags uin
 	s.change(th)
 	defer s.unlock()
 	r, ok := s.regions.Find(old)
-	if !ok || oldLen > 0 && !s.regions.Covered(old, old+oldLen) {
-		return 0, linux.EFAULT
-	}
-	if oldLen > r.End-old {
+	// What is only cut off at its end may be of several regions.
+	if shrinks := flags&(fixed|dontUnmap) == 0 && newLen <= oldLen; !ok || !shrinks && oldLen > r.End-old {
 		return 0, linux.EFAULT
 	}
 	if oldLen == 0 && !r.Shared {
 		return 0, linux.EINVAL
 	}
-	if newLen > oldLen && s.regions.Total()+newLen-oldLen > limit {
-		return 0, linux.ENOMEM
+	if newLen > oldLen {
+		if err := s.grows(r, newLen-oldLen, l); err != nil {
+			return 0, err
+		}
 	}
 	if err := s.unrewrite(th, old, old+oldLen, false); err != nil {
 		return 0, err

@@ -40,6 +40,8 @@ type Space struct {
 	codeEnd        Addr
 	auxv           []byte
 	exe            vfs.Path
+	text           *vfs.Text
+	lockNew        bool // mlockall(2) with MCL_FUTURE
 
 	linker, linkerEnd Addr // where the dynamic linker is
 
@@ -75,11 +77,14 @@ func (s *Space) IncUsers() {
 func (s *Space) DecUsers() int {
 	s.mu.Lock()
 	s.users--
-	left, attached := s.users, s.attached
+	left, attached, text := s.users, s.attached, s.text
 	if left == 0 && s.lease != nil {
 		s.dropLease()
 	}
 	s.mu.Unlock()
+	if left == 0 {
+		text.DecRef()
+	}
 	if left == 0 && attached != nil {
 		attached.Release()
 	}
@@ -100,11 +105,12 @@ func (s *Space) Fork() *Space {
 	c := &Space{
 		users: 1, regions: s.regions.Clone(), top: s.top, brkStart: s.brkStart, brk: s.brk,
 		argStart: s.argStart, argEnd: s.argEnd, envEnd: s.envEnd, startStack: s.startStack,
-		codeStart: s.codeStart, codeEnd: s.codeEnd, auxv: s.auxv, exe: s.exe, rewrites: s.rewrites.fork(),
+		codeStart: s.codeStart, codeEnd: s.codeEnd, auxv: s.auxv, exe: s.exe, text: s.text.IncRef(), rewrites: s.rewrites.fork(),
 		delegation: delegation{never: s.never, limited: s.limited},
 		linker:     s.linker, linkerEnd: s.linkerEnd,
 	}
 	c.Inherit(s)
+	c.regions.Update(0, GuestTop, func(r *Region) { r.Locked = false }) // mlock(2), NOTES
 	return c
 }
 
@@ -263,8 +269,7 @@ type Mapping struct {
 	// NoWrite: FD can write, but the mapping must not come to. The host then maps
 	// it privately, which shows the same while nobody writes to it.
 	NoWrite bool
-	// Limit is RLIMIT_AS in bytes.
-	Limit uint64
+	Limits  Limits
 }
 
 // Map places a mapping and orders it. undo takes it off the list again.
@@ -281,7 +286,8 @@ func (s *Space) Map(th *platform.Thread, m Mapping) (addr Addr, undo func(), err
 	}
 	s.change(th)
 	defer s.unlock()
-	if s.limited = m.Limit != unix.RLIM_INFINITY; s.limited && s.lease != nil {
+	s.limited = m.Limits.Size != unix.RLIM_INFINITY || m.Limits.Data != unix.RLIM_INFINITY || s.lockNew
+	if s.limited && s.lease != nil {
 		s.dropLease()
 	}
 	leaseable := m.FD < 0 && m.File == nil && m.Kind == Plain && platform.Leaseable(m.Addr, n, m.Flags)
@@ -295,17 +301,21 @@ func (s *Space) Map(th *platform.Thread, m Mapping) (addr Addr, undo func(), err
 	if err != nil {
 		return 0, nil, err
 	}
-	if s.regions.Total()+n > m.Limit {
-		return 0, nil, linux.ENOMEM
+	r := Region{
+		Start: addr, End: addr + n, Prot: m.Prot, Shared: m.Flags&unix.MAP_TYPE != unix.MAP_PRIVATE && m.Flags&0x08 == 0,
+		Grows: m.Flags&unix.MAP_GROWSDOWN != 0, Kind: m.Kind, File: m.File, Offset: m.Offset, NoWrite: m.NoWrite,
+		Locked: m.Flags&unix.MAP_LOCKED != 0 || s.lockNew,
+	}
+	if err := s.grows(r, n, m.Limits); err != nil {
+		return 0, nil, err
 	}
 	if err := s.unrewrite(th, addr, addr+n, true); err != nil {
 		return 0, nil, err
 	}
-	r := Region{
-		Start: addr, End: addr + n, Prot: m.Prot, Shared: m.Flags&unix.MAP_TYPE != unix.MAP_PRIVATE && m.Flags&0x08 == 0,
-		Grows: m.Flags&unix.MAP_GROWSDOWN != 0, Kind: m.Kind, File: m.File, Offset: m.Offset, NoWrite: m.NoWrite,
-	}
 	flags := uint64(m.Flags&hostPageFlags) | unix.MAP_FIXED
+	if r.Locked {
+		flags |= unix.MAP_POPULATE
+	}
 	if r.Shared && !r.NoWrite {
 		flags |= unix.MAP_SHARED
 	} else if m.Flags&unix.MAP_TYPE == 0x08 {
@@ -498,11 +508,11 @@ func (s *Space) Covered(addr, n uint64) bool {
 }
 
 // Brk is brk(2): it gives the new end of the heap, or the old one if it cannot
-// be moved there. limit is RLIMIT_DATA.
-func (s *Space) Brk(th *platform.Thread, want Addr, limit uint64) Addr {
+// be moved there.
+func (s *Space) Brk(th *platform.Thread, want Addr, l Limits) Addr {
 	s.change(th)
 	defer s.unlock()
-	if want < s.brkStart || want-s.brkStart > limit || want > GuestTop {
+	if want < s.brkStart || want-s.brkStart > l.Data || want > GuestTop {
 		return s.brk
 	}
 	old, next := PageUp(s.brk), PageUp(want)
@@ -512,8 +522,12 @@ func (s *Space) Brk(th *platform.Thread, want Addr, limit uint64) Addr {
 			return s.brk
 		}
 		const rw = unix.PROT_READ | unix.PROT_WRITE
+		r := Region{Start: old, End: next, Prot: rw, Kind: Heap, Locked: s.lockNew}
+		if s.grows(r, next-old, l) != nil {
+			return s.brk
+		}
 		th.HostCall(unix.SYS_MMAP, old, next-old, rw, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED, ^uint64(0), 0)
-		s.regions.Insert(Region{Start: old, End: next, Prot: rw, Kind: Heap})
+		s.regions.Insert(r)
 	case next < old:
 		th.HostCall(unix.SYS_MUNMAP, next, old-next)
 		s.regions.Remove(next, old)

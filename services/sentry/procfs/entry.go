@@ -71,8 +71,9 @@ func (e *entry) owner() (uid, gid uint32) {
 	if c == nil || e.process.Dumpable() == 1 {
 		return e.user()
 	}
-	uid, _ = c.UserNS.User(0)
-	gid, _ = c.UserNS.Group(0)
+	ns := e.process.Keeper()
+	uid, _ = ns.User(0)
+	gid, _ = ns.Group(0)
 	return uid, gid
 }
 
@@ -99,14 +100,13 @@ func (e *entry) inspect(ctx vfs.Context) error {
 		return nil
 	}
 	me, it := ctx.Creds(), e.thread.Creds()
-	if me.HasIn(it.UserNS, linux.CAP_SYS_PTRACE) {
-		return nil
-	}
 	uid, gid := me.FSUID, me.FSGID
-	if uid != it.UID || uid != it.EUID || uid != it.SUID || gid != it.GID || gid != it.EGID || gid != it.SGID {
+	same := uid == it.UID && uid == it.EUID && uid == it.SUID && gid == it.GID && gid == it.EGID && gid == it.SGID &&
+		me.UserNS == it.UserNS && it.Permitted&^me.Permitted == 0
+	if !same && !me.HasIn(it.UserNS, linux.CAP_SYS_PTRACE) {
 		return linux.EACCES
 	}
-	if me.UserNS != it.UserNS || it.Permitted&^me.Permitted != 0 || e.process.Dumpable() != 1 {
+	if e.process.Dumpable() != 1 && !me.HasIn(e.process.Keeper(), linux.CAP_SYS_PTRACE) {
 		return linux.EACCES
 	}
 	return nil

@@ -77,8 +77,11 @@ func (p *fakeProcess) Limit(what int) task.Rlimit {
 	}
 	return task.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
 }
-func (p *fakeProcess) OOMScoreAdj() int32     { return p.adj }
-func (p *fakeProcess) Dumpable() int32        { return 1 }
+func (p *fakeProcess) OOMScoreAdj() int32 { return p.adj }
+func (p *fakeProcess) Dumpable() int32    { return 1 }
+func (p *fakeProcess) Keeper() *vfs.UserNamespace {
+	return nil
+}
 func (p *fakeProcess) SetOOMScoreAdj(v int32) { p.adj = v }
 
 type fakeThread struct {

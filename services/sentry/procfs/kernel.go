@@ -56,6 +56,8 @@ type Process interface {
 	SetOOMScoreAdj(int32)
 	// Dumpable is 1 if its user may look into it: PR_GET_DUMPABLE of prctl(2).
 	Dumpable() int32
+	// Keeper is the user namespace with power over who may not be looked into.
+	Keeper() *vfs.UserNamespace
 }
 
 // Info is what a process is, at one moment.

@@ -64,8 +64,12 @@ func regionName(r mm.Region, root vfs.Path) string {
 	case r.File != nil && !r.File.Path.IsZero():
 		name, _ := vfs.PathName(root, r.File.Path)
 		return name
+	case r.File != nil && r.Name != "" && r.Shared:
+		return "[anon_shmem:" + r.Name + "]"
 	case r.File != nil:
 		return r.File.Name
+	case r.Kind == mm.Heap && r.Name != "":
+		return "[anon:" + r.Name + "]"
 	case r.Kind == mm.Heap:
 		return "[heap]"
 	case r.Kind == mm.Stack:
@@ -76,6 +80,8 @@ func regionName(r mm.Region, root vfs.Path) string {
 		return "[vdso]"
 	case r.Shared:
 		return "/dev/zero (deleted)"
+	case r.Name != "":
+		return "[anon:" + r.Name + "]"
 	}
 	return ""
 }
@@ -130,6 +136,10 @@ func smapsValue(field string, r mm.Region, resident uint64) uint64 {
 		if !private && !r.Shared {
 			return resident
 		}
+	case "Locked":
+		if r.Locked {
+			return resident
+		}
 	case "Shared_Clean":
 		if r.Shared {
 			return resident
@@ -155,6 +165,9 @@ func vmFlags(r mm.Region) string {
 	s += "mr mw me "
 	if r.Grows {
 		s += "gd "
+	}
+	if r.Locked {
+		s += "lo "
 	}
 	return s
 }

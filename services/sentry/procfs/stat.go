@@ -33,7 +33,7 @@ func residentOf(m Memory, regions []mm.Region) ([]uint64, uint64) {
 
 // usage is what of an address space is for what, in bytes.
 type usage struct {
-	size, resident, files, data, stack, text, libraries uint64
+	size, resident, files, data, stack, text, libraries, locked uint64
 }
 
 func usageOf(m Memory) (u usage) {
@@ -49,6 +49,9 @@ func usageOf(m Memory) (u usage) {
 	for i, r := range regions {
 		if r.File != nil && (r.Shared || r.Prot&unix.PROT_WRITE == 0) {
 			u.files += each[i]
+		}
+		if r.Locked {
+			u.locked += r.Len()
 		}
 		switch {
 		case r.Kind == mm.Stack || r.Grows:
@@ -226,7 +229,7 @@ func (e *entry) statusMemory(b *bytes.Buffer) {
 		name  string
 		bytes uint64
 	}{
-		{"VmPeak", u.size}, {"VmSize", u.size}, {"VmLck", 0}, {"VmPin", 0}, {"VmHWM", u.resident}, {"VmRSS", u.resident},
+		{"VmPeak", u.size}, {"VmSize", u.size}, {"VmLck", u.locked}, {"VmPin", 0}, {"VmHWM", u.resident}, {"VmRSS", u.resident},
 		{"RssAnon", u.resident - u.files}, {"RssFile", u.files}, {"RssShmem", 0}, {"VmData", u.data}, {"VmStk", u.stack},
 		{"VmExe", u.text}, {"VmLib", u.libraries}, {"VmPTE", u.size / 512}, {"VmSwap", 0}, {"HugetlbPages", 0},
 	} {

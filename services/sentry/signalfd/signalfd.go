@@ -6,6 +6,7 @@ package signalfd
 
 import (
 	"encoding/binary"
+	"fmt"
 	"sync/atomic"
 
 	"bulkhead/proto/linux"
@@ -95,6 +96,13 @@ func (s *Signalfd) Poll() wait.Events {
 
 // Queue is the source's.
 func (s *Signalfd) Queue() *wait.Queue { return s.source.Queue() }
+
+// FDInfo is what /proc/PID/fdinfo says besides.
+func (s *Signalfd) FDInfo() []byte { return fmt.Appendf(nil, "sigmask:\t%016x\n", s.Mask()) }
+
+// Seek does nothing, and succeeds: there is no position, and Linux's noop_llseek
+// says no more of it.
+func (s *Signalfd) Seek(_ vfs.Context, at, _ int64, _ int) (int64, error) { return at, nil }
 
 // Release does nothing: the signals are the source's.
 func (s *Signalfd) Release() {}

@@ -54,7 +54,7 @@ func io_setup(t *task.Task, n uint32, addr mm.Addr) (uint64, error) {
 	}
 	at, undo, err := t.MM().Map(t.Thread(), mm.Mapping{
 		Len: mm.PageSize, Prot: unix.PROT_READ, Flags: unix.MAP_PRIVATE | unix.MAP_ANONYMOUS, FD: -1,
-		Limit: t.Group().Limit(unix.RLIMIT_AS).Cur,
+		Limits: limits(t),
 	})
 	if err != nil {
 		return 0, err

@@ -12,8 +12,10 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// fcntl does one of many things to a descriptor or its file: fcntl(2). Leases
-// and notices of directories (F_NOTIFY) are refused.
+// dupfdQuery is F_DUPFD_QUERY: whether two descriptors are of one open file.
+const dupfdQuery = 1027
+
+// fcntl does one of many things to a descriptor or its file: fcntl(2).
 func fcntl(t *task.Task, fd linux.FD, cmd int32, arg uint64) (uint64, error) {
 	f, err := t.AnyFile(fd)
 	if err != nil {
@@ -29,6 +31,13 @@ func fcntl(t *task.Task, fd linux.FD, cmd int32, arg uint64) (uint64, error) {
 		return 0, t.FDs().SetCloseOnExec(fd, arg&linux.FD_CLOEXEC != 0)
 	case linux.F_GETFL:
 		return uint64(f.Flags()), nil
+	case dupfdQuery:
+		other, err := t.AnyFile(linux.FD(arg))
+		if err != nil {
+			return 0, err
+		}
+		defer other.DecRef(t)
+		return oneIf(other == f), nil
 	}
 	if f.Flags()&linux.O_PATH != 0 {
 		return 0, linux.EBADF
@@ -57,8 +66,12 @@ func fcntl(t *task.Task, fd linux.FD, cmd int32, arg uint64) (uint64, error) {
 		return 0, setOwnerSignal(t, f, fd, arg)
 	case linux.F_GETSIG:
 		return uint64(ioOwnerOf(t, f).sig), nil
+	case linux.F_SETLEASE:
+		return 0, setLease(t, f, fd, arg)
 	case linux.F_GETLEASE:
-		return linux.F_UNLCK, nil
+		return uint64(f.Lease()), nil
+	case linux.F_NOTIFY:
+		return 0, notifyDirectory(t, f, fd, uint32(arg))
 	}
 	return 0, linux.EINVAL
 }
@@ -87,6 +100,10 @@ func closeOnExec(t *task.Task, fd linux.FD) (uint64, error) {
 
 // flock locks a whole file for its open file description: flock(2).
 func flock(t *task.Task, fd linux.FD, op int32) (uint64, error) {
+	const mandatory = 32 // LOCK_MAND, which Linux takes and forgets since 5.17
+	if op&mandatory != 0 {
+		return 0, nil
+	}
 	switch op &^ linux.LOCK_NB {
 	case linux.LOCK_SH, linux.LOCK_EX, linux.LOCK_UN:
 	default:

@@ -27,7 +27,7 @@ func adjtimex(t *task.Task, addr mm.Addr) (uint64, error) {
 		return 0, err
 	}
 	if m := binary.LittleEndian.Uint32(modes[:]); m != 0 && m != adjOffsetGet {
-		return 0, linux.EPERM
+		return 0, mayAdjust(t, m, addr)
 	}
 	b, le := make([]byte, sizeofTimex), binary.LittleEndian
 	copy(b, modes[:])
@@ -42,6 +42,26 @@ func adjtimex(t *task.Task, addr mm.Addr) (uint64, error) {
 	le.PutUint64(b[80:], uint64(now.Nanosecond()/1000))
 	le.PutUint64(b[88:], 10000) // tick, in microseconds
 	return timeError, t.CopyOutLater(addr, b)
+}
+
+// mayAdjust is why the clock cannot be set so: it is the host's (EPERM), or nobody's
+// could (EINVAL).
+func mayAdjust(t *task.Task, modes uint32, addr mm.Addr) error {
+	const singleShot, offsetMode, tickMode = 0x8000, 0x0001, 0x4000
+	if !t.Creds().Has(linux.CAP_SYS_TIME) {
+		return linux.EPERM
+	}
+	if modes&singleShot != 0 && modes&offsetMode == 0 {
+		return linux.EINVAL
+	}
+	b := make([]byte, sizeofTimex)
+	if err := t.CopyIn(addr, b); err != nil {
+		return err
+	}
+	if tick := int64(binary.LittleEndian.Uint64(b[88:])); modes&singleShot == 0 && modes&tickMode != 0 && (tick < 9000 || tick > 11000) {
+		return linux.EINVAL
+	}
+	return linux.EPERM
 }
 
 // clock_adjtime is adjtimex of a clock: EINVAL, EOPNOTSUPP.

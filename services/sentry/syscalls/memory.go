@@ -16,6 +16,20 @@ const (
 	maxOffset    = 1 << 62
 )
 
+// limits are those of the caller's memory.
+func limits(t *task.Task) mm.Limits {
+	g := t.Group()
+	return mm.Limits{Size: g.Limit(unix.RLIMIT_AS).Cur, Data: g.Limit(unix.RLIMIT_DATA).Cur, Locked: lockLimit(t)}
+}
+
+// lockLimit is how many bytes the caller may lock.
+func lockLimit(t *task.Task) uint64 {
+	if t.Creds().Has(linux.CAP_IPC_LOCK) {
+		return unix.RLIM_INFINITY
+	}
+	return t.Group().Limit(unix.RLIMIT_MEMLOCK).Cur
+}
+
 // mmap maps a file or anonymous memory: mmap(2).
 func mmap(t *task.Task, addr mm.Addr, length uint64, prot, flags uint32, fd linux.FD, off uint64) (uint64, error) {
 	if off%mm.PageSize != 0 {
@@ -23,11 +37,24 @@ func mmap(t *task.Task, addr mm.Addr, length uint64, prot, flags uint32, fd linu
 	}
 	m := mm.Mapping{
 		Addr: addr, Len: length, Prot: uint8(prot & protMask), Flags: flags, FD: -1, Offset: off,
-		Limit: t.Group().Limit(unix.RLIMIT_AS).Cur,
+		Limits: limits(t),
 	}
 	kind := flags & unix.MAP_TYPE
 	if kind != unix.MAP_PRIVATE && kind != unix.MAP_SHARED && kind != unix.MAP_SHARED_VALIDATE && kind != mapDroppable {
 		return 0, linux.EINVAL
+	}
+	const validated = unix.MAP_TYPE | unix.MAP_FIXED | unix.MAP_ANONYMOUS | unix.MAP_32BIT | unix.MAP_GROWSDOWN | unix.MAP_DENYWRITE |
+		unix.MAP_EXECUTABLE | unix.MAP_LOCKED | unix.MAP_NORESERVE | unix.MAP_POPULATE | unix.MAP_NONBLOCK | unix.MAP_STACK |
+		unix.MAP_HUGETLB | unix.MAP_FIXED_NOREPLACE
+	switch {
+	case kind == unix.MAP_SHARED_VALIDATE && flags&unix.MAP_ANONYMOUS != 0:
+		return 0, linux.EINVAL
+	case kind == unix.MAP_SHARED_VALIDATE && flags&^validated != 0:
+		return 0, linux.EOPNOTSUPP
+	case flags&(unix.MAP_HUGETLB|unix.MAP_ANONYMOUS) == unix.MAP_HUGETLB|unix.MAP_ANONYMOUS:
+		return 0, linux.ENOMEM // no huge page is set aside: nr_hugepages of proc(5)
+	case flags&unix.MAP_LOCKED != 0 && lockLimit(t) == 0:
+		return 0, linux.EPERM
 	}
 	if flags&unix.MAP_ANONYMOUS == 0 {
 		if err := mapFile(t, &m, fd, kind); err != nil {
@@ -114,12 +141,12 @@ func mprotect(t *task.Task, addr mm.Addr, length uint64, prot uint32) (uint64, e
 
 // mremap moves or resizes a mapping: mremap(2).
 func mremap(t *task.Task, old mm.Addr, oldLen, newLen uint64, flags uint32, to mm.Addr) (uint64, error) {
-	return t.MM().Remap(t.Thread(), old, oldLen, newLen, flags, to, t.Group().Limit(unix.RLIMIT_AS).Cur)
+	return t.MM().Remap(t.Thread(), old, oldLen, newLen, flags, to, limits(t))
 }
 
 // brk moves the end of the heap and gives it: brk(2).
 func brk(t *task.Task, addr mm.Addr) (uint64, error) {
-	return t.MM().Brk(t.Thread(), addr, t.Group().Limit(unix.RLIMIT_DATA).Cur), nil
+	return t.MM().Brk(t.Thread(), addr, limits(t)), nil
 }
 
 // madvise passes on advice that changes what the guest sees, and checks the
@@ -132,8 +159,23 @@ func madvise(t *task.Task, addr mm.Addr, length uint64, advice uint32) (uint64, 
 		unix.MADV_COLD, unix.MADV_PAGEOUT, unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE, unix.MADV_COLLAPSE:
 		return 0, t.MM().Advise(t.Thread(), addr, length, uint64(advice))
 	}
+	switch advice {
+	case unix.MADV_MERGEABLE, unix.MADV_UNMERGEABLE: // nothing looks for equal pages
+		if addr%mm.PageSize != 0 {
+			return 0, linux.EINVAL
+		}
+		if !t.MM().Covered(addr, length) {
+			return 0, linux.ENOMEM
+		}
+		return 0, nil
+	case madvDontNeedLocked: // what is locked is so in name only
+		return 0, t.MM().Advise(t.Thread(), addr, length, unix.MADV_DONTNEED)
+	}
 	return 0, linux.EINVAL
 }
+
+// madvDontNeedLocked is MADV_DONTNEED_LOCKED of madvise(2).
+const madvDontNeedLocked = 24
 
 // msync has a shared mapping written back: msync(2).
 func msync(t *task.Task, addr mm.Addr, length uint64, flags uint32) (uint64, error) {
@@ -146,6 +188,9 @@ func msync(t *task.Task, addr mm.Addr, length uint64, flags uint32) (uint64, err
 	}
 	if !t.MM().Covered(addr, length) {
 		return 0, linux.ENOMEM
+	}
+	if flags&unix.MS_INVALIDATE != 0 && t.MM().AnyLocked(addr, length) {
+		return 0, linux.EBUSY
 	}
 	if flags&unix.MS_SYNC != 0 && length > 0 {
 		t.Thread().HostCall(unix.SYS_MSYNC, addr, mm.PageUp(length), uint64(flags))
@@ -168,27 +213,46 @@ func mincore(t *task.Task, addr mm.Addr, length uint64, vec mm.Addr) (uint64, er
 	return 0, nil
 }
 
-// mlock would keep pages in memory; the sandbox holds no right to that, and says
-// so only where it shows: mlock(2).
+// mlock has pages counted as locked and made. The sandbox holds no right to keep
+// them in memory, so that the host may still take them away: mlock(2).
 func mlock(t *task.Task, addr mm.Addr, length uint64) (uint64, error) {
-	if n := length + addr%mm.PageSize; !t.MM().Covered(mm.PageDown(addr), n) {
-		return 0, linux.ENOMEM
-	}
-	return 0, nil
+	return mlock2(t, addr, length, 0)
 }
 
 func mlock2(t *task.Task, addr mm.Addr, length uint64, flags uint32) (uint64, error) {
-	if flags&^1 != 0 {
+	const onFault = 1 // MLOCK_ONFAULT
+	if flags&^onFault != 0 {
 		return 0, linux.EINVAL
 	}
-	return mlock(t, addr, length)
+	limit := lockLimit(t)
+	if limit == 0 {
+		return 0, linux.EPERM
+	}
+	return 0, t.MM().Lock(t.Thread(), addr, length, true, flags&onFault != 0, limit)
 }
 
+func munlock(t *task.Task, addr mm.Addr, length uint64) (uint64, error) {
+	return 0, t.MM().Lock(t.Thread(), addr, length, false, false, unix.RLIM_INFINITY)
+}
+
+// mlockall is mlock of everything, also of what is to come.
 func mlockall(t *task.Task, flags uint32) (uint64, error) {
-	if flags == 0 || flags&^7 != 0 {
+	const onFault = 4 // MCL_ONFAULT
+	if flags == 0 || flags&^(unix.MCL_CURRENT|unix.MCL_FUTURE|onFault) != 0 || flags == onFault {
 		return 0, linux.EINVAL
 	}
+	limit := lockLimit(t)
+	if limit == 0 {
+		return 0, linux.EPERM
+	}
+	err := t.MM().LockAll(t.Thread(), flags&unix.MCL_CURRENT != 0, flags&unix.MCL_FUTURE != 0, flags&onFault != 0, limit)
+	if err == nil {
+		t.MM().Limit(limits(t))
+	}
+	return 0, err
+}
+
+func munlockall(t *task.Task) (uint64, error) {
+	t.MM().UnlockAll(t.Thread())
 	return 0, nil
 }
-
-func munlockall(t *task.Task) (uint64, error) { return 0, nil }

@@ -1,6 +1,8 @@
 package syscalls
 
 import (
+	"math"
+
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/task"
@@ -130,5 +132,8 @@ func fallocate(t *task.Task, fd linux.FD, mode uint32, off, length int64) (uint6
 		return 0, err
 	}
 	defer f.DecRef(t)
-	return 0, signalled(t, f.Allocate(t, mode, off, length))
+	if err = f.Allocate(t, mode, off, length); off > math.MaxInt64-length { // too big for any file: no signal
+		return 0, err
+	}
+	return 0, signalled(t, err)
 }

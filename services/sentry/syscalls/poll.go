@@ -93,7 +93,18 @@ func (p patience) deadline() time.Time {
 
 // poll waits until one of n files is ready: poll(2).
 func poll(t *task.Task, fds mm.Addr, n uint32, timeout int32) (uint64, error) {
-	return pollFDs(t, fds, n, patienceMS(timeout))
+	return pollOn(t, fds, n, patienceMS(timeout))
+}
+
+// pollOn polls; when a stop ends it, restart_syscall goes on to the same point in time.
+func pollOn(t *task.Task, fds mm.Addr, n uint32, p patience) (uint64, error) {
+	ready, err := pollFDs(t, fds, n, &p)
+	if err == linux.ERESTARTNOHAND {
+		left := p
+		t.SetRestart(func() (uint64, error) { return pollOn(t, fds, n, left) })
+		err = linux.ERESTART_RESTARTBLOCK
+	}
+	return ready, err
 }
 
 // ppoll is poll with a finer timeout, which is updated, and a signal mask.
@@ -106,13 +117,15 @@ func ppoll(t *task.Task, fds mm.Addr, n uint32, timeout, mask mm.Addr, size uint
 	if err != nil {
 		return 0, err
 	}
-	ready, err := pollFDs(t, fds, n, until(deadline))
+	p := until(deadline)
+	ready, err := pollFDs(t, fds, n, &p)
 	restore(err)
 	copyOutRemaining(t, timeout, deadline)
 	return ready, err
 }
 
-func pollFDs(t *task.Task, addr mm.Addr, n uint32, p patience) (uint64, error) {
+// pollFDs turns p into a point in time if it waits.
+func pollFDs(t *task.Task, addr mm.Addr, n uint32, p *patience) (uint64, error) {
 	if uint64(n) > t.Group().Limit(unix.RLIMIT_NOFILE).Cur {
 		return 0, linux.EINVAL
 	}
@@ -129,7 +142,8 @@ func pollFDs(t *task.Task, addr mm.Addr, n uint32, p patience) (uint64, error) {
 	ready := epoll.Ready(s.items)
 	if ready == 0 && !p.none() {
 		var err error
-		if ready, err = epoll.Poll(t, s.items, p.deadline()); err != nil {
+		*p = until(p.deadline())
+		if ready, err = epoll.Poll(t, s.items, p.at); err != nil {
 			return 0, err
 		}
 	}

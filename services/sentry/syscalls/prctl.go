@@ -1,6 +1,8 @@
 package syscalls
 
 import (
+	"strings"
+
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
@@ -45,6 +47,7 @@ var prctls = map[int32]prctlOption{
 	unix.PR_GET_THP_DISABLE:           {0, func(t *task.Task, _ prctlArgs) (uint64, error) { return oneIf(t.MM().NoHugePages()), nil }},
 	unix.PR_SET_MDWE:                  {1, prctlSetMDWE},
 	unix.PR_GET_MDWE:                  {0, func(t *task.Task, _ prctlArgs) (uint64, error) { return uint64(t.MM().DenyWriteExec()), nil }},
+	unix.PR_SET_VMA:                   {lax, prctlSetVMA},
 	unix.PR_GET_AUXV:                  {2, prctlGetAuxv},
 	unix.PR_SET_PTRACER:               {lax, nothing}, // Yama's: whoever may trace by user and power may
 	unix.PR_SET_SECCOMP:               {lax, prctlSetSeccomp},
@@ -185,6 +188,33 @@ func prctlSetMDWE(t *task.Task, a prctlArgs) (uint64, error) {
 	}
 	t.MM().SetDenyWriteExec(bits)
 	return 0, nil
+}
+
+// maxVMAName is the longest name of anonymous memory, with its NUL.
+const maxVMAName = 80
+
+// prctlSetVMA names anonymous memory, or takes its name away: EINVAL for other
+// attributes, and for names of what would look odd in /proc/PID/maps.
+func prctlSetVMA(t *task.Task, a prctlArgs) (uint64, error) {
+	if a[0] != unix.PR_SET_VMA_ANON_NAME {
+		return 0, linux.EINVAL
+	}
+	name := ""
+	if a[3] != 0 {
+		var err error
+		if name, err = t.CopyInString(a[3], maxVMAName); err == linux.ENAMETOOLONG {
+			err = linux.EINVAL
+		}
+		if err != nil {
+			return 0, err
+		}
+		for _, c := range []byte(name) {
+			if c < ' ' || c > '~' || strings.IndexByte("\\`$[]", c) >= 0 {
+				return 0, linux.EINVAL
+			}
+		}
+	}
+	return 0, t.MM().SetName(t.Thread(), a[1], a[2], name)
 }
 
 // savedAuxv is how long Linux says that an auxiliary vector is, in bytes.

@@ -28,8 +28,8 @@ const cloneSignalMask = 0xff
 
 func clone(t *task.Task, flags uint64, stack, parentTID, childTID mm.Addr, tls uint64) (uint64, error) {
 	sig := linux.Signal(flags & cloneSignalMask)
-	if sig != 0 && !sig.Valid() {
-		return 0, linux.EINVAL
+	if !sig.Valid() {
+		sig = 0 // no signal, and only __WCLONE or __WALL waits for it
 	}
 	return t.Clone(&task.CloneArgs{
 		Flags: uint64(uint32(flags)) &^ cloneSignalMask, ExitSignal: sig, Stack: stack, TLS: tls,
@@ -40,7 +40,10 @@ func clone(t *task.Task, flags uint64, stack, parentTID, childTID mm.Addr, tls u
 // clone3 takes its arguments as a struct clone_args: clone3(2).
 func clone3(t *task.Task, addr mm.Addr, size uint64) (uint64, error) {
 	const first, known = 64, 88
-	if size < first || size > mm.PageSize {
+	if size > mm.PageSize {
+		return 0, linux.E2BIG
+	}
+	if size < first {
 		return 0, linux.EINVAL
 	}
 	buf := make([]byte, max(size, known))
@@ -96,6 +99,7 @@ func execveat(t *task.Task, dirfd linux.FD, path, argv, envp mm.Addr, flags atFl
 	args := task.ExecArgs{File: f, Path: name}
 	if dirfd != linux.AtFDCWD && (name == "" || name[0] != '/') {
 		args.Path = "/dev/fd/" + itoa(uint64(dirfd))
+		args.OutOfReach, _ = t.FDs().CloseOnExec(dirfd)
 		if name != "" {
 			args.Path += "/" + name
 		}
@@ -230,6 +234,9 @@ func waitid(t *task.Task, which, id int32, info mm.Addr, options int32, usage mm
 			o.PGID = t.Group().PGID()
 		}
 	case unix.P_PIDFD:
+		if id < 0 {
+			return 0, linux.EINVAL
+		}
 		g, nonblock, err := pidfdOf(t, linux.FD(id))
 		if err != nil {
 			return 0, err

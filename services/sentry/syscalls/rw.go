@@ -14,9 +14,6 @@ func read(t *task.Task, fd linux.FD, buf mm.Addr, n uint64) (uint64, error) {
 		return 0, err
 	}
 	defer f.DecRef(t)
-	if int64(n) < 0 {
-		return 0, linux.EINVAL
-	}
 	return readTo(t, f, current, buf, n)
 }
 
@@ -27,9 +24,6 @@ func write(t *task.Task, fd linux.FD, buf mm.Addr, n uint64) (uint64, error) {
 		return 0, err
 	}
 	defer f.DecRef(t)
-	if int64(n) < 0 {
-		return 0, linux.EINVAL
-	}
 	return writeFrom(t, f, current, buf, n)
 }
 
@@ -43,9 +37,6 @@ func pread64(t *task.Task, fd linux.FD, buf mm.Addr, n uint64, off int64) (uint6
 		return 0, err
 	}
 	defer f.DecRef(t)
-	if int64(n) < 0 {
-		return 0, linux.EINVAL
-	}
 	return readTo(t, f, at(off), buf, n)
 }
 
@@ -60,9 +51,6 @@ func pwrite64(t *task.Task, fd linux.FD, buf mm.Addr, n uint64, off int64) (uint
 		return 0, err
 	}
 	defer f.DecRef(t)
-	if int64(n) < 0 {
-		return 0, linux.EINVAL
-	}
 	return writeFrom(t, f, at(off), buf, n)
 }
 

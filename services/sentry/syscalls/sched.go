@@ -144,8 +144,7 @@ func setScheduler(t *task.Task, tid int32, policy uint32, param mm.Addr) (uint64
 	return 0, schedule(t, o, task.Scheduling{Policy: policy &^ resetOnFork, Priority: binary.LittleEndian.Uint32(buf[:]), ResetOnFork: policy&resetOnFork != 0})
 }
 
-// schedule checks and remembers what o is to be scheduled by: EINVAL, EPERM. What
-// needs a budget of its own (SCHED_DEADLINE) nobody gets.
+// schedule checks and remembers what o is to be scheduled by: EINVAL, EPERM.
 func schedule(t, o *task.Task, s task.Scheduling) error {
 	rt := s.Policy == unix.SCHED_FIFO || s.Policy == unix.SCHED_RR
 	switch s.Policy {
@@ -154,18 +153,32 @@ func schedule(t, o *task.Task, s task.Scheduling) error {
 			return linux.EINVAL
 		}
 	case unix.SCHED_DEADLINE:
-		return linux.EPERM
+		if s.Priority != 0 || !inTime(&s) {
+			return linux.EINVAL
+		}
 	default:
 		return linux.EINVAL
 	}
 	if me, it := t.Creds(), o.Creds(); !me.Has(linux.CAP_SYS_NICE) {
-		old := o.Scheduling()
-		if rt || it == nil || me.EUID != it.UID && me.EUID != it.EUID || old.ResetOnFork && !s.ResetOnFork {
+		old, limits := o.Scheduling(), o.Group()
+		leavesIdle := old.Policy == unix.SCHED_IDLE && s.Policy != old.Policy && uint64(20-limits.Nice()) > limits.Limit(unix.RLIMIT_NICE).Cur
+		tooHigh := rt && uint64(s.Priority) > limits.Limit(unix.RLIMIT_RTPRIO).Cur && (s.Policy != old.Policy || s.Priority > old.Priority)
+		if tooHigh || s.Policy == unix.SCHED_DEADLINE || leavesIdle || it == nil || me.EUID != it.UID && me.EUID != it.EUID || old.ResetOnFork && !s.ResetOnFork {
 			return linux.EPERM
 		}
 	}
 	o.SetScheduling(s)
 	return nil
+}
+
+// inTime says whether the times of SCHED_DEADLINE can be kept to: sched(7). Without a
+// period it is the deadline.
+func inTime(s *task.Scheduling) bool {
+	const leastRuntime, leastPeriod, mostPeriod = 1 << 10, 100e3, 1 << 22 * 1e3 // in nanoseconds: sched_deadline_period_max_us
+	if s.Period == 0 {
+		s.Period = s.Deadline
+	}
+	return s.Runtime >= leastRuntime && s.Runtime <= s.Deadline && s.Deadline <= s.Period && s.Period >= leastPeriod && s.Period <= mostPeriod
 }
 
 func sched_getparam(t *task.Task, tid int32, param mm.Addr) (uint64, error) {
@@ -206,6 +219,9 @@ func sched_getattr(t *task.Task, tid int32, attr mm.Addr, size, flags uint32) (u
 		le.PutUint32(b[16:], uint32(o.Group().Nice()))
 	}
 	le.PutUint32(b[20:], s.Priority)
+	le.PutUint64(b[24:], s.Runtime)
+	le.PutUint64(b[32:], s.Deadline)
+	le.PutUint64(b[40:], s.Period)
 	le.PutUint32(b[52:], 1024) // sched_util_max
 	return 0, t.CopyOutLater(attr, b[:size])
 }
@@ -247,6 +263,9 @@ func sched_setattr(t *task.Task, tid int32, attr mm.Addr, flags uint32) (uint64,
 		return 0, linux.EINVAL
 	}
 	s.ResetOnFork = how&reset != 0
+	if s.Policy == unix.SCHED_DEADLINE {
+		s.Runtime, s.Deadline, s.Period = le.Uint64(b[24:]), le.Uint64(b[32:]), le.Uint64(b[40:])
+	}
 	nice := int32(le.Uint32(b[16:]))
 	if how&keepPolicy != 0 {
 		s.Policy = o.Scheduling().Policy
@@ -259,7 +278,7 @@ func sched_setattr(t *task.Task, tid int32, attr mm.Addr, flags uint32) (uint64,
 	}
 	if s.Policy == unix.SCHED_NORMAL || s.Policy == unix.SCHED_BATCH {
 		nice = min(max(nice, -20), 19)
-		if nice < o.Group().Nice() && !t.Creds().Has(linux.CAP_SYS_NICE) {
+		if nice < o.Group().Nice() && !mayBeNicer(t, o.Group(), nice) {
 			return 0, linux.EPERM
 		}
 		o.Group().SetNice(nice)
@@ -275,11 +294,14 @@ func tooBig(t *task.Task, attr mm.Addr) error {
 	return linux.E2BIG
 }
 
+// schedExt is SCHED_EXT, of which there is no scheduler to choose.
+const schedExt = 7
+
 func sched_get_priority_max(t *task.Task, policy int32) (uint64, error) {
 	switch policy {
 	case unix.SCHED_FIFO, unix.SCHED_RR:
 		return 99, nil
-	case unix.SCHED_NORMAL, unix.SCHED_BATCH, unix.SCHED_IDLE, unix.SCHED_DEADLINE:
+	case unix.SCHED_NORMAL, unix.SCHED_BATCH, unix.SCHED_IDLE, unix.SCHED_DEADLINE, schedExt:
 		return 0, nil
 	}
 	return 0, linux.EINVAL
@@ -291,10 +313,18 @@ func sched_get_priority_min(t *task.Task, policy int32) (uint64, error) {
 }
 
 func sched_rr_get_interval(t *task.Task, tid int32, addr mm.Addr) (uint64, error) {
-	if _, err := taskOf(t, tid); err != nil {
+	o, err := taskOf(t, tid)
+	if err != nil {
 		return 0, err
 	}
-	return 0, copyOutTimespec(t, addr, linux.Timespec{Nsec: 4e6})
+	slice := linux.Timespec{Nsec: 4e6}
+	switch o.Scheduling().Policy {
+	case unix.SCHED_FIFO, unix.SCHED_DEADLINE:
+		slice = linux.Timespec{}
+	case unix.SCHED_RR:
+		slice = linux.Timespec{Nsec: 100e6}
+	}
+	return 0, copyOutTimespec(t, addr, slice)
 }
 
 // getpriority gives 20 minus the nice value, which is 0: getpriority(2).
@@ -321,12 +351,18 @@ func setpriority(t *task.Task, which, who, nice int32) (uint64, error) {
 		if !t.MaySignal(g, 0) {
 			return 0, linux.EPERM
 		}
-		if nice < g.Nice() && !t.Creds().Has(linux.CAP_SYS_NICE) {
+		if nice < g.Nice() && !mayBeNicer(t, g, nice) {
 			return 0, linux.EACCES
 		}
 		g.SetNice(nice)
 	}
 	return 0, nil
+}
+
+// mayBeNicer says whether t may lower g's nice value so far: RLIMIT_NICE, which
+// counts from 1 for 19 to 40 for -20.
+func mayBeNicer(t *task.Task, g *task.Group, nice int32) bool {
+	return uint64(20-nice) <= g.Limit(unix.RLIMIT_NICE).Cur || t.Creds().Has(linux.CAP_SYS_NICE)
 }
 
 // prioritised are the processes that which and who mean, at least one.
@@ -413,8 +449,8 @@ func prlimit64(t *task.Task, pid, what int32, set, old mm.Addr) (uint64, error) 
 			return 0, linux.EPERM
 		}
 		g.SetLimit(int(what), l)
-		if space := g.Leader().MM(); what == unix.RLIMIT_AS && space != nil {
-			space.LimitSize(l.Cur)
+		if space := g.Leader().MM(); (what == unix.RLIMIT_AS || what == unix.RLIMIT_DATA) && space != nil {
+			space.Limit(mm.Limits{Size: g.Limit(unix.RLIMIT_AS).Cur, Data: g.Limit(unix.RLIMIT_DATA).Cur})
 		}
 	}
 	if old != 0 {

@@ -122,6 +122,7 @@ var bands = []struct {
 	band   uint64
 }{
 	{wait.In, 1, 0x41}, {wait.Out, 2, 0x304}, {wait.Err, 4, 8}, {wait.Pri, 5, 0x82}, {wait.Hup, 6, 0x18},
+	{vfs.LeaseBroken, 3, 0x441},
 }
 
 // Signal tells the owner. SIGURG is signal and reason at once.

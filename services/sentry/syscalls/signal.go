@@ -148,19 +148,23 @@ func rt_tgsigqueueinfo(t *task.Task, tgid, tid int32, sig linux.Signal, addr mm.
 
 // rt_sigaction changes what a signal does: sigaction(2).
 func rt_sigaction(t *task.Task, sig linux.Signal, act, old mm.Addr, size uint64) (uint64, error) {
-	if size != linux.SizeofSigSet || !sig.Valid() {
+	if size != linux.SizeofSigSet {
+		return 0, linux.EINVAL
+	}
+	var buf [linux.SizeofSigAction]byte
+	if act != 0 {
+		if err := t.CopyIn(act, buf[:]); err != nil {
+			return 0, err
+		}
+	}
+	if !sig.Valid() || act != 0 && (sig == linux.SIGKILL || sig == linux.SIGSTOP) {
 		return 0, linux.EINVAL
 	}
 	var was linux.SigAction
 	if act != 0 {
-		if sig == linux.SIGKILL || sig == linux.SIGSTOP {
-			return 0, linux.EINVAL
-		}
-		var buf [linux.SizeofSigAction]byte
-		if err := t.CopyIn(act, buf[:]); err != nil {
-			return 0, err
-		}
-		was = t.Group().SetAction(sig, linux.ReadSigAction(buf[:]))
+		a := linux.ReadSigAction(buf[:])
+		a.Flags &= linux.SA_KNOWN // so that a program can find out: sigaction(2), SA_UNSUPPORTED
+		was = t.Group().SetAction(sig, a)
 	} else {
 		was = t.Group().Action(sig)
 	}

@@ -51,7 +51,7 @@ func shmget(t *task.Task, key int32, size uint64, flags int32) (uint64, error) {
 
 // shmat maps a segment: shmat(2).
 func shmat(t *task.Task, id int32, addr mm.Addr, flags int32) (uint64, error) {
-	m := mm.Mapping{Prot: unix.PROT_READ | unix.PROT_WRITE, Flags: unix.MAP_SHARED, Limit: t.Group().Limit(unix.RLIMIT_AS).Cur}
+	m := mm.Mapping{Prot: unix.PROT_READ | unix.PROT_WRITE, Flags: unix.MAP_SHARED, Limits: limits(t)}
 	if addr != 0 {
 		if addr%mm.PageSize != 0 {
 			if flags&sysvipc.SHM_RND == 0 {

@@ -106,16 +106,34 @@ func clock_getres(t *task.Task, id int32, addr mm.Addr) (uint64, error) {
 
 // clock_settime would change the host's clock.
 func clock_settime(t *task.Task, id int32, addr mm.Addr) (uint64, error) {
-	if _, err := copyInTimespec(t, addr); err != nil {
+	ts, err := copyInTimespec(t, addr)
+	if err != nil {
 		return 0, err
 	}
-	if !clock.ID(id).Valid() {
+	if id != unix.CLOCK_REALTIME || !ts.Valid() {
 		return 0, linux.EINVAL
 	}
 	return 0, linux.EPERM
 }
 
-func settimeofday(t *task.Task) (uint64, error) { return 0, linux.EPERM }
+// settimeofday would too.
+func settimeofday(t *task.Task, tv, tz mm.Addr) (uint64, error) {
+	if tv != 0 {
+		var b [linux.SizeofTimeval]byte
+		if err := t.CopyIn(tv, b[:]); err != nil {
+			return 0, err
+		}
+		if !linux.ReadTimeval(b[:]).Valid() {
+			return 0, linux.EINVAL
+		}
+	}
+	if tz != 0 {
+		if err := t.CopyIn(tz, make([]byte, 8)); err != nil {
+			return 0, err
+		}
+	}
+	return 0, linux.EPERM
+}
 
 func gettimeofday(t *task.Task, tv, tz mm.Addr) (uint64, error) {
 	if tv != 0 {
@@ -171,7 +189,7 @@ func clock_nanosleep(t *task.Task, id int32, flags uint32, req, rem mm.Addr) (ui
 	const absolute = 1
 	c := clock.ID(id)
 	if !c.Timed() {
-		if id == unix.CLOCK_PROCESS_CPUTIME_ID || id == unix.CLOCK_THREAD_CPUTIME_ID {
+		if id == unix.CLOCK_PROCESS_CPUTIME_ID || id == unix.CLOCK_THREAD_CPUTIME_ID || untimed(id) {
 			return 0, linux.EOPNOTSUPP
 		}
 		return 0, linux.EINVAL
@@ -238,9 +256,17 @@ func alarm(t *task.Task, seconds uint32) (uint64, error) {
 	return uint64((was.Value + 1e9 - 1) / 1e9), nil
 }
 
+// untimed says of a clock that it is one, but nothing waits by it.
+func untimed(id int32) bool {
+	return id == unix.CLOCK_MONOTONIC_RAW || id == unix.CLOCK_REALTIME_COARSE || id == unix.CLOCK_MONOTONIC_COARSE
+}
+
 // timer_create makes a POSIX timer: timer_create(2).
 func timer_create(t *task.Task, id int32, event, out mm.Addr) (uint64, error) {
 	c := clock.Source(clock.ID(id))
+	if untimed(id) {
+		return 0, linux.EOPNOTSUPP
+	}
 	if !clock.ID(id).Timed() {
 		o, err := cpuClockOf(t, id)
 		if err != nil {
@@ -279,6 +305,9 @@ func timer_settime(t *task.Task, id int32, flags uint32, set, old mm.Addr) (uint
 	timer, err := t.Group().Timer(id)
 	if err != nil {
 		return 0, err
+	}
+	if set == 0 {
+		return 0, linux.EINVAL
 	}
 	var buf [linux.SizeofItimerspec]byte
 	if err := t.CopyIn(set, buf[:]); err != nil {

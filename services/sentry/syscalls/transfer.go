@@ -51,12 +51,25 @@ func (p *position) write(t *task.Task, f *vfs.File, b []byte) (int, error) {
 	return n, err
 }
 
+// userRange says whether n bytes at addr lie in the half that is a program's, which
+// Linux asks before anything else; what is mapped there shows later.
+func userRange(addr mm.Addr, n uint64) bool {
+	const top = 1<<47 - mm.PageSize
+	return addr <= top && n <= top-addr
+}
+
 // readTo reads up to n bytes of f into the guest's memory at addr.
 //
 // What fits goes through the window, shared memory that the guest's own thread
 // copies out when it has the answer. More goes through a chunk; a stream gives
 // at most one of those, as it may block for the next.
 func readTo(t *task.Task, f *vfs.File, p position, addr mm.Addr, n uint64) (uint64, error) {
+	if !userRange(addr, n) {
+		if !f.Readable() {
+			return 0, linux.EBADF
+		}
+		return 0, linux.EFAULT
+	}
 	n = min(n, linux.MAX_RW_COUNT)
 	if w := window(t, n); w != nil {
 		got, err := p.read(t, f, w)
@@ -71,6 +84,12 @@ func readTo(t *task.Task, f *vfs.File, p position, addr mm.Addr, n uint64) (uint
 
 // writeFrom writes n bytes of the guest's memory at addr to f.
 func writeFrom(t *task.Task, f *vfs.File, p position, addr mm.Addr, n uint64) (uint64, error) {
+	if !userRange(addr, n) {
+		if !f.Writable() {
+			return 0, linux.EBADF
+		}
+		return 0, linux.EFAULT
+	}
 	n = min(n, linux.MAX_RW_COUNT)
 	if n <= chunkSize {
 		if b := t.CopiedIn(addr, int(n)); b != nil {

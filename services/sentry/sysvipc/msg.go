@@ -145,10 +145,11 @@ func (n *Namespace) Msgrcv(ctx vfs.Context, id int32, size uint64, want int64, f
 	return kind, text, interrupted(err)
 }
 
-// interrupted is the error of a call that is never made again.
+// interrupted is the error of a call that a handler ends for good, and a stop does not:
+// signal(7).
 func interrupted(err error) error {
 	if err == linux.ERESTARTSYS {
-		return linux.EINTR
+		return linux.ERESTARTNOHAND
 	}
 	return err
 }

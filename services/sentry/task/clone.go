@@ -63,6 +63,9 @@ func (t *Task) Clone(a *CloneArgs) (uint64, error) {
 	if err := a.check(t); err != nil {
 		return 0, err
 	}
+	if !t.Scheduling().mayFork() {
+		return 0, linux.EAGAIN
+	}
 	child, err := t.newChild(a)
 	if err != nil {
 		return 0, err
@@ -260,6 +263,7 @@ func (g *Group) fork(pid int32, parent *Group, a *CloneArgs) *Group {
 	c.oomScoreAdj.Store(g.oomScoreAdj.Load())
 	c.nice.Store(g.nice.Load())
 	c.dumpable.Store(g.dumpable.Load())
+	c.keeper.Store(g.keeper.Load())
 	return c
 }
 

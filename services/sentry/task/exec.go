@@ -18,8 +18,10 @@ import (
 type ExecArgs struct {
 	File *vfs.File // the program, open for reading; the caller keeps its reference
 	Path string    // as given
-	Argv []string
-	Envv []string
+	// OutOfReach: Path goes by a descriptor that the program will not have.
+	OutOfReach bool
+	Argv       []string
+	Envv       []string
 }
 
 // program is a loaded image on its way into memory.
@@ -59,7 +61,7 @@ func (t *Task) OpenExecutablePath(p vfs.Path) (*vfs.File, error) {
 	if p.Mount.Flags()&vfs.MountNoExec != 0 {
 		return nil, linux.EACCES
 	}
-	return vfs.OpenPath(vfs.WithCreds(t, vfs.RootCreds()), p, linux.O_RDONLY)
+	return vfs.OpenToRun(vfs.WithCreds(t, vfs.RootCreds()), p)
 }
 
 // Exec is execve(2). Up to an error the caller goes on as it was.
@@ -83,7 +85,7 @@ func (t *Task) Exec(a ExecArgs) error {
 // prepare does what can fail without harm.
 func (t *Task) prepare(a ExecArgs) (*program, error) {
 	image, err := loader.Load(t, loader.Request{
-		File: a.File, Path: a.Path, Argv: a.Argv, Envv: a.Envv,
+		File: a.File, Path: a.Path, OutOfReach: a.OutOfReach, Argv: a.Argv, Envv: a.Envv,
 		Open: func(name string) (*vfs.File, error) { return t.OpenExecutable(t.FS().Cwd(), name, 0) },
 	})
 	if err != nil {
@@ -255,7 +257,7 @@ func (t *Task) order(space *mm.Space, p *program) error {
 	th.SetGS(0)
 	th.ResetFP()
 	err := space.Exec(th, mm.Program{
-		Loads: p.loads, Files: p.files, Exe: p.image.Exe.File.Path(), Brk: p.place.Brk,
+		Loads: p.loads, Files: p.files, Exe: p.image.Exe.File.Path(), Text: p.image.Exe.File.Text(), Brk: p.place.Brk,
 		CodeStart: p.place.CodeStart, CodeEnd: p.place.CodeEnd,
 		StackLow: p.stackLow, StackHigh: p.stackHigh, ExecStack: p.place.ExecStack, Top: p.top,
 		ArgStart: st.argStart, ArgEnd: st.argEnd, EnvEnd: st.envEnd, StackPointer: st.sp, Auxv: st.auxv,
@@ -265,7 +267,7 @@ func (t *Task) order(space *mm.Space, p *program) error {
 		return err
 	}
 	if t.answersItself() && !t.Traced() {
-		space.LimitSize(t.group.Limit(unix.RLIMIT_AS).Cur)
+		space.Limit(mm.Limits{Size: t.group.Limit(unix.RLIMIT_AS).Cur, Data: t.group.Limit(unix.RLIMIT_DATA).Cur})
 		space.Delegate()
 	}
 	if !th.CopyOut(st.sp, st.bytes) {

@@ -7,6 +7,7 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/sysvipc"
+	"bulkhead/services/sentry/vfs"
 	"bulkhead/services/sentry/wait"
 )
 
@@ -66,6 +67,7 @@ type Group struct {
 	oomScoreAdj atomic.Int32
 	nice        atomic.Int32 // -20 to 19; told, not acted on
 	dumpable    atomic.Int32
+	keeper      atomic.Pointer[vfs.UserNamespace] // who has power there may look into it, dumpable or not
 }
 
 // Usage is what getrusage(2) tells, as far as it is known.
@@ -220,6 +222,11 @@ func (g *Group) Subreaper() bool {
 
 // Dumpable is PR_GET_DUMPABLE.
 func (g *Group) Dumpable() int32 { return g.dumpable.Load() }
+
+// Keeper is the user namespace in which power is needed to look into the process if it
+// is not dumpable, nil for the first: that which its program was executed in, or one
+// above that which knows whose the program is.
+func (g *Group) Keeper() *vfs.UserNamespace { return g.keeper.Load() }
 
 // SetDumpable is PR_SET_DUMPABLE.
 func (g *Group) SetDumpable(v int32) { g.dumpable.Store(v) }

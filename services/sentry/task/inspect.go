@@ -3,6 +3,8 @@ package task
 import (
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/platform"
@@ -17,12 +19,12 @@ func (t *Task) MayInspect(o *Task) error {
 		return nil
 	}
 	me, it := t.Creds(), o.Creds()
-	if me.HasIn(it.UserNS, linux.CAP_SYS_PTRACE) {
-		return nil
+	same := me.UID == it.UID && me.UID == it.EUID && me.UID == it.SUID &&
+		me.GID == it.GID && me.GID == it.EGID && me.GID == it.SGID && me.UserNS == it.UserNS && it.Permitted&^me.Permitted == 0
+	if !same && !me.HasIn(it.UserNS, linux.CAP_SYS_PTRACE) {
+		return linux.EPERM
 	}
-	if me.UID != it.UID || me.UID != it.EUID || me.UID != it.SUID ||
-		me.GID != it.GID || me.GID != it.EGID || me.GID != it.SGID || me.UserNS != it.UserNS ||
-		it.Permitted&^me.Permitted != 0 || o.group.Dumpable() != 1 {
+	if o.group.Dumpable() != 1 && !me.HasIn(o.group.keeper.Load(), linux.CAP_SYS_PTRACE) {
 		return linux.EPERM
 	}
 	return nil
@@ -145,7 +147,12 @@ type Scheduling struct {
 	Policy      uint32 // SCHED_NORMAL and its kin
 	Priority    uint32 // 1 to 99 of SCHED_FIFO and SCHED_RR, else 0
 	ResetOnFork bool
+	// Of SCHED_DEADLINE, in nanoseconds.
+	Runtime, Deadline, Period uint64
 }
+
+// mayFork says whether a thread scheduled so may have children: EAGAIN of clone(2).
+func (s Scheduling) mayFork() bool { return s.Policy != unix.SCHED_DEADLINE || s.ResetOnFork }
 
 // Scheduling is what SetScheduling was given.
 func (t *Task) Scheduling() Scheduling {
@@ -168,7 +175,7 @@ func (t *Task) SetScheduling(s Scheduling) {
 // child processes".
 func (s Scheduling) inherited() Scheduling {
 	if s.ResetOnFork {
-		if s.Priority == 0 {
+		if s.Priority == 0 && s.Policy != unix.SCHED_DEADLINE {
 			return Scheduling{Policy: s.Policy}
 		}
 		return Scheduling{}

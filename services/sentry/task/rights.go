@@ -13,6 +13,9 @@ type rights struct {
 	uid, gid       uint32
 	setUID, setGID bool
 	unreadable     bool // the caller may execute it, and not look into it
+	// keeper is the user namespace in which power is needed to look into what may not be:
+	// the caller's, or the first above it that knows the owners of what is unreadable.
+	keeper *vfs.UserNamespace
 }
 
 // rightsOf reads them, with the caller's credentials.
@@ -23,7 +26,8 @@ func rightsOf(t *Task, im *loader.Image) (r rights, err error) {
 		return r, err
 	}
 	creds := t.Creds()
-	r.uid, r.gid, r.unreadable = a.UID, a.GID, vfs.CheckMode(creds, &a, vfs.MayRead) != nil
+	r.uid, r.gid, r.keeper = a.UID, a.GID, creds.UserNS
+	r.lookAt(creds, &a)
 	_, knownUID := creds.UserNS.UID(a.UID)
 	_, knownGID := creds.UserNS.GID(a.GID)
 	mount := exe.Path().Mount
@@ -35,9 +39,25 @@ func rightsOf(t *Task, im *loader.Image) (r rights, err error) {
 		if a, err = im.Interp.File.Attr(t); err != nil {
 			return r, err
 		}
-		r.unreadable = r.unreadable || vfs.CheckMode(creds, &a, vfs.MayRead) != nil
+		r.lookAt(creds, &a)
 	}
 	return r, nil
+}
+
+// lookAt is for a file of the program: would_dump of fs/exec.c.
+func (r *rights) lookAt(creds *vfs.Creds, a *vfs.Attr) {
+	if vfs.CheckMode(creds, a, vfs.MayRead) == nil {
+		return
+	}
+	r.unreadable = true
+	for r.keeper != nil {
+		_, user := r.keeper.UID(a.UID)
+		_, group := r.keeper.GID(a.GID)
+		if user && group {
+			return
+		}
+		r.keeper = r.keeper.Parent
+	}
 }
 
 func (r *rights) setsID() bool { return r.setUID || r.setGID }
@@ -92,6 +112,7 @@ func (t *Task) assume(p *program) (gains bool) {
 	gains = p.secure || p.creds.Permitted&^old.Permitted != 0
 	t.creds.Store(p.creds)
 	g.dumpable.Store(1)
+	g.keeper.Store(p.rights.keeper)
 	if p.rights.unreadable || p.secure || otherPower(old, p.creds) {
 		g.dumpable.Store(0)
 	}

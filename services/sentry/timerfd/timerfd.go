@@ -6,6 +6,7 @@ package timerfd
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/clock"
@@ -17,6 +18,7 @@ import (
 type Timerfd struct {
 	queue wait.Queue
 	timer *clock.Timer
+	ticks atomic.Uint64 // what the next read is to give: TFD_IOC_SET_TICKS
 }
 
 // New makes a disarmed timer: timerfd_create(2). flags may hold O_NONBLOCK.
@@ -68,6 +70,9 @@ func (t *Timerfd) ReadStream(_ vfs.Context, p []byte) (int, error) {
 		return 0, linux.EINVAL
 	}
 	n := t.timer.Take()
+	if forced := t.ticks.Swap(0); forced != 0 {
+		n = forced
+	}
 	if n == 0 {
 		return 0, linux.EAGAIN
 	}
@@ -75,9 +80,30 @@ func (t *Timerfd) ReadStream(_ vfs.Context, p []byte) (int, error) {
 	return 8, nil
 }
 
+// setTicks is TFD_IOC_SET_TICKS, _IOW('T', 0, __u64).
+const setTicks = 0x40085400
+
+// Ioctl says how many expiries the next read gives: EINVAL for none.
+func (t *Timerfd) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
+	if cmd != setTicks {
+		return 0, linux.ENOTTY
+	}
+	var b [8]byte
+	if err := ctx.CopyIn(arg, b[:]); err != nil {
+		return 0, err
+	}
+	n := binary.LittleEndian.Uint64(b[:])
+	if n == 0 {
+		return 0, linux.EINVAL
+	}
+	t.ticks.Store(n)
+	t.queue.Notify(wait.In)
+	return 0, nil
+}
+
 // Poll says In once the timer has expired.
 func (t *Timerfd) Poll() wait.Events {
-	if t.timer.Due() {
+	if t.timer.Due() || t.ticks.Load() != 0 {
 		return wait.In
 	}
 	return 0
@@ -85,6 +111,10 @@ func (t *Timerfd) Poll() wait.Events {
 
 // Queue is where expiries are told.
 func (t *Timerfd) Queue() *wait.Queue { return &t.queue }
+
+// Seek does nothing, and succeeds: there is no position, and Linux's noop_llseek
+// says no more of it.
+func (t *Timerfd) Seek(_ vfs.Context, at, _ int64, _ int) (int64, error) { return at, nil }
 
 // Release stops the timer.
 func (t *Timerfd) Release() { t.timer.Stop() }

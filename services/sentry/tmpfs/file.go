@@ -60,8 +60,16 @@ func (f *file) Attr(vfs.Context) (vfs.Attr, error) {
 	return a, nil
 }
 
-// SetAttr changes attributes and the size.
+// SetAttr changes attributes and the size. EPERM for what a seal forbids.
 func (f *file) SetAttr(ctx vfs.Context, s vfs.SetAttr) error {
+	if s.Mask&vfs.SetMode != 0 && f.memfd && (s.Mode^f.attr().Mode)&0o111 != 0 {
+		f.data.Lock()
+		sealed := f.data.seals&linux.F_SEAL_EXEC != 0
+		f.data.Unlock()
+		if sealed {
+			return linux.EPERM
+		}
+	}
 	if s.Mask&vfs.SetSize != 0 {
 		if err := f.truncate(s.Size); err != nil {
 			return err

@@ -25,6 +25,7 @@ type async struct {
 	entry  wait.Entry
 	owned  bool
 	urgent wait.Entry
+	stop   func() // OnEnd
 
 	// events are those that the owner has not been told of yet.
 	events atomic.Uint32
@@ -74,9 +75,35 @@ func (a *async) listen() {
 	}
 }
 
+// OnEnd has stop called, if it is not nil, when the File is closed or it is called
+// again: what watches for the File's owner ends with it.
+func (f *File) OnEnd(stop func()) {
+	a := f.async.Load()
+	if a == nil {
+		if stop == nil {
+			return
+		}
+		a = f.makeAsync()
+	}
+	a.mu.Lock()
+	old := a.stop
+	a.stop = stop
+	a.mu.Unlock()
+	if old != nil {
+		old()
+	}
+}
+
 // end stops listening: the file is closed.
 func (a *async) end() {
 	a.set(false)
+	a.mu.Lock()
+	stop := a.stop
+	a.stop = nil
+	a.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.owned {

@@ -84,6 +84,13 @@ func SetStat(ctx Context, p Path, s SetAttr) error {
 		if err := mayTruncate(ctx, node, &a, &s); err != nil {
 			return err
 		}
+		if err := breakLeases(ctx, node, true, false); err != nil {
+			return err
+		}
+		if err := beginWrite(node); err != nil {
+			return err
+		}
+		defer endWrite(node)
 	}
 	if mask&SetMode != 0 {
 		if err := mayChmod(ctx, &a, &s); err != nil {

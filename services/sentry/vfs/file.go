@@ -11,13 +11,17 @@ import (
 // File is an open file description: open(2). Descriptors, also of several
 // processes, share it.
 type File struct {
-	impl  Impl
-	path  Path
-	refs  atomic.Int64
-	flags atomic.Uint32
-	flock atomic.Bool // has, or had, a lock by flock or F_OFD_SETLK
+	impl   Impl
+	path   Path
+	refs   atomic.Int64
+	flags  atomic.Uint32
+	flock  atomic.Bool // has, or had, a lock by flock or F_OFD_SETLK
+	leased atomic.Bool
 	watchers
 	async atomic.Pointer[async]
+	// Of a regular file: that it counts as a writer, and who runs it.
+	writes bool
+	text   *Text
 
 	// The powers of impl that reading and writing use.
 	readerAt ReaderAt
@@ -72,6 +76,10 @@ func NewAnonFile(impl Impl, name string, flags linux.OpenFlags) *File {
 // IncRef takes a reference; the caller has one already.
 func (f *File) IncRef() { f.refs.Add(1) }
 
+// Text is what keeps others from writing to the file of a program: OpenToRun. It
+// is nil of any other, and has one reference of the File's.
+func (f *File) Text() *Text { return f.text }
+
 // TryIncRef takes a reference unless the last is gone.
 func (f *File) TryIncRef() bool {
 	for {
@@ -97,11 +105,18 @@ func (f *File) DecRef(ctx Context) {
 	if a := f.async.Load(); a != nil {
 		a.end()
 	}
+	if f.leased.Load() {
+		f.EndLease()
+	}
 	f.watchers.gone(f)
 	if f.flock.Load() {
 		releaseFileLocks(f)
 	}
 	f.impl.Release()
+	if f.writes {
+		endWrite(f.path.Node())
+	}
+	f.text.DecRef()
 	f.path.Mount.drop()
 }
 
@@ -132,6 +147,9 @@ func (f *File) SetFlags(ctx Context, flags linux.OpenFlags) error {
 		if !owns(ctx.Creds(), &a) {
 			return linux.EPERM
 		}
+	}
+	if f.Queue() == nil {
+		flags &^= linux.O_ASYNC // nothing will ever tell
 	}
 	for {
 		old := f.flags.Load()
@@ -252,6 +270,9 @@ func (f *File) Ioctl(ctx Context, cmd uint32, arg uint64) (uint64, error) {
 		var on [4]byte
 		if err := ctx.CopyIn(arg, on[:]); err != nil {
 			return 0, err
+		}
+		if flag == linux.O_ASYNC && on != [4]byte{} && f.Queue() == nil {
+			return 0, linux.ENOTTY
 		}
 		flags := f.Flags() &^ flag
 		if on != [4]byte{} {

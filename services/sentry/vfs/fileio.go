@@ -240,12 +240,12 @@ func (f *File) writeAt(ctx Context, p []byte, off int64) (int, int64, error) {
 }
 
 func (f *File) withinLimit(ctx Context, p []byte, off int64) ([]byte, error) {
+	if off > math.MaxInt64-int64(len(p)) {
+		return nil, linux.EINVAL
+	}
 	limit := ctx.FileSizeLimit()
 	if limit > math.MaxInt64 {
-		limit = math.MaxInt64
-		if off <= math.MaxInt64-int64(len(p)) {
-			return p, nil
-		}
+		return p, nil
 	}
 	a, err := f.Attr(ctx)
 	if err != nil {

@@ -86,6 +86,22 @@ func OpenPath(ctx Context, p Path, flags linux.OpenFlags) (*File, error) {
 	return r.open(p)
 }
 
+// OpenToRun opens the program at p for reading, and keeps it from being written to
+// (Text): ETXTBSY if somebody has it open for that.
+func OpenToRun(ctx Context, p Path) (*File, error) {
+	t, err := RunFrom(p)
+	if err != nil {
+		return nil, err
+	}
+	f, err := OpenPath(ctx, p, linux.O_RDONLY)
+	if err != nil {
+		t.DecRef()
+		return nil, err
+	}
+	f.text = t
+	return f, nil
+}
+
 func (r *openRequest) existing(root, start Path, name string, how WalkFlags) (*File, error) {
 	if r.flags&linux.O_DIRECTORY != 0 {
 		how |= MustDirectory
@@ -162,7 +178,7 @@ func (r *openRequest) lookupOrCreate(dir Path, name string) (*Dentry, *File, err
 			return nil, nil, err
 		}
 	}
-	return c, NewFile(impl, p, r.flags), nil
+	return c, r.newFile(impl, p), nil
 }
 
 func (r *openRequest) createLocked(dir Path, name string) (*Dentry, Impl, error) {
@@ -262,7 +278,7 @@ func (r *openRequest) tmpfile(p Path) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewFile(impl, Path{p.Mount, c}, r.flags), nil
+	return r.newFile(impl, Path{p.Mount, c}), nil
 }
 
 func decimal(n uint64) string {
@@ -304,6 +320,17 @@ func (r *openRequest) open(p Path) (*File, error) {
 	if err := r.check(p, &a, kind); err != nil {
 		return nil, err
 	}
+	if kind == linux.S_IFREG {
+		if err := breakLeases(r.ctx, p.Node(), r.mask&MayWrite != 0, r.flags&linux.O_NONBLOCK != 0); err != nil {
+			return nil, err
+		}
+	}
+	if kind == linux.S_IFREG && r.mask&MayWrite != 0 {
+		if err := beginWrite(p.Node()); err != nil {
+			return nil, err
+		}
+		defer endWrite(p.Node()) // the File counts on its own
+	}
 	if r.flags&linux.O_TRUNC != 0 && kind == linux.S_IFREG {
 		s := SetAttr{Mask: SetSize}
 		dropPrivs(r.ctx, &a, &s)
@@ -316,7 +343,18 @@ func (r *openRequest) open(p Path) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewFile(impl, p, r.flags), nil
+	if kind != linux.S_IFREG {
+		return NewFile(impl, p, r.flags), nil
+	}
+	return r.newFile(impl, p), nil
+}
+
+// newFile is the File of a regular file. Nobody runs it while it is opened: it is
+// new, or a writer has been counted.
+func (r *openRequest) newFile(impl Impl, p Path) *File {
+	f := NewFile(impl, p, r.flags)
+	f.writes = f.Writable() && beginWrite(p.Node()) == nil
+	return f
 }
 
 // check is may_open: whether somebody may open an object of that kind so.

@@ -70,7 +70,10 @@ struct row {
 	T(prctl) \
 	T(lease) \
 	T(start) \
-	T(handover)
+	T(handover) \
+	T(boundary) \
+	T(urgent) \
+	T(notice)
 
 #define DECLARE(name) extern const struct row name##_rows[];
 TABLES(DECLARE)

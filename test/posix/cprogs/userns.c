@@ -1,6 +1,7 @@
 #include "cprogs.h"
 #include <linux/capability.h>
 #include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 
@@ -277,4 +278,37 @@ static void clones(void)
 	status("it", ws);
 }
 
-const struct row userns_rows[] = {{"userns.users", users}, {"userns.several", several}, {"userns.joining", joining}, {"userns.pivot", pivots}, {"userns.clone", clones}, {0, 0}};
+/* A program that may be executed and not read stays closed to who has made a user
+   namespace to look into it from. */
+static void unreadable(void)
+{
+	static char *argv[] = {"sleep", "60", NULL};
+	system("cp /bin/sleep hidden; cp /bin/sleep open; chmod 0711 hidden; chmod 0755 . open");
+	become(1000);
+	if (unshare(CLONE_NEWUSER) == -1)
+		err("unshare", -1);
+	put("/proc/self/uid_map", "0 1000 1\n");
+	for (int which = 0; which < 2; which++) {
+		const char *name = which ? "open" : "./hidden";
+		int started[2];
+		pipe2(started, O_CLOEXEC);
+		pid_t pid = fork();
+		if (pid == 0) {
+			execv(name, argv);
+			_exit(1);
+		}
+		close(started[1]);
+		char c, mem[64];
+		read(started[0], &c, 1); /* its end: the program runs */
+		say("%s", name);
+		snprintf(mem, sizeof mem, "/proc/%d/mem", pid);
+		err("memory", open(mem, O_RDONLY));
+		snprintf(mem, sizeof mem, "/proc/%d/maps", pid);
+		err("maps", open(mem, O_RDONLY));
+		err("seize", ptrace(PTRACE_SEIZE, pid, 0, 0));
+		err("end it", kill(pid, SIGKILL));
+		waitpid(pid, NULL, 0);
+	}
+}
+
+const struct row userns_rows[] = {{"userns.unreadable", unreadable}, {"userns.users", users}, {"userns.several", several}, {"userns.joining", joining}, {"userns.pivot", pivots}, {"userns.clone", clones}, {0, 0}};

@@ -16,6 +16,7 @@ type message struct {
 	creds linux.Ucred
 	from  string // the sender's name
 	cost  int    // what it counts against the sender's limit, in bytes
+	mark  bool   // of the urgent byte: urgent.go
 }
 
 // overhead is what a message costs beyond its bytes, so that a great many small
@@ -66,6 +67,7 @@ func (m *message) room() int { return cap(m.data) - len(m.data) }
 // inbox is a queue of messages. It has no lock.
 type inbox struct {
 	head, tail *message
+	urgent     *message // whose byte MSG_OOB takes
 	count      int
 	bytes      int // of data
 	cost       int
@@ -88,6 +90,9 @@ func (q *inbox) push(m *message) {
 // pop takes the first off, which the caller frees.
 func (q *inbox) pop() *message {
 	m := q.head
+	if q.urgent == m {
+		q.urgent = nil
+	}
 	if q.head = m.next; q.head == nil {
 		q.tail = nil
 	}

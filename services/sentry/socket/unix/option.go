@@ -116,6 +116,10 @@ func (s *Socket) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) 
 			n = len(s.mu.inbox.head.data)
 		}
 		s.mu.Unlock()
+	case siocatmark:
+		if s.AtMark() {
+			n = 1
+		}
 	case linux.TIOCOUTQ:
 		s.mu.Lock()
 		peer := s.mu.peer

@@ -25,7 +25,7 @@ type incoming struct {
 func (s *Socket) RecvMsg(_ vfs.Context, m *socket.Msg) (int, error) {
 	if m.Flags&(linux.MSG_OOB|linux.MSG_ERRQUEUE) != 0 {
 		if m.Flags&linux.MSG_OOB != 0 {
-			return 0, linux.EOPNOTSUPP
+			return s.recvUrgent(m)
 		}
 		return 0, linux.EAGAIN
 	}
@@ -92,7 +92,11 @@ func (s *Socket) receive(in *incoming) (int, error) {
 			return 0, err
 		}
 	case s.stream():
-		n = s.takeStreamLocked(in)
+		if n = s.takeStreamLocked(in); n == 0 { // there was nothing but a mark
+			err := s.endLocked()
+			s.unlockDropping()
+			return 0, err
+		}
 		s.receivedLocked(in, n)
 	default:
 		n = s.takeMessageLocked(in)
@@ -103,7 +107,7 @@ func (s *Socket) receive(in *incoming) (int, error) {
 	if roomy && !in.peek {
 		blocked = s.takeBlockedLocked()
 	}
-	s.mu.Unlock()
+	s.unlockDropping()
 	if !in.peek {
 		flight(in.files, -1)
 	}
@@ -145,6 +149,12 @@ func (s *Socket) takeStreamLocked(in *incoming) (n int) {
 	q := &s.mu.inbox
 	first := true
 	for m := q.head; m != nil; {
+		if m.mark {
+			var stop bool
+			if m, stop = s.passMark(in, m, n); stop {
+				return n
+			}
+		}
 		if first {
 			in.creds, in.from = m.creds, m.from
 			first = false

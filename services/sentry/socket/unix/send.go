@@ -16,11 +16,14 @@ type outgoing struct {
 	creds linux.Ucred
 	from  string
 	by    wait.Sleeper // whose call it is
+	// urgent: the last byte is, MSG_OOB.
+	urgent bool
 }
 
 // SendMsg is sendmsg(2).
 func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
-	if m.Flags&linux.MSG_OOB != 0 {
+	urgent := m.Flags&linux.MSG_OOB != 0
+	if urgent && s.Type() != linux.SOCK_STREAM {
 		return 0, linux.EOPNOTSUPP
 	}
 	if n := len(m.Control.Files); n > linux.SCM_MAX_FD {
@@ -28,7 +31,7 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	} else if n > 0 && tooMuchFlight(n) && !ctx.Creds().Has(linux.CAP_SYS_RESOURCE) {
 		return 0, linux.ETOOMANYREFS
 	}
-	data, out := cursor{pieces: m.Data}, outgoing{files: m.Control.Files, by: ctx}
+	data, out := cursor{pieces: m.Data}, outgoing{files: m.Control.Files, by: ctx, urgent: urgent}
 	if m.Control.Creds != nil {
 		out.creds = *m.Control.Creds
 	} else {
@@ -98,6 +101,9 @@ func (s *Socket) sendStream(data *cursor, out *outgoing) (int, error) {
 	}
 	want := data.left()
 	if want == 0 {
+		if out.urgent {
+			return 0, linux.EOPNOTSUPP
+		}
 		return 0, nil
 	}
 	out.from = name
@@ -107,15 +113,22 @@ func (s *Socket) sendStream(data *cursor, out *outgoing) (int, error) {
 		peer.mu.Unlock()
 		return 0, linux.EPIPE
 	}
-	n := 0
-	for n < want && peer.mu.inbox.cost < limit {
-		n += peer.mu.inbox.appendStream(data, out, min(want-n, limit-peer.mu.inbox.cost))
+	n, plain, told := 0, want, wait.In
+	if out.urgent {
+		plain--
+	}
+	for n < plain && peer.mu.inbox.cost < limit {
+		n += peer.mu.inbox.appendStream(data, out, min(plain-n, limit-peer.mu.inbox.cost))
+	}
+	if n == plain && n < want && peer.mu.inbox.cost < limit {
+		peer.mu.inbox.pushUrgent(data, out)
+		n, told = want, wait.In|wait.Pri|wait.Urg
 	}
 	peer.mu.Unlock()
 	if n == 0 {
 		return 0, linux.EAGAIN
 	}
-	peer.Queue().NotifyBy(out.by, wait.In)
+	peer.Queue().NotifyBy(out.by, told)
 	return n, nil
 }
 
@@ -124,7 +137,7 @@ func (s *Socket) sendStream(data *cursor, out *outgoing) (int, error) {
 // go with the first bytes.
 func (q *inbox) appendStream(data *cursor, out *outgoing, n int) int {
 	m := q.tail
-	if m == nil || m.room() == 0 || len(m.files) > 0 || len(out.files) > 0 || m.creds != out.creds {
+	if m == nil || m.room() == 0 || m.mark || len(m.files) > 0 || len(out.files) > 0 || m.creds != out.creds {
 		n = min(n, largeStore)
 		m = newMessage(n)
 		m.creds, m.from, m.files = out.creds, out.from, hold(out.files)

@@ -9,8 +9,7 @@
 // the listener's (a socket that connects is no listener). Nothing is notified and
 // no reference dropped with one held.
 //
-// Not supported: MSG_OOB, SO_PEERSEC, SO_PEERPIDFD, diagnostics by
-// netlink.
+// Not supported: SO_PEERSEC, SO_PEERPIDFD, diagnostics by netlink.
 package unix
 
 import (
@@ -63,6 +62,7 @@ type Socket struct {
 		peer     *Socket
 		peerCred caller // of SO_PEERCRED and SO_PEERGROUPS
 		inbox    inbox
+		dropped  []*vfs.File // until unlockDropping
 		err      linux.Errno // SO_ERROR
 		// noRead, noWrite: shutdown(2), or the peer is gone.
 		noRead, noWrite bool
@@ -207,6 +207,9 @@ func (s *Socket) Poll() wait.Events {
 	}
 	if s.mu.err != 0 {
 		ev |= wait.Err
+	}
+	if s.mu.inbox.urgent != nil {
+		ev |= wait.Pri
 	}
 	if s.connects() && (st == unconnected || st == connecting) {
 		ev |= wait.Hup
