@@ -75,7 +75,7 @@ type Thread struct {
 	Regs Regs
 
 	last  uint32 // number of the request being served; atomic, for the doorbell
-	moved bool   // Relocate: Return must set the registers too
+	moved bool   // Regs.RIP is another than it was: Return must set the registers too
 	// knowsFlags: KnowFlags has been called since the request.
 	knowsFlags bool
 	// birthRIP is where the child that the answer orders begins: where the call
@@ -404,9 +404,13 @@ func (th *Thread) Patience() {
 func (th *Thread) publish(flags uint64) {
 	s := th.slot
 	th.enter()
-	if th.move() && flags == 0 {
-		th.Regs.RAX = s.load(slotResult)
-		flags = ansRegs
+	rax := th.Regs.RAX
+	if th.move() {
+		th.moved = true // for the last answer too: this one may come back for another
+		if flags == 0 {
+			th.Regs.RAX = s.load(slotResult)
+			flags = ansRegs
+		}
 	}
 	if flags == ansRegs {
 		s.setRegs(&th.Regs)
@@ -414,6 +418,7 @@ func (th *Thread) publish(flags uint64) {
 			flags |= ansUpgrade
 		}
 	}
+	th.Regs.RAX = rax
 	s.store(slotBirthRIP, th.birthRIP) // after all moves; only an opClone reads it
 	ordered := 0
 	if v := th.verifier; v != nil {

@@ -157,9 +157,22 @@ static void handover_threads(void)
 	say("sum %s", sum == want ? "right" : "wrong");
 }
 
+/* sleeps says whether the first thread does. */
+static int sleeps(void)
+{
+	char name[64], line[512] = "";
+	snprintf(name, sizeof name, "/proc/self/task/%d/stat", getpid());
+	int fd = open(name, O_RDONLY);
+	int n = read(fd, line, sizeof line - 1);
+	close(fd);
+	return n > 0 && strstr(line, ") S ") != 0;
+}
+
 static void *closer(void *arg)
 {
 	msleep(2);
+	for (int i = 0; i < 10000 && !sleeps(); i++) /* in the read that it is to be closed under */
+		msleep(1);
 	close(shared[0]);
 	write(shared[1], arg, 1);
 	return 0;
