@@ -63,7 +63,8 @@ func (e *event) size() int {
 // Inotify is one instance. It implements vfs.Impl.
 type Inotify struct {
 	queue wait.Queue
-	tell  func() // of an F_NOTIFY: called in place of queueing
+	tell  func()      // of an F_NOTIFY: called in place of queueing
+	told  atomic.Bool // tell is about to be called
 
 	// table.mu is held when using these.
 	watches map[int32]*watch
@@ -226,8 +227,11 @@ func tellLocked(node vfs.Node, mask, cookie uint32, name string) {
 // put queues an event, unless it is the same as the last one.
 func (in *Inotify) put(e event) {
 	if in.tell != nil {
-		if e.mask&linux.IN_IGNORED == 0 {
-			go in.tell()
+		if e.mask&linux.IN_IGNORED == 0 && !in.told.Swap(true) {
+			go func() {
+				in.told.Store(false)
+				in.tell()
+			}()
 		}
 		return
 	}

@@ -51,12 +51,12 @@ func (f *File) SetLease(ctx Context, kind int, alone func() bool) error {
 	case a.Mode&linux.S_IFMT != linux.S_IFREG:
 		return linux.EINVAL
 	}
-	leases.Lock()
-	defer leases.Unlock()
 	node := f.path.Node()
 	if kind == linux.F_RDLCK && writers(node) > 0 || kind == linux.F_WRLCK && !alone() {
 		return linux.EAGAIN
 	}
+	leases.Lock()
+	defer leases.Unlock()
 	var own *lease
 	for _, l := range leases.held[node] {
 		switch {

@@ -45,6 +45,8 @@ static void stream(void)
 	take("nothing urgent", s[1], MSG_OOB);
 	err("no byte", send(s[0], "", 0, MSG_OOB));
 	say("sent %zd", send(s[0], "hello", 5, MSG_OOB));
+	for (long end = now() + 20000; !urged && now() < end;)
+		msleep(1);
 	say("SIGURG %d", urged);
 	ready("sent", s[1]);
 	int bytes = -1;
