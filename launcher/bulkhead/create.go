@@ -130,6 +130,8 @@ func (c *creation) make(ctx context.Context, id string) (*made, error) {
 		}
 	}
 	options.RenewNetd = c.attached
+	// A netd that is not in the state is not waited for, as a cgroup's end must.
+	options.LateNetd = len(m.cgroup.Paths) == 0
 	if m.sandbox, err = launch.Sandbox(ctx, dir.Handle, converted, options); err != nil {
 		m.undo()
 		return nil, err
@@ -209,6 +211,9 @@ func (m *made) save() error {
 	m.state.Keeper = spawn.Found{Pid: m.keeper.Pid, StartTime: began}
 	m.state.Services = map[string]spawn.Found{}
 	for _, s := range []*spawn.Service{m.sandbox.Sentry, m.sandbox.Gofer, m.sandbox.Netd} {
+		if s == nil {
+			continue // a netd that is started later, and ends with its sentry
+		}
 		if m.state.Services[s.Name], err = s.Found(); err != nil {
 			return fmt.Errorf("save state: %w", err)
 		}

@@ -35,6 +35,9 @@ type Options struct {
 	Memory uint64
 	// RenewNetd starts another netd if it ends before the sandbox does.
 	RenewNetd bool
+	// LateNetd starts netd when the guest first wants something of it, or after a while,
+	// where RenewNetd is set and the sandbox has a loopback only.
+	LateNetd bool
 	// Network is the sandbox's outside; nil: none. It is closed when netd has it.
 	Network *network.Outside
 	// Capture is a file to be made that gets what passes there; "": none.
@@ -86,6 +89,7 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 			}
 		}
 	}
+	config.LateNetd = o.LateNetd && o.RenewNetd && len(config.Links) == 0 && config.Relink == nil && config.Capture == nil
 	debug := o.LogDir != ""
 	s, attaches, err := spawn.Start(ctx, config, spawn.Boots{
 		Sentry: &sentryv1.BootRequest{Strace: o.Strace, Debug: debug, Memory: o.Memory, VerifyMemory: o.MM == MMVerified, KeepTrapping: o.Rewrite == RewriteOff},
@@ -97,7 +101,10 @@ func Sandbox(ctx context.Context, dir *os.File, c *oci.Container, o Options) (*s
 		return nil, err
 	}
 	s.Log = logs.own
-	s.Log.Info("booted", "id", c.Spec.Id, "sentry", s.Sentry.Pid, "gofer", s.Gofer.Pid, "netd", s.Netd.Pid, "attaches", len(attaches))
+	s.Log.Info("booted", "id", c.Spec.Id, "sentry", s.Sentry.Pid, "gofer", s.Gofer.Pid, "attaches", len(attaches))
+	if s.Netd != nil {
+		s.Log.Info("started netd", "netd", s.Netd.Pid)
+	}
 	if err := s.MemoryErr; err != nil {
 		s.Log.Warn("the host may end others before this sandbox when its memory runs out", "error", err)
 	}

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -32,14 +33,45 @@ func tend(ctx context.Context, s *spawn.Sandbox) (rest func()) {
 	}()
 	return func() {
 		close(done)
+		s.ForgoNetd()
 		<-ended
 	}
 }
 
-// tendNetd starts another netd whenever one has ended and the sandbox has not, until done
-// is closed.
+// netdLateness is when a netd is started that nobody has asked for anything: a program
+// that ends sooner is not made slower for it.
+const netdLateness = 250 * time.Millisecond
+
+// startNetd starts a netd that is yet to be started, when it is time. failed is what a user
+// reads of why it could not; over says that the sandbox ends, and there is none to tend.
+func startNetd(ctx context.Context, s *spawn.Sandbox, done <-chan struct{}) (failed string, over bool) {
+	if s.Netd != nil {
+		return "", false
+	}
+	if !s.AwaitNetd(netdLateness) {
+		return "", true
+	}
+	select {
+	case <-done:
+		return "", true
+	default:
+	}
+	if err := s.RenewNetd(ctx); err != nil {
+		s.Log.Error("start netd", "error", err)
+		return err.Error(), false
+	}
+	s.Log.Info("started netd", "netd", s.Netd.Pid)
+	return "", false
+}
+
+// tendNetd starts a netd if there is none yet, and another whenever one has ended and the
+// sandbox has not, until done is closed.
 func tendNetd(ctx context.Context, s *spawn.Sandbox, done <-chan struct{}) {
 	pause := firstPause
+	failed, over := startNetd(ctx, s, done)
+	if over {
+		return
+	}
 	for n := range mostRenewals + 1 {
 		select {
 		case <-done:
@@ -55,7 +87,8 @@ func tendNetd(ctx context.Context, s *spawn.Sandbox, done <-chan struct{}) {
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, longestPause)
-		why := s.Netd.Crash()
+		why := cmp.Or(failed, s.Netd.Crash())
+		failed = ""
 		s.Log.Warn("netd ended", "why", why)
 		if n == mostRenewals {
 			report("netd ended too often: the sandbox has no network any more", why)
@@ -63,6 +96,7 @@ func tendNetd(ctx context.Context, s *spawn.Sandbox, done <-chan struct{}) {
 		}
 		if err := s.RenewNetd(ctx); err != nil {
 			s.Log.Error("renew netd", "error", err)
+			failed = err.Error()
 			continue // it may have been ended while it was started
 		}
 		s.Log.Info("renewed netd", "netd", s.Netd.Pid)

@@ -120,7 +120,7 @@ func (r *run) do(ctx context.Context, args []string) error {
 	}()
 	warn(outside.Warnings)
 	r.options.Network = outside
-	r.options.RenewNetd = true
+	r.options.RenewNetd, r.options.LateNetd = true, true
 	s, err := launch.Sandbox(ctx, dir, c, r.options)
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ func Reattach(dir *os.File, name string, f Found) (*Service, error) {
 	}
 	s.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: handshake,
-		Plugins:         plugin.PluginSet{pluginName: control{}},
+		Plugins:         plugin.PluginSet{},
 		Reattach: &plugin.ReattachConfig{
 			Protocol:        plugin.ProtocolGRPC,
 			ProtocolVersion: int(handshake.ProtocolVersion),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
@@ -25,22 +26,29 @@ type spare struct {
 
 	mu    sync.Mutex // held while one is started, so that Kill finds it
 	ended bool       // the sandbox was killed
+	// first is netd's end of the data channel that the sentry has, until there is a netd;
+	// nil if Start started one.
+	first *os.File
 }
 
 // keepSpare takes duplicates of netd's descriptors.
 func keepSpare(c Config, given ends) (*spare, error) {
 	s := &spare{config: c}
 	for _, e := range given {
-		if e.name == hull.FDSentry || c.Relink != nil && hull.IsLink(e.name) {
+		if e.name == hull.FDSentry && !c.LateNetd || c.Relink != nil && hull.IsLink(e.name) {
 			continue
 		}
 		f, err := duplicate(e.file)
 		if err != nil {
-			s.ends.close()
+			s.close()
 			return nil, fmt.Errorf("keep what another netd needs: %w", err)
 		}
 		if e.name == hull.FDState {
 			s.config.Dir = f
+		}
+		if e.name == hull.FDSentry {
+			s.first = f
+			continue
 		}
 		s.ends = append(s.ends, end{name: e.name, file: f})
 	}
@@ -71,6 +79,9 @@ func (s *spare) close() {
 	if !s.ended {
 		s.ended = true
 		s.ends.close()
+		if s.first != nil {
+			s.first.Close()
+		}
 	}
 }
 
@@ -81,8 +92,33 @@ func (s *Sandbox) Renewable() bool { return s.spare != nil }
 // ended.
 var ErrNotRenewable = errors.New("there is nothing to start another netd with")
 
-// RenewNetd starts a netd in the place of one that has ended, boots it as the first one
-// was, and joins it to the sentry. Of what the guest had configured it knows nothing.
+// AwaitNetd waits until the sentry asks a netd for something that is yet to be started,
+// or for d. It says whether RenewNetd is to start it: not if Start did, or if the sentry's
+// end or ForgoNetd ended the channel.
+func (s *Sandbox) AwaitNetd(d time.Duration) bool {
+	if s.spare == nil || s.spare.first == nil {
+		return false
+	}
+	channel := []unix.PollFd{{Fd: int32(s.spare.first.Fd()), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(channel, int(d.Milliseconds())); err != unix.EINTR {
+			return channel[0].Revents&(unix.POLLHUP|unix.POLLERR) == 0
+		}
+	}
+}
+
+// ForgoNetd ends an AwaitNetd that another goroutine is in, as the sandbox ends.
+func (s *Sandbox) ForgoNetd() {
+	s.spare.mu.Lock()
+	defer s.spare.mu.Unlock()
+	if f := s.spare.first; f != nil && !s.spare.ended {
+		unix.Shutdown(int(f.Fd()), unix.SHUT_RDWR)
+	}
+}
+
+// RenewNetd starts a netd in the place of one that has ended, or is yet to be started,
+// boots it as the first one was, and joins it to the sentry. Of what the guest had
+// configured it knows nothing.
 func (s *Sandbox) RenewNetd(ctx context.Context) error {
 	k := s.spare
 	if k == nil {
@@ -93,11 +129,15 @@ func (s *Sandbox) RenewNetd(ctx context.Context) error {
 	if k.ended {
 		return ErrNotRenewable
 	}
-	mine, theirs, err := pair()
-	if err != nil {
-		return fmt.Errorf("join sentry and netd: %w", err)
+	var mine *os.File // nil: the sentry has it
+	theirs := k.first
+	if k.first = nil; theirs == nil {
+		var err error
+		if mine, theirs, err = pair(); err != nil {
+			return fmt.Errorf("join sentry and netd: %w", err)
+		}
+		defer mine.Close()
 	}
-	defer mine.Close()
 	defer theirs.Close()
 	given := append(append(ends(nil), k.ends...), end{name: hull.FDSentry, file: theirs})
 	boot := k.boot
@@ -121,6 +161,9 @@ func (s *Sandbox) RenewNetd(ctx context.Context) error {
 	if _, err := controlv1.NewNetdServiceClient(netd.Conn).Boot(ctx, boot); err != nil {
 		netd.Kill()
 		return netd.Failed(err)
+	}
+	if mine == nil {
+		return nil
 	}
 	token, err := s.Donate(Gift{Role: sentryv1.Role_ROLE_NETD, File: mine})
 	if err == nil {

@@ -54,6 +54,9 @@ type Config struct {
 	Refused *os.File
 	// Renewable keeps what RenewNetd needs.
 	Renewable bool
+	// LateNetd, of a sandbox that is Renewable and has no Links, leaves the start of netd to
+	// the first RenewNetd: see AwaitNetd. What is asked of it waits in its channel.
+	LateNetd bool
 	// CgroupJoin, if set, is called with each new process before it is used.
 	CgroupJoin func(pid int) error
 	// OOMScoreAdj is what the specification asks for.
@@ -66,7 +69,7 @@ type Service struct {
 	Pid  int
 	// Address is its control socket, relative to the sandbox's directory.
 	Address string
-	Conn    *grpc.ClientConn
+	Conn    grpc.ClientConnInterface
 
 	dir    *os.File
 	client *plugin.Client
@@ -76,7 +79,8 @@ type Service struct {
 
 // Sandbox is its services.
 type Sandbox struct {
-	Sentry, Gofer, Netd *Service
+	Sentry, Gofer *Service
+	Netd          *Service // nil as long as it is not started
 	// Dir is the sandbox's directory.
 	Dir *os.File
 	// Log takes what is done with the sandbox: --debug-log.
@@ -129,7 +133,7 @@ func Start(ctx context.Context, c Config, b Boots) (*Sandbox, []*goferv1.Attach,
 	defer given.close()
 	s := &Sandbox{Dir: c.Dir, Log: slog.New(slog.DiscardHandler), lifeline: lifeline}
 	s.farewell = len(c.Links) > 0 || c.Capture != nil
-	if c.Renewable {
+	if c.Renewable || c.LateNetd {
 		if s.spare, err = keepSpare(c, given["netd"]); err != nil {
 			lifeline.Close()
 			return nil, nil, err
@@ -141,6 +145,9 @@ func Start(ctx context.Context, c Config, b Boots) (*Sandbox, []*goferv1.Attach,
 	var attaches []*goferv1.Attach
 	var all sync.WaitGroup
 	for i, name := range names {
+		if name == "netd" && c.LateNetd {
+			continue
+		}
 		all.Go(func() {
 			if services[i], errs[i] = start(c, name, given[name]); errs[i] != nil {
 				errs[i] = fmt.Errorf("start %s: %w", name, errs[i])
@@ -196,7 +203,7 @@ func start(c Config, name string, given ends) (*Service, error) {
 	s := &Service{Name: name, dir: c.Dir, own: own, pidfd: -1}
 	s.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  handshake,
-		Plugins:          plugin.PluginSet{pluginName: control{}},
+		Plugins:          plugin.PluginSet{},
 		RunnerFunc:       own.start,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
@@ -221,17 +228,13 @@ func start(c Config, name string, given ends) (*Service, error) {
 	return s, nil
 }
 
-// connect does the handshake and dials the control socket.
+// connect does the handshake, and learns where the control socket is.
 func (s *Service) connect() error {
-	protocol, err := s.client.Client()
+	address, err := s.client.Start()
 	if err != nil {
 		return err
 	}
-	conn, err := protocol.Dispense(pluginName)
-	if err != nil {
-		return err
-	}
-	s.Conn = conn.(*grpc.ClientConn)
+	s.Conn = conn{address}
 	return nil
 }
 
@@ -259,8 +262,15 @@ func (s *Service) end() {
 	}
 }
 
-// Ended is closed when a service that this process started has ended.
-func (s *Service) Ended() <-chan struct{} { return s.own.ended }
+// Ended is closed when a service that this process started has ended, or was not started.
+func (s *Service) Ended() <-chan struct{} {
+	if s == nil {
+		never := make(chan struct{})
+		close(never)
+		return never
+	}
+	return s.own.ended
+}
 
 // Release lets the services outlive this process.
 func (s *Sandbox) Release() error {

@@ -63,6 +63,7 @@ func start(t *testing.T, flags ...string) *sandbox {
 	case <-time.After(time.Minute):
 		t.Fatalf("the sandbox did not start in a minute: %s", errs.String())
 	}
+	waitForNetd(t, cmd.Process.Pid)
 	asleep(cmd.Process.Pid)
 	sb := &sandbox{}
 	children := childrenOf()
@@ -105,6 +106,22 @@ func asleep(pid int) {
 			before = nil
 		}
 	}
+}
+
+// waitForNetd waits until the launcher has started a netd, which it does last, and netd
+// is sealed.
+func waitForNetd(t *testing.T, launcher int) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		for _, pid := range descendants(childrenOf(), launcher) {
+			exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+			sealed := readStatus(fmt.Sprintf("/proc/%d/status", pid))["Seccomp"] == "2"
+			if sealed && strings.HasPrefix(filepath.Base(exe), "bulkhead-netd") {
+				return
+			}
+		}
+	}
+	t.Fatal("there is no sealed netd after 20 s")
 }
 
 // childrenOf is every process's children.
