@@ -101,9 +101,10 @@ void frames(int n)
 	slot = (void *)own_slot();
 	alarm(1);
 	sigaltstack(&ss, 0);
-	handle(skip, n % 2 ? SA_ONSTACK : 0);
+	int on = rand() % 2 ? SA_ONSTACK : 0;
+	handle(skip, on);
 	faults(60);
-	switch (n / 2 % 10) {
+	switch (n % 10) {
 	case 0: // any of it is anything, all the time
 		pthread_create(&t, 0, hammer, 0);
 		faults(1000000);
@@ -143,7 +144,7 @@ void frames(int n)
 		}
 		break;
 	case 5: // the frame is changed
-		handle(forges, n % 2 ? SA_ONSTACK : 0);
+		handle(forges, on);
 		faults(100000);
 		break;
 	case 6: // a frame that nobody wrote, in memory of all kinds
@@ -165,7 +166,7 @@ void frames(int n)
 			;
 		break;
 	case 8: // for ever, and yet it ends
-		handle(loops, n % 2 ? SA_ONSTACK : 0);
+		handle(loops, on);
 		for (int i = 0; i < 3; i++)
 			if (child())
 				faults(1);

@@ -39,7 +39,7 @@ static const struct attack {
 	{"unmap-own", 8, 2, unmap_own},
 	{"remap-overlap", 8, 2, remap_overlap},
 	{"lease", 16, 4, lease},
-	{"frames", 20, 4, frames},
+	{"frames", 10, 4, frames},
 	{"tracing", 8, 2, tracing},
 };
 
