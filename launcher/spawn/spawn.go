@@ -69,7 +69,7 @@ type Service struct {
 	Pid  int
 	// Address is its control socket, relative to the sandbox's directory.
 	Address string
-	Conn    grpc.ClientConnInterface
+	Conn    *grpc.ClientConn
 
 	dir    *os.File
 	client *plugin.Client
@@ -228,14 +228,14 @@ func start(c Config, name string, given ends) (*Service, error) {
 	return s, nil
 }
 
-// connect does the handshake, and learns where the control socket is.
+// connect does the handshake, and makes a connection to the control socket.
 func (s *Service) connect() error {
 	address, err := s.client.Start()
 	if err != nil {
 		return err
 	}
-	s.Conn = conn{address}
-	return nil
+	s.Conn, err = dial(address)
+	return err
 }
 
 // Kill ends the service at once, and waits until it has ended.
@@ -244,6 +244,9 @@ func (s *Service) Kill() {
 		return
 	}
 	s.end()
+	if s.Conn != nil {
+		s.Conn.Close()
+	}
 	switch {
 	case s.own != nil && s.own.cmd.Process != nil:
 		<-s.own.ended

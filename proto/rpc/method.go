@@ -49,7 +49,6 @@ const (
 	FailedPrecondition Code = 9
 	Unimplemented      Code = 12
 	Internal           Code = 13
-	Unavailable        Code = 14
 )
 
 // Error is a call's failure, as the client gets it.
