@@ -127,6 +127,8 @@ aloneLimit:
 
 	// What the file is like that the linker has just opened: ahead.go.
 ahead:
+	TESTL DI, DI            // -1 stands for none, and is a guest's error
+	JLT  ask
 	CMPL DI, const_slotAheadFD(R13)
 	JNE  ask
 	CMPL CX, $const_aloneClose

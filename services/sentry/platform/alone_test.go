@@ -3,6 +3,7 @@ package platform
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -73,6 +74,7 @@ func TestAlone_asks(t *testing.T) {
 	}{
 		{"off", off, unix.SYS_GETPID, nil},
 		{"nothing", nothing, unix.SYS_GETPID, nil},
+		{"no descriptor", func(th *Thread) { all(th); th.SeeAhead(true) }, unix.SYS_CLOSE, []uint64{math.MaxUint64}},
 		{"nothing, mask", nothing, unix.SYS_RT_SIGPROCMASK, []uint64{0, 0, 0, 8}},
 		{"nothing, limit", nothing, unix.SYS_PRLIMIT64, []uint64{0, 3, 0, dataAt}},
 		{"nothing, close", nothing, unix.SYS_CLOSE, []uint64{3}},
