@@ -67,23 +67,21 @@ type guard struct {
 
 // startGuard starts a guard for the container id, whose directory is yet to be made.
 func startGuard(root, id string, t state.Token) (*guard, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, fmt.Errorf("start guard: %w", err)
-	}
-	defer r.Close()
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
-		w.Close()
 		return nil, fmt.Errorf("start guard: %w", err)
 	}
 	defer self.Close()
 	image, err := program.File("guard", waiter)
 	if err != nil {
-		w.Close()
 		return nil, fmt.Errorf("start guard: make its program: %w", err)
 	}
 	defer image.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("start guard: %w", err)
+	}
+	defer r.Close()
 	cmd := &exec.Cmd{
 		Path: program.Path(image), Args: []string{guardPath, guardCommand, root, id, string(t)},
 		Env: []string{"GOMAXPROCS=1"}, ExtraFiles: []*os.File{r, self},
@@ -112,8 +110,8 @@ const (
 	guardTries = 500
 )
 
-// runGuard is the guard's process, once the command has ended. Descriptor 3 ends with the command that it
-// watches, after a byte if there is nothing to do.
+// runGuard is the guard's process, once the command that it watches has ended, and
+// descriptor 3 with it; after a byte if there is nothing to do.
 func runGuard(root, id string, t state.Token) error {
 	syscall.Close(4) // guardPath
 	hold := os.NewFile(3, "hold")

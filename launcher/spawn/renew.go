@@ -99,12 +99,22 @@ func (s *Sandbox) AwaitNetd(d time.Duration) bool {
 	if s.spare == nil || s.spare.first == nil {
 		return false
 	}
-	channel := []unix.PollFd{{Fd: int32(s.spare.first.Fd()), Events: unix.POLLIN}}
-	for {
-		if _, err := unix.Poll(channel, int(d.Milliseconds())); err != unix.EINTR {
-			return channel[0].Revents&(unix.POLLHUP|unix.POLLERR) == 0
-		}
+	raw, err := s.spare.first.SyscallConn()
+	if err != nil {
+		return false
 	}
+	goesOn := false
+	// In Control, so that the descriptor is no other's if Kill closes it meanwhile.
+	err = raw.Control(func(fd uintptr) {
+		channel := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		for {
+			if _, err := unix.Poll(channel, int(d.Milliseconds())); err != unix.EINTR {
+				goesOn = channel[0].Revents&(unix.POLLHUP|unix.POLLERR) == 0
+				return
+			}
+		}
+	})
+	return err == nil && goesOn
 }
 
 // ForgoNetd ends an AwaitNetd that another goroutine is in, as the sandbox ends.
@@ -157,6 +167,7 @@ func (s *Sandbox) RenewNetd(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start netd: %w", err)
 	}
+	s.Netd.Kill() // it has ended: what is left is our connection to it
 	s.Netd = netd
 	if _, err := controlv1.NewNetdServiceClient(netd.Conn).Boot(ctx, boot); err != nil {
 		netd.Kill()

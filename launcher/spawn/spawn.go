@@ -268,9 +268,9 @@ func (s *Service) end() {
 // Ended is closed when a service that this process started has ended, or was not started.
 func (s *Service) Ended() <-chan struct{} {
 	if s == nil {
-		never := make(chan struct{})
-		close(never)
-		return never
+		ended := make(chan struct{})
+		close(ended)
+		return ended
 	}
 	return s.own.ended
 }

@@ -57,6 +57,7 @@ func fakeSentry() {
 	c := fakeControl{fds: fds}
 	hull.Serve(rpc.Methods{
 		"/control.v1.SentryService/Boot": rpc.Unary(c.Boot), "/control.v1.SentryService/Start": rpc.Unary(c.Start),
+		"/control.v1.SentryService/Reconnect": rpc.Unary(c.Reconnect),
 	})
 }
 
@@ -70,6 +71,14 @@ func (fakeControl) Boot(context.Context, *sentryv1.BootRequest) (*sentryv1.BootR
 
 func (fakeControl) Start(context.Context, *sentryv1.StartRequest) (*sentryv1.StartResponse, error) {
 	panic("started")
+}
+
+// Reconnect takes only a token of Donate's.
+func (fakeControl) Reconnect(_ context.Context, r *sentryv1.ReconnectRequest) (*sentryv1.ReconnectResponse, error) {
+	if len(r.Donation) == 0 {
+		return nil, rpc.Errorf(rpc.InvalidArgument, "nothing was donated")
+	}
+	return &sentryv1.ReconnectResponse{}, nil
 }
 
 // built are the real gofer and netd.

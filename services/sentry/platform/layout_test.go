@@ -70,14 +70,7 @@ func TestLayout_tables(t *testing.T) {
 	if n > most {
 		t.Errorf("a new process has %d KiB of page tables, want %d at most", n, most)
 	}
-	child, err := th.CloneProcess(Birth{Report: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	th.Return(4711)
-	if err := child.WaitReady(); err != nil {
-		t.Fatal(err)
-	}
+	child := forked(t, th)
 	if n := hostStatus(t, child.proc, "VmPTE"); n > most {
 		t.Errorf("its child has %d KiB of page tables, want %d at most", n, most)
 	}

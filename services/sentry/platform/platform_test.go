@@ -175,10 +175,9 @@ func TestKick_stopsAComputingGuest(t *testing.T) {
 	expect(t, th, Kicked)
 }
 
-func TestClone_processHasItsOwnMemory(t *testing.T) {
-	m := machine(t)
-	th := guest(t, m, join(call(57), call(39)))
-	expect(t, th, Syscall)
+// forked answers th's call with a new process, which waits to be told how it begins.
+func forked(t testing.TB, th *Thread) *Thread {
+	t.Helper()
 	child, err := th.CloneProcess(Birth{Report: true})
 	if err != nil {
 		t.Fatal(err)
@@ -187,6 +186,14 @@ func TestClone_processHasItsOwnMemory(t *testing.T) {
 	if err := child.WaitReady(); err != nil {
 		t.Fatal(err)
 	}
+	return child
+}
+
+func TestClone_processHasItsOwnMemory(t *testing.T) {
+	m := machine(t)
+	th := guest(t, m, join(call(57), call(39)))
+	expect(t, th, Syscall)
+	child := forked(t, th)
 	child.Regs = th.Regs
 	child.CopyOut(dataAt, []byte("child"))
 	child.Resume()
@@ -317,14 +324,7 @@ func BenchmarkForkExit(b *testing.B) {
 	th := guest(b, m, join(call(57), []byte{0xeb, 0xf7}))
 	for b.Loop() {
 		th.Next()
-		child, err := th.CloneProcess(Birth{Report: true})
-		if err != nil {
-			b.Fatal(err)
-		}
-		th.Return(5)
-		if err := child.WaitReady(); err != nil {
-			b.Fatal(err)
-		}
+		child := forked(b, th)
 		child.Exit(true)
 	}
 }

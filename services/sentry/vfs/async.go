@@ -85,6 +85,10 @@ func (f *File) OnEnd(stop func()) {
 		}
 		a = f.makeAsync()
 	}
+	a.onEnd(stop)
+}
+
+func (a *async) onEnd(stop func()) {
 	a.mu.Lock()
 	old := a.stop
 	a.stop = stop
@@ -97,13 +101,7 @@ func (f *File) OnEnd(stop func()) {
 // end stops listening: the file is closed.
 func (a *async) end() {
 	a.set(false)
-	a.mu.Lock()
-	stop := a.stop
-	a.stop = nil
-	a.mu.Unlock()
-	if stop != nil {
-		stop()
-	}
+	a.onEnd(nil)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.owned {
