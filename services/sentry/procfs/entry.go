@@ -218,5 +218,15 @@ func (d rows) Names(vfs.Context) ([]pseudo.Name, error) {
 	return names, nil
 }
 
+// Directories implements pseudo.Brancher.
+func (d rows) Directories(vfs.Context) (n int) {
+	for _, r := range table {
+		if r.in(d.entry) && r.mode&linux.S_IFMT == linux.S_IFDIR {
+			n++
+		}
+	}
+	return n
+}
+
 // Valid implements pseudo.Dynamic.
 func (d rows) Valid(vfs.Context, string, vfs.Node) bool { return d.alive() == nil }

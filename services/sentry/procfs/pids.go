@@ -55,6 +55,9 @@ func (d *pids) Names(vfs.Context) ([]pseudo.Name, error) {
 	return names, nil
 }
 
+// Directories implements pseudo.Brancher.
+func (d *pids) Directories(vfs.Context) int { return len(d.fs.kernel.PIDs()) }
+
 // Valid implements pseudo.Dynamic.
 func (d *pids) Valid(_ vfs.Context, name string, child vfs.Node) bool {
 	p, ok := d.find(name)
@@ -97,6 +100,10 @@ func (d threads) Names(vfs.Context) ([]pseudo.Name, error) {
 	}
 	return names, nil
 }
+
+// Directories implements pseudo.Brancher: sandboxes of browsers and others go by the links
+// of their own to see whether they have one thread only.
+func (d threads) Directories(vfs.Context) int { return len(d.process.Threads()) }
 
 // Valid implements pseudo.Dynamic.
 func (d threads) Valid(_ vfs.Context, name string, child vfs.Node) bool {

@@ -17,6 +17,13 @@ type Dynamic interface {
 	Valid(ctx vfs.Context, name string, child vfs.Node) bool
 }
 
+// Brancher is a Dynamic some of whose names are directories, each of which counts as a
+// link of the directory that it is in.
+type Brancher interface {
+	// Directories says how many.
+	Directories(ctx vfs.Context) int
+}
+
 // Name is one name of a Dynamic.
 type Name struct {
 	Name string
@@ -99,6 +106,9 @@ func (d *Dir) Attr(ctx vfs.Context) (vfs.Attr, error) {
 		if _, ok := n.(vfs.Directory); ok {
 			a.Nlink++
 		}
+	}
+	if b, ok := d.dynamic.(Brancher); ok {
+		a.Nlink += uint32(b.Directories(ctx))
 	}
 	return a, err
 }

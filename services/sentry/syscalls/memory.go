@@ -131,10 +131,19 @@ func mprotect(t *task.Task, addr mm.Addr, length uint64, prot uint32) (uint64, e
 	if prot&^(protMask|growsDown|growsUp|0x8) != 0 {
 		return 0, linux.EINVAL
 	}
-	if prot&(growsDown|growsUp) != 0 {
-		if r, ok := t.MM().Find(addr); prot&growsUp != 0 || !ok || !r.Grows {
+	if prot&(growsDown|growsUp) != 0 && length != 0 && addr+length > addr {
+		r, ok := t.MM().Find(addr)
+		switch {
+		case prot&(growsDown|growsUp) == growsDown|growsUp || addr%mm.PageSize != 0:
+			return 0, linux.EINVAL
+		case !ok:
+			return 0, linux.ENOMEM
+		case prot&growsUp != 0 || !r.Grows && r.Kind != mm.Stack:
 			return 0, linux.EINVAL
 		}
+		// The change reaches down to the region's begin: the dynamic linker makes the whole
+		// of a stack executable so, for a library that wants it.
+		addr, length = r.Start, length+(addr-r.Start)
 	}
 	return 0, t.MM().Protect(t.Thread(), addr, length, uint8(prot&protMask))
 }

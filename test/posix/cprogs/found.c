@@ -237,7 +237,7 @@ static void nameless(void)
 }
 
 /* A wait with a relative timeout that the sandbox has to stop for its own reasons. */
-static void *sleeps(void *word)
+static void *reads(void *word)
 {
 	struct timespec t = {2, 0};
 	return (void *)(syscall(SYS_futex, word, 128, 0, &t, 0, 0) == 0 ? 0l : (long)errno);
@@ -248,7 +248,7 @@ static void unseen(void)
 	pthread_t t[6];
 	long bad = 0;
 	for (int i = 0; i < 6; i++)
-		pthread_create(&t[i], 0, sleeps, words);
+		pthread_create(&t[i], 0, reads, words);
 	msleep(50);
 	/* Calls from one place after the other, each of which it may want to change. */
 	for (int i = 0; i < 10; i++) {
@@ -328,7 +328,67 @@ static void numbers(void)
 	err("-7", syscall(-7l));
 }
 
+/* The dynamic linker makes a stack executable so, for a library that wants it. */
+static void downwards(void)
+{
+	const int rwx = PROT_READ | PROT_WRITE | PROT_EXEC;
+	char here, *page = (char *)((uintptr_t)&here & -4096);
+	char *map = mmap(0, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	err("of the stack", mprotect(page, 4096, rwx | PROT_GROWSDOWN));
+	static const unsigned char code[] = {0xb8, 42, 0, 0, 0, 0xc3}; /* mov $42, %eax; ret */
+	char onstack[sizeof code];
+	memcpy(onstack, code, sizeof code);
+	say("runs: %d", ((int (*)(void))onstack)());
+	err("up too", mprotect(page, 4096, rwx | PROT_GROWSDOWN | PROT_GROWSUP));
+	err("up", mprotect(page, 4096, rwx | PROT_GROWSUP));
+	err("no stack", mprotect(map, 4096, rwx | PROT_GROWSDOWN));
+	err("not aligned", mprotect(page + 1, 4096, rwx | PROT_GROWSDOWN));
+	err("nothing", mprotect(map, 0, rwx | PROT_GROWSDOWN));
+	err("too much", mprotect(page, -4096ul, rwx | PROT_GROWSDOWN));
+	munmap(map, 8192);
+	err("nobody's", mprotect(map, 4096, rwx | PROT_GROWSDOWN));
+	err("back", mprotect(page, 4096, (rwx & ~PROT_EXEC) | PROT_GROWSDOWN));
+}
+
+static void *stays(void *fd)
+{
+	char c;
+	return (void *)read((int)(long)fd, &c, 1);
+}
+
+/* A browser's zygote forks its sandboxes only if its task directory says one thread. */
+static void links(void)
+{
+	struct stat st;
+	int p[2];
+	pthread_t t[3];
+	if (pipe(p))
+		return;
+	for (int i = 0; i <= 3; i++) {
+		err("stat", stat("/proc/self/task/", &st));
+		say("%d threads more: %ju links", i, (uintmax_t)st.st_nlink);
+		if (i < 3)
+			pthread_create(&t[i], 0, stays, (void *)(long)p[0]);
+	}
+	close(p[1]);
+	for (int i = 0; i < 3; i++)
+		pthread_join(t[i], 0);
+	err("stat", stat("/proc/self/fd", &st));
+	say("fd: %ju links", (uintmax_t)st.st_nlink);
+}
+
+/* Huge pages may not be there, but a flag that nobody knows is one on all machines. */
+static void memfd_flags(void)
+{
+	err("all", syscall(SYS_memfd_create, "", ~0u));
+	err("a size without huge pages", syscall(SYS_memfd_create, "", 21u << 26));
+	err("an unknown one beside MFD_HUGETLB", syscall(SYS_memfd_create, "", 4u | 0x100));
+}
+
 const struct row found_rows[] = {
+	{"found.growsdown", downwards},
+	{"found.links", links},
+	{"found.memfd-flags", memfd_flags},
 	{"found.futex-waitv", waitv},
 	{"found.membarrier", barriers},
 	{"found.lengths", lengths},
