@@ -15,7 +15,7 @@ var memfds = sync.OnceValue(func() *FileSystem { return New(Options{}) })
 // it a File.
 func NewMemfd(ctx vfs.Context, name string, flags uint32) (vfs.Impl, error) {
 	const known = linux.MFD_CLOEXEC | linux.MFD_ALLOW_SEALING | 0x08 | 0x10 // MFD_NOEXEC_SEAL, MFD_EXEC
-	const sizes = 0x3f << 26 // of huge pages: MFD_HUGE_MASK
+	const sizes = 0x3f << 26                                                // of huge pages: MFD_HUGE_MASK
 	switch huge := flags&linux.MFD_HUGETLB != 0; {
 	case flags&^(known|linux.MFD_HUGETLB|sizes) != 0, !huge && flags&sizes != 0, flags&0x18 == 0x18, len(name) > memfdNameMax:
 		return nil, linux.EINVAL
