@@ -387,11 +387,14 @@ spin:
 	JNZ  spin
 giveWay:
 	// Yield for a bounded time: with others on this core, one yield can take
-	// milliseconds, and a sleeper is woken sooner than that.
+	// milliseconds, and a sleeper is woken sooner than that. R8 is when the last began,
+	// R9 how many more may run another thread until the core is taken to be wanted.
 	RDTSC
 	SHLQ $32, DX
 	ORQ  DX, AX
 	MOVQ AX, R15
+	MOVQ AX, R8
+	MOVL $const_stubCrowd, R9
 yield:
 	MOVL $SYS_sched_yield, AX
 	SYSCALL
@@ -402,6 +405,14 @@ yield:
 	RDTSC
 	SHLQ $32, DX
 	ORQ  DX, AX
+	MOVQ AX, DX
+	SUBQ R8, DX
+	MOVQ AX, R8
+	CMPQ DX, $const_stubOtherRan
+	JB   unshared
+	DECL R9
+	JZ   sleep
+unshared:
 	SUBQ R15, AX
 	CMPQ AX, $const_stubYieldCycles
 	JB   yield

@@ -12,11 +12,14 @@ import (
 )
 
 // How long each side waits before it sleeps: the stub for stubSpins PAUSEs, then
-// yielding the core for stubYieldCycles of the time-stamp counter; the sentry for
-// spinBursts bursts of PAUSEs, then yielding for yieldTime.
+// yielding the core for stubYieldCycles of the time-stamp counter, or until stubCrowd
+// yields took stubOtherRan each: then others have work for this core (Yielder.Crowded);
+// the sentry for spinBursts bursts of PAUSEs, then yielding for yieldTime.
 const (
 	stubSpins       = 200
 	stubYieldCycles = 600_000
+	stubOtherRan    = 12_000
+	stubCrowd       = 4
 	burst           = 32
 	spinBursts      = 8
 	yieldTime       = 100 * time.Microsecond
