@@ -206,7 +206,12 @@ func TestLease_kicks(t *testing.T) {
 					core()
 				}
 				th.Kick()
-				ev := expect(t, th, Kicked)
+				ev := th.Next()
+				if ev.Kind == Syscall { // it came between the lane's entry and the lease, and the sentry is asked
+					th.Regs.RIP -= 2 // the call is made again
+				} else if ev.Kind != Kicked {
+					t.Fatalf("stopped with %+v, regs %+v, want a kick", ev, th.Regs)
+				}
 				claims := l.Claims()
 				seen[claims]++
 				if l.Holder() != LeaseNobody || claims != leaseTestTop && claims != leaseTestTop-2*pageSize {
