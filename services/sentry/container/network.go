@@ -39,7 +39,7 @@ func (s *Sandbox) network(netd *os.File) error {
 	if f, ok := syscalls.Families[linux.AF_UNIX].(*unix.Family); ok {
 		f.Devices = n.DeviceIoctl
 	}
-	syscalls.Families[linux.AF_NETLINK] = netlink.New(n, func() []socket.Socket { return procfs.Sockets(procfs.NewKernel(s.kernel)) })
+	syscalls.Families[linux.AF_NETLINK] = netlink.New(n, func() []socket.Socket { return procfs.Sockets(procfs.NewKernel(s.kernel, nil)) })
 	return nil
 }
 

@@ -62,16 +62,18 @@ func New(c Config) *FS {
 	fs.sys = newSysctls(fs, c.Conf6, c.Tune)
 	root.Add("sys", fs.sys.root)
 	root.Add("self", fs.Link(nil, func(ctx vfs.Context) (string, error) {
-		if ctx.TGID() == 0 {
+		pid := fs.kernel.Number(ctx.TGID())
+		if pid == 0 {
 			return "", linux.ENOENT
 		}
-		return decimal(ctx.TGID()), nil
+		return decimal(pid), nil
 	}))
 	root.Add("thread-self", fs.Link(nil, func(ctx vfs.Context) (string, error) {
-		if ctx.TID() == 0 {
+		pid, tid := fs.kernel.Number(ctx.TGID()), fs.kernel.Number(ctx.TID())
+		if pid == 0 || tid == 0 {
 			return "", linux.ENOENT
 		}
-		return decimal(ctx.TGID()) + "/task/" + decimal(ctx.TID()), nil
+		return decimal(pid) + "/task/" + decimal(tid), nil
 	}))
 	root.Add("mounts", fs.LinkTo("self/mounts"))
 	root.Add("net", fs.LinkTo("self/net"))

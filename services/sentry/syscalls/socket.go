@@ -275,13 +275,14 @@ func peerName(t *task.Task, s socket.Socket, room int) ([]byte, error) {
 }
 
 // showPeer gives what SO_PEERCRED and SO_PEERGROUPS tell with the numbers of the
-// caller's user namespace.
+// caller's namespaces.
 func showPeer(t *task.Task, name int, b []byte) []byte {
 	ns, le := t.Creds().UserNS, binary.LittleEndian
 	switch {
-	case ns == nil:
+	case ns == nil && t.PIDNamespace() == nil:
 	case name == linux.SO_PEERCRED && len(b) == linux.SizeofUcred:
 		if u := linux.ReadUcred(b); u.UID != ^uint32(0) {
+			u.PID = t.ShowPID(u.PID)
 			u.UID, u.GID = ns.ShowUID(u.UID), ns.ShowGID(u.GID)
 			return u.Bytes()
 		}

@@ -17,6 +17,9 @@ import (
 type Namespaces struct {
 	UTS *UTS
 	IPC *IPC
+	// pidForChildren is that of the processes which the thread makes: unshare(2) and
+	// setns(2) do not change its own.
+	pidForChildren *PIDNamespace
 
 	// mount is the namespace of mounts that the thread counts in, if a guest made it.
 	mount *mountUsers
@@ -159,10 +162,10 @@ func (k *Kernel) IPC() *IPC { return k.first.IPC }
 
 // namespaceKinds are those that can be made. Of a cgroup namespace there is no more to
 // see than of the first.
-const namespaceKinds = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP
+const namespaceKinds = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWPID | unix.CLONE_NEWCGROUP
 
 // mayMake checks what a clone or an unshare asks for: EPERM; EINVAL for namespaces of
-// processes, of the network and of time, which are not there.
+// the network and of time, which are not there.
 func (t *Task) mayMake(flags uint64) error {
 	switch {
 	case flags&namespaceFlags == 0:
@@ -202,6 +205,11 @@ func (t *Task) makeNamespaces(flags uint64, fs *FSContext) (m made, err error) {
 	if flags&unix.CLONE_NEWIPC != 0 {
 		ns.IPC = newIPC(newInode(), m.creds.UserNS)
 	}
+	if flags&unix.CLONE_NEWPID != 0 {
+		if ns.pidForChildren, err = t.newPIDNamespace(ns.pidForChildren, m.creds.UserNS); err != nil {
+			return m, err
+		}
+	}
 	if flags&unix.CLONE_NEWNS != 0 {
 		if mountNamespaces.Add(1) > maxMountNamespaces || fs.Root().Mount.Namespace().Len() > maxCopiedMounts {
 			mountNamespaces.Add(-1)
@@ -235,6 +243,9 @@ func (t *Task) Unshare(flags uint64) error {
 	const known = unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SYSVSEM | unix.CLONE_THREAD | unix.CLONE_SIGHAND | unix.CLONE_VM | namespaceFlags
 	if flags&unix.CLONE_NEWUSER != 0 {
 		flags |= unix.CLONE_THREAD | unix.CLONE_FS
+	}
+	if flags&unix.CLONE_NEWPID != 0 {
+		flags |= unix.CLONE_THREAD
 	}
 	if flags&unix.CLONE_NEWNS != 0 {
 		flags |= unix.CLONE_FS
@@ -295,8 +306,8 @@ func (t *Task) Pivot(newRoot, putOld vfs.Path) error {
 	return nil
 }
 
-// Setns moves the thread to a namespace that another has: *UTS, *IPC, *vfs.Namespace
-// or *vfs.UserNamespace. EPERM, EINVAL.
+// Setns moves the thread to a namespace that another has: *UTS, *IPC, *vfs.Namespace,
+// *vfs.UserNamespace or, for its children, *PIDNamespace. EPERM, EINVAL.
 func (t *Task) Setns(to any) error {
 	c := t.Creds()
 	ns := *t.Namespaces()
@@ -324,6 +335,18 @@ func (t *Task) Setns(to any) error {
 		defer u.leave() // the thread counts by itself then
 		ns.mount = u
 		m.fs = &FSContext{root: n.Root(), cwd: n.Root(), umask: t.FS().Umask()}
+	case *PIDNamespace:
+		var owner *vfs.UserNamespace
+		if n != nil {
+			owner = n.Owner
+		}
+		if !c.HasIn(owner, linux.CAP_SYS_ADMIN) || !c.HasOwn(linux.CAP_SYS_ADMIN) {
+			return linux.EPERM
+		}
+		if !n.Within(t.PIDNamespace()) {
+			return linux.EINVAL
+		}
+		ns.pidForChildren = n
 	case *vfs.UserNamespace:
 		if n == c.UserNS || len(t.group.Tasks()) > 1 {
 			return linux.EINVAL
