@@ -124,7 +124,7 @@ func (s *Sandbox) simple(kind, options string) (vfs.FileSystem, error) {
 	case "mqueue":
 		return s.kernel.IPC().Queues, nil
 	case "proc":
-		return s.proc(nil), nil
+		return s.proc(vfs.KernelContext(), nil), nil
 	case "sysfs":
 		return sysfs.New(sysfs.Config{CPUs: s.host.CPUs, Memory: s.host.Memory["MemTotal"] << 10}), nil
 	case "cgroup", "cgroup2":
@@ -136,10 +136,10 @@ func (s *Sandbox) simple(kind, options string) (vfs.FileSystem, error) {
 }
 
 // proc is a /proc that shows the processes of a namespace, nil being the first.
-func (s *Sandbox) proc(ns *task.PIDNamespace) *procfs.FS {
-	return procfs.New(procfs.Config{
-		Kernel: procfs.NewKernel(s.kernel, ns), Host: s.host, Net: s.netTables, Conf6: s.conf6, Orphans: s.orphans, Tune: s.tune,
-	})
+func (s *Sandbox) proc(mounter vfs.Context, ns *task.PIDNamespace) *procfs.FS {
+	c := procfs.Config{Kernel: procfs.NewKernel(s.kernel, ns), Host: s.host}
+	s.showNetwork(&c, mounter)
+	return procfs.New(c)
 }
 
 // fileSystems tells mount(2) what there is.
@@ -154,7 +154,7 @@ func (s *Sandbox) fileSystems() {
 		}
 	}
 	syscalls.FileSystems["proc"] = func(t *task.Task, _, _ string) (vfs.FileSystem, error) {
-		return s.proc(t.PIDNamespace()), nil
+		return s.proc(t, t.PIDNamespace()), nil
 	}
 }
 

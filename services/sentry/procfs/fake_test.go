@@ -49,6 +49,8 @@ func (k *fakeKernel) Thread(tid int32) Thread {
 func (k *fakeKernel) Number(id int32) int32               { return id }
 func (k *fakeKernel) Numbers(id int32, _ Process) []int32 { return []int32{id} }
 func (k *fakeKernel) ID(number int32) int32               { return number }
+func (k *fakeKernel) Whole() Kernel                       { return k }
+func (k *fakeKernel) Space(vfs.Context) uint32            { return 0 }
 func (k *fakeKernel) Forks() uint64                       { return 7 }
 func (k *fakeKernel) Hostname() string                    { return k.hostname }
 func (k *fakeKernel) SetHostname(s string)                { k.hostname = s }

@@ -19,7 +19,7 @@ type Config struct {
 	// Net generates files of /proc/net in place of the empty ones here.
 	Net map[string]func(ctx vfs.Context) ([]byte, error)
 	// Orphans are the TCP connections that no process has a socket of; nil: there are none.
-	Orphans func() []socket.Orphan
+	Orphans func(ctx vfs.Context) []socket.Orphan
 	// Conf6 gives the settings of IPv6 that somebody else keeps, by interface and name.
 	Conf6 func() map[string]map[string]Sysctl
 	// Tune is told of what is written below /proc/sys/net, by its path below /proc/sys,
@@ -37,7 +37,7 @@ type FS struct {
 	sys    *sysctls
 	net    *pseudo.Dir
 
-	orphans func() []socket.Orphan
+	orphans func(ctx vfs.Context) []socket.Orphan
 
 	mountQueue wait.Queue
 }

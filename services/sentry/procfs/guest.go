@@ -30,6 +30,19 @@ func (k guestKernel) Numbers(id int32, p Process) []int32 {
 
 func (k guestKernel) ID(number int32) int32 { return k.ns.ID(number) }
 
+// Whole implements Kernel.
+func (k guestKernel) Whole() Kernel { return guestKernel{k.Kernel, nil} }
+
+// Space implements Kernel.
+func (k guestKernel) Space(ctx vfs.Context) uint32 {
+	if t, ok := ctx.(*task.Task); ok {
+		if n, ok := t.Net().Network.(spaced); ok {
+			return n.Space()
+		}
+	}
+	return 0
+}
+
 // UTS is the caller's, or the first process's for who is none.
 func (k guestKernel) UTS(ctx vfs.Context) Names {
 	if t, ok := ctx.(*task.Task); ok {

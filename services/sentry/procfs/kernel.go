@@ -28,6 +28,10 @@ type Kernel interface {
 	Number(id int32) int32
 	Numbers(id int32, p Process) []int32
 	ID(number int32) int32
+	// Whole is the process table of the whole sandbox.
+	Whole() Kernel
+	// Space is the number of the network that the caller sees, 0 for the first.
+	Space(ctx vfs.Context) uint32
 	// Forks is how many processes and threads were ever made.
 	Forks() uint64
 

@@ -43,6 +43,18 @@ func (n nsNode) Attr(vfs.Context) (vfs.Attr, error) {
 	return vfs.Attr{Dev: nsDevice, Ino: uint64(n.ino), Mode: linux.S_IFREG | 0o444, Nlink: 1, Blksize: 4096}, nil
 }
 
+// FileSystem implements vfs.Bindable: ip-netns(8) keeps namespaces so.
+func (n nsNode) FileSystem() vfs.FileSystem { return nsfs{n} }
+
+// nsfs is a namespace that is mounted somewhere.
+type nsfs struct{ node nsNode }
+
+func (nsfs) Type() string      { return "nsfs" }
+func (fs nsfs) Root() vfs.Node { return fs.node }
+func (nsfs) Statfs(vfs.Context) (linux.Statfs, error) {
+	return linux.Statfs{Type: linux.NSFS_MAGIC, Bsize: 4096, Frsize: 4096, Namelen: linux.NAME_MAX}, nil
+}
+
 // SetAttr is refused: nobody changes a namespace's file.
 func (nsNode) SetAttr(vfs.Context, vfs.SetAttr) error { return linux.EPERM }
 
@@ -74,6 +86,8 @@ func nsOf(t Thread, kind string, first uint32) (ns any, ino uint32) {
 			return n, first
 		}
 		return n, n.Inode
+	case "net":
+		return g.Net(), g.Net().Inode
 	case "pid":
 		return pidNSOf(g.PIDNamespace(), first)
 	case "user":

@@ -40,6 +40,8 @@ type Kernel struct {
 	Trace Tracer
 	// Log, if set, takes one line on what a user may want to know.
 	Log func(format string, args ...any)
+	// NewNetwork, if set, makes what Net.Network of a new namespace is: ENOSPC.
+	NewNetwork func(owner *vfs.UserNamespace) (any, error)
 	// Boot is when the sandbox started.
 	Boot time.Time
 
@@ -69,6 +71,7 @@ func NewKernel(m *platform.Machine) *Kernel {
 		first: Namespaces{
 			UTS: &UTS{Inode: firstUTS, hostname: "bulkhead", domainname: "(none)"},
 			IPC: newIPC(firstIPC, nil),
+			Net: &Net{Inode: firstNet},
 		},
 	}
 }

@@ -7,3 +7,4 @@ $bwrap --unshare-user --unshare-pid --uid 1000 --gid 1000 --tmpfs /tmp sh -c 'id
 echo $?
 $bwrap --unshare-pid sh -c 'kill -9 $$'
 echo $?
+$bwrap --unshare-all --proc /proc sh -c 'ps -e -o pid,comm; cat /proc/net/if_inet6 | cut -c1-32; wc -l < /proc/net/dev'
