@@ -236,7 +236,8 @@ func (Netfilter_Operation) EnumDescriptor() ([]byte, []int) {
 	return file_netd_v1_data_proto_rawDescGZIP(), []int{2, 0}
 }
 
-// Request asks for one thing about one socket. In a frame with id 0, or a letter,
+// Request asks for one thing about one socket, whose number has in bits 24 to 30 the
+// namespace of the network that it is in; with none in the others, about that. In a frame with id 0, or a letter,
 // it is a notice, and has no answer.
 type Request struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -267,6 +268,7 @@ type Request struct {
 	//	*Request_Destroy
 	//	*Request_Tuning
 	//	*Request_SourceFilter
+	//	*Request_Space
 	Op            isRequest_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -521,6 +523,15 @@ func (x *Request) GetSourceFilter() *SourceFilter {
 	return nil
 }
 
+func (x *Request) GetSpace() *Space {
+	if x != nil {
+		if x, ok := x.Op.(*Request_Space); ok {
+			return x.Space
+		}
+	}
+	return nil
+}
+
 type isRequest_Op interface {
 	isRequest_Op()
 }
@@ -617,6 +628,10 @@ type Request_SourceFilter struct {
 	SourceFilter *SourceFilter `protobuf:"bytes,65,opt,name=source_filter,json=sourceFilter,proto3,oneof"`
 }
 
+type Request_Space struct {
+	Space *Space `protobuf:"bytes,66,opt,name=space,proto3,oneof"`
+}
+
 func (*Request_Hello) isRequest_Op() {}
 
 func (*Request_Bind) isRequest_Op() {}
@@ -660,6 +675,8 @@ func (*Request_Destroy) isRequest_Op() {}
 func (*Request_Tuning) isRequest_Op() {}
 
 func (*Request_SourceFilter) isRequest_Op() {}
+
+func (*Request_Space) isRequest_Op() {}
 
 // Response answers a Request.
 type Response struct {
@@ -1087,7 +1104,9 @@ type Notice struct {
 	//	*Notice_Heads
 	//	*Notice_Changed
 	//	*Notice_Filter
-	Event         isNotice_Event `protobuf_oneof:"event"`
+	Event isNotice_Event `protobuf_oneof:"event"`
+	// The namespace of the network that it is about, 0 for the first.
+	Space         uint32 `protobuf:"varint,62,opt,name=space,proto3" json:"space,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1181,6 +1200,13 @@ func (x *Notice) GetFilter() *FilterChanged {
 		}
 	}
 	return nil
+}
+
+func (x *Notice) GetSpace() uint32 {
+	if x != nil {
+		return x.Space
+	}
+	return 0
 }
 
 type isNotice_Event interface {
@@ -4600,6 +4626,52 @@ func (x *InterfaceAddress) GetPreferred() uint32 {
 	return 0
 }
 
+// Space makes the namespace of the network that the request is about, with a loopback
+// that is down and nothing else, or ends it with all its sockets.
+type Space struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	End           bool                   `protobuf:"varint,1,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Space) Reset() {
+	*x = Space{}
+	mi := &file_netd_v1_data_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Space) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Space) ProtoMessage() {}
+
+func (x *Space) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Space.ProtoReflect.Descriptor instead.
+func (*Space) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *Space) GetEnd() bool {
+	if x != nil {
+		return x.End
+	}
+	return false
+}
+
 // Rings names a piece of shared memory. The descriptor is beside the frame if
 // the sentry has not had it before.
 type Rings struct {
@@ -4617,7 +4689,7 @@ type Rings struct {
 
 func (x *Rings) Reset() {
 	*x = Rings{}
-	mi := &file_netd_v1_data_proto_msgTypes[45]
+	mi := &file_netd_v1_data_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4629,7 +4701,7 @@ func (x *Rings) String() string {
 func (*Rings) ProtoMessage() {}
 
 func (x *Rings) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[45]
+	mi := &file_netd_v1_data_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4642,7 +4714,7 @@ func (x *Rings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rings.ProtoReflect.Descriptor instead.
 func (*Rings) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{45}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Rings) GetId() uint32 {
@@ -4683,7 +4755,7 @@ type Heads struct {
 
 func (x *Heads) Reset() {
 	*x = Heads{}
-	mi := &file_netd_v1_data_proto_msgTypes[46]
+	mi := &file_netd_v1_data_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4695,7 +4767,7 @@ func (x *Heads) String() string {
 func (*Heads) ProtoMessage() {}
 
 func (x *Heads) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[46]
+	mi := &file_netd_v1_data_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4708,7 +4780,7 @@ func (x *Heads) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heads.ProtoReflect.Descriptor instead.
 func (*Heads) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{46}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Heads) GetId() uint32 {
@@ -4736,7 +4808,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_netd_v1_data_proto_msgTypes[47]
+	mi := &file_netd_v1_data_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4748,7 +4820,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[47]
+	mi := &file_netd_v1_data_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4761,7 +4833,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{47}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Accepted) GetListener() uint32 {
@@ -4816,7 +4888,7 @@ type Forgotten struct {
 
 func (x *Forgotten) Reset() {
 	*x = Forgotten{}
-	mi := &file_netd_v1_data_proto_msgTypes[48]
+	mi := &file_netd_v1_data_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4828,7 +4900,7 @@ func (x *Forgotten) String() string {
 func (*Forgotten) ProtoMessage() {}
 
 func (x *Forgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[48]
+	mi := &file_netd_v1_data_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4841,7 +4913,7 @@ func (x *Forgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
 func (*Forgotten) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{48}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Forgotten) GetRings() uint32 {
@@ -4855,7 +4927,7 @@ var File_netd_v1_data_proto protoreflect.FileDescriptor
 
 const file_netd_v1_data_proto_rawDesc = "" +
 	"\n" +
-	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\xfe\b\n" +
+	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\xa6\t\n" +
 	"\aRequest\x12\x16\n" +
 	"\x06socket\x18\x01 \x01(\rR\x06socket\x12!\n" +
 	"\x04open\x18\x02 \x01(\v2\r.netd.v1.OpenR\x04open\x12&\n" +
@@ -4887,7 +4959,8 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\vconnections\x18> \x01(\v2\x17.netd.v1.ConnectionDumpH\x00R\vconnections\x12,\n" +
 	"\adestroy\x18? \x01(\v2\x10.netd.v1.DestroyH\x00R\adestroy\x12)\n" +
 	"\x06tuning\x18@ \x01(\v2\x0f.netd.v1.TuningH\x00R\x06tuning\x12<\n" +
-	"\rsource_filter\x18A \x01(\v2\x15.netd.v1.SourceFilterH\x00R\fsourceFilterB\x04\n" +
+	"\rsource_filter\x18A \x01(\v2\x15.netd.v1.SourceFilterH\x00R\fsourceFilter\x12&\n" +
+	"\x05space\x18B \x01(\v2\x0e.netd.v1.SpaceH\x00R\x05spaceB\x04\n" +
 	"\x02op\"\xf8\x05\n" +
 	"\bResponse\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\rR\x05error\x12&\n" +
@@ -4942,14 +5015,15 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x13OriginalDestination\"A\n" +
 	"\rFilterChanged\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\rR\x05group\x12\x1a\n" +
-	"\bmessages\x18\x02 \x01(\fR\bmessages\"\xac\x02\n" +
+	"\bmessages\x18\x02 \x01(\fR\bmessages\"\xc2\x02\n" +
 	"\x06Notice\x12/\n" +
 	"\baccepted\x18\x01 \x01(\v2\x11.netd.v1.AcceptedH\x00R\baccepted\x122\n" +
 	"\tforgotten\x18\x02 \x01(\v2\x12.netd.v1.ForgottenH\x00R\tforgotten\x12,\n" +
 	"\x05error\x18\x03 \x01(\v2\x14.netd.v1.SocketErrorH\x00R\x05error\x12&\n" +
 	"\x05heads\x18\x04 \x01(\v2\x0e.netd.v1.HeadsH\x00R\x05heads\x12,\n" +
 	"\achanged\x18< \x01(\v2\x10.netd.v1.ChangedH\x00R\achanged\x120\n" +
-	"\x06filter\x18= \x01(\v2\x16.netd.v1.FilterChangedH\x00R\x06filterB\a\n" +
+	"\x06filter\x18= \x01(\v2\x16.netd.v1.FilterChangedH\x00R\x06filter\x12\x14\n" +
+	"\x05space\x18> \x01(\rR\x05spaceB\a\n" +
 	"\x05event\"\x87\x02\n" +
 	"\aChanged\x12(\n" +
 	"\x04link\x18\x01 \x01(\v2\x12.netd.v1.InterfaceH\x00R\x04link\x12.\n" +
@@ -5250,7 +5324,9 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x04bits\x18\x02 \x01(\rR\x04bits\x12\x14\n" +
 	"\x05flags\x18\x03 \x01(\rR\x05flags\x12\x14\n" +
 	"\x05valid\x18\x04 \x01(\rR\x05valid\x12\x1c\n" +
-	"\tpreferred\x18\x05 \x01(\rR\tpreferred\"U\n" +
+	"\tpreferred\x18\x05 \x01(\rR\tpreferred\"\x19\n" +
+	"\x05Space\x12\x10\n" +
+	"\x03end\x18\x01 \x01(\bR\x03end\"U\n" +
 	"\x05Rings\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\rR\x04size\x12\x14\n" +
@@ -5297,7 +5373,7 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_netd_v1_data_proto_goTypes = []any{
 	(SocketState)(0),            // 0: netd.v1.SocketState
 	(MembershipAction)(0),       // 1: netd.v1.MembershipAction
@@ -5347,13 +5423,14 @@ var file_netd_v1_data_proto_goTypes = []any{
 	(*Interface)(nil),           // 45: netd.v1.Interface
 	(*Group)(nil),               // 46: netd.v1.Group
 	(*InterfaceAddress)(nil),    // 47: netd.v1.InterfaceAddress
-	(*Rings)(nil),               // 48: netd.v1.Rings
-	(*Heads)(nil),               // 49: netd.v1.Heads
-	(*Accepted)(nil),            // 50: netd.v1.Accepted
-	(*Forgotten)(nil),           // 51: netd.v1.Forgotten
-	nil,                         // 52: netd.v1.Response.StatisticsEntry
-	(*Prefix)(nil),              // 53: netd.v1.Prefix
-	(*Autoconfiguration)(nil),   // 54: netd.v1.Autoconfiguration
+	(*Space)(nil),               // 48: netd.v1.Space
+	(*Rings)(nil),               // 49: netd.v1.Rings
+	(*Heads)(nil),               // 50: netd.v1.Heads
+	(*Accepted)(nil),            // 51: netd.v1.Accepted
+	(*Forgotten)(nil),           // 52: netd.v1.Forgotten
+	nil,                         // 53: netd.v1.Response.StatisticsEntry
+	(*Prefix)(nil),              // 54: netd.v1.Prefix
+	(*Autoconfiguration)(nil),   // 55: netd.v1.Autoconfiguration
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
 	13, // 0: netd.v1.Request.open:type_name -> netd.v1.Open
@@ -5379,65 +5456,66 @@ var file_netd_v1_data_proto_depIdxs = []int32{
 	40, // 20: netd.v1.Request.destroy:type_name -> netd.v1.Destroy
 	41, // 21: netd.v1.Request.tuning:type_name -> netd.v1.Tuning
 	42, // 22: netd.v1.Request.source_filter:type_name -> netd.v1.SourceFilter
-	14, // 23: netd.v1.Response.local:type_name -> netd.v1.Address
-	14, // 24: netd.v1.Response.remote:type_name -> netd.v1.Address
-	48, // 25: netd.v1.Response.rings:type_name -> netd.v1.Rings
-	22, // 26: netd.v1.Response.info:type_name -> netd.v1.InfoResult
-	45, // 27: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
-	27, // 28: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
-	28, // 29: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
-	6,  // 30: netd.v1.Response.netfilter:type_name -> netd.v1.NetfilterResult
-	52, // 31: netd.v1.Response.statistics:type_name -> netd.v1.Response.StatisticsEntry
-	39, // 32: netd.v1.Response.connections:type_name -> netd.v1.Connection
-	42, // 33: netd.v1.Response.source_filter:type_name -> netd.v1.SourceFilter
-	30, // 34: netd.v1.Response.rules:type_name -> netd.v1.RuleEntry
-	2,  // 35: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
-	50, // 36: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	51, // 37: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
-	11, // 38: netd.v1.Notice.error:type_name -> netd.v1.SocketError
-	49, // 39: netd.v1.Notice.heads:type_name -> netd.v1.Heads
-	10, // 40: netd.v1.Notice.changed:type_name -> netd.v1.Changed
-	8,  // 41: netd.v1.Notice.filter:type_name -> netd.v1.FilterChanged
-	45, // 42: netd.v1.Changed.link:type_name -> netd.v1.Interface
-	45, // 43: netd.v1.Changed.address:type_name -> netd.v1.Interface
-	27, // 44: netd.v1.Changed.route:type_name -> netd.v1.RouteEntry
-	28, // 45: netd.v1.Changed.neighbour:type_name -> netd.v1.NeighbourEntry
-	14, // 46: netd.v1.SocketError.destination:type_name -> netd.v1.Address
-	15, // 47: netd.v1.Open.options:type_name -> netd.v1.Options
-	14, // 48: netd.v1.Bind.address:type_name -> netd.v1.Address
-	14, // 49: netd.v1.Connect.address:type_name -> netd.v1.Address
-	23, // 50: netd.v1.InfoResult.timer:type_name -> netd.v1.Timer
-	14, // 51: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	53, // 52: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
-	33, // 53: netd.v1.Change.link:type_name -> netd.v1.LinkChange
-	34, // 54: netd.v1.Change.address:type_name -> netd.v1.AddressChange
-	35, // 55: netd.v1.Change.route:type_name -> netd.v1.RouteChange
-	28, // 56: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
-	32, // 57: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
-	31, // 58: netd.v1.Change.rule:type_name -> netd.v1.RuleChange
-	53, // 59: netd.v1.RuleEntry.from:type_name -> netd.v1.Prefix
-	53, // 60: netd.v1.RuleEntry.to:type_name -> netd.v1.Prefix
-	30, // 61: netd.v1.RuleChange.rule:type_name -> netd.v1.RuleEntry
-	54, // 62: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
-	53, // 63: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
-	27, // 64: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
-	14, // 65: netd.v1.Connection.local:type_name -> netd.v1.Address
-	14, // 66: netd.v1.Connection.remote:type_name -> netd.v1.Address
-	23, // 67: netd.v1.Connection.timer:type_name -> netd.v1.Timer
-	14, // 68: netd.v1.Destroy.local:type_name -> netd.v1.Address
-	14, // 69: netd.v1.Destroy.remote:type_name -> netd.v1.Address
-	1,  // 70: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
-	47, // 71: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
-	54, // 72: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
-	46, // 73: netd.v1.Interface.groups:type_name -> netd.v1.Group
-	14, // 74: netd.v1.Accepted.local:type_name -> netd.v1.Address
-	14, // 75: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	48, // 76: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
-	77, // [77:77] is the sub-list for method output_type
-	77, // [77:77] is the sub-list for method input_type
-	77, // [77:77] is the sub-list for extension type_name
-	77, // [77:77] is the sub-list for extension extendee
-	0,  // [0:77] is the sub-list for field type_name
+	48, // 23: netd.v1.Request.space:type_name -> netd.v1.Space
+	14, // 24: netd.v1.Response.local:type_name -> netd.v1.Address
+	14, // 25: netd.v1.Response.remote:type_name -> netd.v1.Address
+	49, // 26: netd.v1.Response.rings:type_name -> netd.v1.Rings
+	22, // 27: netd.v1.Response.info:type_name -> netd.v1.InfoResult
+	45, // 28: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
+	27, // 29: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
+	28, // 30: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
+	6,  // 31: netd.v1.Response.netfilter:type_name -> netd.v1.NetfilterResult
+	53, // 32: netd.v1.Response.statistics:type_name -> netd.v1.Response.StatisticsEntry
+	39, // 33: netd.v1.Response.connections:type_name -> netd.v1.Connection
+	42, // 34: netd.v1.Response.source_filter:type_name -> netd.v1.SourceFilter
+	30, // 35: netd.v1.Response.rules:type_name -> netd.v1.RuleEntry
+	2,  // 36: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
+	51, // 37: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
+	52, // 38: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	11, // 39: netd.v1.Notice.error:type_name -> netd.v1.SocketError
+	50, // 40: netd.v1.Notice.heads:type_name -> netd.v1.Heads
+	10, // 41: netd.v1.Notice.changed:type_name -> netd.v1.Changed
+	8,  // 42: netd.v1.Notice.filter:type_name -> netd.v1.FilterChanged
+	45, // 43: netd.v1.Changed.link:type_name -> netd.v1.Interface
+	45, // 44: netd.v1.Changed.address:type_name -> netd.v1.Interface
+	27, // 45: netd.v1.Changed.route:type_name -> netd.v1.RouteEntry
+	28, // 46: netd.v1.Changed.neighbour:type_name -> netd.v1.NeighbourEntry
+	14, // 47: netd.v1.SocketError.destination:type_name -> netd.v1.Address
+	15, // 48: netd.v1.Open.options:type_name -> netd.v1.Options
+	14, // 49: netd.v1.Bind.address:type_name -> netd.v1.Address
+	14, // 50: netd.v1.Connect.address:type_name -> netd.v1.Address
+	23, // 51: netd.v1.InfoResult.timer:type_name -> netd.v1.Timer
+	14, // 52: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
+	54, // 53: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
+	33, // 54: netd.v1.Change.link:type_name -> netd.v1.LinkChange
+	34, // 55: netd.v1.Change.address:type_name -> netd.v1.AddressChange
+	35, // 56: netd.v1.Change.route:type_name -> netd.v1.RouteChange
+	28, // 57: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
+	32, // 58: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
+	31, // 59: netd.v1.Change.rule:type_name -> netd.v1.RuleChange
+	54, // 60: netd.v1.RuleEntry.from:type_name -> netd.v1.Prefix
+	54, // 61: netd.v1.RuleEntry.to:type_name -> netd.v1.Prefix
+	30, // 62: netd.v1.RuleChange.rule:type_name -> netd.v1.RuleEntry
+	55, // 63: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
+	54, // 64: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
+	27, // 65: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
+	14, // 66: netd.v1.Connection.local:type_name -> netd.v1.Address
+	14, // 67: netd.v1.Connection.remote:type_name -> netd.v1.Address
+	23, // 68: netd.v1.Connection.timer:type_name -> netd.v1.Timer
+	14, // 69: netd.v1.Destroy.local:type_name -> netd.v1.Address
+	14, // 70: netd.v1.Destroy.remote:type_name -> netd.v1.Address
+	1,  // 71: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
+	47, // 72: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
+	55, // 73: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
+	46, // 74: netd.v1.Interface.groups:type_name -> netd.v1.Group
+	14, // 75: netd.v1.Accepted.local:type_name -> netd.v1.Address
+	14, // 76: netd.v1.Accepted.remote:type_name -> netd.v1.Address
+	49, // 77: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	78, // [78:78] is the sub-list for method output_type
+	78, // [78:78] is the sub-list for method input_type
+	78, // [78:78] is the sub-list for extension type_name
+	78, // [78:78] is the sub-list for extension extendee
+	0,  // [0:78] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_data_proto_init() }
@@ -5469,6 +5547,7 @@ func file_netd_v1_data_proto_init() {
 		(*Request_Destroy)(nil),
 		(*Request_Tuning)(nil),
 		(*Request_SourceFilter)(nil),
+		(*Request_Space)(nil),
 	}
 	file_netd_v1_data_proto_msgTypes[6].OneofWrappers = []any{
 		(*Notice_Accepted)(nil),
@@ -5500,7 +5579,7 @@ func file_netd_v1_data_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   50,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

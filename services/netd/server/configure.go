@@ -26,7 +26,7 @@ func (s *server) configuration(req *netdv1.Request) *netdv1.Response {
 	case *netdv1.Request_Connections:
 		return s.connections()
 	case *netdv1.Request_Destroy:
-		if req.Socket == 0 {
+		if isSpace(req.Socket) {
 			return errno(s.destroy(op.Destroy))
 		}
 	case *netdv1.Request_Watch:

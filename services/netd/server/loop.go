@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/channel"
+	"bulkhead/services/netd/stack"
 	"bulkhead/services/netd/tcp"
 )
 
@@ -70,6 +71,24 @@ func (l *Loop) run(s *server) {
 	}
 }
 
+// alarm is when the first of the stacks is to expire.
+func (s *server) alarm() tcp.Time {
+	at := s.stack.Alarm()
+	for _, sub := range s.spaces {
+		at = min(at, sub.stack.Alarm())
+	}
+	return at
+}
+
+// expire has every stack do what is due: their clocks are one.
+func (s *server) expire(heard tcp.Time) {
+	s.stacks(func(t *stack.Stack) {
+		if t.Alarm() <= heard {
+			t.Expire(heard)
+		}
+	})
+}
+
 // turn waits until there is something, does what the descriptors want, and then what
 // is due.
 func (l *Loop) turn(s *server) {
@@ -80,7 +99,7 @@ func (l *Loop) turn(s *server) {
 		n, heard = l.sleep(s)
 	}
 	l.linger.end()
-	if n < 0 && s.stack.Alarm() <= heard {
+	if n < 0 && s.alarm() <= heard {
 		n = l.poll(0, true, false)
 	}
 	if l.take(n) {
@@ -88,15 +107,15 @@ func (l *Loop) turn(s *server) {
 	} else {
 		l.full = 0
 	}
-	if n >= 0 && l.full%maxFull == 0 && s.stack.Alarm() <= heard {
-		s.stack.Expire(heard)
+	if n >= 0 && l.full%maxFull == 0 && s.alarm() <= heard {
+		s.expire(heard)
 	}
 }
 
 // sleep waits for the descriptors, until the stack's alarm at most: as poll. What had
 // arrived by heard is there then.
 func (l *Loop) sleep(s *server) (n int, heard tcp.Time) {
-	alarm := s.stack.Alarm()
+	alarm := s.alarm()
 	timed := alarm != tcp.Never
 	doze := l.bell == nil || l.bell.Doze()
 	if l.bell != nil {
@@ -140,7 +159,7 @@ func (l *Loop) look(s *server) int {
 			}
 			return n
 		}
-		if s.stack.Alarm() <= s.stack.Now() || !l.linger.again() {
+		if s.alarm() <= s.stack.Now() || !l.linger.again() {
 			return 0
 		}
 	}

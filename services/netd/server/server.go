@@ -59,7 +59,7 @@ func Serve(data *os.File, setup func(*stack.Stack) error, log *slog.Logger, opti
 	if err != nil {
 		return fmt.Errorf("serve sentry: %w", err)
 	}
-	s := &server{conn: conn, stack: stack.New(), log: log, sockets: map[uint32]*socket{}, nextID: accepted}
+	s := &server{conn: conn, stack: stack.New(), log: log, sockets: map[uint32]*socket{}, nextID: accepted, pool: &pool{}}
 	s.pool.announce = func(id uint32, f *os.File) {
 		s.queue(&netdv1.Notice{Event: &netdv1.Notice_Heads{Heads: &netdv1.Heads{Id: id}}}, f)
 	}
@@ -116,10 +116,15 @@ type server struct {
 
 	wholeLoopback bool
 
+	first  *server            // of a space
+	space  uint32             // its number
+	spaces map[uint32]*server // of the first; the loop's
+	posted []posted           // for them, likewise
+
 	// Guarded by the stack's lock.
 	sockets map[uint32]*socket
 	nextID  uint32
-	pool    pool
+	pool    *pool // one for all spaces, which one goroutine serves
 	rules   rules
 
 	bell atomic.Pointer[channel.Bell] // after Hello
@@ -204,6 +209,10 @@ func (s *server) sendLetter(n *netdv1.Notice) bool {
 
 // queue sends a notice once the stack's lock is free.
 func (s *server) queue(n *netdv1.Notice, file *os.File) {
+	if s.first != nil {
+		n.Space = s.space
+		s = s.first
+	}
 	s.outbox.Lock()
 	defer s.outbox.Unlock()
 	s.outbox.notices = append(s.outbox.notices, outgoing{n, file})
@@ -229,10 +238,20 @@ func (s *server) handle(f *channel.Frame) channel.Answer {
 	s.hear() // what the sentry said before
 	var resp *netdv1.Response
 	var file *os.File
-	s.stack.Do(func() { resp, file = s.request(&req) })
+	if op := req.GetSpace(); op != nil {
+		if !isSpace(req.Socket) || spaceOf(req.Socket) == 0 || s.bell.Load() == nil {
+			return s.answer(f, errno(linux.EINVAL), nil)
+		}
+		return s.answer(f, errno(s.changeSpace(spaceOf(req.Socket), op.End)), nil)
+	}
+	to := s.in(req.Socket)
+	if to == nil {
+		return s.answer(f, errno(linux.ENETDOWN), nil)
+	}
+	to.stack.Do(func() { resp, file = to.request(&req) })
 	if req.GetConnect() != nil && resp.Error == 0 {
 		// The loopback has run dry: the connection may stand already.
-		s.stack.Do(func() { s.connected(req.Socket, resp) })
+		to.stack.Do(func() { to.connected(req.Socket, resp) })
 	}
 	return s.answer(f, resp, file)
 }
@@ -306,12 +325,17 @@ func (s *server) hear() {
 			s.ended = err
 		}
 	})
+	s.deliver()
 }
 
 // Letter carries out a request that wants no answer, with the stack's lock held.
 func (s *server) Letter(p []byte) {
 	var req netdv1.Request
-	if proto.Unmarshal(p, &req) != nil || req.GetHello() != nil {
+	if proto.Unmarshal(p, &req) != nil || req.GetHello() != nil || req.GetSpace() != nil {
+		return
+	}
+	if spaceOf(req.Socket) != 0 {
+		s.posted = append(s.posted, posted{&req, req.Socket})
 		return
 	}
 	if _, file := s.request(&req); file != nil {
@@ -321,6 +345,14 @@ func (s *server) Letter(p []byte) {
 
 // Told looks at a socket that the sentry has rung for, with the stack's lock held.
 func (s *server) Told(id uint32) {
+	if spaceOf(id) != 0 {
+		s.posted = append(s.posted, posted{nil, id})
+		return
+	}
+	s.told(id)
+}
+
+func (s *server) told(id uint32) {
 	if k := s.sockets[id]; k != nil {
 		k.rings.Head.Told.Store(0)
 		k.kick()

@@ -44,7 +44,7 @@ type socket struct {
 
 // open makes a socket.
 func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
-	if id == 0 || id&accepted != 0 {
+	if isSpace(id) || id&accepted != 0 {
 		return nil, linux.EINVAL
 	}
 	v6, packet := o.Family == linux.AF_INET6, o.Family == linux.AF_PACKET
@@ -85,7 +85,7 @@ func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
 }
 
 func (s *server) newSocket(id uint32, v6 bool) (*socket, error) {
-	if len(s.sockets) >= maxSockets {
+	if s.count() >= maxSockets {
 		return nil, linux.ENFILE
 	}
 	e, err := s.pool.take()

@@ -122,11 +122,8 @@ func (k *socket) Changed() {
 // Incoming makes the socket of a connection in the handshake.
 func (k *socket) Incoming(child *stack.TCP) (stack.TCPOwner, stack.SendQueue, stack.ReceiveQueue, error) {
 	s := k.s
-	s.nextID++
-	for s.sockets[s.nextID|accepted] != nil {
-		s.nextID++
+	for s.advance(); s.sockets[s.nextID] != nil; s.advance() {
 	}
-	s.nextID |= accepted
 	c, err := s.newSocket(s.nextID, k.v6)
 	if err != nil {
 		return nil, nil, nil, err
@@ -135,6 +132,15 @@ func (k *socket) Incoming(child *stack.TCP) (stack.TCPOwner, stack.SendQueue, st
 	c.options, c.protocol, c.lingers = k.options, k.protocol, k.lingers
 	c.receiveLimit, c.sendLimit = k.receiveLimit, k.sendLimit
 	return c, (*sendQueue)(c), (*receiveQueue)(c), nil
+}
+
+// advance makes nextID the next number of ours.
+func (s *server) advance() {
+	if n := (s.nextID + 1) & (1<<spaceShift - 1); n != 0 {
+		s.nextID = accepted | s.space<<spaceShift | n
+	} else {
+		s.nextID = accepted | s.space<<spaceShift | 1
+	}
 }
 
 // Accepted announces a connection.

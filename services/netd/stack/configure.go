@@ -66,6 +66,7 @@ func (s *Stack) SetLinkLocked(index int, up *bool, mtu *int) error {
 		i.Down = !*up
 		switch {
 		case i.Loopback:
+			i.loop()
 		case i.Down:
 			i.unconfigure()
 			s.table.Flush(index)
@@ -76,6 +77,18 @@ func (s *Stack) SetLinkLocked(index int, up *bool, mtu *int) error {
 	}
 	s.table.Changed()
 	return nil
+}
+
+// loop gives a loopback that has come up the addresses that it lacks, as Linux does.
+func (i *iface) loop() {
+	if i.Down {
+		return
+	}
+	for _, p := range loopbackPrefixes {
+		if !slices.ContainsFunc(i.Addresses, func(a ip.Address) bool { return a.Addr() == p.Addr() }) {
+			i.s.table.AddAddress(i.Interface, ip.Static(p)[0])
+		}
+	}
 }
 
 // AddAddressLocked gives an interface an address, whose lifetimes are from now on, or

@@ -98,8 +98,22 @@ type portKey struct {
 
 // New makes a stack that has a loopback interface.
 func New() *Stack {
+	start := time.Now().Add(-time.Second) // 0 is never the present
+	return withLoopback(start, &ip.Interface{Index: 1, Name: "lo", MTU: LoopbackMTU, Loopback: true, Addresses: ip.Static(loopbackPrefixes...)})
+}
+
+// Beside is another stack, of another namespace, with the same clock. Its loopback is down,
+// and gets its addresses when it is up.
+func (s *Stack) Beside() *Stack {
+	return withLoopback(s.start, &ip.Interface{Index: 1, Name: "lo", MTU: LoopbackMTU, Loopback: true, Down: true})
+}
+
+// loopbackPrefixes are the addresses of a loopback.
+var loopbackPrefixes = []netip.Prefix{netip.PrefixFrom(ip.LocalhostV4, 8), netip.PrefixFrom(ip.LocalhostV6, 128)}
+
+func withLoopback(start time.Time, loopback *ip.Interface) *Stack {
 	s := &Stack{
-		start:  time.Now().Add(-time.Second), // 0 is never the present
+		start:  start,
 		ports:  map[uint8]*ip.Ports{},
 		conns:  map[tuple]*TCP{},
 		listen: map[uint16][]*TCP{},
@@ -115,8 +129,7 @@ func New() *Stack {
 	s.limiter = icmp.Limiter{PerSecond: 1000, Burst: 50}
 	s.echoes = icmp.Limiter{PerSecond: 1000, Burst: 1000}
 	s.lastID = uint16(s.rand32())
-	lo := &iface{s: s, Interface: &ip.Interface{Index: 1, Name: "lo", MTU: LoopbackMTU, Loopback: true,
-		Addresses: ip.Static(netip.PrefixFrom(ip.LocalhostV4, 8), netip.PrefixFrom(ip.LocalhostV6, 128))}}
+	lo := &iface{s: s, Interface: loopback}
 	s.ifaces = append(s.ifaces, lo)
 	s.table.AddInterface(lo.Interface)
 	s.clock = time.AfterFunc(time.Hour, s.tick)

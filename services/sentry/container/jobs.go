@@ -29,6 +29,20 @@ func (j jobs) Ignores(ctx vfs.Context, sig int32) bool {
 	return t != nil && (t.Mask().Has(linux.Signal(sig)) || t.Group().Action(linux.Signal(sig)).Handler == linux.SIG_IGN)
 }
 
+func (j jobs) Number(ctx vfs.Context, id int32) int32 {
+	if t := j.task(ctx); t != nil {
+		return t.ShowPID(id)
+	}
+	return id
+}
+
+func (j jobs) ID(ctx vfs.Context, number int32) int32 {
+	if t := j.task(ctx); t != nil {
+		return t.PIDOf(number)
+	}
+	return number
+}
+
 func (j jobs) GroupSession(pgid int32) (int32, bool) {
 	for _, g := range j.k.ProcessGroup(pgid) {
 		return g.SID(), true

@@ -124,7 +124,7 @@ func (s *Sandbox) simple(kind, options string) (vfs.FileSystem, error) {
 	case "mqueue":
 		return s.kernel.IPC().Queues, nil
 	case "proc":
-		return procfs.New(procfs.Config{Kernel: procfs.NewKernel(s.kernel), Host: s.host, Net: s.netTables, Conf6: s.conf6, Orphans: s.orphans, Tune: s.tune}), nil
+		return s.proc(vfs.KernelContext(), nil), nil
 	case "sysfs":
 		return sysfs.New(sysfs.Config{CPUs: s.host.CPUs, Memory: s.host.Memory["MemTotal"] << 10}), nil
 	case "cgroup", "cgroup2":
@@ -135,9 +135,16 @@ func (s *Sandbox) simple(kind, options string) (vfs.FileSystem, error) {
 	return nil, fmt.Errorf("the kernel has no such file system: %w", linux.ENODEV)
 }
 
+// proc is a /proc that shows the processes of a namespace, nil being the first.
+func (s *Sandbox) proc(mounter vfs.Context, ns *task.PIDNamespace) *procfs.FS {
+	c := procfs.Config{Kernel: procfs.NewKernel(s.kernel, ns), Host: s.host}
+	s.showNetwork(&c, mounter)
+	return procfs.New(c)
+}
+
 // fileSystems tells mount(2) what there is.
 func (s *Sandbox) fileSystems() {
-	for _, kind := range []string{"tmpfs", "proc", "sysfs", "devpts", "mqueue"} {
+	for _, kind := range []string{"tmpfs", "sysfs", "devpts", "mqueue"} {
 		syscalls.FileSystems[kind] = func(_ *task.Task, _, options string) (vfs.FileSystem, error) {
 			fs, err := s.simple(kind, options)
 			if err != nil {
@@ -145,6 +152,9 @@ func (s *Sandbox) fileSystems() {
 			}
 			return fs, nil
 		}
+	}
+	syscalls.FileSystems["proc"] = func(t *task.Task, _, _ string) (vfs.FileSystem, error) {
+		return s.proc(t, t.PIDNamespace()), nil
 	}
 }
 

@@ -36,14 +36,6 @@ type Sandbox struct {
 	kernel *task.Kernel
 	jobs   jobs
 	host   procfs.Host
-	// netTables are the files of /proc/net that netd knows.
-	netTables map[string]func(vfs.Context) ([]byte, error)
-	// conf6 are the settings below /proc/sys/net/ipv6/conf that it keeps.
-	conf6 func() map[string]map[string]procfs.Sysctl
-	// orphans are the connections that no socket has.
-	orphans func() []socket.Orphan
-	// tune carries out what is written below /proc/sys/net.
-	tune   func(path, value string) error
 	outlet *inet.Outlet // nil: there is no netd
 	gofer  *channel.Client
 	pts    *devpts.FS

@@ -43,6 +43,8 @@ func (p *processes) Job(ctx vfs.Context) tty.Job {
 	return tty.Job{}
 }
 func (p *processes) Ignores(ctx vfs.Context, _ int32) bool { return ctx.(*guest).ignores }
+func (p *processes) Number(_ vfs.Context, id int32) int32  { return id }
+func (p *processes) ID(_ vfs.Context, number int32) int32  { return number }
 func (p *processes) GroupSession(pgid int32) (int32, bool) {
 	sid, ok := p.groups[pgid]
 	return sid, ok

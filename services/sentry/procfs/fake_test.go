@@ -46,12 +46,17 @@ func (k *fakeKernel) Thread(tid int32) Thread {
 	return nil
 }
 
-func (k *fakeKernel) Forks() uint64          { return 7 }
-func (k *fakeKernel) Hostname() string       { return k.hostname }
-func (k *fakeKernel) SetHostname(s string)   { k.hostname = s }
-func (k *fakeKernel) Domainname() string     { return "(none)" }
-func (k *fakeKernel) SetDomainname(s string) {}
-func (k *fakeKernel) UTS(vfs.Context) Names  { return k }
+func (k *fakeKernel) Number(id int32) int32               { return id }
+func (k *fakeKernel) Numbers(id int32, _ Process) []int32 { return []int32{id} }
+func (k *fakeKernel) ID(number int32) int32               { return number }
+func (k *fakeKernel) Whole() Kernel                       { return k }
+func (k *fakeKernel) Space(vfs.Context) uint32            { return 0 }
+func (k *fakeKernel) Forks() uint64                       { return 7 }
+func (k *fakeKernel) Hostname() string                    { return k.hostname }
+func (k *fakeKernel) SetHostname(s string)                { k.hostname = s }
+func (k *fakeKernel) Domainname() string                  { return "(none)" }
+func (k *fakeKernel) SetDomainname(s string)              {}
+func (k *fakeKernel) UTS(vfs.Context) Names               { return k }
 func (k *fakeKernel) IPC(vfs.Context) (*sysvipc.Namespace, func(*mm.Backing) int) {
 	return &sysvipc.Namespace{}, func(*mm.Backing) int { return 0 }
 }

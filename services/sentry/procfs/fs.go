@@ -19,7 +19,7 @@ type Config struct {
 	// Net generates files of /proc/net in place of the empty ones here.
 	Net map[string]func(ctx vfs.Context) ([]byte, error)
 	// Orphans are the TCP connections that no process has a socket of; nil: there are none.
-	Orphans func() []socket.Orphan
+	Orphans func(ctx vfs.Context) []socket.Orphan
 	// Conf6 gives the settings of IPv6 that somebody else keeps, by interface and name.
 	Conf6 func() map[string]map[string]Sysctl
 	// Tune is told of what is written below /proc/sys/net, by its path below /proc/sys,
@@ -37,7 +37,7 @@ type FS struct {
 	sys    *sysctls
 	net    *pseudo.Dir
 
-	orphans func() []socket.Orphan
+	orphans func(ctx vfs.Context) []socket.Orphan
 
 	mountQueue wait.Queue
 }
@@ -62,16 +62,18 @@ func New(c Config) *FS {
 	fs.sys = newSysctls(fs, c.Conf6, c.Tune)
 	root.Add("sys", fs.sys.root)
 	root.Add("self", fs.Link(nil, func(ctx vfs.Context) (string, error) {
-		if ctx.TGID() == 0 {
+		pid := fs.kernel.Number(ctx.TGID())
+		if pid == 0 {
 			return "", linux.ENOENT
 		}
-		return decimal(ctx.TGID()), nil
+		return decimal(pid), nil
 	}))
 	root.Add("thread-self", fs.Link(nil, func(ctx vfs.Context) (string, error) {
-		if ctx.TID() == 0 {
+		pid, tid := fs.kernel.Number(ctx.TGID()), fs.kernel.Number(ctx.TID())
+		if pid == 0 || tid == 0 {
 			return "", linux.ENOENT
 		}
-		return decimal(ctx.TGID()) + "/task/" + decimal(ctx.TID()), nil
+		return decimal(pid) + "/task/" + decimal(tid), nil
 	}))
 	root.Add("mounts", fs.LinkTo("self/mounts"))
 	root.Add("net", fs.LinkTo("self/net"))

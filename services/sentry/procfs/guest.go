@@ -12,10 +12,36 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// NewKernel shows the processes of k.
-func NewKernel(k *task.Kernel) Kernel { return guestKernel{k} }
+// NewKernel shows the processes of k, with their numbers in a namespace, which nil is
+// the first of.
+func NewKernel(k *task.Kernel, ns *task.PIDNamespace) Kernel { return guestKernel{k, ns} }
 
-type guestKernel struct{ *task.Kernel }
+type guestKernel struct {
+	*task.Kernel
+	ns *task.PIDNamespace
+}
+
+func (k guestKernel) Number(id int32) int32 { return k.ns.Number(id) }
+
+// Numbers are what an id is called here and in the namespaces down to p's.
+func (k guestKernel) Numbers(id int32, p Process) []int32 {
+	return k.ns.Numbers(id, p.(guestProcess).Group)
+}
+
+func (k guestKernel) ID(number int32) int32 { return k.ns.ID(number) }
+
+// Whole implements Kernel.
+func (k guestKernel) Whole() Kernel { return guestKernel{k.Kernel, nil} }
+
+// Space implements Kernel.
+func (k guestKernel) Space(ctx vfs.Context) uint32 {
+	if t, ok := ctx.(*task.Task); ok {
+		if n, ok := t.Net().Network.(spaced); ok {
+			return n.Space()
+		}
+	}
+	return 0
+}
 
 // UTS is the caller's, or the first process's for who is none.
 func (k guestKernel) UTS(ctx vfs.Context) Names {
@@ -35,9 +61,11 @@ func (k guestKernel) IPC(ctx vfs.Context) (*sysvipc.Namespace, func(*mm.Backing)
 
 func (k guestKernel) PIDs() []int32 {
 	groups := k.Groups()
-	pids := make([]int32, len(groups))
-	for i, g := range groups {
-		pids[i] = g.PID()
+	pids := make([]int32, 0, len(groups))
+	for _, g := range groups {
+		if g.PIDNamespace().Within(k.ns) {
+			pids = append(pids, g.PID())
+		}
 	}
 	slices.Sort(pids)
 	return pids

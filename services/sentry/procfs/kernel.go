@@ -17,12 +17,21 @@ import (
 
 // Kernel is the process table as /proc shows it.
 type Kernel interface {
-	// PIDs lists the processes, rising; zombies are processes.
+	// PIDs lists the processes that have a number here, rising; zombies are processes.
 	PIDs() []int32
 	// Process gives one, or nil. The same process is the same (==) value.
 	Process(pid int32) Process
 	// Thread gives a thread by its own id, or nil.
 	Thread(tid int32) Thread
+	// Number is what an id is called here, 0 for nothing, Numbers are that and those in
+	// the namespaces down to a process's, and ID is what has a number.
+	Number(id int32) int32
+	Numbers(id int32, p Process) []int32
+	ID(number int32) int32
+	// Whole is the process table of the whole sandbox.
+	Whole() Kernel
+	// Space is the number of the network that the caller sees, 0 for the first.
+	Space(ctx vfs.Context) uint32
 	// Forks is how many processes and threads were ever made.
 	Forks() uint64
 

@@ -6,6 +6,7 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/pseudo"
+	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 )
 
@@ -207,6 +208,29 @@ type Describer interface {
 	FDInfo() string
 }
 
+// ProcessFile is an object that stands for a process: a pidfd.
+type ProcessFile interface {
+	Process() *task.Group
+}
+
+// processLines are those of a pidfd: the process's numbers here and in the namespaces
+// down to its own, or -1 once it has been waited for.
+func (d descriptors) processLines(g *task.Group) []byte {
+	k := d.fs.kernel
+	if k.Process(g.PID()) != (guestProcess{g}) {
+		return []byte("Pid:\t-1\nNSpid:\t-1\n")
+	}
+	numbers := k.Numbers(g.PID(), guestProcess{g})
+	if len(numbers) == 0 {
+		numbers = []int32{0}
+	}
+	b := fmt.Appendf(nil, "Pid:\t%d\nNSpid:", numbers[0])
+	for _, n := range numbers {
+		b = fmt.Appendf(b, "\t%d", n)
+	}
+	return append(b, '\n')
+}
+
 // info is fdinfo/N.
 func (d descriptors) info(fd linux.FD) vfs.Node {
 	return d.fs.File(0o444, d.owner, func(ctx vfs.Context) ([]byte, error) {
@@ -225,6 +249,9 @@ func (d descriptors) info(fd linux.FD) vfs.Node {
 		}
 		a, _ := f.Attr(vfs.KernelContext())
 		b := fmt.Appendf(nil, "pos:\t%d\nflags:\t0%o\nmnt_id:\t%d\nino:\t%d\n", pos, flags, f.Path().Mount.ID(), a.Ino)
+		if x, ok := f.Impl().(ProcessFile); ok {
+			b = append(b, d.processLines(x.Process())...)
+		}
 		if x, ok := f.Impl().(Describer); ok {
 			b = append(b, x.FDInfo()...)
 		}

@@ -86,11 +86,11 @@ func (fs *FS) load() (l load) {
 			continue
 		}
 		l.processes++
-		l.last = max(l.last, pid)
+		l.last = max(l.last, fs.kernel.Number(pid))
 		used, children := p.Info().Used, p.Info().Children
 		l.user += used.User
 		l.system += used.System
-		if pid == 1 { // whom all that ended was given to, in the end
+		if fs.kernel.Number(pid) == 1 { // whom all that ended was given to, in the end
 			l.user += children.User
 			l.system += children.System
 		}

@@ -3,9 +3,8 @@ package procfs
 import (
 	"fmt"
 
-	"golang.org/x/sys/unix"
-
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 )
 
@@ -44,6 +43,18 @@ func (n nsNode) Attr(vfs.Context) (vfs.Attr, error) {
 	return vfs.Attr{Dev: nsDevice, Ino: uint64(n.ino), Mode: linux.S_IFREG | 0o444, Nlink: 1, Blksize: 4096}, nil
 }
 
+// FileSystem implements vfs.Bindable: ip-netns(8) keeps namespaces so.
+func (n nsNode) FileSystem() vfs.FileSystem { return nsfs{n} }
+
+// nsfs is a namespace that is mounted somewhere.
+type nsfs struct{ node nsNode }
+
+func (nsfs) Type() string      { return "nsfs" }
+func (fs nsfs) Root() vfs.Node { return fs.node }
+func (nsfs) Statfs(vfs.Context) (linux.Statfs, error) {
+	return linux.Statfs{Type: linux.NSFS_MAGIC, Bsize: 4096, Frsize: 4096, Namelen: linux.NAME_MAX}, nil
+}
+
 // SetAttr is refused: nobody changes a namespace's file.
 func (nsNode) SetAttr(vfs.Context, vfs.SetAttr) error { return linux.EPERM }
 
@@ -57,41 +68,6 @@ func (n nsNode) Open(_ vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {
 
 // Reopen implements vfs.Reopener.
 func (n nsImpl) Reopen(vfs.Context, linux.OpenFlags) (vfs.Impl, error) { return n, nil }
-
-// The questions of ioctl_ns(2).
-const (
-	nsGetUserns   = 0xb701
-	nsGetParent   = 0xb702
-	nsGetType     = 0xb703
-	nsGetOwnerUID = 0xb704
-)
-
-var nsTypes = map[string]uint64{
-	"cgroup": unix.CLONE_NEWCGROUP, "ipc": unix.CLONE_NEWIPC, "mnt": unix.CLONE_NEWNS, "net": unix.CLONE_NEWNET,
-	"pid": unix.CLONE_NEWPID, "time": unix.CLONE_NEWTIME, "user": unix.CLONE_NEWUSER, "uts": unix.CLONE_NEWUTS,
-}
-
-// Ioctl implements vfs.Ioctler. What owns the namespace and what is above it are out
-// of sight, as from a container's on Linux: EPERM.
-func (n nsImpl) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
-	switch cmd {
-	case nsGetType:
-		return nsTypes[n.kind], nil
-	case nsGetUserns:
-		return 0, linux.EPERM
-	case nsGetParent:
-		if n.kind == "pid" || n.kind == "user" {
-			return 0, linux.EPERM
-		}
-		return 0, linux.EINVAL
-	case nsGetOwnerUID:
-		if n.kind != "user" {
-			return 0, linux.EINVAL
-		}
-		return 0, ctx.CopyOut(arg, make([]byte, 4))
-	}
-	return 0, linux.ENOTTY
-}
 
 // of is the thread's namespace of a kind, and its number.
 func nsOf(t Thread, kind string, first uint32) (ns any, ino uint32) {
@@ -110,6 +86,10 @@ func nsOf(t Thread, kind string, first uint32) (ns any, ino uint32) {
 			return n, first
 		}
 		return n, n.Inode
+	case "net":
+		return g.Net(), g.Net().Inode
+	case "pid":
+		return pidNSOf(g.PIDNamespace(), first)
 	case "user":
 		if u := g.Creds().UserNS; u != nil {
 			return u, u.Inode
@@ -117,6 +97,28 @@ func nsOf(t Thread, kind string, first uint32) (ns any, ino uint32) {
 		return (*vfs.UserNamespace)(nil), first
 	}
 	return nil, first
+}
+
+// pidNSOf is a namespace of processes, and its number.
+func pidNSOf(ns *task.PIDNamespace, first uint32) (any, uint32) {
+	if ns == nil {
+		return ns, first
+	}
+	return ns, ns.Inode
+}
+
+// childrenNS is pid_for_children, which leads nowhere before there is a process in it.
+func childrenNS(e *entry) (ns any, ino uint32, err error) {
+	g, ok := e.thread.(guestThread)
+	if !ok || g.FS() == nil {
+		return (*task.PIDNamespace)(nil), task.FirstPIDInode, nil
+	}
+	n := g.PIDForChildren()
+	if !n.Populated() {
+		return nil, 0, linux.ENOENT
+	}
+	ns, ino = pidNSOf(n, task.FirstPIDInode)
+	return ns, ino, nil
 }
 
 // NamespaceOf is the namespace that an open link of /proc/PID/ns stands for, and its
@@ -129,20 +131,38 @@ func NamespaceOf(i vfs.Impl) (ns any, kind uint64) {
 	return n.ns, nsTypes[n.kind]
 }
 
+// nsFile is an open namespace.
+func nsFile(kind string, ino uint32, ns any) *vfs.File {
+	return vfs.NewAnonFile(nsImpl{kind, ino, ns}, nsName(kind, ino), linux.O_RDONLY)
+}
+
 func nsName(kind string, ino uint32) string { return fmt.Sprintf("%s:[%d]", kind, ino) }
 
 func nsDir(name string, mode uint32) row {
 	return row{name: name, mode: linux.S_IFDIR | mode, make: func(e *entry) vfs.Node {
 		d := e.fs.Dir(mode, e.owner)
 		for _, ns := range namespaces {
+			find := func(ctx vfs.Context) (n any, ino uint32, err error) {
+				if err := e.inspect(ctx); err != nil {
+					return nil, 0, err
+				}
+				if ns.name == "pid_for_children" {
+					return childrenNS(e)
+				}
+				n, ino = nsOf(e.thread, ns.kind, ns.ino)
+				return n, ino, nil
+			}
 			d.Add(ns.name, e.fs.Jump(e.owner,
 				func(ctx vfs.Context) (string, error) {
-					_, ino := nsOf(e.thread, ns.kind, ns.ino)
-					return nsName(ns.kind, ino), e.inspect(ctx)
+					_, ino, err := find(ctx)
+					return nsName(ns.kind, ino), err
 				},
 				func(ctx vfs.Context) (vfs.Path, error) {
-					n, ino := nsOf(e.thread, ns.kind, ns.ino)
-					return vfs.NewAnonFile(nsImpl{ns.kind, ino, n}, nsName(ns.kind, ino), linux.O_RDONLY).Path(), e.inspect(ctx)
+					n, ino, err := find(ctx)
+					if err != nil {
+						return vfs.Path{}, err
+					}
+					return nsFile(ns.kind, ino, n).Path(), nil
 				}))
 		}
 		return d

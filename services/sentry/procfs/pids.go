@@ -1,6 +1,7 @@
 package procfs
 
 import (
+	"slices"
 	"strconv"
 
 	"bulkhead/proto/linux"
@@ -25,6 +26,7 @@ func (d *pids) find(name string) (Process, bool) {
 	if !ok {
 		return nil, false
 	}
+	id = d.fs.kernel.ID(id)
 	if p := d.fs.kernel.Process(id); p != nil {
 		return p, true
 	}
@@ -48,11 +50,7 @@ func (d *pids) Lookup(_ vfs.Context, name string) (vfs.Node, error) {
 // Names implements pseudo.Dynamic.
 func (d *pids) Names(vfs.Context) ([]pseudo.Name, error) {
 	ids := d.fs.kernel.PIDs()
-	names := make([]pseudo.Name, len(ids))
-	for i, id := range ids {
-		names[i] = pseudo.Name{Name: decimal(id), Type: linux.DT_DIR, Key: int64(id)}
-	}
-	return names, nil
+	return d.fs.names(ids), nil
 }
 
 // Directories implements pseudo.Brancher.
@@ -63,6 +61,22 @@ func (d *pids) Valid(_ vfs.Context, name string, child vfs.Node) bool {
 	p, ok := d.find(name)
 	e := entryOf(child)
 	return ok && e != nil && e.process == p
+}
+
+// names are the directories of ids, by rising number.
+func (fs *FS) names(ids []int32) []pseudo.Name {
+	numbers := make([]int32, 0, len(ids))
+	for _, id := range ids {
+		if n := fs.kernel.Number(id); n != 0 {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	names := make([]pseudo.Name, len(numbers))
+	for i, n := range numbers {
+		names[i] = pseudo.Name{Name: decimal(n), Type: linux.DT_DIR, Key: int64(n)}
+	}
+	return names
 }
 
 // threads is /proc/PID/task.
@@ -81,7 +95,7 @@ func (d threads) find(name string) Thread {
 	if !ok {
 		return nil
 	}
-	t := d.fs.kernel.Thread(id)
+	t := d.fs.kernel.Thread(d.fs.kernel.ID(id))
 	if t == nil || t.TGID() != d.thread.TGID() {
 		return nil
 	}
@@ -94,11 +108,11 @@ func (d threads) Names(vfs.Context) ([]pseudo.Name, error) {
 		return nil, err
 	}
 	list := d.process.Threads()
-	names := make([]pseudo.Name, len(list))
+	ids := make([]int32, len(list))
 	for i, t := range list {
-		names[i] = pseudo.Name{Name: decimal(t.TID()), Type: linux.DT_DIR, Key: int64(t.TID())}
+		ids[i] = t.TID()
 	}
-	return names, nil
+	return d.fs.names(ids), nil
 }
 
 // Directories implements pseudo.Brancher: sandboxes of browsers and others go by the links

@@ -86,7 +86,7 @@ func running(*entry, vfs.Context) ([]byte, error) { return []byte("running\n"), 
 
 func sched(e *entry, _ vfs.Context) ([]byte, error) {
 	line := strings.Repeat("-", 67)
-	return fmt.Appendf(nil, "%s (%d, #threads: %d)\n%s\n%-45s:%21d\n%-45s:%21d\n", e.thread.Name(), e.thread.TID(),
+	return fmt.Appendf(nil, "%s (%d, #threads: %d)\n%s\n%-45s:%21d\n%-45s:%21d\n", e.thread.Name(), e.fs.kernel.Number(e.thread.TID()),
 		max(len(e.process.Threads()), 1), line, "policy", 0, "prio", 120), nil
 }
 
@@ -98,7 +98,7 @@ func children(e *entry, _ vfs.Context) ([]byte, error) {
 	}
 	for _, pid := range e.fs.kernel.PIDs() {
 		if p := e.fs.kernel.Process(pid); p != nil && p.Info().PPID == e.thread.TGID() {
-			fmt.Fprintf(&b, "%d ", pid)
+			fmt.Fprintf(&b, "%d ", e.fs.kernel.Number(pid))
 		}
 	}
 	return b.Bytes(), nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"bulkhead/proto/linux"
@@ -26,9 +27,25 @@ const (
 	unixConnected   = 3
 )
 
-// sockets gives every socket of a domain and type (0: any) once.
-func (fs *FS) sockets(domain, typ int) (list []socket.Socket) {
-	for _, s := range Sockets(fs.kernel) {
+// spaced is what belongs to a network: a socket.
+type spaced interface{ Space() uint32 }
+
+// In are the sockets of a list that belong to the network with that number.
+func In(space uint32, list []socket.Socket) []socket.Socket {
+	return slices.DeleteFunc(list, func(s socket.Socket) bool {
+		n, ok := s.(spaced)
+		return ok && n.Space() != space
+	})
+}
+
+// all gives every socket of the network that the caller sees.
+func (fs *FS) all(ctx vfs.Context) []socket.Socket {
+	return In(fs.kernel.Space(ctx), Sockets(fs.kernel.Whole()))
+}
+
+// sockets gives every one of a domain and type (0: any) once.
+func (fs *FS) sockets(ctx vfs.Context, domain, typ int) (list []socket.Socket) {
+	for _, s := range fs.all(ctx) {
 		if s.Domain() == domain && (typ == 0 || s.Type() == typ) {
 			list = append(list, s)
 		}
@@ -121,13 +138,13 @@ func (fs *FS) internet(name string) func(vfs.Context) ([]byte, error) {
 	return func(ctx vfs.Context) ([]byte, error) {
 		b := bytes.NewBufferString(netTexts[name])
 		n := 0
-		for _, s := range fs.sockets(domain, 0) {
+		for _, s := range fs.sockets(ctx, domain, 0) {
 			if tableOf(s) == strings.TrimSuffix(name, "6") && internetLine(b, ctx, s, n, v6) {
 				n++
 			}
 		}
 		if orphans := fs.orphans; orphans != nil && tcp {
-			for _, o := range orphans() {
+			for _, o := range orphans(ctx) {
 				if o.Domain == domain {
 					orphanLine(b, &o, n, v6)
 					n++
@@ -218,7 +235,7 @@ func (fs *FS) sockstat(v6 bool) func(vfs.Context) ([]byte, error) {
 		if v6 {
 			domain = linux.AF_INET6
 		}
-		all := Sockets(fs.kernel)
+		all := fs.all(ctx)
 		tcp, udp, lite, raw, streams := 0, 0, 0, 0, 0
 		for _, s := range all {
 			if s.Type() == linux.SOCK_STREAM && (s.Domain() == linux.AF_INET || s.Domain() == linux.AF_INET6) {
@@ -248,7 +265,7 @@ func (fs *FS) sockstat(v6 bool) func(vfs.Context) ([]byte, error) {
 		}
 		orphan, tw := 0, 0
 		if fs.orphans != nil {
-			for _, o := range fs.orphans() {
+			for _, o := range fs.orphans(ctx) {
 				if o.Report.State == tcpTimeWait {
 					tw++
 				} else {
@@ -264,7 +281,7 @@ func (fs *FS) sockstat(v6 bool) func(vfs.Context) ([]byte, error) {
 // unixSockets is /proc/net/unix: unix(7).
 func (fs *FS) unixSockets(ctx vfs.Context) ([]byte, error) {
 	b := bytes.NewBufferString(netTexts["unix"])
-	for _, s := range fs.sockets(linux.AF_UNIX, 0) {
+	for _, s := range fs.sockets(ctx, linux.AF_UNIX, 0) {
 		flags, state := 0, unixUnconnected
 		if listening(ctx, s) {
 			flags = 1 << 16

@@ -81,13 +81,17 @@ func (e *entry) state(i Info) byte {
 
 // stat is /proc/PID/stat: 52 fields on a line.
 func stat(e *entry, ctx vfs.Context) ([]byte, error) {
-	i := e.process.Info()
+	i, n := e.process.Info(), e.fs.kernel.Number
 	m := e.thread.Memory()
 	u := usageOf(m)
 	pending, _, blocked := e.thread.Signals()
+	foreground := i.Foreground
+	if foreground > 0 {
+		foreground = n(foreground)
+	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%d (%s) %c %d %d %d %d %d %d", e.thread.TID(), escape(e.thread.Name(), "\n\\"), e.state(i),
-		i.PPID, i.PGID, i.SID, ttyNumber(i.TTY), i.Foreground, 0x400000)
+	fmt.Fprintf(&b, "%d (%s) %c %d %d %d %d %d %d", n(e.thread.TID()), escape(e.thread.Name(), "\n\\"), e.state(i),
+		n(i.PPID), n(i.PGID), n(i.SID), ttyNumber(i.TTY), foreground, 0x400000)
 	e.ownTime(ctx, &i)
 	fmt.Fprintf(&b, " 0 0 0 0 %d %d %d %d", ticks(i.Used.User), ticks(i.Used.System), ticks(i.Children.User), ticks(i.Children.System))
 	fmt.Fprintf(&b, " 20 0 %d 0 %d", max(len(e.process.Threads()), 1), ticks(i.Started.Sub(e.fs.boot)))
@@ -144,7 +148,7 @@ func statm(e *entry, _ vfs.Context) ([]byte, error) {
 // tracer is the thread that traces this one, 0 for none.
 func (e *entry) tracer() int32 {
 	if t, ok := e.thread.(interface{ TracerPID() int32 }); ok {
-		return t.TracerPID()
+		return e.fs.kernel.Number(t.TracerPID())
 	}
 	return 0
 }
@@ -156,14 +160,14 @@ var stateNames = map[byte]string{
 
 // status is /proc/PID/status.
 func status(e *entry, ctx vfs.Context) ([]byte, error) {
-	i := e.process.Info()
+	i, n := e.process.Info(), e.fs.kernel.Number
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Name:\t%s\n", escape(e.thread.Name(), "\n\\"))
 	if f := e.thread.FS(); f != nil {
 		fmt.Fprintf(&b, "Umask:\t%#04o\n", f.Umask())
 	}
 	fmt.Fprintf(&b, "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n",
-		stateNames[e.state(i)], i.PID, e.thread.TID(), i.PPID, e.tracer())
+		stateNames[e.state(i)], n(i.PID), n(e.thread.TID()), n(i.PPID), e.tracer())
 	e.statusIDs(&b, i, ctx.Creds().UserNS)
 	e.statusMemory(&b)
 	fmt.Fprintf(&b, "Threads:\t%d\n", max(len(e.process.Threads()), 1))
@@ -216,7 +220,18 @@ func (e *entry) statusIDs(b *bytes.Buffer, i Info, ns *vfs.UserNamespace) {
 	for _, g := range c.Groups {
 		fmt.Fprintf(b, "%d ", gr(g))
 	}
-	fmt.Fprintf(b, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n", i.PID, e.thread.TID(), i.PGID, i.SID)
+	b.WriteByte('\n')
+	for _, l := range []struct {
+		name string
+		id   int32
+	}{{"NStgid", i.PID}, {"NSpid", e.thread.TID()}, {"NSpgid", i.PGID}, {"NSsid", i.SID}} {
+		b.WriteString(l.name + ":")
+		for _, n := range e.fs.kernel.Numbers(l.id, e.process) {
+			fmt.Fprintf(b, "\t%d", n)
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteString("Kthread:\t0\n")
 }
 
 func (e *entry) statusMemory(b *bytes.Buffer) {

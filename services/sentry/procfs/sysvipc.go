@@ -24,7 +24,7 @@ func (fs *FS) sysvipcDir() *pseudo.Dir {
 		ipc, _ := fs.kernel.IPC(ctx)
 		for _, m := range ipc.AllMsg() {
 			fmt.Fprintf(b, "%10d %10d  %4o  %10d %10d %5d %5d %s %10d %10d %10d\n", m.Perm.Key, m.ID, m.Perm.Mode,
-				m.Bytes, m.Count, m.Sender, m.Receiver, ipcOwners(m.Perm), m.Stime, m.Rtime, m.Ctime)
+				m.Bytes, m.Count, fs.kernel.Number(m.Sender), fs.kernel.Number(m.Receiver), ipcOwners(m.Perm), m.Stime, m.Rtime, m.Ctime)
 		}
 	})
 	table("sem", "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n", func(ctx vfs.Context, b *bytes.Buffer) {
@@ -37,7 +37,7 @@ func (fs *FS) sysvipcDir() *pseudo.Dir {
 		ipc, attached := fs.kernel.IPC(ctx)
 		for _, s := range ipc.AllShm(attached) {
 			fmt.Fprintf(b, "%10d %10d  %4o %21d %5d %5d  %5d %s %10d %10d %10d %21d %21d\n", s.Perm.Key, s.ID, s.Perm.Mode, s.Size,
-				s.Creator, s.Last, s.Attached, ipcOwners(s.Perm), s.Atime, s.Dtime, s.Ctime, 0, 0)
+				fs.kernel.Number(s.Creator), fs.kernel.Number(s.Last), s.Attached, ipcOwners(s.Perm), s.Atime, s.Dtime, s.Ctime, 0, 0)
 		}
 	})
 	return d

@@ -48,7 +48,7 @@ func capget(t *task.Task, header, data mm.Addr) (uint64, error) {
 	}
 	o := t
 	if pid != 0 {
-		if o = t.Kernel().Task(pid); o == nil {
+		if o = t.Named(pid); o == nil {
 			return 0, linux.ESRCH
 		}
 	}
@@ -70,7 +70,7 @@ func capset(t *task.Task, header, data mm.Addr) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if pid != 0 && pid != t.TID() {
+	if pid != 0 && pid != t.Number() {
 		return 0, linux.EPERM
 	}
 	buf := make([]byte, 12*words)

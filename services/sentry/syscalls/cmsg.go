@@ -56,8 +56,12 @@ func addControl(t *task.Task, c *socket.Control, m linux.Cmsg) error {
 		u, ns := linux.ReadUcred(m.Data), t.Creds().UserNS
 		var ok, ok2 bool
 		u.UID, ok = ns.User(u.UID)
+		pid := t.PIDOf(u.PID)
 		if u.GID, ok2 = ns.Group(u.GID); !ok || !ok2 {
 			return linux.EINVAL
+		}
+		if u.PID = pid; pid == task.NoID {
+			return linux.ESRCH
 		}
 		c.Creds = &u
 		return mayClaim(t, u)
@@ -84,7 +88,7 @@ func addRights(t *task.Task, c *socket.Control, data []byte) error {
 func mayClaim(t *task.Task, u linux.Ucred) error {
 	c := t.Creds()
 	switch {
-	case u.PID != t.TGID() && !c.Has(linux.CAP_SYS_ADMIN),
+	case u.PID != t.TGID() && !t.RulesPIDs(linux.CAP_SYS_ADMIN),
 		u.UID != c.UID && u.UID != c.EUID && u.UID != c.SUID && !c.HasOwn(linux.CAP_SETUID),
 		u.GID != c.GID && u.GID != c.EGID && u.GID != c.SGID && !c.HasOwn(linux.CAP_SETGID):
 		return linux.EPERM
@@ -106,6 +110,7 @@ func copyOutControl(t *task.Task, h *msghdr, c socket.Control, closeOnExec bool)
 	}
 	if c.Creds != nil {
 		u, ns := *c.Creds, t.Creds().UserNS
+		u.PID = t.ShowPID(u.PID)
 		u.UID, u.GID = ns.ShowUID(u.UID), ns.ShowGID(u.GID)
 		w.add(linux.SOL_SOCKET, linux.SCM_CREDENTIALS, u.Bytes())
 	}

@@ -59,7 +59,7 @@ func fcntl(t *task.Task, fd linux.FD, cmd int32, arg uint64) (uint64, error) {
 		return 0, setOwnerNumber(t, f, fd, int32(arg))
 	case linux.F_GETOWN:
 		o := ioOwnerOf(t, f)
-		return uint64(int64(o.number())), nil
+		return uint64(int64(o.numberFor(t))), nil
 	case linux.F_SETOWN_EX, linux.F_GETOWN_EX:
 		return 0, ownerEx(t, f, fd, mm.Addr(arg), cmd == linux.F_SETOWN_EX)
 	case linux.F_SETSIG:
@@ -149,6 +149,9 @@ func queryLock(t *task.Task, f *vfs.File, addr mm.Addr, ofd bool) error {
 	l, err = f.GetLock(t, l, ofd)
 	if err != nil {
 		return err
+	}
+	if l.PID > 0 {
+		l.PID = t.ShowPID(l.PID)
 	}
 	out := newAnswer(t, linux.SizeofFlock)
 	l.Put(out.bytes)

@@ -28,7 +28,7 @@ func ioctl(t *task.Task, fd linux.FD, cmd uint32, arg uint64) (uint64, error) {
 			return 0, setOwnerNumber(t, f, fd, n)
 		case linux.FIOGETOWN, linux.SIOCGPGRP:
 			o := ioOwnerOf(t, f)
-			return 0, copyOutInt32(t, mm.Addr(arg), o.number())
+			return 0, copyOutInt32(t, mm.Addr(arg), o.numberFor(t))
 		}
 	}
 	return f.Ioctl(t, cmd, arg)

@@ -93,13 +93,13 @@ func ioprioTasks(t *task.Task, which, who int32) (list []*task.Task, err error) 
 	case ioprioProcess:
 		o := t
 		if who != 0 {
-			o = k.Task(who)
+			o = t.Named(who)
 		}
 		if o != nil {
 			list = append(list, o)
 		}
 	case ioprioGroup:
-		if who == 0 {
+		if who = t.PIDOf(who); who == 0 {
 			who = t.Group().PGID()
 		}
 		for _, g := range k.ProcessGroup(who) {

@@ -30,7 +30,7 @@ var kcmpCookie = [2]uint64{rand.Uint64(), rand.Uint64() | 1}
 // Nobody has an I/O context or a list of semaphore undos here, which is to have
 // the same.
 func kcmp(t *task.Task, pid1, pid2, kind int32, a, b uint64) (uint64, error) {
-	one, two := t.Kernel().Task(pid1), t.Kernel().Task(pid2)
+	one, two := t.Named(pid1), t.Named(pid2)
 	if one == nil || two == nil {
 		return 0, linux.ESRCH
 	}

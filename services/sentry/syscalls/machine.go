@@ -78,7 +78,7 @@ func clock_adjtime(t *task.Task, clock int32, addr mm.Addr) (uint64, error) {
 // reboot ends the container, as it does in a PID namespace that is not the machine's:
 // reboot(2), "Behavior inside PID namespaces". EPERM, EINVAL.
 func reboot(t *task.Task, magic, magic2, cmd uint32) (uint64, error) {
-	if !t.Creds().Has(linux.CAP_SYS_BOOT) {
+	if !t.RulesPIDs(linux.CAP_SYS_BOOT) {
 		return 0, linux.EPERM
 	}
 	switch magic2 {
@@ -93,6 +93,14 @@ func reboot(t *task.Task, magic, magic2, cmd uint32) (uint64, error) {
 	case unix.LINUX_REBOOT_CMD_RESTART, unix.LINUX_REBOOT_CMD_RESTART2, unix.LINUX_REBOOT_CMD_HALT, unix.LINUX_REBOOT_CMD_POWER_OFF:
 	default:
 		return 0, linux.EINVAL
+	}
+	if ns := t.PIDNamespace(); ns != nil {
+		sig := linux.SIGINT
+		if cmd == unix.LINUX_REBOOT_CMD_RESTART || cmd == unix.LINUX_REBOOT_CMD_RESTART2 {
+			sig = linux.SIGHUP
+		}
+		ns.Reboot(sig)
+		return 0, t.ExitGroup(0)
 	}
 	init := t.Kernel().Group(1)
 	if init == nil {

@@ -219,7 +219,8 @@ func setnsOf(t *task.Task, g *task.Group, kinds uint32) error {
 		ns   any
 	}{
 		{unix.CLONE_NEWUSER, o.Creds().UserNS}, {unix.CLONE_NEWUTS, o.UTS()}, {unix.CLONE_NEWIPC, o.IPC()},
-		{unix.CLONE_NEWNS, o.FS().Root().Mount.Namespace()},
+		{unix.CLONE_NEWNET, o.Net()},
+		{unix.CLONE_NEWPID, o.PIDNamespace()}, {unix.CLONE_NEWNS, o.FS().Root().Mount.Namespace()},
 	} {
 		if kinds&k.kind != 0 {
 			if err := t.Setns(k.ns); err != nil {

@@ -230,7 +230,7 @@ func mqNotice(t *task.Task, ev []byte) (*mqueue.Notice, error) {
 				return
 			}
 			info := linux.SigInfo{Signo: signo, Code: linux.SI_MESGQ}
-			info.SetPID(pid)
+			info.SetPID(g.PIDNamespace().Number(pid))
 			info.SetUID(uid)
 			info.SetValue(value)
 			g.Send(info)

@@ -177,7 +177,7 @@ func migrate_pages(t *task.Task, pid int32, maxnode uint64, from, to mm.Addr) (u
 func ofProcess(t *task.Task, pid int32) (*task.Task, error) {
 	o := t
 	if pid != 0 {
-		o = t.Kernel().Task(pid)
+		o = t.Named(pid)
 	}
 	if o == nil || o.MM() == nil {
 		return nil, linux.ESRCH

@@ -17,6 +17,9 @@ type pidfd struct{ group *task.Group }
 
 func (p *pidfd) Release() {}
 
+// Process implements procfs.ProcessFile.
+func (p *pidfd) Process() *task.Group { return p.group }
+
 func (p *pidfd) Poll() wait.Events {
 	if p.group.Zombie() {
 		return wait.In
@@ -62,9 +65,9 @@ func pidfd_open(t *task.Task, pid int32, flags linux.OpenFlags) (uint64, error) 
 	if flags&^linux.O_NONBLOCK != 0 || pid <= 0 {
 		return 0, linux.EINVAL
 	}
-	g := t.Kernel().Group(pid)
+	g := t.NamedGroup(pid)
 	if g == nil {
-		if t.Kernel().Task(pid) != nil {
+		if t.Named(pid) != nil {
 			return 0, linux.EINVAL
 		}
 		return 0, linux.ESRCH
@@ -109,12 +112,15 @@ func pidfd_send_signal(t *task.Task, fd linux.FD, sig linux.Signal, info mm.Addr
 	if err != nil {
 		return 0, err
 	}
+	if !t.Sees(g) {
+		return 0, linux.EINVAL
+	}
 	si := t.UserSignal(sig, linux.SI_USER)
 	if info != 0 {
 		if si, err = copyInSigInfo(t, info, sig); err != nil {
 			return 0, err
 		}
-		if !mayPose(t, g.PID(), si) {
+		if !mayPose(t, t.ShowPID(g.PID()), si) {
 			return 0, linux.EPERM
 		}
 	}
@@ -123,9 +129,9 @@ func pidfd_send_signal(t *task.Task, fd linux.FD, sig linux.Signal, info mm.Addr
 	}
 	switch flags {
 	case pidfdSignalThread:
-		return tgkill(t, g.PID(), g.PID(), sig)
+		return tgkill(t, t.ShowPID(g.PID()), t.ShowPID(g.PID()), sig)
 	case pidfdSignalProcessGroup:
-		return kill(t, -g.PID(), sig)
+		return kill(t, -t.ShowPID(g.PID()), sig)
 	}
 	return 0, sendTo(t, g, si)
 }

@@ -11,9 +11,9 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-func getpid(t *task.Task) (uint64, error)  { return uint64(t.TGID()), nil }
-func gettid(t *task.Task) (uint64, error)  { return uint64(t.TID()), nil }
-func getppid(t *task.Task) (uint64, error) { return uint64(t.Group().PPID()), nil }
+func getpid(t *task.Task) (uint64, error)  { return uint64(t.ShowPID(t.TGID())), nil }
+func gettid(t *task.Task) (uint64, error)  { return uint64(t.Number()), nil }
+func getppid(t *task.Task) (uint64, error) { return uint64(t.ShowPID(t.Group().PPID())), nil }
 
 // fork, vfork and clone make a process or a thread: clone(2).
 func fork(t *task.Task) (uint64, error) {
@@ -58,17 +58,41 @@ func clone3(t *task.Task, addr mm.Addr, size uint64) (uint64, error) {
 	field := func(i int) uint64 { return binary.LittleEndian.Uint64(buf[8*i:]) }
 	flags, sig := field(0), linux.Signal(field(4))
 	stack, stackSize := field(5), field(6)
-	if field(4) > linux.NSIG || flags&(cloneSignalMask&^unix.CLONE_NEWTIME|unix.CLONE_DETACHED) != 0 || field(8) != 0 ||
+	if field(4) > linux.NSIG || flags&(cloneSignalMask&^unix.CLONE_NEWTIME|unix.CLONE_DETACHED) != 0 ||
 		(stack == 0) != (stackSize == 0) || flags&(unix.CLONE_THREAD|unix.CLONE_PARENT) != 0 && sig != 0 {
 		return 0, linux.EINVAL
 	}
 	if stack != 0 {
 		stack += stackSize
 	}
+	wanted, err := copyInWanted(t, mm.Addr(field(8)), field(9))
+	if err != nil {
+		return 0, err
+	}
 	return t.Clone(&task.CloneArgs{
 		Flags: flags, ExitSignal: sig, Stack: stack, TLS: field(7), PIDFD: field(1), ChildTID: field(2),
-		ParentTID: field(3), InstallPIDFD: installPIDFD(t),
+		ParentTID: field(3), InstallPIDFD: installPIDFD(t), Wanted: wanted,
 	})
+}
+
+// copyInWanted reads the numbers that clone3's child is to have: EINVAL.
+func copyInWanted(t *task.Task, addr mm.Addr, n uint64) ([]int32, error) {
+	const most = 32 // MAX_PID_NS_LEVEL
+	if n > most || (n == 0) != (addr == 0) {
+		return nil, linux.EINVAL
+	}
+	b := make([]byte, 4*n)
+	if n == 0 {
+		return nil, nil
+	}
+	if err := t.CopyIn(addr, b); err != nil {
+		return nil, err
+	}
+	wanted := make([]int32, n)
+	for i := range wanted {
+		wanted[i] = int32(binary.LittleEndian.Uint32(b[4*i:]))
+	}
+	return wanted, nil
 }
 
 // execve replaces the program: execve(2).
@@ -186,11 +210,11 @@ func wait4(t *task.Task, pid int32, status mm.Addr, options int32, usage mm.Addr
 	case pid == -1<<31:
 		return 0, linux.ESRCH
 	case pid < -1:
-		o.PGID = -pid
+		o.PGID = t.PIDOf(-pid)
 	case pid == 0:
 		o.PGID = t.Group().PGID()
 	case pid > 0:
-		o.PID = pid
+		o.PID = t.PIDOf(pid)
 	}
 	w, err := t.Wait(o)
 	if err != nil || w.PID == 0 {
@@ -225,12 +249,12 @@ func waitid(t *task.Task, which, id int32, info mm.Addr, options int32, usage mm
 		if id <= 0 {
 			return 0, linux.EINVAL
 		}
-		o.PID = id
+		o.PID = t.PIDOf(id)
 	case unix.P_PGID:
 		if id < 0 {
 			return 0, linux.EINVAL
 		}
-		if o.PGID = id; id == 0 {
+		if o.PGID = t.PIDOf(id); id == 0 {
 			o.PGID = t.Group().PGID()
 		}
 	case unix.P_PIDFD:
@@ -292,7 +316,7 @@ func set_tid_address(t *task.Task, addr mm.Addr) (uint64, error) {
 	if addr < mm.GuestTop {
 		t.Thread().TryHostCall(unix.SYS_SET_TID_ADDRESS, addr)
 	}
-	return uint64(t.TID()), nil
+	return uint64(t.Number()), nil
 }
 
 func set_robust_list(t *task.Task, head mm.Addr, size uint64) (uint64, error) {
@@ -306,7 +330,7 @@ func set_robust_list(t *task.Task, head mm.Addr, size uint64) (uint64, error) {
 func get_robust_list(t *task.Task, tid int32, head, size mm.Addr) (uint64, error) {
 	other := t
 	if tid != 0 {
-		if other = t.Kernel().Task(tid); other == nil {
+		if other = t.Named(tid); other == nil {
 			return 0, linux.ESRCH
 		}
 		if err := t.MayInspect(other); err != nil {
@@ -351,21 +375,23 @@ func arch_prctl(t *task.Task, code uint64, addr mm.Addr) (uint64, error) {
 	return 0, nil
 }
 
-func setpgid(t *task.Task, pid, pgid int32) (uint64, error) { return 0, t.SetPGID(pid, pgid) }
+func setpgid(t *task.Task, pid, pgid int32) (uint64, error) {
+	return 0, t.SetPGID(t.PIDOf(pid), t.PIDOf(pgid))
+}
 
 func setsid(t *task.Task) (uint64, error) {
 	id, err := t.SetSID()
-	return uint64(id), err
+	return uint64(t.ShowPID(id)), err
 }
 
-func getpgrp(t *task.Task) (uint64, error) { return uint64(t.Group().PGID()), nil }
+func getpgrp(t *task.Task) (uint64, error) { return uint64(t.ShowPID(t.Group().PGID())), nil }
 
 func getpgid(t *task.Task, pid int32) (uint64, error) {
 	g, err := groupOf(t, pid)
 	if err != nil {
 		return 0, err
 	}
-	return uint64(g.PGID()), nil
+	return uint64(t.ShowPID(g.PGID())), nil
 }
 
 func getsid(t *task.Task, pid int32) (uint64, error) {
@@ -373,7 +399,7 @@ func getsid(t *task.Task, pid int32) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return uint64(g.SID()), nil
+	return uint64(t.ShowPID(g.SID())), nil
 }
 
 // groupOf gives the process of a thread id, 0 being the caller's; ESRCH.
@@ -381,7 +407,7 @@ func groupOf(t *task.Task, pid int32) (*task.Group, error) {
 	if pid == 0 {
 		return t.Group(), nil
 	}
-	if o := t.Kernel().Task(pid); o != nil {
+	if o := t.Named(pid); o != nil {
 		return o.Group(), nil
 	}
 	return nil, linux.ESRCH

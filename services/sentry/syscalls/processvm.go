@@ -44,7 +44,7 @@ func processVM(t *task.Task, pid int32, local mm.Addr, locals uint64, remote mm.
 		return 0, nil
 	}
 	me, _ := t.Memory()
-	o := t.Kernel().Task(pid)
+	o := t.Named(pid)
 	if o == nil {
 		return 0, linux.ESRCH
 	}

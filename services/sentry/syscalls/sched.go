@@ -22,7 +22,7 @@ func taskOf(t *task.Task, tid int32) (*task.Task, error) {
 	if tid < 0 {
 		return nil, linux.EINVAL
 	}
-	if o := t.Kernel().Task(tid); o != nil {
+	if o := t.Named(tid); o != nil {
 		return o, nil
 	}
 	return nil, linux.ESRCH
@@ -373,11 +373,11 @@ func prioritised(t *task.Task, which, who int32) ([]*task.Group, error) {
 		if who == 0 {
 			return []*task.Group{t.Group()}, nil
 		}
-		if o := t.Kernel().Task(who); o != nil {
+		if o := t.Named(who); o != nil {
 			groups = append(groups, o.Group())
 		}
 	case unix.PRIO_PGRP:
-		if who == 0 {
+		if who = t.PIDOf(who); who == 0 {
 			who = t.Group().PGID()
 		}
 		groups = t.Kernel().ProcessGroup(who)

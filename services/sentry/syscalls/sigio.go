@@ -56,28 +56,28 @@ func setOwnerNumber(t *task.Task, f *vfs.File, fd linux.FD, n int32) error {
 	if err := owned(t, kind, n); err != nil {
 		return err
 	}
-	return setOwner(t, f, fd, kind, n)
+	return setOwner(t, f, fd, kind, t.PIDOf(n))
 }
 
-// owned says whether there is such an owner.
+// owned says whether there is such an owner, by the caller's number.
 func owned(t *task.Task, kind, id int32) error {
 	switch {
 	case id == 0:
 		return nil
-	case kind == ownerTID && t.Kernel().Task(id) == nil,
-		kind == ownerPID && t.Kernel().Group(id) == nil,
-		kind == ownerPGRP && len(t.Kernel().ProcessGroup(id)) == 0:
+	case kind == ownerTID && t.Named(id) == nil,
+		kind == ownerPID && t.NamedGroup(id) == nil,
+		kind == ownerPGRP && len(t.Kernel().ProcessGroup(t.PIDOf(id))) == 0:
 		return linux.ESRCH
 	}
 	return nil
 }
 
-// ownerNumber is F_GETOWN.
-func (o *ioOwner) number() int32 {
+// numberFor is F_GETOWN by t.
+func (o *ioOwner) numberFor(t *task.Task) int32 {
 	if o.kind == ownerPGRP {
-		return -o.id
+		return -t.ShowPID(o.id)
 	}
-	return o.id
+	return t.ShowPID(o.id)
 }
 
 // ownerEx is F_SETOWN_EX and F_GETOWN_EX.
@@ -87,7 +87,7 @@ func ownerEx(t *task.Task, f *vfs.File, fd linux.FD, addr mm.Addr, set bool) err
 	if !set {
 		o := ioOwnerOf(t, f)
 		le.PutUint32(b[:], uint32(o.kind))
-		le.PutUint32(b[4:], uint32(o.id))
+		le.PutUint32(b[4:], uint32(t.ShowPID(o.id)))
 		return t.CopyOut(addr, b[:])
 	}
 	if err := t.CopyIn(addr, b[:]); err != nil {
@@ -100,7 +100,7 @@ func ownerEx(t *task.Task, f *vfs.File, fd linux.FD, addr mm.Addr, set bool) err
 	if err := owned(t, kind, id); err != nil {
 		return err
 	}
-	return setOwner(t, f, fd, kind, id)
+	return setOwner(t, f, fd, kind, t.PIDOf(id))
 }
 
 // setOwnerSignal is F_SETSIG.

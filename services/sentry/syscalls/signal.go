@@ -21,7 +21,7 @@ func sendTo(t *task.Task, g *task.Group, info linux.SigInfo) error {
 	if sig == 0 || g.Zombie() {
 		return nil
 	}
-	return g.Send(info)
+	return g.SendBy(t, info)
 }
 
 // kill sends a signal to a process, a process group, or everybody: kill(2).
@@ -34,9 +34,9 @@ func kill(t *task.Task, pid int32, sig linux.Signal) (uint64, error) {
 	var targets []*task.Group
 	switch {
 	case pid > 0:
-		g := k.Group(pid)
+		g := t.NamedGroup(pid)
 		if g == nil {
-			o := k.Task(pid)
+			o := t.Named(pid)
 			if o == nil {
 				return 0, linux.ESRCH
 			}
@@ -45,14 +45,14 @@ func kill(t *task.Task, pid int32, sig linux.Signal) (uint64, error) {
 		return 0, sendTo(t, g, info)
 	case pid == -1:
 		for _, g := range k.Groups() {
-			if g.PID() != 1 && g != t.Group() {
+			if t.ShowPID(g.PID()) > 1 && g != t.Group() {
 				targets = append(targets, g)
 			}
 		}
 	case pid == 0:
 		targets = k.ProcessGroup(t.Group().PGID())
 	default:
-		targets = k.ProcessGroup(-pid)
+		targets = k.ProcessGroup(t.PIDOf(-pid))
 	}
 	err := error(linux.ESRCH)
 	sent := false
@@ -88,8 +88,8 @@ func sendThread(t *task.Task, tgid, tid int32, info linux.SigInfo) error {
 	if sig != 0 && !sig.Valid() {
 		return linux.EINVAL
 	}
-	o := t.Kernel().Task(tid)
-	if o == nil || tgid != 0 && o.TGID() != tgid {
+	o := t.Named(tid)
+	if o == nil || tgid != 0 && o.TGID() != t.PIDOf(tgid) {
 		return linux.ESRCH
 	}
 	if !t.MaySignal(o.Group(), sig) {
@@ -98,7 +98,7 @@ func sendThread(t *task.Task, tgid, tid int32, info linux.SigInfo) error {
 	if sig == 0 {
 		return nil
 	}
-	return o.Send(info)
+	return o.SendBy(t, info)
 }
 
 // copyInSigInfo reads a siginfo that a guest made up. EPERM if it poses as the
@@ -114,7 +114,7 @@ func copyInSigInfo(t *task.Task, addr mm.Addr, sig linux.Signal) (linux.SigInfo,
 }
 
 func mayPose(t *task.Task, tgid int32, info linux.SigInfo) bool {
-	return info.Code < 0 && info.Code != linux.SI_TKILL || tgid == t.TGID()
+	return info.Code < 0 && info.Code != linux.SI_TKILL || t.PIDOf(tgid) == t.TGID()
 }
 
 func rt_sigqueueinfo(t *task.Task, tgid int32, sig linux.Signal, addr mm.Addr) (uint64, error) {
@@ -125,7 +125,7 @@ func rt_sigqueueinfo(t *task.Task, tgid int32, sig linux.Signal, addr mm.Addr) (
 	if !mayPose(t, tgid, info) {
 		return 0, linux.EPERM
 	}
-	g := t.Kernel().Group(tgid)
+	g := t.NamedGroup(tgid)
 	if g == nil {
 		return 0, linux.ESRCH
 	}

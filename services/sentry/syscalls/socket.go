@@ -10,8 +10,20 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// Families are the address families that socket(2) knows. Set at start-up.
+// Families are the address families that socket(2) knows in the first namespace of the
+// network. Set at start-up.
 var Families socket.Families
+
+// Networker is what Net.Network of package task is in the others.
+type Networker interface{ Families() socket.Families }
+
+// familiesOf are the families of the caller's network.
+func familiesOf(t *task.Task) socket.Families {
+	if n, ok := t.Net().Network.(Networker); ok {
+		return n.Families()
+	}
+	return Families
+}
 
 // optionMax is the longest option value that is read, in bytes.
 const optionMax = 64 << 10
@@ -32,7 +44,7 @@ func socket_(t *task.Task, domain, typ, protocol int32) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	s, err := Families.Socket(t, int(domain), kind, int(protocol))
+	s, err := familiesOf(t).Socket(t, int(domain), kind, int(protocol))
 	if err != nil {
 		return 0, err
 	}
@@ -45,7 +57,7 @@ func socketpair(t *task.Task, domain, typ, protocol int32, fds mm.Addr) (uint64,
 	if err != nil {
 		return 0, err
 	}
-	a, b, err := Families.Pair(t, int(domain), kind, int(protocol))
+	a, b, err := familiesOf(t).Pair(t, int(domain), kind, int(protocol))
 	if err != nil {
 		return 0, err
 	}
@@ -275,13 +287,14 @@ func peerName(t *task.Task, s socket.Socket, room int) ([]byte, error) {
 }
 
 // showPeer gives what SO_PEERCRED and SO_PEERGROUPS tell with the numbers of the
-// caller's user namespace.
+// caller's namespaces.
 func showPeer(t *task.Task, name int, b []byte) []byte {
 	ns, le := t.Creds().UserNS, binary.LittleEndian
 	switch {
-	case ns == nil:
+	case ns == nil && t.PIDNamespace() == nil:
 	case name == linux.SO_PEERCRED && len(b) == linux.SizeofUcred:
 		if u := linux.ReadUcred(b); u.UID != ^uint32(0) {
+			u.PID = t.ShowPID(u.PID)
 			u.UID, u.GID = ns.ShowUID(u.UID), ns.ShowGID(u.GID)
 			return u.Bytes()
 		}

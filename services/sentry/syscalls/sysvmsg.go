@@ -76,8 +76,8 @@ func msgctl(t *task.Task, id, cmd int32, buf mm.Addr) (uint64, error) {
 		for i, v := range []uint64{uint64(st.Stime), uint64(st.Rtime), uint64(st.Ctime), st.Bytes, st.Count, st.Most} {
 			le.PutUint64(b[sizeofIpcPerm+8*i:], v)
 		}
-		le.PutUint32(b[96:], uint32(st.Sender))
-		le.PutUint32(b[100:], uint32(st.Receiver))
+		le.PutUint32(b[96:], uint32(t.ShowPID(st.Sender)))
+		le.PutUint32(b[100:], uint32(t.ShowPID(st.Receiver)))
 		return idIf(byIndex, st.ID), t.CopyOut(buf, b)
 	case sysvipc.IPC_SET:
 		perm, b, err := copyInIpcPerm(t, buf, sizeofMsqidDs)

@@ -89,6 +89,9 @@ func semctl(t *task.Task, id, num, cmd int32, arg uint64) (uint64, error) {
 		return 0, ipc.SetSemValue(t, id, num, int32(arg))
 	case sysvipc.GETVAL, sysvipc.GETPID, sysvipc.GETNCNT, sysvipc.GETZCNT:
 		v, err := ipc.SemValue(t, id, num, cmd)
+		if cmd == sysvipc.GETPID {
+			v = t.ShowPID(v)
+		}
 		return uint64(v), err
 	case sysvipc.GETALL:
 		return 0, semGetAll(t, id, arg)

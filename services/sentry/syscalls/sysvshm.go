@@ -143,8 +143,8 @@ func shmctl(t *task.Task, id, cmd int32, buf mm.Addr) (uint64, error) {
 		le.PutUint64(b[56:], uint64(st.Atime))
 		le.PutUint64(b[64:], uint64(st.Dtime))
 		le.PutUint64(b[72:], uint64(st.Ctime))
-		le.PutUint32(b[80:], uint32(st.Creator))
-		le.PutUint32(b[84:], uint32(st.Last))
+		le.PutUint32(b[80:], uint32(t.ShowPID(st.Creator)))
+		le.PutUint32(b[84:], uint32(t.ShowPID(st.Last)))
 		le.PutUint64(b[88:], uint64(st.Attached))
 		return idIf(byIndex, st.ID), t.CopyOut(buf, b)
 	case sysvipc.IPC_SET:

@@ -49,8 +49,8 @@ func cpuClockOf(t *task.Task, id int32) (*task.Task, error) {
 	if pid == 0 {
 		return t, nil
 	}
-	o := t.Kernel().Task(pid)
-	if o == nil || id&perThread != 0 && o.Group() != t.Group() || id&perThread == 0 && o.TGID() != pid {
+	o := t.Named(pid)
+	if o == nil || id&perThread != 0 && o.Group() != t.Group() || id&perThread == 0 && o.TGID() != o.TID() {
 		return nil, linux.EINVAL
 	}
 	return o, nil

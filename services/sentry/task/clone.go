@@ -21,6 +21,8 @@ type CloneArgs struct {
 	ParentTID  uint64
 	ChildTID   uint64
 	PIDFD      uint64 // address for CLONE_PIDFD
+	// Wanted are the numbers of set_tid of clone3(2), innermost first.
+	Wanted []int32
 	// InstallPIDFD makes the descriptor for CLONE_PIDFD.
 	InstallPIDFD func(child *Group) (linux.FD, error)
 }
@@ -45,9 +47,11 @@ func (a *CloneArgs) check(t *Task) error {
 		return linux.EINVAL
 	case has(unix.CLONE_THREAD) && !has(unix.CLONE_SIGHAND), has(unix.CLONE_SIGHAND) && !has(unix.CLONE_VM):
 		return linux.EINVAL
+	case has(unix.CLONE_THREAD) && t.PIDForChildren() != t.PIDNamespace():
+		return linux.EINVAL
 	case has(unix.CLONE_SIGHAND) && has(unix.CLONE_CLEAR_SIGHAND):
 		return linux.EINVAL
-	case has(unix.CLONE_PARENT) && t.group.pid == 1:
+	case has(unix.CLONE_PARENT) && t.group.isInit():
 		return linux.EINVAL
 	case has(unix.CLONE_PIDFD) && (has(unix.CLONE_DETACHED) || has(unix.CLONE_PARENT_SETTID) && a.PIDFD == a.ParentTID):
 		return linux.EINVAL
@@ -88,12 +92,12 @@ func (t *Task) Clone(a *CloneArgs) (uint64, error) {
 		return 0, err
 	}
 	if a.Flags&unix.CLONE_PARENT_SETTID != 0 {
-		t.CopyOut(a.ParentTID, le32(child.tid))
+		t.CopyOut(a.ParentTID, le32(t.ShowPID(child.tid)))
 	}
 	th := child.th
 	t.newborn, t.newbornTicket = th, t.th.Ticket()
 	t.OnFailure(func(linux.Errno) { th.Stillborn() })
-	tid, let := child.tid, child.vfork // the child's own from here on
+	tid, let := t.ShowPID(child.tid), child.vfork // the child's own from here on
 	t.adoptTracee(child, a)
 	if !th.Reports() {
 		child.tellSelf()
@@ -214,7 +218,7 @@ func (k *Kernel) adopt(t, c *Task, a *CloneArgs) error {
 	if uint64(len(k.tasks)) >= t.group.Limit(unix.RLIMIT_NPROC).Cur && t.Creds().UID != 0 {
 		return linux.EAGAIN
 	}
-	id, err := k.newIDLocked()
+	id, err := k.newIDLocked(c.ns.Load().pidForChildren, t.Creds(), a.Wanted)
 	if err != nil {
 		return err
 	}
@@ -234,7 +238,9 @@ func (k *Kernel) adopt(t, c *Task, a *CloneArgs) error {
 		c.group = g
 		parent.children = append(parent.children, g)
 		k.groups[id] = g
+		c.ns.Load().pidForChildren.enterLocked(g)
 		k.joinLocked(g, t.group.pgid)
+		k.sessions[g.sid]++
 	}
 	k.tasks[id] = c
 	return nil
@@ -269,7 +275,7 @@ func (g *Group) fork(pid int32, parent *Group, a *CloneArgs) *Group {
 
 // orderClone orders the host's side of the child.
 func (t *Task) orderClone(a *CloneArgs, c *Task) error {
-	b := platform.Birth{Stack: a.Stack, SetTID: a.setTID(), TID: c.tid}
+	b := platform.Birth{Stack: a.Stack, SetTID: a.setTID(), TID: c.Number()}
 	if a.Flags&unix.CLONE_SETTLS != 0 {
 		b.TLS = a.TLS
 		if b.TLS >= platform.GuestTop {
@@ -329,7 +335,7 @@ func (t *Task) begin(regs platform.Regs, setTID uint64) {
 	t.th.Regs.RIP = t.MM().Actual(regs.RIP)
 	t.th.Regs.Segments = segments
 	if setTID != 0 {
-		t.CopyOut(setTID, le32(t.tid))
+		t.CopyOut(setTID, le32(t.Number()))
 	}
 	t.reply = reply{dirty: true}
 	if t.resume() {
@@ -422,11 +428,13 @@ func exitContext(t *Task) vfs.Context {
 func (k *Kernel) forget(c *Task) (last bool) {
 	k.mu.Lock()
 	delete(k.tasks, c.tid)
-	g, parent := c.group, (*Group)(nil)
+	g, parent, then := c.group, (*Group)(nil), []func(){}
 	g.tasks = without(g.tasks, c)
 	if g.pid == c.tid {
 		delete(k.groups, g.pid)
 		k.leaveLocked(g)
+		k.leaveSessionLocked(g)
+		then = g.leftLocked()
 		if parent = g.parent; parent != nil {
 			parent.children = without(parent.children, g)
 		}
@@ -434,8 +442,10 @@ func (k *Kernel) forget(c *Task) (last bool) {
 		last = true
 		g.exiting = true
 	}
+	k.dropLocked(c.tid)
 	execing := g.execing
 	k.mu.Unlock()
+	callAll(then)
 	if parent != nil {
 		g.timers.stop()
 		parent.childQueue.Notify(wait.In) // it may have no child left to wait for

@@ -102,6 +102,8 @@ func (t *Task) defaultAction(sig linux.Signal) bool {
 	switch {
 	case ignored.Has(sig), sig == linux.SIGCONT:
 		return true
+	case g.pidNS != nil && g.isInit() && sig != linux.SIGSTOP && !g.mortal.Load():
+		return true // it was blocked when it came
 	case stopSignals.Has(sig):
 		if sig == linux.SIGSTOP || !g.k.orphaned(g) {
 			g.stop(sig)

@@ -28,7 +28,7 @@ func (k *Kernel) NewDetached(th *platform.Thread, n NewProcess) *Task {
 	t.SetName("test")
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	id, err := k.newIDLocked()
+	id, err := k.nextIDLocked()
 	if err != nil {
 		return nil
 	}
@@ -36,7 +36,9 @@ func (k *Kernel) NewDetached(th *platform.Thread, n NewProcess) *Task {
 	t.tid, t.group = id, g
 	g.dumpable.Store(1)
 	k.tasks[id], k.groups[id] = t, g
+	(*PIDNamespace)(nil).enterLocked(g)
 	g.sid, g.session = id, &Session{ID: id}
+	k.sessions[id]++
 	k.joinLocked(g, id)
 	return t
 }

@@ -191,7 +191,9 @@ func (t *Task) aloneInGroup() error {
 	defer k.mu.Unlock()
 	g.execing = nil
 	if g.leader != t {
-		delete(k.tasks, t.tid)
+		was := t.tid
+		delete(k.tasks, was)
+		k.dropLocked(was)
 		t.tid = g.pid
 		k.tasks[t.tid] = t
 		g.leader = t
@@ -448,7 +450,7 @@ func (k *Kernel) Create(n NewProcess) (*Task, error) {
 	t.SetName("init")
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	id, err := k.newIDLocked()
+	id, err := k.nextIDLocked()
 	if err != nil {
 		th.Exit(true)
 		return nil, err
@@ -463,7 +465,9 @@ func (k *Kernel) Create(n NewProcess) (*Task, error) {
 	if n.Parent != nil {
 		n.Parent.children = append(n.Parent.children, g)
 	}
+	(*PIDNamespace)(nil).enterLocked(g)
 	g.sid = id
+	k.sessions[id]++
 	g.session = &Session{ID: id}
 	g.session.tty = n.TTY
 	k.joinLocked(g, id)

@@ -80,6 +80,7 @@ func (t *Task) exit() {
 	execing := g.execing
 	if t != g.leader {
 		delete(k.tasks, t.tid)
+		k.dropLocked(t.tid)
 	}
 	k.mu.Unlock()
 	// The host's side goes before anybody hears of the end, so that what a
@@ -101,11 +102,20 @@ func (t *Task) exit() {
 func (t *Task) ownsProcess() bool { return false }
 
 // bury makes g a zombie: its children get another parent, its parent is told.
+// The first process of a namespace waits for all others in there.
 func (k *Kernel) bury(g *Group, last *Task) {
 	g.timers.stop()
 	ipc := g.Leader().IPC()
 	ipc.UndoAll(&g.semUndo, g.pid)
 	ipc.Sweep(k.Attached)
+	if ns := g.pidNS; ns != nil && g.isInit() && ns.close(g, func() { k.lay(g, nil) }) {
+		return
+	}
+	k.lay(g, last)
+}
+
+// lay is the rest of bury, when nothing is left to wait for.
+func (k *Kernel) lay(g *Group, last *Task) {
 	k.mu.Lock()
 	g.zombie = true
 	reaper := k.reaperLocked(g)
@@ -124,7 +134,7 @@ func (k *Kernel) bury(g *Group, last *Task) {
 	k.mu.Unlock()
 	for _, c := range orphans {
 		if c.parentDeath != 0 {
-			c.Send(KernelSignal(c.parentDeath))
+			g.Leader().tellDeath(c)
 		}
 	}
 	for _, m := range hup {
@@ -135,8 +145,10 @@ func (k *Kernel) bury(g *Group, last *Task) {
 	if reaper != nil && len(orphans) > 0 {
 		reaper.childQueue.Notify(wait.In)
 		for _, c := range orphans {
-			if c.Zombie() {
-				reaper.Send(c.childSignal(linux.SIGCHLD, linux.CLD_EXITED, 0))
+			if c.Zombie() && reaper.ends() {
+				k.reap(reaper, c)
+			} else if c.Zombie() {
+				reaper.Send(c.childSignal(reaper, linux.SIGCHLD, linux.CLD_EXITED, 0))
 			}
 		}
 	}
@@ -144,8 +156,20 @@ func (k *Kernel) bury(g *Group, last *Task) {
 		k.killAll()
 	}
 	if !k.holdForTracer(g, parent) {
-		k.announce(g, parent, last)
+		if last != nil {
+			k.announce(g, parent, last)
+		} else {
+			k.announce(g, parent, nil)
+		}
 	}
+}
+
+// tellDeath sends a child the signal of PR_SET_PDEATHSIG.
+func (t *Task) tellDeath(c *Group) {
+	info := linux.SigInfo{Signo: int32(c.ParentDeath()), Code: linux.SI_USER}
+	info.SetPID(c.pidNS.Number(t.group.pid))
+	info.SetUID(t.Creds().UID)
+	c.SendBy(t, info)
 }
 
 // announce tells the parent of g's end, or reaps g if the parent does not care.
@@ -156,16 +180,17 @@ func (k *Kernel) announce(g, parent *Group, by wait.Sleeper) {
 	}
 	sig := g.exitSignal
 	a := parent.Action(linux.SIGCHLD)
-	careless := sig == linux.SIGCHLD && (a.Handler == linux.SIG_IGN || a.Flags&linux.SA_NOCLDWAIT != 0)
+	ends := parent.ends()
+	careless := ends || sig == linux.SIGCHLD && (a.Handler == linux.SIG_IGN || a.Flags&linux.SA_NOCLDWAIT != 0)
 	if careless {
 		k.reap(parent, g)
 	}
-	if sig != 0 && !(careless && a.Handler == linux.SIG_IGN) {
+	if sig != 0 && !ends && !(careless && a.Handler == linux.SIG_IGN) {
 		code, status := int32(linux.CLD_EXITED), int32(g.exitStatus>>8)
 		if s := g.exitStatus & 0x7f; s != 0 {
 			code, status = linux.CLD_KILLED, int32(s)
 		}
-		parent.Send(g.childSignal(sig, code, status))
+		parent.Send(g.childSignal(parent, sig, code, status))
 	}
 	parent.childQueue.NotifyBy(by, wait.In)
 }
@@ -173,13 +198,11 @@ func (k *Kernel) announce(g, parent *Group, by wait.Sleeper) {
 // reap takes a zombie out of the tree; false if somebody else has.
 func (k *Kernel) reap(parent, g *Group) bool {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	if k.groups[g.pid] != g {
+		k.mu.Unlock()
 		return false
 	}
-	delete(k.groups, g.pid)
-	delete(k.tasks, g.pid)
-	k.leaveLocked(g)
+	then := k.removeLocked(g)
 	parent.children = without(parent.children, g)
 	if th := g.leader.host.Load(); th != nil {
 		if host, ok := th.Process().Usage(); ok {
@@ -188,7 +211,20 @@ func (k *Kernel) reap(parent, g *Group) bool {
 	}
 	parent.childUsage.add(g.exitUsage)
 	parent.childUsage.add(g.childUsage)
+	k.mu.Unlock()
+	callAll(then)
 	return true
+}
+
+// removeLocked takes a process out of every table. What it gives is to be called
+// without the lock.
+func (k *Kernel) removeLocked(g *Group) []func() {
+	delete(k.groups, g.pid)
+	delete(k.tasks, g.pid)
+	k.leaveLocked(g)
+	k.leaveSessionLocked(g)
+	k.dropLocked(g.pid)
+	return g.leftLocked()
 }
 
 // Forget takes a zombie without a parent out of the tree.
@@ -196,27 +232,28 @@ func (k *Kernel) Forget(g *Group) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if g.zombie && g.parent == nil && k.groups[g.pid] == g {
-		delete(k.groups, g.pid)
-		delete(k.tasks, g.pid)
-		k.leaveLocked(g)
+		k.removeLocked(g) // in the first namespace: nobody waits for that
 	}
 }
 
-// reaperLocked is who gets g's children: a subreaper above it, or init.
+// reaperLocked is who gets g's children: a subreaper above it in the same namespace of
+// processes, or the first process of that; of a first process's, who gets its own.
 func (k *Kernel) reaperLocked(g *Group) *Group {
-	for p := g.parent; p != nil; p = p.parent {
+	for p := g.parent; p != nil && p.pidNS == g.pidNS; p = p.parent {
 		if p.subreaper && !p.exiting {
 			return p
 		}
 	}
-	if init := k.groups[g.initPID()]; init != nil && init != g && !init.zombie {
+	for ns := g.pidNS; ns != nil; ns = ns.Parent {
+		if init := ns.init; init != nil && init != g && !init.zombie {
+			return init
+		}
+	}
+	if init := k.groups[1]; init != nil && init != g && !init.zombie {
 		return init
 	}
 	return nil
 }
-
-// initPID is the first process of g's PID namespace.
-func (g *Group) initPID() int32 { return 1 }
 
 // killAll ends every process, as the end of a PID namespace's init does.
 func (k *Kernel) killAll() {

@@ -15,6 +15,10 @@ import (
 type Group struct {
 	k   *Kernel
 	pid int32
+	// pidNS is the namespace of processes that it is in, and number its id there:
+	// neither changes.
+	pidNS  *PIDNamespace
+	number int32
 
 	// ChildQueue is told (wait.In) when a child changes state, for wait4(2).
 	childQueue wait.Queue
@@ -52,6 +56,8 @@ type Group struct {
 	// stopDue is set when a signal is taken that may stop the process, and no
 	// longer true once SIGCONT has come after it.
 	stopDue bool
+	// mortal is set when a fault of the first process of a namespace is to end it.
+	mortal atomic.Bool
 
 	// semUndo is what SEM_UNDO takes back at the end: IPC's lock.
 	semUndo sysvipc.Undo

@@ -7,7 +7,7 @@
 //
 // Locks: Kernel.mu guards the tree of processes and every wait status; a Group's
 // sigMu its signals. Kernel.mu < Group.sigMu < FDTable.mu, FSContext.mu, handlers.mu;
-// piFutex.word < piFutexes.mu. No other lock
+// piFutex.word < piFutexes.mu; pidTable.mu is the last. No other lock
 // is held while a task sleeps or a file is called.
 package task
 
@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/platform"
 	"bulkhead/services/sentry/vfs"
 )
@@ -41,6 +40,8 @@ type Kernel struct {
 	Trace Tracer
 	// Log, if set, takes one line on what a user may want to know.
 	Log func(format string, args ...any)
+	// NewNetwork, if set, makes what Net.Network of a new namespace is: ENOSPC.
+	NewNetwork func(owner *vfs.UserNamespace) (any, error)
 	// Boot is when the sandbox started.
 	Boot time.Time
 
@@ -49,10 +50,13 @@ type Kernel struct {
 	groups  map[int32]*Group
 	pgrps   map[int32]map[*Group]bool // by process group
 	lastPID int32
+	// sessions is how many processes each has.
+	sessions map[int32]int
 
 	forks atomic.Uint64
 
-	pi piFutexes
+	pi   piFutexes
+	pids pidTable
 
 	// first are the first process's namespaces.
 	first Namespaces
@@ -62,10 +66,12 @@ type Kernel struct {
 func NewKernel(m *platform.Machine) *Kernel {
 	return &Kernel{
 		Machine: m, Boot: time.Now(),
-		tasks: map[int32]*Task{}, groups: map[int32]*Group{}, pgrps: map[int32]map[*Group]bool{},
+		tasks: map[int32]*Task{}, groups: map[int32]*Group{}, pgrps: map[int32]map[*Group]bool{}, sessions: map[int32]int{},
+		pids: pidTable{numbers: map[int32]*pidNumbers{}},
 		first: Namespaces{
 			UTS: &UTS{Inode: firstUTS, hostname: "bulkhead", domainname: "(none)"},
 			IPC: newIPC(firstIPC, nil),
+			Net: &Net{Inode: firstNet},
 		},
 	}
 }
@@ -113,21 +119,6 @@ func (k *Kernel) logf(format string, args ...any) {
 	if k.Log != nil {
 		k.Log(format, args...)
 	}
-}
-
-// newID gives a free process or thread id; EAGAIN.
-func (k *Kernel) newIDLocked() (int32, error) {
-	for range PIDMax {
-		k.lastPID++
-		if k.lastPID >= PIDMax {
-			k.lastPID = 300
-		}
-		id := k.lastPID
-		if k.tasks[id] == nil && k.groups[id] == nil && k.pgrps[id] == nil {
-			return id, nil
-		}
-	}
-	return 0, linux.EAGAIN
 }
 
 var _ vfs.Context = (*Task)(nil)

@@ -17,6 +17,10 @@ import (
 type Namespaces struct {
 	UTS *UTS
 	IPC *IPC
+	Net *Net
+	// pidForChildren is that of the processes which the thread makes: unshare(2) and
+	// setns(2) do not change its own.
+	pidForChildren *PIDNamespace
 
 	// mount is the namespace of mounts that the thread counts in, if a guest made it.
 	mount *mountUsers
@@ -76,6 +80,7 @@ const firstInode = 4026532000
 const (
 	firstIPC = 4026531839
 	firstUTS = 4026531838
+	firstNet = 4026531840
 )
 
 // UTS is the names of uname(2): uts_namespaces(7).
@@ -142,6 +147,21 @@ func newIPC(inode uint32, owner *vfs.UserNamespace) *IPC {
 // QueueRoot is the directory of the message queues' names.
 func (i *IPC) QueueRoot() vfs.Path { return i.mounted.Root() }
 
+// Net is a network with its interfaces, ports and abstract names of UNIX sockets:
+// network_namespaces(7).
+type Net struct {
+	Inode uint32
+	Owner *vfs.UserNamespace
+	// Network is whatever the packages of sockets keep there.
+	Network any
+}
+
+// Net is the thread's network.
+func (t *Task) Net() *Net { return t.ns.Load().Net }
+
+// Net is that of the sandbox's first process.
+func (k *Kernel) Net() *Net { return k.first.Net }
+
 // Namespaces are the thread's.
 func (t *Task) Namespaces() *Namespaces { return t.ns.Load() }
 
@@ -159,17 +179,17 @@ func (k *Kernel) IPC() *IPC { return k.first.IPC }
 
 // namespaceKinds are those that can be made. Of a cgroup namespace there is no more to
 // see than of the first.
-const namespaceKinds = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP
+const namespaceKinds = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWCGROUP
 
 // mayMake checks what a clone or an unshare asks for: EPERM; EINVAL for namespaces of
-// processes, of the network and of time, which are not there.
+// time, which are not there, and of the network where there is none.
 func (t *Task) mayMake(flags uint64) error {
 	switch {
 	case flags&namespaceFlags == 0:
 		return nil
 	case flags&unix.CLONE_NEWUSER == 0 && !t.Creds().HasOwn(linux.CAP_SYS_ADMIN):
 		return linux.EPERM
-	case flags&namespaceFlags&^namespaceKinds != 0:
+	case flags&namespaceFlags&^namespaceKinds != 0, flags&unix.CLONE_NEWNET != 0 && t.k.NewNetwork == nil:
 		return linux.EINVAL
 	}
 	return nil
@@ -201,6 +221,18 @@ func (t *Task) makeNamespaces(flags uint64, fs *FSContext) (m made, err error) {
 	}
 	if flags&unix.CLONE_NEWIPC != 0 {
 		ns.IPC = newIPC(newInode(), m.creds.UserNS)
+	}
+	if flags&unix.CLONE_NEWNET != 0 {
+		n := &Net{Inode: newInode(), Owner: m.creds.UserNS}
+		if n.Network, err = t.k.NewNetwork(n.Owner); err != nil {
+			return m, err
+		}
+		ns.Net = n
+	}
+	if flags&unix.CLONE_NEWPID != 0 {
+		if ns.pidForChildren, err = t.newPIDNamespace(ns.pidForChildren, m.creds.UserNS); err != nil {
+			return m, err
+		}
 	}
 	if flags&unix.CLONE_NEWNS != 0 {
 		if mountNamespaces.Add(1) > maxMountNamespaces || fs.Root().Mount.Namespace().Len() > maxCopiedMounts {
@@ -235,6 +267,9 @@ func (t *Task) Unshare(flags uint64) error {
 	const known = unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SYSVSEM | unix.CLONE_THREAD | unix.CLONE_SIGHAND | unix.CLONE_VM | namespaceFlags
 	if flags&unix.CLONE_NEWUSER != 0 {
 		flags |= unix.CLONE_THREAD | unix.CLONE_FS
+	}
+	if flags&unix.CLONE_NEWPID != 0 {
+		flags |= unix.CLONE_THREAD
 	}
 	if flags&unix.CLONE_NEWNS != 0 {
 		flags |= unix.CLONE_FS
@@ -295,8 +330,8 @@ func (t *Task) Pivot(newRoot, putOld vfs.Path) error {
 	return nil
 }
 
-// Setns moves the thread to a namespace that another has: *UTS, *IPC, *vfs.Namespace
-// or *vfs.UserNamespace. EPERM, EINVAL.
+// Setns moves the thread to a namespace that another has: *UTS, *IPC, *Net, *vfs.Namespace,
+// *vfs.UserNamespace or, for its children, *PIDNamespace. EPERM, EINVAL.
 func (t *Task) Setns(to any) error {
 	c := t.Creds()
 	ns := *t.Namespaces()
@@ -313,6 +348,11 @@ func (t *Task) Setns(to any) error {
 		}
 		t.IPC().UndoAll(&t.group.semUndo, t.group.pid)
 		ns.IPC = n
+	case *Net:
+		if !c.HasIn(n.Owner, linux.CAP_SYS_ADMIN) || !c.HasOwn(linux.CAP_SYS_ADMIN) {
+			return linux.EPERM
+		}
+		ns.Net = n
 	case *vfs.Namespace:
 		if !c.HasIn(n.Owner, linux.CAP_SYS_ADMIN) || !c.HasOwn(linux.CAP_SYS_CHROOT) || !c.HasOwn(linux.CAP_SYS_ADMIN) {
 			return linux.EPERM
@@ -324,6 +364,18 @@ func (t *Task) Setns(to any) error {
 		defer u.leave() // the thread counts by itself then
 		ns.mount = u
 		m.fs = &FSContext{root: n.Root(), cwd: n.Root(), umask: t.FS().Umask()}
+	case *PIDNamespace:
+		var owner *vfs.UserNamespace
+		if n != nil {
+			owner = n.Owner
+		}
+		if !c.HasIn(owner, linux.CAP_SYS_ADMIN) || !c.HasOwn(linux.CAP_SYS_ADMIN) {
+			return linux.EPERM
+		}
+		if !n.Within(t.PIDNamespace()) {
+			return linux.EINVAL
+		}
+		ns.pidForChildren = n
 	case *vfs.UserNamespace:
 		if n == c.UserNS || len(t.group.Tasks()) > 1 {
 			return linux.EINVAL

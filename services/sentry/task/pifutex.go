@@ -152,12 +152,12 @@ func (t *Task) claim(f *piFutex, addr mm.Addr, who *Task, waiters bool) (owner *
 			p.mu.Unlock()
 			id = int32(seen & futexTIDMask)
 			switch {
-			case id == who.tid:
+			case id == t.ShowPID(who.tid):
 				return 0, linux.EDEADLK
 			case id != 0 || owner != nil:
 				return seen | futexWaiters, nil
 			}
-			want := uint32(who.tid) | seen&futexOwnerDied
+			want := uint32(t.ShowPID(who.tid)) | seen&futexOwnerDied
 			if waiters {
 				want |= futexWaiters
 			}
@@ -166,7 +166,7 @@ func (t *Task) claim(f *piFutex, addr mm.Addr, who *Task, waiters bool) (owner *
 		if err != nil || owner != nil || id == 0 {
 			return owner, err
 		}
-		owner = t.k.Task(id)
+		owner = t.Named(id)
 		if owner != nil {
 			p.mu.Lock()
 			gone := owner.piGone
@@ -312,7 +312,7 @@ func (t *Task) awaitPI(w *piWaiter, parking *piFutex, addr mm.Addr, deadline tim
 		return nil
 	}
 	err = t.swap(addr, func(uint32) (uint32, error) {
-		return uint32(t.tid) | futexWaiters | futexOwnerDied, nil
+		return uint32(t.Number()) | futexWaiters | futexOwnerDied, nil
 	})
 	p.mu.Lock()
 	if len(f.waiters) == 0 && f.owner == t {
@@ -344,12 +344,12 @@ func (t *Task) UnlockPI(word FutexWord) error {
 	p.mu.Unlock()
 	err = t.swap(word.Addr, func(seen uint32) (uint32, error) {
 		switch {
-		case int32(seen&futexTIDMask) != t.tid:
+		case int32(seen&futexTIDMask) != t.Number():
 			return 0, linux.EPERM
 		case owner != nil && owner != t:
 			return 0, linux.EINVAL
 		case next != nil:
-			return uint32(next.t.tid) | futexWaiters, nil
+			return uint32(t.ShowPID(next.t.tid)) | futexWaiters, nil
 		}
 		return 0, nil
 	})

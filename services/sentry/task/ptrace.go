@@ -114,6 +114,17 @@ func (t *Task) TracerPID() int32 {
 	return t.trace.tracer.tid
 }
 
+// tracerSees is the number that the thread's tracer knows an id by.
+func (t *Task) tracerSees(id int32) int32 {
+	t.k.mu.RLock()
+	tr := t.trace.tracer
+	t.k.mu.RUnlock()
+	if tr == nil {
+		return 0
+	}
+	return tr.ShowPID(id)
+}
+
 // anyTraced says whether a thread of the list is traced.
 func anyTraced(tasks []*Task) bool {
 	for _, t := range tasks {
@@ -166,7 +177,7 @@ func (t *Task) Attach(tid int32, seize bool, options uint32) error {
 		return linux.EIO
 	}
 	k := t.k
-	o := k.Task(tid)
+	o := t.Named(tid)
 	if o == nil {
 		return linux.ESRCH
 	}
@@ -199,10 +210,10 @@ func (t *Task) Attach(tid int32, seize bool, options uint32) error {
 // tracee gives the thread that t traces; ESRCH unless it is stopped, and with it
 // where. With running it need not be.
 func (t *Task) tracee(tid int32, running bool) (*Task, *traceStop, error) {
-	k := t.k
+	k, id := t.k, t.PIDOf(tid)
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	o := k.tasks[tid]
+	o := k.tasks[id]
 	// Which thread of a process has forked the tracee is not known: any will do.
 	if o == nil || o.trace.tracer == nil || o.trace.tracer.group != t.group {
 		return nil, nil, linux.ESRCH
@@ -333,7 +344,7 @@ func (t *Task) KillTracee(tid int32) error {
 	if err != nil {
 		return err
 	}
-	return o.group.Send(t.UserSignal(linux.SIGKILL, linux.SI_USER))
+	return o.group.SendBy(t, t.UserSignal(linux.SIGKILL, linux.SI_USER))
 }
 
 // SetTraceOptions is PTRACE_SETOPTIONS.
@@ -470,19 +481,19 @@ func (k *Kernel) holdForTracer(g, parent *Group) bool {
 	t.trace.dead, t.trace.status, t.trace.undelivered = true, g.exitStatus, parent
 	k.mu.Unlock()
 	if a := tr.group.Action(linux.SIGCHLD); a.Handler != linux.SIG_IGN {
-		tr.group.Send(g.endSignal(linux.SIGCHLD))
+		tr.group.Send(g.endSignal(tr.group, linux.SIGCHLD))
 	}
 	tr.group.childQueue.Notify(wait.In)
 	return true
 }
 
 // endSignal is the siginfo of SIGCHLD for the end of g.
-func (g *Group) endSignal(sig linux.Signal) linux.SigInfo {
+func (g *Group) endSignal(to *Group, sig linux.Signal) linux.SigInfo {
 	code, status := int32(linux.CLD_EXITED), int32(g.exitStatus>>8)
 	if s := g.exitStatus & 0x7f; s != 0 {
 		code, status = linux.CLD_KILLED, int32(s)
 	}
-	return g.childSignal(sig, code, status)
+	return g.childSignal(to, sig, code, status)
 }
 
 // findTracee looks for a tracee of a thread of g with something to report, as
@@ -501,7 +512,7 @@ func (g *Group) findTraceeLocked(o WaitOptions, self *Task) (w Waited, found, an
 			keep := o.Options&unix.WNOWAIT != 0
 			switch s := c.trace.stop; {
 			case c.trace.dead && o.Options&unix.WEXITED != 0:
-				w = c.waitedTracee(c.trace.status, linux.CLD_EXITED)
+				w = c.waitedTracee(g, c.trace.status, linux.CLD_EXITED)
 				if s := c.trace.status & 0x7f; s != 0 {
 					w.Code = linux.CLD_KILLED
 				}
@@ -511,15 +522,15 @@ func (g *Group) findTraceeLocked(o WaitOptions, self *Task) (w Waited, found, an
 				return w, true, true, settle
 			case s != nil && !s.reported:
 				s.reported = !keep
-				return c.waitedTracee(s.code<<8|0x7f, linux.CLD_TRAPPED), true, true, settle
+				return c.waitedTracee(g, s.code<<8|0x7f, linux.CLD_TRAPPED), true, true, settle
 			}
 		}
 	}
 	return w, false, any, settle
 }
 
-func (t *Task) waitedTracee(status uint32, code int32) Waited {
-	return Waited{PID: t.tid, UID: t.Creds().UID, Status: status, Code: code}
+func (t *Task) waitedTracee(by *Group, status uint32, code int32) Waited {
+	return Waited{PID: by.pidNS.Number(t.tid), UID: t.Creds().UID, Status: status, Code: code}
 }
 
 // reapedLocked takes a dead tracee from its tracer, and gives what is to follow

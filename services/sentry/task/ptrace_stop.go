@@ -29,8 +29,8 @@ func (t *Task) stopForTracer(s traceStop) bool {
 	resumed, requests := t.trace.resumed, t.trace.requests
 	k.mu.Unlock()
 	if tr.group.Action(linux.SIGCHLD).Flags&linux.SA_NOCLDSTOP == 0 {
-		info := g.childSignal(linux.SIGCHLD, linux.CLD_TRAPPED, int32(s.code&0xff))
-		info.SetPID(t.tid)
+		info := g.childSignal(tr.group, linux.SIGCHLD, linux.CLD_TRAPPED, int32(s.code&0xff))
+		info.SetPID(tr.ShowPID(t.tid))
 		tr.group.Send(info)
 	}
 	tr.group.childQueue.Notify(wait.In)
@@ -181,7 +181,7 @@ func (t *Task) eventForTracer(event int, message uint64) bool {
 	t.trace.event = message
 	s := traceStop{code: uint32(linux.SIGTRAP) | uint32(event)<<8}
 	s.info = linux.SigInfo{Signo: int32(linux.SIGTRAP), Code: int32(s.code)}
-	s.info.SetPID(t.tid)
+	s.info.SetPID(t.Number())
 	t.stopForTracer(s)
 	t.redeliver()
 	return true
@@ -213,7 +213,7 @@ func (t *Task) callStop(op byte) {
 		s.code |= 0x80
 	}
 	s.info = linux.SigInfo{Signo: int32(linux.SIGTRAP), Code: int32(s.code)}
-	s.info.SetPID(t.tid)
+	s.info.SetPID(t.Number())
 	t.trace.event = uint64(op)
 	t.stopForTracer(s)
 	t.redeliver()
@@ -248,11 +248,11 @@ func (t *Task) leaveTraced(nr uint64) {
 	if b := t.trace.newborn; b.event != 0 {
 		t.trace.newborn.event = 0
 		if t.settleForTracer() && t.reply.err == 0 && b.event != eventVfork {
-			t.eventForTracer(b.event, uint64(b.tid))
+			t.eventForTracer(b.event, uint64(t.tracerSees(b.tid)))
 		}
 	}
 	if (nr == unix.SYS_EXECVE || nr == unix.SYS_EXECVEAT) && t.reply.dirty && t.reply.err == 0 {
-		if !t.eventForTracer(eventExec, uint64(t.tid)) {
+		if !t.eventForTracer(eventExec, uint64(t.tracerSees(t.tid))) {
 			t.k.mu.RLock()
 			plain := t.trace.tracer != nil && !t.trace.seized && t.trace.options&traceExec == 0
 			t.k.mu.RUnlock()
@@ -287,7 +287,7 @@ func (t *Task) vforkForTracer() (done func()) {
 	if !t.Traced() {
 		return func() {}
 	}
-	tid := b.tid
+	tid := t.tracerSees(b.tid)
 	if b.event == eventVfork {
 		t.eventForTracer(eventVfork, uint64(tid))
 	}

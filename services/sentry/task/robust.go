@@ -70,7 +70,7 @@ func (t *Task) robustDeath(addr uint64, pi bool) {
 		return
 	}
 	v := binary.LittleEndian.Uint32(word[:])
-	if v&futexTIDMask != uint32(t.tid) {
+	if v&futexTIDMask != uint32(t.Number()) {
 		return
 	}
 	binary.LittleEndian.PutUint32(word[:], v&futexWaiters|futexOwnerDied)

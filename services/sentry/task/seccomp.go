@@ -72,7 +72,7 @@ func (t *Task) AddFilter(program []seccomp.Instruction, all bool) (stray int32, 
 	if all {
 		for _, o := range t.group.tasks {
 			if its := o.seccomp.Load(); its.Mode() == SeccompStrict || its != nil && !before.Descends(its.Filter) {
-				return o.tid, nil
+				return t.ShowPID(o.tid), nil
 			}
 		}
 		for _, o := range t.group.tasks {

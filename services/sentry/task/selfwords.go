@@ -13,8 +13,8 @@ func (t *Task) tellSelf() {
 		return
 	}
 	th := t.th
-	th.SetSelf(platform.SelfPID, uint32(t.group.pid))
-	th.SetSelf(platform.SelfTID, uint32(t.tid))
+	th.SetSelf(platform.SelfPID, uint32(t.group.number))
+	th.SetSelf(platform.SelfTID, uint32(t.Number()))
 	t.tellCreds()
 	t.shareMask()
 	t.tellHandlers()
@@ -64,7 +64,7 @@ func (t *Task) tellCreds() {
 func tellParentLocked(g *Group, th *platform.Thread) {
 	var pid uint32
 	if g.parent != nil {
-		pid = uint32(g.parent.pid)
+		pid = uint32(g.pidNS.Number(g.parent.pid))
 	}
 	th.SetSelf(platform.SelfPPID, pid)
 }

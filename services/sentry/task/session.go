@@ -17,9 +17,18 @@ func (k *Kernel) leaveLocked(g *Group) {
 	if len(k.pgrps[g.pgid]) == 0 {
 		delete(k.pgrps, g.pgid)
 	}
+	k.dropLocked(g.pgid)
 }
 
-// SetPGID is setpgid(2): target is t's own process or a child of its.
+// leaveSessionLocked takes g out of its session.
+func (k *Kernel) leaveSessionLocked(g *Group) {
+	if k.sessions[g.sid]--; k.sessions[g.sid] == 0 {
+		delete(k.sessions, g.sid)
+	}
+	k.dropLocked(g.sid)
+}
+
+// SetPGID is setpgid(2), by ids: target is t's own process or a child of its.
 func (t *Task) SetPGID(pid, pgid int32) error {
 	k := t.k
 	k.mu.Lock()
@@ -74,6 +83,8 @@ func (t *Task) SetSID() (int32, error) {
 	}
 	k.leaveLocked(g)
 	k.joinLocked(g, g.pid)
+	k.leaveSessionLocked(g)
+	k.sessions[g.pid]++
 	g.sid = g.pid
 	g.session = &Session{ID: g.pid}
 	return g.sid, nil

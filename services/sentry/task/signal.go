@@ -17,7 +17,7 @@ var (
 // UserSignal is the siginfo of kill(2) by t.
 func (t *Task) UserSignal(sig linux.Signal, code int32) linux.SigInfo {
 	info := linux.SigInfo{Signo: int32(sig), Code: code}
-	info.SetPID(t.TGID())
+	info.SetPID(t.group.number)
 	info.SetUID(t.Creds().UID)
 	return info
 }
@@ -38,15 +38,47 @@ func (g *Group) isIgnoredLocked(sig linux.Signal) bool {
 	return false
 }
 
+// Who sends a signal, as far as the first process of a namespace cares: one from
+// inside, one of a namespace above, whose SIGKILL and SIGSTOP it cannot refuse, or the
+// owner of the sandbox.
+type sender int
+
+const (
+	fromInside sender = iota
+	fromAbove
+	fromOwner
+)
+
 // Send sends a signal to the process: kill(2).
-func (g *Group) Send(info linux.SigInfo) error { return g.send(info, nil, false, nil) }
+func (g *Group) Send(info linux.SigInfo) error { return g.send(info, nil, fromInside, nil) }
+
+// SendBy is Send by a process that g may not see.
+func (g *Group) SendBy(t *Task, info linux.SigInfo) error {
+	from := t.senderTo(g, &info)
+	return g.send(info, nil, from, nil)
+}
+
+// SendBy is Send likewise.
+func (t *Task) SendBy(by *Task, info linux.SigInfo) error {
+	from := by.senderTo(t.group, &info)
+	return t.group.send(info, t, from, nil)
+}
+
+// senderTo says who t is to g, which is told of no process that it does not see.
+func (t *Task) senderTo(g *Group, info *linux.SigInfo) sender {
+	if t.group.pidNS.Within(g.pidNS) {
+		return fromInside
+	}
+	info.SetPID(0)
+	return fromAbove
+}
 
 // SendFromOutside sends a signal that the sandbox's owner has sent: it reaches
 // the first process too, which nobody inside can end.
-func (g *Group) SendFromOutside(info linux.SigInfo) error { return g.send(info, nil, true, nil) }
+func (g *Group) SendFromOutside(info linux.SigInfo) error { return g.send(info, nil, fromOwner, nil) }
 
 // Send sends a signal to the thread: tgkill(2).
-func (t *Task) Send(info linux.SigInfo) error { return t.group.send(info, t, false, nil) }
+func (t *Task) Send(info linux.SigInfo) error { return t.group.send(info, t, fromInside, nil) }
 
 // Force sends a signal that a fault of the thread's own caused: it cannot be
 // blocked or ignored.
@@ -57,6 +89,9 @@ func (t *Task) Force(info linux.SigInfo) {
 		g.handlers.set(sig, linux.SigAction{})
 		t.setMaskLocked(mask &^ linux.SigSetOf(sig))
 	}
+	if g.handlers.action(sig).Handler == linux.SIG_DFL {
+		g.mortal.Store(true)
+	}
 	t.pending.add(info, nil, maxQueued)
 	g.sigMu.Unlock()
 	t.attention.Store(true)
@@ -64,15 +99,15 @@ func (t *Task) Force(info linux.SigInfo) {
 
 // send queues info for the process, or for one thread of it. A timer whose signal
 // it is marks it as queued.
-func (g *Group) send(info linux.SigInfo, to *Task, outside bool, timer *posixTimer) error {
+func (g *Group) send(info linux.SigInfo, to *Task, from sender, timer *posixTimer) error {
 	sig := linux.Signal(info.Signo)
 	if sig == 0 {
 		return nil
 	}
 	// The init of a PID namespace takes from inside only what it handles or blocks:
 	// pid_namespaces(7).
-	init := g.pid == 1 && !outside
-	if init && unblockable.Has(sig) {
+	init := g.isInit() && from != fromOwner
+	if init && sig == linux.SIGKILL && from == fromInside {
 		return nil
 	}
 	if sig == linux.SIGKILL {
@@ -87,7 +122,7 @@ func (g *Group) send(info linux.SigInfo, to *Task, outside bool, timer *posixTim
 		defer g.tellParent(linux.CLD_CONTINUED, int32(linux.SIGCONT))
 	}
 	kept := g.blockedByAllLocked(sig, to, tasks) || to != nil && to.Traced() || to == nil && anyTraced(tasks)
-	if !kept && (g.isIgnoredLocked(sig) || init && g.handlers.action(sig).Handler == linux.SIG_DFL) {
+	if !kept && (g.isIgnoredLocked(sig) || init && !(unblockable.Has(sig) && from == fromAbove) && g.handlers.action(sig).Handler == linux.SIG_DFL) {
 		g.sigMu.Unlock()
 		return nil
 	}

@@ -61,15 +61,15 @@ func (g *Group) tellParent(code, status int32) {
 		return
 	}
 	if parent.Action(linux.SIGCHLD).Flags&linux.SA_NOCLDSTOP == 0 {
-		parent.Send(g.childSignal(linux.SIGCHLD, code, status))
+		parent.Send(g.childSignal(parent, linux.SIGCHLD, code, status))
 	}
 	parent.childQueue.Notify(wait.In)
 }
 
-// childSignal is the siginfo of SIGCHLD about g.
-func (g *Group) childSignal(sig linux.Signal, code, status int32) linux.SigInfo {
+// childSignal is the siginfo of SIGCHLD about g, for who is to get it.
+func (g *Group) childSignal(to *Group, sig linux.Signal, code, status int32) linux.SigInfo {
 	info := linux.SigInfo{Signo: int32(sig), Code: code}
-	info.SetPID(g.pid)
+	info.SetPID(to.pidNS.Number(g.pid))
 	info.SetUID(g.leader.Creds().UID)
 	info.SetStatus(status)
 	return info

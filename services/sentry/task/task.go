@@ -89,6 +89,9 @@ const (
 // TID is the thread id.
 func (t *Task) TID() int32 { return t.tid }
 
+// Number is the thread's id in its own namespace of processes.
+func (t *Task) Number() int32 { return t.group.pidNS.Number(t.tid) }
+
 // TGID is the process id.
 func (t *Task) TGID() int32 { return t.group.pid }
 

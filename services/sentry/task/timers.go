@@ -114,7 +114,7 @@ type Notification struct {
 func (g *Group) NewTimer(id clock.Source, n Notification, defaultValue bool) (int32, error) {
 	pt := &posixTimer{group: g, notify: n.Notify, sig: n.Signal, value: n.Value}
 	if n.Notify == SigevThreadID {
-		if pt.target = g.k.Task(n.TID); pt.target == nil || pt.target.group != g {
+		if pt.target = g.k.Task(g.pidNS.ID(n.TID)); pt.target == nil || pt.target.group != g {
 			return 0, linux.EINVAL
 		}
 	}
@@ -147,7 +147,7 @@ func (p *posixTimer) expire() bool {
 	info.SetTimerID(p.id)
 	info.SetValue(p.value)
 	g := p.group
-	g.send(info, p.target, false, p)
+	g.send(info, p.target, fromInside, p)
 	g.sigMu.Lock()
 	defer g.sigMu.Unlock()
 	return !p.queued

@@ -11,14 +11,14 @@ import (
 
 // WaitOptions say which children wait4(2) and waitid(2) wait for, and for what.
 type WaitOptions struct {
-	// Which of PID (one), PGID (a group) or neither (any) is meant.
+	// Which of PID (one), PGID, ids both, (a group) or neither (any) is meant.
 	PID, PGID int32
 	Options   int // WEXITED, WSTOPPED, WCONTINUED, WNOHANG, WNOWAIT, __WALL, __WCLONE
 }
 
 // Waited is what a wait has found.
 type Waited struct {
-	PID    int32
+	PID    int32 // what the waiter calls it
 	UID    uint32
 	Status uint32 // as wait4 gives it
 	Code   int32  // CLD_ constant
@@ -63,7 +63,7 @@ func (g *Group) findChild(o WaitOptions, self *Task) (w Waited, found, any bool)
 		any = true
 		if c.zombie && o.Options&unix.WEXITED != 0 && !c.sparedLocked(g) {
 			dead = c
-			w = c.waited(c.exitStatus, linux.CLD_EXITED)
+			w = c.waited(g, c.exitStatus, linux.CLD_EXITED)
 			w.Group = c
 			if c.exitStatus&0x7f != 0 {
 				w.Code = linux.CLD_KILLED
@@ -74,7 +74,7 @@ func (g *Group) findChild(o WaitOptions, self *Task) (w Waited, found, any bool)
 			if !ok {
 				continue
 			}
-			w = c.waited(status, code)
+			w = c.waited(g, status, code)
 		}
 		found = true
 		break
@@ -86,10 +86,10 @@ func (g *Group) findChild(o WaitOptions, self *Task) (w Waited, found, any bool)
 	return w, found, any
 }
 
-func (g *Group) waited(status uint32, code int32) Waited {
+func (g *Group) waited(by *Group, status uint32, code int32) Waited {
 	u := g.exitUsage
 	u.add(g.childUsage)
-	return Waited{PID: g.pid, UID: g.leader.Creds().UID, Status: status, Code: code, Usage: u}
+	return Waited{PID: by.pidNS.Number(g.pid), UID: g.leader.Creds().UID, Status: status, Code: code, Usage: u}
 }
 
 func (o *WaitOptions) matches(c *Group) bool {

@@ -20,7 +20,7 @@ func (t *Terminal) Ioctl(ctx vfs.Context, cmd uint32, arg uint64, far bool) (don
 		if !far && t.job(ctx).Terminal != t {
 			return true, linux.ENOTTY
 		}
-		err = CopyOutInt(ctx, arg, t.Foreground())
+		err = CopyOutInt(ctx, arg, t.number(ctx, t.Foreground()))
 	case linux.TIOCSPGRP:
 		if err = t.CheckChange(ctx); err == linux.EIO {
 			err = linux.ENOTTY
@@ -37,7 +37,7 @@ func (t *Terminal) Ioctl(ctx vfs.Context, cmd uint32, arg uint64, far bool) (don
 		if sid == 0 || !far && t.job(ctx).Terminal != t {
 			return true, linux.ENOTTY
 		}
-		err = CopyOutInt(ctx, arg, sid)
+		err = CopyOutInt(ctx, arg, t.number(ctx, sid))
 	default:
 		return false, nil
 	}

@@ -28,6 +28,10 @@ type Processes interface {
 	Job(ctx vfs.Context) Job
 	// Ignores says that the calling thread blocks sig or its process ignores it.
 	Ignores(ctx vfs.Context, sig int32) bool
+	// Number is what the caller calls a process group or a session, 0 for none that it
+	// sees, and ID is what it means by a number.
+	Number(ctx vfs.Context, id int32) int32
+	ID(ctx vfs.Context, number int32) int32
 	// GroupSession gives the session that a process group belongs to.
 	GroupSession(pgid int32) (sid int32, ok bool)
 	// SetTerminal gives the calling process t for its controlling terminal; nil
@@ -77,6 +81,14 @@ func (t *Terminal) Session() int32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.mu.session
+}
+
+// number is what the caller calls an id.
+func (t *Terminal) number(ctx vfs.Context, id int32) int32 {
+	if t.procs == nil {
+		return id
+	}
+	return t.procs.Number(ctx, id)
 }
 
 // Foreground is the process group in the foreground, or 0: tpgid.
@@ -200,6 +212,7 @@ func (t *Terminal) SetForeground(ctx vfs.Context, pgid int32) error {
 	if job.Terminal != t || t.Session() != job.SID {
 		return linux.ENOTTY
 	}
+	pgid = t.procs.ID(ctx, pgid)
 	sid, ok := t.procs.GroupSession(pgid)
 	if !ok {
 		return linux.ESRCH

@@ -90,6 +90,14 @@ func (n *anonNode) Open(ctx Context, flags linux.OpenFlags) (Impl, error) {
 	return nil, linux.ENXIO
 }
 
+// Bindable is the node of an object without a place that can be given one by a bind
+// mount: a namespace.
+type Bindable interface {
+	Node
+	// FileSystem has it for its root.
+	FileSystem() FileSystem
+}
+
 // Noder is an Impl without a place in the tree that has a node of its own: a
 // memfd.
 type Noder interface {

@@ -198,6 +198,9 @@ func (ns *Namespace) Mount(ctx Context, at Path, fs FileSystem, source string, f
 // for what another namespace has mounted, and for a copy without the mounts that hide a
 // part of it from who may not take them away.
 func (ns *Namespace) BindMount(ctx Context, from, at Path, recursive bool, flags MountFlags) error {
+	if b, ok := from.Dentry.node.(Bindable); ok && from.Mount == anonMount {
+		return ns.Mount(ctx, at, b.FileSystem(), b.FileSystem().Type(), flags)
+	}
 	if from.Mount.ns != ns || !recursive && ns.hides(from) {
 		return linux.EINVAL
 	}

@@ -299,6 +299,17 @@ func (c *Creds) HasIn(ns *UserNamespace, cap linux.Cap) bool {
 	}
 }
 
+// Within says whether ns is other or below it.
+func (ns *UserNamespace) Within(other *UserNamespace) bool {
+	for ns != other {
+		if ns == nil {
+			return false
+		}
+		ns = ns.Parent
+	}
+	return true
+}
+
 // HasOwn is HasIn of c's own namespace.
 func (c *Creds) HasOwn(cap linux.Cap) bool { return c.Effective.Has(cap) }
 

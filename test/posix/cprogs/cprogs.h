@@ -67,6 +67,7 @@ struct row {
 	T(mqueue) \
 	T(seccomp) \
 	T(userns) \
+	T(pidns) \
 	T(prctl) \
 	T(lease) \
 	T(start) \

@@ -155,7 +155,7 @@ func (n *Network) configure(ctx vfs.Context, cmd uint32, arg uint64) error {
 	if err := ctx.CopyIn(arg, req[:]); err != nil {
 		return err
 	}
-	if !ctx.Creds().Has(linux.CAP_NET_ADMIN) {
+	if !n.mayRule(ctx, linux.CAP_NET_ADMIN) {
 		return linux.EPERM
 	}
 	name := cString(req[:16])

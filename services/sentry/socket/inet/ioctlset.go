@@ -108,7 +108,7 @@ func classBits(a netip.Addr) uint32 {
 func (n *Network) changeRoute(ctx vfs.Context, cmd uint32, arg uint64) error {
 	const host, gatewayed, reject = 4, 2, 0x200 // RTF_
 	var b [sizeofRtentry]byte
-	if !ctx.Creds().Has(linux.CAP_NET_ADMIN) {
+	if !n.mayRule(ctx, linux.CAP_NET_ADMIN) {
 		return linux.EPERM
 	}
 	if err := ctx.CopyIn(arg, b[:]); err != nil {
@@ -161,7 +161,7 @@ func (n *Network) changeRoute(ctx vfs.Context, cmd uint32, arg uint64) error {
 // ENODEV, ENXIO.
 func (n *Network) neighbour(ctx vfs.Context, cmd uint32, arg uint64) error {
 	var b [sizeofArpreq]byte
-	if cmd != siocGArp && !ctx.Creds().Has(linux.CAP_NET_ADMIN) {
+	if cmd != siocGArp && !n.mayRule(ctx, linux.CAP_NET_ADMIN) {
 		return linux.EPERM
 	}
 	if err := ctx.CopyIn(arg, b[:]); err != nil {

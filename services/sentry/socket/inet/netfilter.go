@@ -121,7 +121,7 @@ func (d *Dgram) Ask(ctx vfs.Context, level, name int, asked []byte) ([]byte, boo
 	default:
 		return nil, false, nil
 	}
-	if !ctx.Creds().Has(linux.CAP_NET_ADMIN) {
+	if !d.n.mayRule(ctx, linux.CAP_NET_ADMIN) {
 		return nil, true, linux.EPERM
 	}
 	out, err := d.n.Netfilter(op, d.v6, asked, 0, true)
@@ -149,7 +149,7 @@ func (d *Dgram) setRules(ctx vfs.Context, level, name int, value []byte) (known 
 	if d.MaxOption(level, name) == 0 {
 		return false, nil
 	}
-	if !ctx.Creds().Has(linux.CAP_NET_ADMIN) {
+	if !d.n.mayRule(ctx, linux.CAP_NET_ADMIN) {
 		return true, linux.EPERM
 	}
 	if name == optCounters {

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"golang.org/x/sys/unix"
 
@@ -40,9 +41,15 @@ type Network struct {
 	client *channel.Client
 	dead   atomic.Bool
 
+	first  *Network                         // of a space: see space.go
+	space  uint32                           // its number
+	owner  *vfs.UserNamespace               // who has power there rules it
+	spaces map[uint32]weak.Pointer[Network] // of the first: guarded by mu
+
 	hello struct {
 		sync.Once
-		err error
+		err  error
+		done atomic.Bool
 	}
 	bell    *channel.Bell
 	unwatch func() // guest threads stop looking at the bell
@@ -115,12 +122,15 @@ func (n *Network) Close() {
 func (n *Network) mourn() {
 	<-n.client.Dead()
 	n.dead.Store(true)
-	n.mu.Lock()
 	var all []member
-	for _, m := range n.sockets {
-		all = append(all, m)
+	for _, sub := range n.all() {
+		sub.dead.Store(true)
+		sub.mu.Lock()
+		for _, m := range sub.sockets {
+			all = append(all, m)
+		}
+		sub.mu.Unlock()
 	}
-	n.mu.Unlock()
 	for _, m := range all {
 		m.died()
 	}
@@ -138,11 +148,17 @@ func (n *Network) ready() error {
 	if n.dead.Load() {
 		return linux.ENETDOWN
 	}
-	n.hello.Do(func() { n.hello.err = n.sayHello() })
+	n.hello.Do(func() {
+		n.hello.err = n.sayHello()
+		n.hello.done.Store(true)
+	})
 	return n.hello.err
 }
 
 func (n *Network) sayHello() error {
+	if n.first != nil {
+		return n.enter()
+	}
 	var resp netdv1.Response
 	fds, err := n.client.Call(context.Background(), &netdv1.Request{Op: &netdv1.Request_Hello{Hello: &netdv1.Hello{}}}, nil, &resp)
 	if err != nil || resp.Error != 0 || len(fds) != 3 || resp.GetRings().GetSize() != channel.BellRing {
@@ -184,7 +200,7 @@ func (n *Network) listenBell() {
 // socket's locks.
 func (n *Network) hear() {
 	if n.ready() == nil {
-		n.bell.Take(hearer{n}) // what is corrupt is Listen's matter
+		n.bell.Take(hearer{n.lead()}) // what is corrupt is Listen's matter
 	}
 }
 
@@ -213,6 +229,9 @@ func (n *Network) call(req *netdv1.Request) (*netdv1.Response, []int, error) {
 	if err := n.ready(); err != nil {
 		return nil, nil, err
 	}
+	if req.Socket == 0 {
+		req.Socket = n.space << spaceShift
+	}
 	resp := &netdv1.Response{}
 	fds, err := n.client.Call(context.Background(), req, nil, resp)
 	if err != nil {
@@ -238,10 +257,11 @@ func (n *Network) newID(m member) uint32 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for {
-		n.last = (n.last + 1) &^ theirs
-		if _, taken := n.sockets[n.last]; n.last != 0 && !taken {
-			n.sockets[n.last] = m
-			return n.last
+		n.last = numberOf(n.last + 1)
+		id := n.space<<spaceShift | n.last
+		if _, taken := n.sockets[id]; n.last != 0 && !taken {
+			n.sockets[id] = m
+			return id
 		}
 	}
 }
@@ -252,6 +272,7 @@ func (n *Network) take(r *netdv1.Rings, fds []int) (*memory, error) {
 	if r == nil {
 		return nil, linux.EIO
 	}
+	n = n.lead()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	m := n.rings[r.Id]
@@ -300,10 +321,13 @@ func (n *Network) takeHeads(m *netdv1.Heads, fds []int) {
 // drop forgets a socket and frees its memory for netd's next use.
 func (n *Network) drop(id uint32, m *memory) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	delete(n.sockets, id)
+	n.mu.Unlock()
 	if m != nil {
+		n = n.lead()
+		n.mu.Lock()
 		m.used = false
+		n.mu.Unlock()
 	}
 }
 
@@ -358,7 +382,7 @@ func (f family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error
 			return newDgram(f.n, f.v6, linux.SOCK_DGRAM, icmp), nil
 		}
 	case linux.SOCK_RAW:
-		if !ctx.Creds().Has(linux.CAP_NET_RAW) {
+		if !f.n.mayRule(ctx, linux.CAP_NET_RAW) {
 			return nil, linux.EPERM
 		}
 		if protocol > 0 && protocol < 256 {

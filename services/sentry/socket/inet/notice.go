@@ -16,9 +16,13 @@ type hearer struct{ n *Network }
 
 // Told tells one socket.
 func (h hearer) Told(id uint32) {
-	h.n.mu.Lock()
-	m := h.n.sockets[id]
-	h.n.mu.Unlock()
+	n := h.n.in(id &^ theirs >> spaceShift)
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	m := n.sockets[id]
+	n.mu.Unlock()
 	if m != nil {
 		m.told()
 	}
@@ -110,17 +114,22 @@ func (n *Network) notice(f *channel.Frame) {
 	}
 }
 
-// noticed takes a notice with the lock of notices held.
+// noticed takes a notice with the lock of notices held. What is of a space that is gone
+// goes with it.
 func (n *Network) noticed(m *netdv1.Notice, fds []int) {
+	if n = n.in(m.Space); n == nil {
+		closeAll(fds)
+		return
+	}
 	switch e := m.Event.(type) {
 	case *netdv1.Notice_Accepted:
 		n.accepted(e.Accepted, fds)
 		return
 	case *netdv1.Notice_Heads:
-		n.takeHeads(e.Heads, fds)
+		n.lead().takeHeads(e.Heads, fds)
 		return
 	case *netdv1.Notice_Forgotten:
-		n.forget(e.Forgotten.Rings)
+		n.lead().forget(e.Forgotten.Rings)
 	case *netdv1.Notice_Changed:
 		if tell := n.watcher.Load(); tell != nil {
 			(*tell)(e.Changed)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"weak"
 
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
@@ -18,7 +19,13 @@ type Outlet struct {
 	now   atomic.Pointer[Network]
 	tuner tuner
 
+	// Of a namespace of the guest's: the first outlet, and who has power over it. The first
+	// knows the others, as long as somebody else does.
+	first *Outlet
+	owner *vfs.UserNamespace
+
 	mu         sync.Mutex
+	others     map[weak.Pointer[Outlet]]bool
 	tell       func(*netdv1.Changed) // see Watch
 	tellFilter func(int, []byte)     // see WatchFilter
 }
@@ -51,8 +58,62 @@ func (o *Outlet) Reconnect(data *os.File) error {
 		n.WatchFilter(o.tellFilter)
 	}
 	o.now.Swap(n).Close()
+	for w := range o.others {
+		if other := w.Value(); other == nil {
+			delete(o.others, w)
+		} else if sub, err := n.newSpace(other.owner); err == nil {
+			other.reconnect(sub)
+		}
+	}
 	return nil
 }
+
+// reconnect puts a network of another netd in the place of the one there was.
+func (o *Outlet) reconnect(n *Network) {
+	n.tuning = o.tuner.tuning
+	o.retune(n)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.tell != nil {
+		n.Watch(o.tell)
+	}
+	if o.tellFilter != nil {
+		n.WatchFilter(o.tellFilter)
+	}
+	o.now.Store(n)
+}
+
+// Beside makes the outlet of another namespace, which those have power over who have it
+// in owner: ENOSPC.
+func (o *Outlet) Beside(owner *vfs.UserNamespace) (*Outlet, error) {
+	if o.first != nil {
+		o = o.first
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, err := o.now.Load().newSpace(owner)
+	if err != nil {
+		return nil, err
+	}
+	other := &Outlet{first: o, owner: owner, tuner: tuner{tuning: n.tuning}}
+	other.now.Store(n)
+	if o.others == nil {
+		o.others = map[weak.Pointer[Outlet]]bool{}
+	}
+	for w := range o.others {
+		if w.Value() == nil {
+			delete(o.others, w)
+		}
+	}
+	o.others[weak.Make(other)] = true
+	return other, nil
+}
+
+// Space is the number of its namespace now, 0 for the first.
+func (o *Outlet) Space() uint32 { return o.now.Load().space }
+
+// Rules says whether the caller has a capability over the network.
+func (o *Outlet) Rules(ctx vfs.Context, cap linux.Cap) bool { return o.now.Load().mayRule(ctx, cap) }
 
 // Watch has tell called for each change of the configuration, of whichever netd.
 func (o *Outlet) Watch(tell func(*netdv1.Changed)) error {

@@ -69,7 +69,7 @@ type packetFamily struct{ n *Network }
 // Socket makes a packet socket: EPERM, ESOCKTNOSUPPORT, ENETDOWN.
 func (f packetFamily) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error) {
 	switch {
-	case !ctx.Creds().Has(linux.CAP_NET_RAW):
+	case !f.n.mayRule(ctx, linux.CAP_NET_RAW):
 		return nil, linux.EPERM
 	case typ != linux.SOCK_RAW && typ != linux.SOCK_DGRAM:
 		return nil, linux.ESOCKTNOSUPPORT

@@ -171,7 +171,7 @@ func score(v6, only bool, bound, to netip.Addr) int {
 // lives says whether an address is this host's: whether what is sent there comes
 // back. netd is asked for the addresses that are not the loopback's, seldom.
 func (n *Network) lives(a netip.Addr) bool {
-	if a.IsLoopback() {
+	if a.IsLoopback() && n.space == 0 {
 		return true
 	}
 	r := &n.registry
@@ -188,7 +188,7 @@ func (n *Network) lives(a netip.Addr) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range r.own.prefixes {
-		if p == a {
+		if p == a || a.IsLoopback() && a.Is4() && p.IsLoopback() && p.Is4() {
 			return true
 		}
 	}

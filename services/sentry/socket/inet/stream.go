@@ -212,7 +212,7 @@ func (n *Network) bindAddress(ctx vfs.Context, v6 bool, sa []byte) (netip.AddrPo
 		}
 	}
 	a, scope, err := parseSockaddr(v6, sa)
-	if err == nil && a.Port() > 0 && int64(a.Port()) < n.tuning.unprivileged.Load() && !ctx.Creds().Has(linux.CAP_NET_BIND_SERVICE) {
+	if err == nil && a.Port() > 0 && int64(a.Port()) < n.tuning.unprivileged.Load() && !n.mayRule(ctx, linux.CAP_NET_BIND_SERVICE) {
 		err = linux.EACCES
 	}
 	return a, scope, err

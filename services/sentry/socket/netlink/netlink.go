@@ -85,6 +85,24 @@ type Socket struct {
 	}
 }
 
+// rules says whether the caller has CAP_NET_ADMIN over a network.
+func rules(ctx vfs.Context, source Source) bool {
+	if r, ok := source.(interface {
+		Rules(vfs.Context, linux.Cap) bool
+	}); ok {
+		return r.Rules(ctx, linux.CAP_NET_ADMIN)
+	}
+	return ctx.Creds().Has(linux.CAP_NET_ADMIN)
+}
+
+// Space is the number of the namespace of the network that the socket is of.
+func (s *Socket) Space() uint32 {
+	if r, ok := s.hub.source.(interface{ Space() uint32 }); ok {
+		return r.Space()
+	}
+	return 0
+}
+
 // maxAnswers bounds what a socket that nobody reads may pile up.
 const maxAnswers = 256
 
@@ -143,7 +161,7 @@ func (s *Socket) Bind(ctx vfs.Context, sa []byte) error {
 // mayJoin says whether who asks may join groups: those of NETLINK_NETFILTER are for
 // CAP_NET_ADMIN.
 func (s *Socket) mayJoin(ctx vfs.Context) bool {
-	return s.Protocol() != protoNetfilter || ctx.Creds().Has(linux.CAP_NET_ADMIN)
+	return s.Protocol() != protoNetfilter || rules(ctx, s.source)
 }
 
 func (s *Socket) Listen(vfs.Context, int) error { return linux.EOPNOTSUPP }
@@ -292,7 +310,7 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	port, details := s.portLocked(), s.mu.options[linux.NETLINK_EXT_ACK]
 	s.mu.Unlock()
 	source := s.source
-	if !ctx.Creds().Has(linux.CAP_NET_ADMIN) {
+	if !rules(ctx, s.source) {
 		source = reader{source}
 	}
 	var answers [][]byte
@@ -306,7 +324,7 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 			return 0, linux.ECONNREFUSED
 		}
 		var err error
-		if answers, err = f.RulesMessage(b, port, ctx.Creds().Has(linux.CAP_NET_ADMIN)); err != nil {
+		if answers, err = f.RulesMessage(b, port, rules(ctx, s.source)); err != nil {
 			return 0, err
 		}
 		if !details {

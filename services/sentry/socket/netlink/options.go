@@ -89,7 +89,7 @@ func (s *Socket) SetSockOpt(ctx vfs.Context, level, name int, value []byte) erro
 			return err
 		}
 		if name == linux.SO_RCVBUFFORCE {
-			if !ctx.Creds().Has(linux.CAP_NET_ADMIN) {
+			if !rules(ctx, s.source) {
 				return linux.EPERM
 			}
 			n = min(max(n, 0), mostForced)

@@ -41,7 +41,7 @@ const noCookie = 1<<64 - 1
 
 // destroy is SOCK_DESTROY: 0 for success. ENOENT, EPERM, EOPNOTSUPP.
 func (r *request) destroy(ctx vfs.Context, source Source, list func() []socket.Socket) linux.Errno {
-	if !ctx.Creds().Has(linux.CAP_NET_ADMIN) {
+	if !rules(ctx, source) {
 		return linux.EPERM
 	}
 	if len(r.body) < 2 || r.body[0] != linux.AF_INET && r.body[0] != linux.AF_INET6 {

@@ -248,7 +248,11 @@ func (r *request) link(b []byte, i *netdv1.Interface, flags uint16) []byte {
 	body = attribute(body, 27, make([]byte, 4)) // IFLA_GROUP
 	body = attribute(body, 30, make([]byte, 4)) // IFLA_PROMISCUITY
 	body = attribute(body, 4, le.AppendUint32(nil, i.Mtu))
-	body = attribute(body, 6, text("noqueue"))
+	queue := "noqueue"
+	if i.Flags&1 == 0 && len(i.Addresses) == 0 {
+		queue = "noop" // it was never up
+	}
+	body = attribute(body, 6, text(queue))
 	mac := make([]byte, 6)
 	copy(mac, i.Mac)
 	body = attribute(body, 1, mac)
@@ -276,12 +280,12 @@ func (r *request) qdisc(b []byte, i *netdv1.Interface, flags uint16) []byte {
 func operational(flags uint32) byte {
 	const up, loopback = 1, 8
 	switch {
+	case flags&up == 0:
+		return 2
 	case flags&loopback != 0:
 		return 0 // unknown
-	case flags&up != 0:
-		return 6
 	}
-	return 2
+	return 6
 }
 
 // linkStats are struct rtnl_link_stats64: packets and bytes, errors, losses, multicast

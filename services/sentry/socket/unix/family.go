@@ -18,10 +18,32 @@ type Family struct {
 	// nil where there are none. It is set at start-up.
 	Devices func(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error)
 
+	// Space is the number of the family's namespace of the network.
+	Space func() uint32
+
+	names    *paths
 	mu       sync.Mutex
 	abstract map[abstractName]*Socket
-	nodes    map[vfs.Node]*Socket
 	lastAuto uint32
+}
+
+// paths are the sockets that have a path, which all namespaces of the network share.
+type paths struct {
+	sync.Mutex
+	nodes map[vfs.Node]*Socket
+}
+
+// Beside is the family of another namespace of the network: abstract names are its own.
+func (f *Family) Beside() *Family {
+	return &Family{Places: f.Places, names: f.names, abstract: map[abstractName]*Socket{}}
+}
+
+// Space is the number of the namespace of the network that the socket was made in.
+func (s *Socket) Space() uint32 {
+	if s.family.Space == nil {
+		return 0
+	}
+	return s.family.Space()
 }
 
 // abstractName is a name with the type of socket that has it: types do not share.
@@ -32,7 +54,7 @@ type abstractName struct {
 
 // NewFamily is an empty name space. places may be nil: then there are no paths.
 func NewFamily(places func(ctx vfs.Context) (root, cwd vfs.Path, umask uint32)) *Family {
-	return &Family{Places: places, abstract: map[abstractName]*Socket{}, nodes: map[vfs.Node]*Socket{}}
+	return &Family{Places: places, abstract: map[abstractName]*Socket{}, names: &paths{nodes: map[vfs.Node]*Socket{}}}
 }
 
 func checkType(typ, protocol int) (int, error) {
@@ -108,9 +130,9 @@ func (f *Family) find(ctx vfs.Context, addr []byte, typ int) (*Socket, error) {
 	if err := vfs.Access(ctx, p, vfs.MayWrite); err != nil {
 		return nil, err
 	}
-	f.mu.Lock()
-	s := f.nodes[p.Node()]
-	f.mu.Unlock()
+	f.names.Lock()
+	s := f.names.nodes[p.Node()]
+	f.names.Unlock()
 	switch {
 	case s == nil:
 		return nil, linux.ECONNREFUSED
@@ -212,12 +234,12 @@ func (s *Socket) bindPath(ctx vfs.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.names.Lock()
+	defer f.names.Unlock()
 	if !s.take(name, p.Node()) {
 		return linux.EINVAL
 	}
-	f.nodes[p.Node()] = s
+	f.names.nodes[p.Node()] = s
 	return nil
 }
 
@@ -225,13 +247,15 @@ func (s *Socket) bindPath(ctx vfs.Context, name string) error {
 func (f *Family) unbind(s *Socket) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.names.Lock()
+	defer f.names.Unlock()
 	s.mu.Lock()
 	name, node := s.mu.name, s.mu.node
 	s.mu.Unlock()
 	if k := (abstractName{name, s.Type()}); f.abstract[k] == s {
 		delete(f.abstract, k)
 	}
-	if node != nil && f.nodes[node] == s {
-		delete(f.nodes, node)
+	if node != nil && f.names.nodes[node] == s {
+		delete(f.names.nodes, node)
 	}
 }
