@@ -7,12 +7,14 @@ import (
 )
 
 // connection is the one that a script is about at the moment: how its numbers go
-// over into those of the wire. What the remote side counts is the same in both.
+// over into those of the wire. Segments with SYN have each side's numbers as they are,
+// the local side's moved by what it chose; all others count from the SYNs.
 type connection struct {
 	ports
-	known bool   // live is the number of the local side's SYN
-	live  uint32 // which the script calls
-	said  uint32
+	known  bool   // live is the number of the local side's SYN
+	live   uint32 // which the script calls
+	said   uint32
+	theirs uint32 // the number of the remote side's SYN
 
 	stamps map[uint32]uint32 // timestamps that the local side sent, by the script's
 }
@@ -25,7 +27,12 @@ func ephemeral() uint16 { return uint16(32768 + rand.IntN(28000)) }
 // toWire is a segment of the script with the wire's numbers, for who receives it.
 func (c *connection) toWire(k *packet) *packet {
 	w := *k
-	shift := c.live - c.said
+	shift := c.live
+	if strings.Contains(k.flags, "S") {
+		c.theirs, shift = k.seq, c.live-c.said
+	} else {
+		w.seq += c.theirs
+	}
 	if strings.Contains(k.flags, ".") {
 		w.ack += shift
 	}
@@ -53,8 +60,30 @@ func (c *connection) fromWire(k, want *packet) {
 	if strings.Contains(k.flags, "S") && !c.known {
 		c.known, c.live, c.said = true, k.seq, want.seq
 	}
-	k.seq += c.said - c.live
+	if strings.Contains(k.flags, "S") {
+		k.seq += c.said - c.live
+	} else {
+		k.seq -= c.live
+		if strings.Contains(k.flags, ".") {
+			k.ack -= c.theirs
+		}
+		for _, o := range k.options {
+			for i := range o.blocks {
+				o.blocks[i][0] -= c.theirs
+				o.blocks[i][1] -= c.theirs
+			}
+		}
+	}
 	k.end = k.seq + uint32(k.length)
+}
+
+// again gives a piece of a segment, which is read once more, the wire's numbers back.
+func (c *connection) again(k *packet) {
+	k.seq += c.live
+	k.ack += c.theirs
+	if strings.Contains(k.flags, "S") {
+		k.seq, k.ack = k.seq-c.said, k.ack-c.theirs
+	}
 }
 
 // hold compares a sent segment with the script's, and learns its timestamp.

@@ -111,20 +111,32 @@ func drillAll(t *testing.T, paths []string) {
 			}
 			name := strings.TrimSuffix(filepath.Base(path), ".pkt") + "/" + s.name
 			t.Run(name, func(t *testing.T) {
-				for _, sandbox := range []bool{false, true} {
-					where := map[bool]string{false: "host", true: "sandbox"}[sandbox]
-					t.Run(where, func(t *testing.T) {
-						var err error
-						for range 3 {
-							if err = one(t, path, s, sandbox); err == nil {
-								return
-							}
-						}
-						t.Error(err)
-					})
-				}
+				t.Parallel()
+				both(t, path, s)
 			})
 		}
+	}
+}
+
+// both runs a script on the host and in a sandbox. What does not hold on the host, as
+// scripts for another version of Linux may not, is not held against the sandbox.
+func both(t *testing.T, path string, s side) {
+	twice := func(sandbox bool) (err error) {
+		for range 2 {
+			if err = one(t, path, s, sandbox); err == nil {
+				break
+			}
+		}
+		return err
+	}
+	if err := twice(false); err != nil {
+		if filepath.Dir(path) == "testdata" {
+			t.Fatalf("on the host: %v", err)
+		}
+		t.Skipf("on the host: %v", err)
+	}
+	if err := twice(true); err != nil {
+		t.Errorf("in a sandbox: %v", err)
 	}
 }
 

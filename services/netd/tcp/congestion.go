@@ -54,6 +54,9 @@ func (c *Conn) slowStart(n int) int {
 // a half each timeout as RFC 2861 has it.
 func (c *Conn) restart(pause Time) {
 	least := initialWindow * c.mss
+	if c.cfg.KeepWindow {
+		return
+	}
 	for rto := c.rtt.rto(); pause > rto && c.cwnd > least; pause -= rto {
 		c.ssthresh = max(c.ssthresh, c.cwnd*3/4)
 		c.cwnd = max(c.cwnd/2, least)

@@ -123,7 +123,7 @@ func Connect(cfg Config, now Time, send SendQueue, receive ReceiveQueue) *Conn {
 	c.send, c.receive = send, receive
 	c.state = SynSent
 	c.synDue = true
-	c.sackOK, c.tsOK, c.offerTS = true, true, true
+	c.sackOK, c.tsOK, c.offerTS = !cfg.NoSACK, !cfg.NoTimestamps, !cfg.NoTimestamps
 	return c
 }
 
@@ -141,13 +141,21 @@ func Accept(cfg Config, now Time, syn *Segment) *Conn {
 func newConn(cfg Config, now Time) *Conn {
 	cfg = cfg.withDefaults()
 	c := &Conn{cfg: cfg, iss: cfg.ISS, una: cfg.ISS, nxt: cfg.ISS, mss: defaultMSS, quickAcks: 8}
-	c.rcvScale = scaleFor(cfg.ReceiveBuffer)
+	c.rcvScale = cfg.scale()
 	c.timer = noTimers
 	c.lastHeard = now
 	c.cc = newController(cfg.Congestion)
 	c.cwnd, c.ssthresh = initialWindow*c.mss, maxWindow
 	c.tune.limit = cfg.InitialWindow
 	return c
+}
+
+// scale is the window scale that we offer.
+func (cfg *Config) scale() uint8 {
+	if cfg.NoScaling {
+		return 0
+	}
+	return min(max(scaleFor(cfg.ReceiveBuffer), cfg.LeastScale), 14)
 }
 
 // scaleFor is the least window scale with which n bytes can be announced.
@@ -397,9 +405,9 @@ func (c *Conn) learnSYN(now Time, s *Segment) {
 		mss = defaultMSS
 	}
 	c.learnECN(s)
-	c.tsOK = o.Timestamps && (c.state != SynSent || c.offerTS)
-	c.sackOK = o.SACKPermitted
-	if o.WindowScale >= 0 {
+	c.tsOK = o.Timestamps && (c.state != SynSent || c.offerTS) && !c.cfg.NoTimestamps
+	c.sackOK = o.SACKPermitted && !c.cfg.NoSACK
+	if o.WindowScale >= 0 && !c.cfg.NoScaling {
 		c.wndScale = uint8(o.WindowScale)
 	} else {
 		c.wndScale, c.rcvScale = 0, 0

@@ -66,7 +66,9 @@ func (c *Conn) nextSYN(now Time) bool {
 	} else {
 		// rcvNxt is not known: the window is announced without moving rcvAdv.
 		c.out.Window = uint16(min(c.cfg.ReceiveBuffer, 65535))
-		o.WindowScale = int8(c.rcvScale)
+		if !c.cfg.NoScaling {
+			o.WindowScale = int8(c.rcvScale)
+		}
 		end += c.synData(o)
 	}
 	c.nxt = maxSeq(c.nxt, end)
@@ -304,7 +306,11 @@ func (c *Conn) nextData(now Time) bool {
 func (c *Conn) allowed(now Time, left int) (n int, ok bool) {
 	n = min(left, c.largest())
 	flight := c.inFlight()
-	if room := c.cwnd - flight; flight > 0 && n > room {
+	room := c.cwnd - flight
+	if flight == 0 {
+		room = max(room, c.mss) // one segment always goes
+	}
+	if n > room {
 		if room < min(left, c.mss) {
 			return 0, false
 		}

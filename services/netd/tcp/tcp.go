@@ -216,6 +216,12 @@ type Config struct {
 	// InitialWindow is how much of ReceiveLimit is announced at first: it grows
 	// as the user reads. 0 is all of it.
 	InitialWindow int
+	// LeastScale is of our window scale: 0 is what ReceiveBuffer needs.
+	LeastScale uint8
+	// NoScaling, NoTimestamps and NoSACK neither offer nor accept the option.
+	NoScaling, NoTimestamps, NoSACK bool
+	// KeepWindow goes on with the congestion window of before a pause.
+	KeepWindow bool
 	// Counters are the host's, which the connection's deeds go into; nil: none.
 	Counters *mib.Counters
 
