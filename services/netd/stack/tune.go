@@ -21,10 +21,14 @@ type tuned struct {
 	firstPort, lastPort  uint16 // 0: ip.FirstEphemeral on
 
 	// Of TCP. mostReceive is tcp_rmem's last, in bytes, and 0 stands for defaultReceive;
-	// retries are tcp_retries2, and 0 stands for tcp.DefaultRetries.
+	// retries are tcp_retries2, and 0 stands for tcp.DefaultRetries; gather is tcp.Config's.
 	noScaling, noTimestamps, noSACK, keepWindow bool
-	mostReceive, retries                        int
+	mostReceive, retries, gather                int
+	fastOpen                                    int64 // tcp_fastopen
 }
+
+// fastOpenTrusts is a bit of tcp_fastopen: data in a SYN is taken with no cookie.
+const fastOpenTrusts = 0x200
 
 // cookieMode is when SYN cookies are sent: net.ipv4.tcp_syncookies.
 type cookieMode uint8
@@ -81,6 +85,10 @@ func (s *Stack) TuneLocked(name string, v []int64) error {
 		s.tuned.keepWindow = !on
 	case "ipv4/tcp_retries2":
 		s.tuned.retries = int(max(v[0], 1))
+	case "ipv4/tcp_fastopen":
+		s.tuned.fastOpen = v[0]
+	case "ipv4/tcp_tso_win_divisor":
+		s.tuned.gather = int(max(v[0], 1))
 	case "ipv4/tcp_rmem":
 		if len(v) != 3 || v[2] < 1 || v[2] > math.MaxInt32 {
 			return linux.EINVAL

@@ -37,6 +37,8 @@ type Conn struct {
 	synDue   bool // our SYN is to be sent, or sent again
 	resetDue bool
 	lastSent Time // when data was last sent
+	shutOut  bool // nothing is out, and the peer's window keeps what there is: no pause of ours
+	usage    usage
 	synAt    Time // when the first SYN was sent
 
 	// Receiving.
@@ -143,6 +145,7 @@ func newConn(cfg Config, now Time) *Conn {
 	c := &Conn{cfg: cfg, iss: cfg.ISS, una: cfg.ISS, nxt: cfg.ISS, mss: defaultMSS, quickAcks: 8}
 	c.rcvScale = cfg.scale()
 	c.timer = noTimers
+	c.usage.end = c.una
 	c.lastHeard = now
 	c.cc = newController(cfg.Congestion)
 	c.cwnd, c.ssthresh = initialWindow*c.mss, maxWindow
@@ -184,7 +187,11 @@ func (c *Conn) Configure(cfg Config, now Time) {
 	old := c.cfg
 	cfg.ISS, cfg.TSOffset, cfg.MSS, cfg.ReceiveBuffer = old.ISS, old.TSOffset, old.MSS, old.ReceiveBuffer
 	cfg.SuperSegment, cfg.ECN, cfg.FastOpen, cfg.InitialWindow, cfg.Counters = old.SuperSegment, old.ECN, old.FastOpen, old.InitialWindow, old.Counters
-	cfg.FastOpenMSS = old.FastOpenMSS
+	cfg.FastOpenMSS, cfg.LeastScale, cfg.Gather, cfg.KeepWindow = old.FastOpenMSS, old.LeastScale, old.Gather, old.KeepWindow
+	cfg.NoScaling, cfg.NoTimestamps, cfg.NoSACK = old.NoScaling, old.NoTimestamps, old.NoSACK
+	if cfg.Retries == 0 {
+		cfg.Retries = old.Retries
+	}
 	c.cfg = cfg.withDefaults()
 	if c.cfg.ReceiveLimit != old.ReceiveLimit {
 		c.tune.limit = 0 // the user has set it: SO_RCVBUF

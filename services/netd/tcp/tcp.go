@@ -220,6 +220,9 @@ type Config struct {
 	LeastScale uint8
 	// NoScaling, NoTimestamps and NoSACK neither offer nor accept the option.
 	NoScaling, NoTimestamps, NoSACK bool
+	// Gather is the share of the congestion window that a segment that stands for several
+	// waits for: net.ipv4.tcp_tso_win_divisor. 0 is DefaultGather.
+	Gather int
 	// KeepWindow goes on with the congestion window of before a pause.
 	KeepWindow bool
 	// Counters are the host's, which the connection's deeds go into; nil: none.
@@ -279,6 +282,8 @@ const (
 	MinMSS = 88
 	// defaultMSS is what a peer that announces nothing takes: RFC 9293, 3.7.1.
 	defaultMSS = 536
+	// DefaultGather is a third.
+	DefaultGather = 3
 )
 
 // withDefaults fills in what is zero and must not be.
@@ -295,7 +300,7 @@ func (cfg Config) withDefaults() Config {
 	for _, f := range []struct {
 		v *int
 		d int
-	}{{&cfg.KeepCount, DefaultKeepCount}, {&cfg.SynRetries, DefaultSynRetries}, {&cfg.Retries, DefaultRetries}} {
+	}{{&cfg.Gather, DefaultGather}, {&cfg.KeepCount, DefaultKeepCount}, {&cfg.SynRetries, DefaultSynRetries}, {&cfg.Retries, DefaultRetries}} {
 		if *f.v <= 0 {
 			*f.v = f.d
 		}
