@@ -273,6 +273,11 @@ const initialWindow = 65536
 func (s *Stack) machine(cfg tcp.Config, t tuple, path route.Path) tcp.Config {
 	cfg.ISS = tcp.Tuple{Local: t.local, Remote: t.remote}.ISS(&s.secret, s.now)
 	cfg.TSOffset, cfg.Counters, cfg.ECN = s.tsBase, &s.counts, s.tuned.ecn
+	cfg.NoScaling, cfg.NoTimestamps, cfg.NoSACK, cfg.KeepWindow = s.tuned.noScaling, s.tuned.noTimestamps, s.tuned.noSACK, s.tuned.keepWindow
+	cfg.Gather = s.tuned.gather
+	if cfg.Retries == 0 {
+		cfg.Retries = s.tuned.retries
+	}
 	mss := mssFor(path.MTU, t.remote.Addr())
 	if cfg.MSS == 0 || cfg.MSS > mss {
 		cfg.MSS = mss
@@ -285,6 +290,7 @@ func (s *Stack) machine(cfg tcp.Config, t tuple, path route.Path) tcp.Config {
 	cfg.SuperSegment = superSegment
 	if cfg.ReceiveLimit == 0 || cfg.ReceiveLimit == cfg.ReceiveBuffer {
 		cfg.InitialWindow = min(initialWindow, cfg.ReceiveBuffer)
+		cfg.LeastScale = s.windowScale()
 	}
 	return cfg
 }

@@ -209,15 +209,18 @@ func (e *TCP) SynLocked() []byte { return e.syn }
 func (e *TCP) open(c *TCP, seg *tcp.Segment) *tcp.Conn {
 	s := e.s
 	shown := seg.Options.Cookie()
-	if e.place.opts.FastOpen == 0 || shown == nil {
+	trusting := s.tuned.fastOpen&fastOpenTrusts != 0 && len(seg.Payload) > 0
+	if e.place.opts.FastOpen == 0 || shown == nil && !trusting {
 		return tcp.Accept(c.cfg, s.now, seg)
 	}
 	good := tcp.FastOpenCookie(&s.secret, c.remote.Addr())
 	n := &s.counts
-	switch {
-	case len(shown) == 0:
+	if shown != nil && len(shown) == 0 {
 		n.Inc(mib.FastOpenCookieReqd)
-	case !bytes.Equal(shown, good):
+	}
+	switch {
+	case len(shown) == 0 && !trusting:
+	case !bytes.Equal(shown, good) && !trusting:
 		n.Inc(mib.FastOpenPassiveFail)
 	case e.fast >= e.place.opts.FastOpen:
 		n.Inc(mib.FastOpenListenOverflow)

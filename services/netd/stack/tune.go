@@ -1,6 +1,9 @@
 package stack
 
 import (
+	"math"
+	"math/bits"
+
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/tcp"
@@ -16,7 +19,16 @@ type tuned struct {
 	cookies              cookieMode
 	ecn                  tcp.ECNMode
 	firstPort, lastPort  uint16 // 0: ip.FirstEphemeral on
+
+	// Of TCP. mostReceive is tcp_rmem's last, in bytes, and 0 stands for defaultReceive;
+	// retries are tcp_retries2, and 0 stands for tcp.DefaultRetries; gather is tcp.Config's.
+	noScaling, noTimestamps, noSACK, keepWindow bool
+	mostReceive, retries, gather                int
+	fastOpen                                    int64 // tcp_fastopen
 }
+
+// fastOpenTrusts is a bit of tcp_fastopen: data in a SYN is taken with no cookie.
+const fastOpenTrusts = 0x200
 
 // cookieMode is when SYN cookies are sent: net.ipv4.tcp_syncookies.
 type cookieMode uint8
@@ -37,7 +49,7 @@ func (s *Stack) defaultHops() uint8 {
 
 // TuneLocked sets what is at name below /proc/sys/net: ENOENT, EINVAL.
 func (s *Stack) TuneLocked(name string, v []int64) error {
-	if len(v) == 0 || len(v) > 2 {
+	if len(v) == 0 || len(v) > 3 {
 		return linux.EINVAL
 	}
 	on := v[0] != 0
@@ -63,6 +75,25 @@ func (s *Stack) TuneLocked(name string, v []int64) error {
 		s.tuned.cookies = map[int64]cookieMode{0: cookiesNever, 2: cookiesAlways}[v[0]]
 	case "ipv4/tcp_ecn":
 		s.tuned.ecn = map[int64]tcp.ECNMode{0: tcp.ECNOff, 1: tcp.ECNActive}[v[0]]
+	case "ipv4/tcp_window_scaling":
+		s.tuned.noScaling = !on
+	case "ipv4/tcp_timestamps":
+		s.tuned.noTimestamps = !on
+	case "ipv4/tcp_sack":
+		s.tuned.noSACK = !on
+	case "ipv4/tcp_slow_start_after_idle":
+		s.tuned.keepWindow = !on
+	case "ipv4/tcp_retries2":
+		s.tuned.retries = int(max(v[0], 1))
+	case "ipv4/tcp_fastopen":
+		s.tuned.fastOpen = v[0]
+	case "ipv4/tcp_tso_win_divisor":
+		s.tuned.gather = int(max(v[0], 1))
+	case "ipv4/tcp_rmem":
+		if len(v) != 3 || v[2] < 1 || v[2] > math.MaxInt32 {
+			return linux.EINVAL
+		}
+		s.tuned.mostReceive = int(v[2])
 	case "ipv4/ip_local_port_range":
 		if len(v) != 2 || v[0] < 1 || v[1] > 65535 || v[0] > v[1] {
 			return linux.EINVAL
@@ -75,6 +106,19 @@ func (s *Stack) TuneLocked(name string, v []int64) error {
 		return linux.ENOENT
 	}
 	return nil
+}
+
+// defaultReceive is tcp_rmem's last, in bytes.
+const defaultReceive = 6 << 20
+
+// windowScale is what Linux offers: enough for the largest receive buffer that a
+// socket may ever have.
+func (s *Stack) windowScale() uint8 {
+	n := s.tuned.mostReceive
+	if n == 0 {
+		n = defaultReceive
+	}
+	return uint8(min(max(bits.Len(uint(n))-16, 0), 14))
 }
 
 // newPorts are a protocol's, none of which is held.

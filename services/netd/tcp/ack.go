@@ -16,8 +16,7 @@ func (c *Conn) receiveAck(now Time, s *Segment) bool {
 		return false
 	}
 	a := &c.sample
-	*a = ackSample{before: c.inFlight(), ece: s.has(wire.ECE)}
-	a.limited = a.before+c.mss < c.cwnd && 2*int(c.nxt-c.una) < c.cwnd
+	*a = ackSample{ece: s.has(wire.ECE), limited: !c.usesWindow()}
 	c.echoed = s.Options.TSEcr
 	c.takeSACK(now, s, a)
 	oldWnd := c.wnd

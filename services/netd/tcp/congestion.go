@@ -54,10 +54,35 @@ func (c *Conn) slowStart(n int) int {
 // a half each timeout as RFC 2861 has it.
 func (c *Conn) restart(pause Time) {
 	least := initialWindow * c.mss
+	if c.cfg.KeepWindow {
+		return
+	}
 	for rto := c.rtt.rto(); pause > rto && c.cwnd > least; pause -= rto {
 		c.ssthresh = max(c.ssthresh, c.cwnd*3/4)
 		c.cwnd = max(c.cwnd/2, least)
 	}
+}
+
+// usage is how much of the congestion window the last flight took: one that is not used
+// does not grow (RFC 7661, section 4.3).
+type usage struct {
+	full bool // there was no room for a segment more
+	most int  // bytes that were out at once
+	end  Seq  // of the flight
+}
+
+// noteUsage is called after sending, and when the window has kept from it.
+func (c *Conn) noteUsage(full bool) {
+	u := &c.usage
+	if out := int(c.nxt - c.una); full || !c.una.Less(u.end) || !u.full && out > u.most {
+		*u = usage{full: full, most: out, end: c.nxt}
+	}
+}
+
+// usesWindow says whether an acknowledgement makes the window grow. In slow start it does
+// until there is twice what was ever out.
+func (c *Conn) usesWindow() bool {
+	return c.usage.full || c.cwnd < c.ssthresh && c.cwnd < 2*c.usage.most
 }
 
 // reno is the congestion control of RFC 5681 with the byte counting of RFC 3465.

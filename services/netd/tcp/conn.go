@@ -37,6 +37,8 @@ type Conn struct {
 	synDue   bool // our SYN is to be sent, or sent again
 	resetDue bool
 	lastSent Time // when data was last sent
+	shutOut  bool // nothing is out, and the peer's window keeps what there is: no pause of ours
+	usage    usage
 	synAt    Time // when the first SYN was sent
 
 	// Receiving.
@@ -123,7 +125,7 @@ func Connect(cfg Config, now Time, send SendQueue, receive ReceiveQueue) *Conn {
 	c.send, c.receive = send, receive
 	c.state = SynSent
 	c.synDue = true
-	c.sackOK, c.tsOK, c.offerTS = true, true, true
+	c.sackOK, c.tsOK, c.offerTS = !cfg.NoSACK, !cfg.NoTimestamps, !cfg.NoTimestamps
 	return c
 }
 
@@ -141,13 +143,22 @@ func Accept(cfg Config, now Time, syn *Segment) *Conn {
 func newConn(cfg Config, now Time) *Conn {
 	cfg = cfg.withDefaults()
 	c := &Conn{cfg: cfg, iss: cfg.ISS, una: cfg.ISS, nxt: cfg.ISS, mss: defaultMSS, quickAcks: 8}
-	c.rcvScale = scaleFor(cfg.ReceiveBuffer)
+	c.rcvScale = cfg.scale()
 	c.timer = noTimers
+	c.usage.end = c.una
 	c.lastHeard = now
 	c.cc = newController(cfg.Congestion)
 	c.cwnd, c.ssthresh = initialWindow*c.mss, maxWindow
 	c.tune.limit = cfg.InitialWindow
 	return c
+}
+
+// scale is the window scale that we offer.
+func (cfg *Config) scale() uint8 {
+	if cfg.NoScaling {
+		return 0
+	}
+	return min(max(scaleFor(cfg.ReceiveBuffer), cfg.LeastScale), 14)
 }
 
 // scaleFor is the least window scale with which n bytes can be announced.
@@ -176,7 +187,11 @@ func (c *Conn) Configure(cfg Config, now Time) {
 	old := c.cfg
 	cfg.ISS, cfg.TSOffset, cfg.MSS, cfg.ReceiveBuffer = old.ISS, old.TSOffset, old.MSS, old.ReceiveBuffer
 	cfg.SuperSegment, cfg.ECN, cfg.FastOpen, cfg.InitialWindow, cfg.Counters = old.SuperSegment, old.ECN, old.FastOpen, old.InitialWindow, old.Counters
-	cfg.FastOpenMSS = old.FastOpenMSS
+	cfg.FastOpenMSS, cfg.LeastScale, cfg.Gather, cfg.KeepWindow = old.FastOpenMSS, old.LeastScale, old.Gather, old.KeepWindow
+	cfg.NoScaling, cfg.NoTimestamps, cfg.NoSACK = old.NoScaling, old.NoTimestamps, old.NoSACK
+	if cfg.Retries == 0 {
+		cfg.Retries = old.Retries
+	}
 	c.cfg = cfg.withDefaults()
 	if c.cfg.ReceiveLimit != old.ReceiveLimit {
 		c.tune.limit = 0 // the user has set it: SO_RCVBUF
@@ -397,9 +412,9 @@ func (c *Conn) learnSYN(now Time, s *Segment) {
 		mss = defaultMSS
 	}
 	c.learnECN(s)
-	c.tsOK = o.Timestamps && (c.state != SynSent || c.offerTS)
-	c.sackOK = o.SACKPermitted
-	if o.WindowScale >= 0 {
+	c.tsOK = o.Timestamps && (c.state != SynSent || c.offerTS) && !c.cfg.NoTimestamps
+	c.sackOK = o.SACKPermitted && !c.cfg.NoSACK
+	if o.WindowScale >= 0 && !c.cfg.NoScaling {
 		c.wndScale = uint8(o.WindowScale)
 	} else {
 		c.wndScale, c.rcvScale = 0, 0

@@ -68,14 +68,14 @@ func CookieAnswer(cfg Config, now Time, t Tuple, secret *[32]byte, syn *Segment)
 	o := &s.Options
 	o.WindowScale = -1
 	o.MSS = uint16(min(cfg.MSS, 65535))
-	if syn.Options.Timestamps {
+	if syn.Options.Timestamps && !cfg.NoTimestamps {
 		// The low six bits of the timestamp come back and tell the rest.
 		o.Timestamps, o.TSEcr = true, syn.Options.TSVal
-		o.SACKPermitted = syn.Options.SACKPermitted
+		o.SACKPermitted = syn.Options.SACKPermitted && !cfg.NoSACK
 		bits := uint32(15)
-		if syn.Options.WindowScale >= 0 {
+		if syn.Options.WindowScale >= 0 && !cfg.NoScaling {
 			bits = uint32(syn.Options.WindowScale)
-			o.WindowScale = int8(scaleFor(cfg.ReceiveBuffer))
+			o.WindowScale = int8(cfg.scale())
 		}
 		if o.SACKPermitted {
 			bits |= 16

@@ -40,7 +40,9 @@ func (c *Conn) synRoom(o *wire.TCPOptions) int {
 // FastOpenRoom is how many bytes the first SYN takes along.
 func (c *Conn) FastOpenRoom() int {
 	o := c.synOptions(0)
-	o.WindowScale = int8(c.rcvScale)
+	if !c.cfg.NoScaling {
+		o.WindowScale = int8(c.rcvScale)
+	}
 	o.PutFastOpen(c.cfg.FastOpen)
 	return c.synRoom(&o)
 }

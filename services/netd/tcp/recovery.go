@@ -53,7 +53,6 @@ type ackSample struct {
 	lost      int  // bytes newly found lost
 	rtt       Time // of something never sent again; 0: none
 	least     Time // the last one of those
-	before    int  // in flight before
 	limited   bool // the window was not used up
 	dsack     bool
 	ece       bool

@@ -66,7 +66,9 @@ func (c *Conn) nextSYN(now Time) bool {
 	} else {
 		// rcvNxt is not known: the window is announced without moving rcvAdv.
 		c.out.Window = uint16(min(c.cfg.ReceiveBuffer, 65535))
-		o.WindowScale = int8(c.rcvScale)
+		if !c.cfg.NoScaling {
+			o.WindowScale = int8(c.rcvScale)
+		}
 		end += c.synData(o)
 	}
 	c.nxt = maxSeq(c.nxt, end)
@@ -280,7 +282,7 @@ func (c *Conn) nextData(now Time) bool {
 		}
 		return c.sendNew(now, 0, true)
 	}
-	if c.una == c.nxt && c.lastSent != 0 {
+	if c.una == c.nxt && c.lastSent != 0 && !c.shutOut {
 		if pause := now - c.lastSent; pause > c.rtt.rto() {
 			c.cc.idled(c, pause)
 			c.lastSent = now
@@ -304,13 +306,19 @@ func (c *Conn) nextData(now Time) bool {
 func (c *Conn) allowed(now Time, left int) (n int, ok bool) {
 	n = min(left, c.largest())
 	flight := c.inFlight()
-	if room := c.cwnd - flight; flight > 0 && n > room {
+	room := c.cwnd - flight
+	if flight == 0 {
+		room = max(room, c.mss) // one segment always goes
+	}
+	if n > room {
 		if room < min(left, c.mss) {
+			c.noteUsage(true)
 			return 0, false
 		}
 		if n > c.mss {
 			n = max(room/c.mss, 1) * c.mss
-			if n < min(left, c.largest()) && n < c.cwnd/3 && c.loss.phase == opened && c.pacing == 0 {
+			if n < min(left, c.largest()) && n < c.cwnd/c.cfg.Gather && c.gathers(now) {
+				c.noteUsage(true)
 				return 0, false // the next acknowledgements let more go at once
 			}
 		}
@@ -326,11 +334,20 @@ func (c *Conn) allowed(now Time, left int) (n int, ok bool) {
 		// A silly window: wait for a better one, or for the timer.
 		forced := c.timer.push && n > 0
 		if c.una == c.nxt && !forced {
+			c.shutOut = true
 			c.armPersist(now)
 		}
 		return n, forced
 	}
 	return n, true
+}
+
+// gatherFor is how long after the last segment one waits for room for a larger one.
+const gatherFor = Millisecond
+
+// gathers says whether to wait for more acknowledgements: they come one after the other.
+func (c *Conn) gathers(now Time) bool {
+	return c.loss.phase == opened && c.pacing == 0 && now-c.lastSent <= gatherFor
 }
 
 // held says whether a part of a segment, behind before bytes that go now, waits
@@ -358,7 +375,7 @@ func (c *Conn) sendNew(now Time, n int, fin bool) bool {
 	if c.una == c.nxt { // a new flight: a new rate sample
 		c.firstAt, c.deliveredAt = now, now
 	}
-	c.nxt = end
+	c.nxt, c.shutOut = end, false
 	c.timer.push, c.timer.uncork = false, false
 	c.timer.cork = Never
 	p := c.board.push(now, start, end)
@@ -367,6 +384,7 @@ func (c *Conn) sendNew(now Time, n int, fin bool) bool {
 	if c.nxt == c.sendEnd() && c.inFlight() < c.cwnd {
 		c.appLimited = max(c.delivered+uint64(c.inFlight()), 1)
 	}
+	c.noteUsage(c.cwnd-c.inFlight() < c.mss)
 	if !c.tail.due {
 		c.armProbe(now)
 	}

@@ -216,6 +216,15 @@ type Config struct {
 	// InitialWindow is how much of ReceiveLimit is announced at first: it grows
 	// as the user reads. 0 is all of it.
 	InitialWindow int
+	// LeastScale is of our window scale: 0 is what ReceiveBuffer needs.
+	LeastScale uint8
+	// NoScaling, NoTimestamps and NoSACK neither offer nor accept the option.
+	NoScaling, NoTimestamps, NoSACK bool
+	// Gather is the share of the congestion window that a segment that stands for several
+	// waits for: net.ipv4.tcp_tso_win_divisor. 0 is DefaultGather.
+	Gather int
+	// KeepWindow goes on with the congestion window of before a pause.
+	KeepWindow bool
 	// Counters are the host's, which the connection's deeds go into; nil: none.
 	Counters *mib.Counters
 
@@ -273,6 +282,8 @@ const (
 	MinMSS = 88
 	// defaultMSS is what a peer that announces nothing takes: RFC 9293, 3.7.1.
 	defaultMSS = 536
+	// DefaultGather is a third.
+	DefaultGather = 3
 )
 
 // withDefaults fills in what is zero and must not be.
@@ -289,7 +300,7 @@ func (cfg Config) withDefaults() Config {
 	for _, f := range []struct {
 		v *int
 		d int
-	}{{&cfg.KeepCount, DefaultKeepCount}, {&cfg.SynRetries, DefaultSynRetries}, {&cfg.Retries, DefaultRetries}} {
+	}{{&cfg.Gather, DefaultGather}, {&cfg.KeepCount, DefaultKeepCount}, {&cfg.SynRetries, DefaultSynRetries}, {&cfg.Retries, DefaultRetries}} {
 		if *f.v <= 0 {
 			*f.v = f.d
 		}

@@ -143,7 +143,7 @@ func (c *Conn) reorderDue(now Time) {
 		return
 	}
 	a := &c.sample
-	*a = ackSample{before: c.inFlight()}
+	*a = ackSample{}
 	a.lost = c.rackDetect(now)
 	c.adjust(now, a)
 	c.armRetransmit(now)

@@ -195,6 +195,7 @@ func Send(ctx vfs.Context, s Socket, m *Msg, nonblock bool) (int, error) {
 	if fast, ok := s.(FastOpener); ok && fast.Deferred() {
 		n, err := sendFast(ctx, fast, &rest, nonblock)
 		if err != nil || nonblock || n == want {
+			zerocopied(s, m, n)
 			return n, err
 		}
 		total, rest.Data = n, advance(rest.Data, n)
@@ -214,12 +215,17 @@ func Send(ctx vfs.Context, s Socket, m *Msg, nonblock bool) (int, error) {
 		}
 	})
 	if total > 0 {
-		if z, ok := s.(Zerocopier); ok && m.Flags&linux.MSG_ZEROCOPY != 0 {
-			z.Zerocopied()
-		}
+		zerocopied(s, m, total)
 		return total, nil
 	}
 	return 0, err
+}
+
+// zerocopied tells s that n bytes of m are sent, if m says MSG_ZEROCOPY.
+func zerocopied(s Socket, m *Msg, n int) {
+	if z, ok := s.(Zerocopier); ok && n > 0 && m.Flags&linux.MSG_ZEROCOPY != 0 {
+		z.Zerocopied()
+	}
 }
 
 // FastOpener is a stream whose first bytes can go along with the beginning of its

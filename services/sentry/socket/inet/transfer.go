@@ -114,9 +114,25 @@ func (s *Stream) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	return n, nil
 }
 
-// tellLeft puts TCP_CM_INQ into a message: how many bytes may be read at once still.
+// tellLeft puts TCP_CM_INQ into a message: how many bytes may be read at once still. Of the
+// end, which is read too, it says 1.
 func (s *Stream) tellLeft(m *socket.Msg) {
-	m.Control.Other = []linux.Cmsg{{Level: linux.IPPROTO_TCP, Type: linux.TCP_INQ, Data: socket.Int(s.left())}}
+	n := s.left()
+	if n == 0 && s.atEnd() {
+		n = 1
+	}
+	m.Control.Other = []linux.Cmsg{{Level: linux.IPPROTO_TCP, Type: linux.TCP_INQ, Data: socket.Int(n)}}
+}
+
+// atEnd says whether the peer has sent its last byte and end.
+func (s *Stream) atEnd() bool {
+	if h := s.direct.Load(); h != nil {
+		h.d.Lock()
+		defer h.d.Unlock()
+		return h.peer.finSent
+	}
+	e := s.end.Load()
+	return e != nil && s.state(e)&peerClosed != 0
 }
 
 // unread is how many bytes there are, with the receiving lock held, and an urgent one

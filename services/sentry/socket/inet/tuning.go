@@ -74,7 +74,7 @@ var tunedNumbers = map[string]tuned{
 	"ipv4/tcp_keepalive_probes":       {func(t *tuning) *atomic.Int64 { return &t.keepProbes }, 1, 127, false},
 	"ipv4/tcp_syn_retries":            {func(t *tuning) *atomic.Int64 { return &t.synTry }, 1, 127, false},
 	"ipv4/tcp_fin_timeout":            {func(t *tuning) *atomic.Int64 { return &t.linger2 }, 1, 120, false},
-	"ipv4/tcp_fastopen":               {func(t *tuning) *atomic.Int64 { return &t.fastOpen }, 0, math.MaxInt32, false},
+	"ipv4/tcp_fastopen":               {func(t *tuning) *atomic.Int64 { return &t.fastOpen }, 0, math.MaxInt32, true},
 }
 
 // netdTunes are settings that netd alone goes by, with the values that they may have.
@@ -82,6 +82,8 @@ var netdTunes = map[string][2]int64{
 	"ipv4/ip_forward": {math.MinInt32, math.MaxInt32}, "ipv4/conf/all/forwarding": {math.MinInt32, math.MaxInt32},
 	"ipv6/conf/all/forwarding": {math.MinInt32, math.MaxInt32}, "ipv4/ip_nonlocal_bind": {0, 1}, "ipv6/ip_nonlocal_bind": {0, 1},
 	"ipv4/icmp_echo_ignore_all": {0, 1}, "ipv6/icmp/echo_ignore_all": {0, 1}, "ipv4/tcp_syncookies": {0, 2}, "ipv4/tcp_ecn": {0, 5},
+	"ipv4/tcp_window_scaling": {0, 255}, "ipv4/tcp_timestamps": {0, 2}, "ipv4/tcp_sack": {0, 255}, "ipv4/tcp_slow_start_after_idle": {0, 255},
+	"ipv4/tcp_retries2": {0, 255}, "ipv4/tcp_tso_win_divisor": {0, math.MaxInt32},
 }
 
 // tuner carries settings out, and again where another netd takes the place of one.
@@ -120,6 +122,11 @@ func (o *Outlet) Tune(path, value string) error {
 		return nil
 	case "ipv4/ip_local_port_range":
 		if !setRange(m.Values, 1, 65535, &t.firstPort, &t.lastPort) {
+			return linux.EINVAL
+		}
+		toNetd = true
+	case "ipv4/tcp_rmem":
+		if len(m.Values) != 3 || slices.Min(m.Values) < 1 || slices.Max(m.Values) > math.MaxInt32 {
 			return linux.EINVAL
 		}
 		toNetd = true
