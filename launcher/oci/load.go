@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,14 +49,7 @@ func LoadProcess(path string) (*specs.Process, error) {
 }
 
 func read(path, name string, into any) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
-	}
-	if info.Size() > maxConfig {
-		return fmt.Errorf("read %s: %d bytes, at most %d", path, info.Size(), maxConfig)
-	}
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
@@ -63,6 +57,20 @@ func read(path, name string, into any) error {
 		return fmt.Errorf("%s: %w", name, explain(text, err))
 	}
 	return nil
+}
+
+// readFile reads a file that has an end: a bundle's author can put a device in its place.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if len(text) > maxConfig {
+		err = fmt.Errorf("%s: more than %d bytes", path, maxConfig)
+	}
+	return text, err
 }
 
 // explain names the field or the line that cannot be read.

@@ -57,6 +57,17 @@ func TestLoad_namesTheField(t *testing.T) {
 	}
 }
 
+// A bundle's author can put in the place of its configuration what has no end.
+func TestLoad_endless(t *testing.T) {
+	bundle := t.TempDir()
+	if err := os.Symlink("/dev/zero", filepath.Join(bundle, ConfigName)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(bundle); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("%v, want that it is too long", err)
+	}
+}
+
 func TestConvert(t *testing.T) {
 	dir := bundle(t, strings.Replace(minimal, `"process": {`, `
   "mounts": [

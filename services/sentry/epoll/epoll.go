@@ -84,7 +84,8 @@ func NewImpl() *Epoll {
 
 // Ctl is epoll_ctl(2) on the file f under the descriptor fd. EPERM for a file
 // that is always ready, EEXIST, ENOENT, ELOOP for a circle or too deep a nest,
-// EINVAL for itself, an unknown op, or EPOLLEXCLUSIVE where it may not be.
+// EINVAL for too many ways up, itself, an unknown op, or EPOLLEXCLUSIVE where it may
+// not be.
 func (ep *Epoll) Ctl(op int, fd int32, f *vfs.File, ev linux.EpollEvent) error {
 	if f.Queue() == nil {
 		return linux.EPERM

@@ -244,6 +244,39 @@ func TestNested_limits(t *testing.T) {
 	ctl(t, chain[5].Impl().(*Epoll), add, 3, chain[3], in)
 }
 
+// TestNested_ways has each epoll of a floor in each of the next: without a bound a
+// change of one file would go up by width^4 ways.
+func TestNested_ways(t *testing.T) {
+	const width = 23 // 23*23 ways of two steps are more than Linux lets there be
+	var floors [3][width]*vfs.File
+	refused := 0
+	for i := range floors {
+		for j := range floors[i] {
+			floors[i][j] = New()
+			for k := 0; i > 0 && k < width; k++ {
+				err := floors[i][j].Impl().(*Epoll).Ctl(add, int32(k), floors[i-1][k], linux.EpollEvent{Events: in})
+				if err == linux.EINVAL && i == 2 {
+					refused++
+				} else if err != nil {
+					t.Fatalf("floor %d: %v", i, err)
+				}
+			}
+		}
+	}
+	if want := width*width - maxWays[2]; refused != want {
+		t.Errorf("%d refused, want %d", refused, want)
+	}
+	top, inner := floors[2][width-1].Impl().(*Epoll), floors[1][0]
+	if n := len(inner.Impl().(*Epoll).outer()); n == 0 || top.Len() > width {
+		t.Errorf("the lower floor stands in %d, the top has %d", n, top.Len())
+	}
+	// What was refused counts for nothing.
+	for _, f := range floors[2] {
+		f.DecRef(kernel)
+	}
+	ctl(t, NewImpl(), add, 1, inner, in)
+}
+
 func TestWait_sleeps(t *testing.T) {
 	ep, f := NewImpl(), counter()
 	ctl(t, ep, add, 3, f, in)

@@ -119,7 +119,7 @@ func (n *Namespace) Semop(ctx vfs.Context, undo *Undo, id int32, ops []Semop, de
 			*to++
 		}
 	}
-	changed := false
+	stirs := false
 	err = wait.Until(ctx, &s.queue, wait.In, deadline, func() (bool, error) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -130,7 +130,7 @@ func (n *Namespace) Semop(ctx vfs.Context, undo *Undo, id int32, ops []Semop, de
 		blocked, err := s.try(undo, ops, ctx.TGID())
 		if err != nil || blocked == nil {
 			settle(nil)
-			changed = err == nil
+			stirs = err == nil && s.stirs(ops)
 			return true, err
 		}
 		settle(blocked)
@@ -140,7 +140,7 @@ func (n *Namespace) Semop(ctx vfs.Context, undo *Undo, id int32, ops []Semop, de
 	settle(nil)
 	t.mu.Unlock()
 	switch {
-	case changed:
+	case stirs:
 		s.queue.Notify(wait.In)
 	case err == linux.ERESTARTSYS:
 		return linux.EINTR
@@ -148,6 +148,18 @@ func (n *Namespace) Semop(ctx vfs.Context, undo *Undo, id int32, ops []Semop, de
 		return linux.EAGAIN
 	}
 	return err
+}
+
+// stirs says whether operations that were done may let somebody go on who waits: those
+// of other semaphores are not to be woken for nothing.
+func (s *semSet) stirs(ops []Semop) bool {
+	for _, op := range ops {
+		sem := &s.sems[op.Num]
+		if op.Op > 0 && sem.rising > 0 || op.Op < 0 && sem.value == 0 && sem.zero > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // may checks that all operations can ever be done.

@@ -2,9 +2,11 @@ package sysvipc
 
 import (
 	"testing"
+	"time"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
 )
 
 // An id of what is gone is not that of what comes next at its index.
@@ -100,6 +102,34 @@ func TestSemaphoreOperations(t *testing.T) {
 	state("undone", 0, 2)
 	n.UndoAll(&u, 1)
 	state("once only", 0, 2)
+}
+
+// Whoever waits for a semaphore is woken for its own only.
+func TestSemaphoreWakes(t *testing.T) {
+	var n Namespace
+	ctx := vfs.KernelContext()
+	id, err := n.Semget(ctx, IPC_PRIVATE, 3, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := n.sem.find(id)
+	s.sems[1].rising, s.sems[2].zero = 1, 1
+	woken := 0
+	e := wait.Entry{Mask: wait.In, Wake: func(wait.Events, wait.Sleeper) { woken++ }}
+	s.queue.Register(&e)
+	defer s.queue.Unregister(&e)
+	for i, c := range []struct {
+		op    Semop
+		wakes int
+	}{{Semop{0, 2, 0}, 0}, {Semop{0, -2, 0}, 0}, {Semop{1, 1, 0}, 1}, {Semop{1, -1, 0}, 0}, {Semop{2, 2, 0}, 0}, {Semop{2, -1, 0}, 0}, {Semop{2, -1, 0}, 1}} {
+		woken = 0
+		if err := n.Semop(ctx, new(Undo), id, []Semop{c.op}, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if woken != c.wakes {
+			t.Errorf("operation %d %+v: woke %d, want %d", i, c.op, woken, c.wakes)
+		}
+	}
 }
 
 func TestPick(t *testing.T) {

@@ -34,56 +34,57 @@ func (s lockSet) conflict(l span) (span, bool) {
 
 // clear takes l's range from its owner's locks, splitting them where needed.
 func (s *lockSet) clear(l span) {
-	var out lockSet
-	for _, o := range *s {
-		if o.owner != l.owner || o.last < l.first || o.first > l.last {
-			out = append(out, o)
-			continue
+	var left []span
+	*s = slices.DeleteFunc(*s, func(o span) bool {
+		if o.last < l.first || o.first > l.last || o.owner != l.owner {
+			return false
 		}
 		if o.first < l.first {
-			left := o
-			left.last = l.first - 1
-			out = append(out, left)
+			left = append(left, o)
+			left[len(left)-1].last = l.first - 1
 		}
 		if o.last > l.last {
-			right := o
-			right.first = l.last + 1
-			out = append(out, right)
+			left = append(left, o)
+			left[len(left)-1].first = l.last + 1
 		}
+		return true
+	})
+	for _, o := range left {
+		s.insert(o)
 	}
-	out.sort()
-	*s = out
 }
 
 // set gives l to its owner, who had no conflict, in place of what they had in
 // its range, and joins it with neighbours of its kind.
 func (s *lockSet) set(l span) {
 	s.clear(l)
-	out := (*s)[:0]
-	for _, o := range *s {
-		touches := o.owner == l.owner && o.write == l.write &&
-			(o.last == maxOffset || o.last+1 >= l.first) && (l.last == maxOffset || l.last+1 >= o.first)
-		if touches {
-			l.first, l.last = min(l.first, o.first), max(l.last, o.last)
-			continue
-		}
-		out = append(out, o)
+	from, to := l.first, l.last // what a neighbour reaches at least
+	if from > 0 {
+		from--
 	}
-	out = append(out, l)
-	out.sort()
-	*s = out
+	if to < maxOffset {
+		to++
+	}
+	*s = slices.DeleteFunc(*s, func(o span) bool {
+		if o.last < from || o.first > to || o.owner != l.owner || o.write != l.write {
+			return false
+		}
+		l.first, l.last = min(l.first, o.first), max(l.last, o.last)
+		return true
+	})
+	s.insert(l)
 }
 
-func (s lockSet) sort() {
-	slices.SortStableFunc(s, func(a, b span) int {
-		switch {
-		case a.first < b.first:
+// insert puts l in its place. A guest can have very many locks, of which all but a few
+// stay where they are.
+func (s *lockSet) insert(l span) {
+	at, _ := slices.BinarySearchFunc(*s, l.first, func(o span, first int64) int {
+		if o.first <= first {
 			return -1
-		case a.first > b.first:
-			return 1
 		}
-		return 0
+		return 1
 	})
+	*s = slices.Insert(*s, at, l)
 }
 
 // clearOwner takes all of an owner's locks.

@@ -62,3 +62,20 @@ func TestLockSet(t *testing.T) {
 		}
 	}
 }
+
+// Of very many locks a change leaves all but its neighbours alone: it neither sorts nor
+// copies them, with the locks of all files waiting for it.
+func TestLockSet_many(t *testing.T) {
+	var s lockSet
+	for i := range int64(20000) {
+		s = append(s, span{first: 4 * i, last: 4 * i, write: true, owner: processOwner(1)})
+	}
+	l := span{first: 40001, last: 40001, owner: processOwner(2)}
+	s.set(l)
+	if n := testing.AllocsPerRun(20, func() { s.clear(l); s.set(l) }); n > 1 {
+		t.Errorf("a lock beside 20000 others: %v allocations", n)
+	}
+	if s[10001] != l || len(s) != 20001 {
+		t.Errorf("%d locks, the new one is %+v", len(s), s[10001])
+	}
+}

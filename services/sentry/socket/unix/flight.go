@@ -2,6 +2,7 @@ package unix
 
 import (
 	"sync"
+	"time"
 
 	"bulkhead/services/sentry/vfs"
 )
@@ -17,9 +18,19 @@ var inFlight = struct {
 	mu      sync.Mutex
 	total   int
 	sockets map[*vfs.File]int
+	// rest is until when nothing is collected, due that a timer will then.
+	rest time.Time
+	due  bool
 
 	collecting sync.Mutex
 }{sockets: map[*vfs.File]int{}}
+
+// Each socket that is closed has all in flight looked at. Where those are so many that
+// it takes longLook, that is done for one part in restShare of the time at most.
+const (
+	longLook  = 100 * time.Microsecond
+	restShare = 20
+)
 
 // flight adds d for each of files.
 func flight(files []*vfs.File, d int) {
@@ -49,16 +60,46 @@ func tooMuchFlight(more int) bool {
 // them are in messages, and those messages in inboxes of such sockets. A reference
 // that is just being sent or received is counted as held by somebody, or is missing
 // from the inboxes, and both keep the socket.
+//
+// It rests after a long look; a timer makes up for what was asked meanwhile.
 func collect() {
-	inFlight.mu.Lock()
-	none := len(inFlight.sockets) == 0
-	inFlight.mu.Unlock()
-	if none || !inFlight.collecting.TryLock() {
+	if !mayCollect() || !inFlight.collecting.TryLock() {
 		return
 	}
+	began := time.Now()
 	after := closing{files: garbage()}
+	if took := time.Since(began); took > longLook {
+		inFlight.mu.Lock()
+		inFlight.rest = time.Now().Add(restShare * took)
+		inFlight.mu.Unlock()
+	}
 	inFlight.collecting.Unlock()
 	after.run()
+}
+
+// mayCollect says whether there may be something to collect, and it is not too early.
+func mayCollect() bool {
+	inFlight.mu.Lock()
+	defer inFlight.mu.Unlock()
+	if len(inFlight.sockets) == 0 || inFlight.due {
+		return false
+	}
+	if inFlight.rest.IsZero() {
+		return true
+	}
+	early := time.Until(inFlight.rest)
+	if early <= 0 {
+		inFlight.rest = time.Time{}
+		return true
+	}
+	inFlight.due = true
+	time.AfterFunc(early, func() {
+		inFlight.mu.Lock()
+		inFlight.due = false
+		inFlight.mu.Unlock()
+		collect()
+	})
+	return false
 }
 
 // garbage gives the files of unreachable inboxes, whose references are the caller's
@@ -97,6 +138,13 @@ func garbage() (files []*vfs.File) {
 			reach(f)
 		}
 	}
+	inFlight.mu.Lock()
+	for f, n := range candidates {
+		if inFlight.sockets[f] != n || f.Refs() != int64(n) { // somebody has it after all
+			reach(f)
+		}
+	}
+	inFlight.mu.Unlock()
 	for f := range candidates {
 		for _, s := range f.Impl().(*Socket).withPending() {
 			s.mu.Lock()

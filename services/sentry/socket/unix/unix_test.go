@@ -535,13 +535,21 @@ func TestGarbage(t *testing.T) {
 	}
 	fb.DecRef(kernel)
 	newSocket(t, fam, dgram).Release()
-	if witness.Refs() != 1 || fa.Refs() != 0 || fb.Refs() != 0 {
-		t.Errorf("references: %d, %d, %d", witness.Refs(), fa.Refs(), fb.Refs())
-	}
+	eventually(t, func() bool { return witness.Refs() == 1 && fa.Refs() == 0 && fb.Refs() == 0 })
 	inFlight.mu.Lock()
 	defer inFlight.mu.Unlock()
 	if inFlight.total != 0 || len(inFlight.sockets) != 0 {
 		t.Errorf("in flight: %d, %v", inFlight.total, inFlight.sockets)
+	}
+}
+
+// eventually waits for what may come after a rest: collect.
+func eventually(t *testing.T, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it never came about")
+		}
 	}
 }
 
@@ -707,6 +715,63 @@ func BenchmarkStream(b *testing.B) {
 	}
 }
 
+// A long look is followed by a rest, in which nothing is looked at, and after which it
+// is.
+func TestCollect_rests(t *testing.T) {
+	a, b, _ := NewFamily(nil).Pair(kernel, stream, 0)
+	f := socket.NewFile(a, linux.O_RDWR)
+	if _, err := b.SendMsg(kernel, &socket.Msg{Data: [][]byte{{1}}, Control: socket.Control{Files: []*vfs.File{f}}}); err != nil {
+		t.Fatal(err)
+	}
+	flying := func() int {
+		inFlight.mu.Lock()
+		defer inFlight.mu.Unlock()
+		return len(inFlight.sockets)
+	}
+	inFlight.mu.Lock()
+	inFlight.rest = time.Now().Add(200 * time.Millisecond)
+	inFlight.mu.Unlock()
+	f.DecRef(kernel) // now it is only in its own inbox
+	for range 3 {
+		collect()
+	}
+	inFlight.mu.Lock()
+	due := inFlight.due || len(inFlight.sockets) == 0 // a slow machine
+	inFlight.mu.Unlock()
+	if !due {
+		t.Error("nothing is to be collected after the rest")
+	}
+	eventually(t, func() bool { return flying() == 0 })
+}
+
+// Very many sockets in flight, which somebody can reach, are not looked at for each that
+// is closed.
+func TestCollect_many(t *testing.T) {
+	fam := NewFamily(nil)
+	in, out, _ := fam.Pair(kernel, stream, 0)
+	out.(*Socket).sendLimit.Store(1 << 30)
+	for range 4000 {
+		s, _ := fam.Socket(kernel, stream, 0)
+		f := socket.NewFile(s, linux.O_RDWR)
+		if _, err := out.SendMsg(kernel, &socket.Msg{Data: [][]byte{{1}}, Control: socket.Control{Files: []*vfs.File{f}}}); err != nil {
+			t.Fatal(err)
+		}
+		f.DecRef(kernel)
+	}
+	looks := 0
+	for range 1000 {
+		if mayCollect() {
+			looks++
+			collect()
+		}
+	}
+	if looks > 500 {
+		t.Errorf("%d looks for 1000 sockets closed", looks)
+	}
+	in.Release()
+	out.Release()
+}
+
 // FuzzSockets does what the bytes say with three sockets of a type; there may be
 // neither a panic nor a deadlock, and in the end nothing in flight.
 func FuzzSockets(f *testing.F) {
@@ -771,7 +836,14 @@ func FuzzSockets(f *testing.F) {
 		for _, f := range files {
 			f.DecRef(kernel)
 		}
-		collect()
+		for inFlight.collecting.Lock(); inFlight.total != 0; { // whether it is early or not
+			after := closing{files: garbage()}
+			if len(after.files) == 0 {
+				break
+			}
+			after.run()
+		}
+		inFlight.collecting.Unlock()
 		if inFlight.total != 0 || len(inFlight.sockets) != 0 {
 			t.Errorf("in flight: %d, %v", inFlight.total, inFlight.sockets)
 		}
