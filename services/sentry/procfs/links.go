@@ -204,7 +204,7 @@ func (d descriptors) link(fd linux.FD) vfs.Node {
 
 // Describer is an object that has lines of its own in fdinfo: "eventfd-count:".
 type Describer interface {
-	FDInfo() string
+	FDInfo() []byte
 }
 
 // info is fdinfo/N.

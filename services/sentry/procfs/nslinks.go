@@ -1,6 +1,7 @@
 package procfs
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -64,6 +65,7 @@ const (
 	nsGetParent   = 0xb702
 	nsGetType     = 0xb703
 	nsGetOwnerUID = 0xb704
+	nsGetMntNsID  = 0x8008b705 // NS_GET_MNTNS_ID
 )
 
 var nsTypes = map[string]uint64{
@@ -89,6 +91,11 @@ func (n nsImpl) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
 			return 0, linux.EINVAL
 		}
 		return 0, ctx.CopyOut(arg, make([]byte, 4))
+	case nsGetMntNsID:
+		if n.kind != "mnt" {
+			return 0, linux.EINVAL
+		}
+		return 0, ctx.CopyOut(arg, binary.LittleEndian.AppendUint64(nil, uint64(n.ino)))
 	}
 	return 0, linux.ENOTTY
 }
