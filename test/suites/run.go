@@ -37,9 +37,11 @@ var environment = []string{
 const start = `mkdir -p /tmp/suite && cd /tmp/suite || exit; ulimit -c 0; `
 
 // onHost gives the host what a sandbox has: a /tmp, processes and a loopback of its
-// own, with which whatever a suite leaves behind goes.
+// own, with which whatever a suite leaves behind goes, and settings of the machine that
+// cannot be changed.
 var onHost = []string{"unshare", "--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc", "/bin/bash", "-c",
-	`mount -t tmpfs -o mode=1777 tmp /tmp && ip link set lo up; ` + start + `exec "$@"`, "bash"}
+	`mount -t tmpfs -o mode=1777 tmp /tmp && ip link set lo up; ` +
+		`for d in /sys /proc/sys; do mount --rbind $d $d && mount -o remount,bind,ro $d || exit; done; ` + start + `exec "$@"`, "bash"}
 
 func newRunner() (*runner, error) {
 	if os.Geteuid() != 0 {

@@ -18,6 +18,7 @@ package epoll
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/vfs"
@@ -32,6 +33,8 @@ type Epoll struct {
 	items map[key]*item
 
 	ready readyList
+
+	params atomic.Uint64 // struct epoll_params: Ioctl
 
 	// above are the epolls that this one stands in, with how often.
 	above struct {

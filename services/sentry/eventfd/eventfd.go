@@ -20,7 +20,11 @@ type Eventfd struct {
 	queue     wait.Queue
 	semaphore bool
 	count     atomic.Uint64
+	id        int64 // in FDInfo
 }
+
+// ids numbers all of them.
+var ids atomic.Int64
 
 // New makes a counter: eventfd2(2). semaphore is EFD_SEMAPHORE; flags may hold
 // O_NONBLOCK.
@@ -30,7 +34,7 @@ func New(initial uint32, semaphore bool, flags linux.OpenFlags) *vfs.File {
 
 // NewImpl makes a counter without the open file description around it.
 func NewImpl(initial uint32, semaphore bool) *Eventfd {
-	e := &Eventfd{semaphore: semaphore}
+	e := &Eventfd{semaphore: semaphore, id: ids.Add(1) - 1}
 	e.count.Store(uint64(initial))
 	return e
 }
@@ -107,7 +111,7 @@ func (e *Eventfd) FDInfo() []byte {
 	if e.semaphore {
 		semaphore = 1
 	}
-	return fmt.Appendf(nil, "eventfd-count: %16x\neventfd-semaphore: %d\n", e.count.Load(), semaphore)
+	return fmt.Appendf(nil, "eventfd-count: %16x\neventfd-id: %d\neventfd-semaphore: %d\n", e.count.Load(), e.id, semaphore)
 }
 
 // Seek does nothing, and succeeds: there is no position, and Linux's noop_llseek

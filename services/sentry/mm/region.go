@@ -65,6 +65,7 @@ type Region struct {
 	// NoRemap marks the kernel's own: the guest may not change it.
 	NoRemap bool
 	Locked  bool   // by mlock(2)
+	Sealed  bool   // by mseal(2): stays what it is
 	Name    string // of anonymous memory: Space.SetName
 }
 
@@ -75,7 +76,7 @@ func (r Region) Len() uint64 { return r.End - r.Start }
 func (r Region) continues(next Region) bool {
 	return r.End == next.Start && r.Prot == next.Prot && r.Shared == next.Shared && r.Grows == next.Grows &&
 		r.Kind == next.Kind && r.File == next.File && r.NoRemap == next.NoRemap && r.NoWrite == next.NoWrite &&
-		r.Locked == next.Locked && r.Name == next.Name &&
+		r.Locked == next.Locked && r.Sealed == next.Sealed && r.Name == next.Name &&
 		(r.File == nil || r.Offset+r.Len() == next.Offset)
 }
 

@@ -28,6 +28,9 @@ func (s *Space) Remap(th *platform.Thread, old, oldLen, newLen uint64, flags uin
 	if oldLen == 0 && !r.Shared {
 		return 0, linux.EINVAL
 	}
+	if s.sealed(old, old+max(oldLen, PageSize)) {
+		return 0, linux.EPERM
+	}
 	if newLen > oldLen {
 		if err := s.grows(r, newLen-oldLen, l); err != nil {
 			return 0, err
@@ -60,6 +63,9 @@ func (s *Space) Remap(th *platform.Thread, old, oldLen, newLen uint64, flags uin
 	dest, err := s.remapTarget(old, oldLen, newLen, flags, to)
 	if err != nil {
 		return 0, err
+	}
+	if s.sealed(dest, dest+newLen) {
+		return 0, linux.EPERM
 	}
 	if err := s.unrewrite(th, dest, dest+newLen, true); err != nil {
 		return 0, err

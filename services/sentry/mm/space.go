@@ -298,6 +298,9 @@ func (s *Space) Map(th *platform.Thread, m Mapping) (addr Addr, undo func(), err
 	if !leaseable {
 		addr, err = s.place(m, n)
 	}
+	if err == nil && s.sealed(addr, addr+n) {
+		err = linux.EPERM
+	}
 	if err != nil {
 		return 0, nil, err
 	}
@@ -438,6 +441,9 @@ func (s *Space) Unmap(th *platform.Thread, addr, n uint64) error {
 	if s.delegable(addr, end) {
 		s.couldSpare(th, 0)
 	}
+	if s.sealed(addr, end) {
+		return linux.EPERM
+	}
 	if err := s.unrewrite(th, addr, end, true); err != nil {
 		return err
 	}
@@ -459,6 +465,9 @@ func (s *Space) Protect(th *platform.Thread, addr, n uint64, prot uint8) error {
 		s.couldSpare(th, 0)
 	}
 	for _, r := range s.regions.Overlap(addr, end) {
+		if r.Sealed {
+			return linux.EPERM
+		}
 		if r.NoWrite && prot&unix.PROT_WRITE != 0 {
 			return linux.EACCES
 		}
@@ -488,6 +497,13 @@ func (s *Space) Advise(th *platform.Thread, addr, n uint64, advice uint64) error
 	defer s.unlock()
 	if s.delegable(addr, end) && (advice == unix.MADV_DONTNEED || advice == unix.MADV_FREE) {
 		s.couldSpare(th, 0)
+	}
+	if discards(advice) {
+		for _, r := range s.regions.Overlap(addr, end) {
+			if r.Sealed && r.Prot&unix.PROT_WRITE == 0 && !r.Shared {
+				return linux.EPERM
+			}
+		}
 	}
 	th.HostCall(unix.SYS_MADVISE, addr, end-addr, advice)
 	if !s.regions.Covered(addr, end) {

@@ -135,6 +135,10 @@ func filterProgram(verified bool) []bpf.Instruction {
 	p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_SCHED_YIELD, SkipTrue: 1}, ret(retAllow))
 	// futex_waitv(2) waits as FUTEX_WAIT does, for several words.
 	p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_FUTEX_WAITV, SkipTrue: 1}, ret(retAllow))
+	// futex_wake, futex_wait and futex_requeue do what FUTEX_WAKE_BITSET, FUTEX_WAIT_BITSET
+	// and FUTEX_CMP_REQUEUE do; a host older than Linux 6.7 has none of them.
+	p = append(p, bpf.JumpIf{Cond: bpf.JumpLessThan, Val: unix.SYS_FUTEX_WAKE, SkipTrue: 2},
+		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: unix.SYS_FUTEX_REQUEUE, SkipTrue: 1}, ret(retAllow))
 	futex := []bpf.Instruction{load(argLow(1)), bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: ^uint32(futexFlags)}}
 	for _, op := range futexOps {
 		futex = append(futex, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: op, SkipTrue: 1}, ret(retAllow))

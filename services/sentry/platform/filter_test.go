@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "rewrite the listings in testdata")
 func listing(verified bool) string {
 	var b strings.Builder
 	b.WriteString("another architecture or an x32 number: trap\n")
-	b.WriteString("from anywhere: sched_yield; futex_waitv; futex without priority inheritance (operations")
+	b.WriteString("from anywhere: sched_yield; futex_waitv; futex_wake, futex_wait, futex_requeue; futex without priority inheritance (operations")
 	for _, op := range futexOps {
 		fmt.Fprintf(&b, " %d", op)
 	}
@@ -127,6 +127,10 @@ func TestFilter_decisions(t *testing.T) {
 		{"i386 traps", 5, unix.AUDIT_ARCH_I386, inStub, [6]uint64{}, retTrap},
 		{"x32 traps", 0x4000_0001, x86, inStub, [6]uint64{}, retTrap},
 		{"futex wait is native", unix.SYS_FUTEX, x86, guest, [6]uint64{0, 128}, retAllow},
+		{"futex_wake is native", unix.SYS_FUTEX_WAKE, x86, guest, [6]uint64{}, retAllow},
+		{"futex_requeue is native", unix.SYS_FUTEX_REQUEUE, x86, guest, [6]uint64{}, retAllow},
+		{"what comes after them traps", unix.SYS_FUTEX_REQUEUE + 1, x86, guest, [6]uint64{}, retTrap},
+		{"what comes before them traps", unix.SYS_FUTEX_WAKE - 1, x86, guest, [6]uint64{}, retTrap},
 		{"futex with priority inheritance traps", unix.SYS_FUTEX, x86, guest, [6]uint64{0, 6 | 128}, retTrap},
 		{"yield is native", unix.SYS_SCHED_YIELD, x86, guest, [6]uint64{}, retAllow},
 		{"stub mmap below", unix.SYS_MMAP, x86, inStub, [6]uint64{0x1000_0000, 0x1000, 3, fixed}, retAllow},

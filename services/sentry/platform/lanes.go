@@ -39,11 +39,11 @@ var selfCalls = map[uint32]Self{
 }
 
 // trapCalls need the ucontext that only a signal leaves: they copy it for a new
-// thread, or replace it. futex, futex_waitv and sched_yield are the host's.
+// thread, or replace it. The calls about futexes and sched_yield are the host's.
 var trapCalls = []uint32{
 	unix.SYS_CLONE, unix.SYS_FORK, unix.SYS_VFORK, unix.SYS_CLONE3, unix.SYS_EXECVE, unix.SYS_EXECVEAT,
 	unix.SYS_ARCH_PRCTL,
-	unix.SYS_FUTEX, unix.SYS_FUTEX_WAITV, unix.SYS_SCHED_YIELD, unix.SYS_RESTART_SYSCALL,
+	unix.SYS_FUTEX, unix.SYS_FUTEX_WAITV, unix.SYS_FUTEX_WAKE, unix.SYS_FUTEX_WAIT, unix.SYS_FUTEX_REQUEUE, unix.SYS_SCHED_YIELD, unix.SYS_RESTART_SYSCALL,
 }
 
 func encodeLanes(p []byte) {

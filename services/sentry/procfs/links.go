@@ -205,7 +205,7 @@ func (d descriptors) link(fd linux.FD) vfs.Node {
 
 // Describer is an object that has lines of its own in fdinfo: "eventfd-count:".
 type Describer interface {
-	FDInfo() string
+	FDInfo() []byte
 }
 
 // ProcessFile is an object that stands for a process: a pidfd.

@@ -16,6 +16,7 @@ const (
 	nsGetParent   = 0xb702
 	nsGetType     = 0xb703
 	nsGetOwnerUID = 0xb704
+	nsGetMntNsID  = 0x8008b705 // NS_GET_MNTNS_ID
 
 	// Of processes: what a number in the namespace is to the caller, of a thread and of
 	// its process, and the other way round.
@@ -48,6 +49,11 @@ func (n nsImpl) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
 			uid = u.OwnerUID
 		}
 		return 0, ctx.CopyOut(arg, binary.LittleEndian.AppendUint32(nil, ctx.Creds().UserNS.ShowUID(uid)))
+	case nsGetMntNsID:
+		if n.kind != "mnt" {
+			return 0, linux.EINVAL
+		}
+		return 0, ctx.CopyOut(arg, binary.LittleEndian.AppendUint64(nil, uint64(n.ino)))
 	case nsPIDFrom, nsTGIDFrom, nsPIDIn, nsTGIDIn:
 		return n.translate(ctx, cmd, int32(arg))
 	}

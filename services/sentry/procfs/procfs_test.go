@@ -228,7 +228,7 @@ func TestOthersArePrivate(t *testing.T) {
 type plain struct{}
 
 func (plain) Release()       {}
-func (plain) FDInfo() string { return "extra:\t1\n" }
+func (plain) FDInfo() []byte { return []byte("extra:\t1\n") }
 
 func TestDescriptors(t *testing.T) {
 	w := newWorld(t)

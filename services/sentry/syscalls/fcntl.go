@@ -1,6 +1,8 @@
 package syscalls
 
 import (
+	"encoding/binary"
+
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
@@ -12,8 +14,11 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// dupfdQuery is F_DUPFD_QUERY: whether two descriptors are of one open file.
-const dupfdQuery = 1027
+// Commands of fcntl(2) that x/sys/unix has no names for.
+const (
+	dupfdQuery   = 1027 // F_DUPFD_QUERY: whether two descriptors are of one open file
+	createdQuery = 1028 // F_CREATED_QUERY: whether opening has made the file
+)
 
 // fcntl does one of many things to a descriptor or its file: fcntl(2).
 func fcntl(t *task.Task, fd linux.FD, cmd int32, arg uint64) (uint64, error) {
@@ -38,6 +43,8 @@ func fcntl(t *task.Task, fd linux.FD, cmd int32, arg uint64) (uint64, error) {
 		}
 		defer other.DecRef(t)
 		return oneIf(other == f), nil
+	case createdQuery:
+		return oneIf(f.Created()), nil
 	}
 	if f.Flags()&linux.O_PATH != 0 {
 		return 0, linux.EBADF
@@ -70,6 +77,8 @@ func fcntl(t *task.Task, fd linux.FD, cmd int32, arg uint64) (uint64, error) {
 		return 0, setLease(t, f, fd, arg)
 	case linux.F_GETLEASE:
 		return uint64(f.Lease()), nil
+	case unix.F_GET_RW_HINT, unix.F_SET_RW_HINT:
+		return 0, writeHint(t, f, mm.Addr(arg), cmd == unix.F_SET_RW_HINT)
 	case linux.F_NOTIFY:
 		return 0, notifyDirectory(t, f, fd, uint32(arg))
 	}
@@ -156,6 +165,33 @@ func queryLock(t *task.Task, f *vfs.File, addr mm.Addr, ofd bool) error {
 	out := newAnswer(t, linux.SizeofFlock)
 	l.Put(out.bytes)
 	return out.copyOut(t, addr)
+}
+
+// writeHint is F_GET_RW_HINT and F_SET_RW_HINT: how long what is written is expected to
+// last. It is remembered as long as the file's name is, and gone by nobody.
+func writeHint(t *task.Task, f *vfs.File, addr mm.Addr, set bool) error {
+	const longest = 5 // RWH_WRITE_LIFE_EXTREME
+	var b [8]byte
+	if !set {
+		binary.LittleEndian.PutUint64(b[:], f.Path().Dentry.WriteHint())
+		return t.CopyOut(addr, b[:])
+	}
+	a, err := f.Attr(t)
+	if err != nil {
+		return err
+	}
+	if !t.Creds().IsOwner(&a) {
+		return linux.EPERM
+	}
+	if err := t.CopyIn(addr, b[:]); err != nil {
+		return err
+	}
+	hint := binary.LittleEndian.Uint64(b[:])
+	if hint > longest {
+		return linux.EINVAL
+	}
+	f.Path().Dentry.SetWriteHint(hint)
+	return nil
 }
 
 // pipeSize is F_GETPIPE_SZ and F_SETPIPE_SZ.

@@ -52,9 +52,10 @@ func ownByDefault(t *task.Task, f *vfs.File, fd linux.FD) error {
 }
 
 // notifyDirectory is F_NOTIFY: fcntl(2), "File and directory change notification".
-// What is asked for takes the place of what was, to which Linux adds it. ENOTDIR.
+// What is asked for comes to what was, until that has been told of once. ENOTDIR.
 func notifyDirectory(t *task.Task, f *vfs.File, fd linux.FD, events uint32) error {
 	if events&inotify.DNEvents == 0 {
+		f.SetNotices(0)
 		f.OnEnd(nil)
 		return nil
 	}
@@ -64,7 +65,12 @@ func notifyDirectory(t *task.Task, f *vfs.File, fd linux.FD, events uint32) erro
 	if err := ownByDefault(t, f, fd); err != nil {
 		return err
 	}
+	events |= f.Notices()
+	f.SetNotices(events)
 	f.OnEnd(inotify.WatchDir(f.Path().Node(), events, func() {
+		if events&inotify.DNMultishot == 0 {
+			f.SetNotices(0)
+		}
 		if o := f.Owner(); o != nil {
 			o.Signal(vfs.LeaseBroken)
 		}

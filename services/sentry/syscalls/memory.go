@@ -165,7 +165,8 @@ func madvise(t *task.Task, addr mm.Addr, length uint64, advice uint32) (uint64, 
 	case unix.MADV_NORMAL, unix.MADV_RANDOM, unix.MADV_SEQUENTIAL, unix.MADV_WILLNEED, unix.MADV_DONTNEED,
 		unix.MADV_FREE, unix.MADV_REMOVE, unix.MADV_DONTFORK, unix.MADV_DOFORK, unix.MADV_HUGEPAGE,
 		unix.MADV_NOHUGEPAGE, unix.MADV_DONTDUMP, unix.MADV_DODUMP, unix.MADV_WIPEONFORK, unix.MADV_KEEPONFORK,
-		unix.MADV_COLD, unix.MADV_PAGEOUT, unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE, unix.MADV_COLLAPSE:
+		unix.MADV_COLD, unix.MADV_PAGEOUT, unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE, unix.MADV_COLLAPSE,
+		mm.MadvGuardInstall, mm.MadvGuardRemove:
 		return 0, t.MM().Advise(t.Thread(), addr, length, uint64(advice))
 	}
 	switch advice {
@@ -185,6 +186,14 @@ func madvise(t *task.Task, addr mm.Addr, length uint64, advice uint32) (uint64, 
 
 // madvDontNeedLocked is MADV_DONTNEED_LOCKED of madvise(2).
 const madvDontNeedLocked = 24
+
+// mseal keeps memory as it is mapped: mseal(2).
+func mseal(t *task.Task, addr mm.Addr, length, flags uint64) (uint64, error) {
+	if flags != 0 {
+		return 0, linux.EINVAL
+	}
+	return 0, t.MM().Seal(t.Thread(), addr, length)
+}
 
 // msync has a shared mapping written back: msync(2).
 func msync(t *task.Task, addr mm.Addr, length uint64, flags uint32) (uint64, error) {

@@ -99,10 +99,13 @@ func statx(t *task.Task, dirfd linux.FD, path mm.Addr, flags atFlags, mask uint3
 	if err != nil {
 		return 0, err
 	}
-	return 0, copyOutStatx(t, buf, &a, p)
+	return 0, copyOutStatx(t, buf, &a, p, mask)
 }
 
-func copyOutStatx(t *task.Task, addr mm.Addr, a *vfs.Attr, p vfs.Path) error {
+// statxMountIDUnique is STATX_MNT_ID_UNIQUE.
+const statxMountIDUnique = 0x4000
+
+func copyOutStatx(t *task.Task, addr mm.Addr, a *vfs.Attr, p vfs.Path, mask uint32) error {
 	x := linux.Statx{
 		Mask: linux.STATX_BASIC_STATS, Blksize: a.Blksize, Nlink: a.Nlink, UID: uint32(shownUID(t, a.UID)), GID: uint32(shownGID(t, a.GID)),
 		Mode: uint16(a.Mode), Ino: a.Ino, Size: uint64(a.Size), Blocks: a.Blocks,
@@ -114,8 +117,13 @@ func copyOutStatx(t *task.Task, addr mm.Addr, a *vfs.Attr, p vfs.Path) error {
 		x.Mask |= linux.STATX_BTIME
 		x.Btime = a.Btime
 	}
-	x.Mask |= linux.STATX_MNT_ID
-	x.MountID = uint64(p.Mount.ID())
+	if mask&statxMountIDUnique != 0 {
+		x.Mask |= statxMountIDUnique
+		x.MountID = p.Mount.UniqueID()
+	} else {
+		x.Mask |= linux.STATX_MNT_ID
+		x.MountID = uint64(p.Mount.ID())
+	}
 	x.AttributesMask |= linux.STATX_ATTR_MOUNT_ROOT
 	if p.IsMountRoot() {
 		x.Attributes |= linux.STATX_ATTR_MOUNT_ROOT

@@ -331,5 +331,9 @@ var table = [...]row{
 	443: {"quotactl_fd", refuse(linux.EPERM)},
 	448: {"process_mrelease", call2(process_mrelease)},
 	450: {"set_mempolicy_home_node", call4(set_mempolicy_home_node)},
+	451: {"cachestat", call4(cachestat)},
 	452: {"fchmodat2", call4(fchmodat2)},
+	457: {"statmount", call4(statmount)},
+	458: {"listmount", call4(listmount)},
+	462: {"mseal", call3(mseal)},
 }

@@ -7,6 +7,7 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/platform"
+	"bulkhead/services/sentry/vfs"
 )
 
 // reply is what the guest is about to get.
@@ -94,6 +95,7 @@ func (t *Task) serve() {
 	} else {
 		result, err = t.k.Syscall(t, nr, args)
 	}
+	vfs.SettleOwners()
 	t.reply.result = result
 	if err != nil {
 		errno, ok := err.(linux.Errno)
@@ -222,7 +224,12 @@ func (t *Task) interruptedCall(a linux.SigAction) {
 // see, nor any if there is a timeout.
 func (t *Task) interruptedFutex(a linux.SigAction) {
 	regs := &t.th.Regs
-	if regs.RAX != unix.SYS_FUTEX && regs.RAX != unix.SYS_FUTEX_WAITV || t.reply.dirty {
+	switch regs.RAX {
+	case unix.SYS_FUTEX, unix.SYS_FUTEX_WAITV, unix.SYS_FUTEX_WAIT:
+	default:
+		return
+	}
+	if t.reply.dirty {
 		return
 	}
 	timed := regs.RAX == unix.SYS_FUTEX && regs.R10 != 0

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -26,6 +27,9 @@ type async struct {
 	owned  bool
 	urgent wait.Entry
 	stop   func() // OnEnd
+
+	// notices are what F_NOTIFY has asked for.
+	notices atomic.Uint32
 
 	// events are those that the owner has not been told of yet.
 	events atomic.Uint32
@@ -88,6 +92,17 @@ func (f *File) OnEnd(stop func()) {
 	a.onEnd(stop)
 }
 
+// Notices is what fcntl(F_NOTIFY) asks for in the directory f.
+func (f *File) Notices() uint32 {
+	if a := f.async.Load(); a != nil {
+		return a.notices.Load()
+	}
+	return 0
+}
+
+// SetNotices sets it.
+func (f *File) SetNotices(events uint32) { f.makeAsync().notices.Store(events) }
+
 func (a *async) onEnd(stop func()) {
 	a.mu.Lock()
 	old := a.stop
@@ -134,11 +149,26 @@ func (a *async) set(on bool) {
 // signal may want others. What happens until then is told of at once.
 func (a *async) wake(events wait.Events, _ wait.Sleeper) {
 	if a.events.Or(uint32(events)) == 0 {
+		telling.Add(1)
 		go a.tell()
 	}
 }
 
+// telling counts the owners that are to be told and have not been.
+var telling atomic.Int32
+
+// SettleOwners waits, if not for long, until the owners of files have been told of what
+// has happened: on Linux who makes a file ready has sent the signals when its call
+// returns. No lock is held.
+func SettleOwners() {
+	const patience = 1000
+	for i := 0; telling.Load() > 0 && i < patience; i++ {
+		runtime.Gosched()
+	}
+}
+
 func (a *async) tell() {
+	defer telling.Add(-1)
 	events := wait.Events(a.events.Swap(0))
 	a.poller.Poll() // and again
 	if p := a.owner.Load(); p != nil {

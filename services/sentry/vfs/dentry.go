@@ -27,7 +27,14 @@ type Dentry struct {
 	slot    int32        // in the cache's ring, or -1; cache.mu
 	swept   *place       // what a cleanup is set for; cache.mu
 	tmpfile bool         // made by O_TMPFILE: may be linked though it has no name
+	hint    atomic.Uint32
 }
+
+// WriteHint is F_GET_RW_HINT of fcntl(2), SetWriteHint sets it.
+func (d *Dentry) WriteHint() uint64 { return uint64(d.hint.Load()) }
+
+// SetWriteHint is F_SET_RW_HINT of fcntl(2).
+func (d *Dentry) SetWriteHint(h uint64) { d.hint.Store(uint32(h)) }
 
 // place is where a Dentry is. The root of a file system has no parent.
 type place struct {

@@ -17,6 +17,8 @@ type File struct {
 	flags  atomic.Uint32
 	flock  atomic.Bool // has, or had, a lock by flock or F_OFD_SETLK
 	leased atomic.Bool
+	// created: opening has made the file; never changes.
+	created bool
 	watchers
 	async atomic.Pointer[async]
 	// Of a regular file: that it counts as a writer, and who runs it.
@@ -130,6 +132,9 @@ func (f *File) notifyClose() {
 		notifyAt(EventCloseNoWrite, f.path.Dentry)
 	}
 }
+
+// Created is F_CREATED_QUERY of fcntl(2): the open(2) behind f has made the file.
+func (f *File) Created() bool { return f.created }
 
 // Flags are the access mode and the status flags, as F_GETFL gives them.
 func (f *File) Flags() linux.OpenFlags { return linux.OpenFlags(f.flags.Load()) }

@@ -260,12 +260,14 @@ func (f *File) SetLock(ctx Context, l linux.Flock, ofd, block bool) error {
 }
 
 // GetLock is fcntl(F_GETLK, F_OFD_GETLK): the lock that keeps l from being
-// taken, or l with type F_UNLCK.
+// taken, or l with type F_UNLCK. Of an l with that type, one of f's own in its range.
 func (f *File) GetLock(ctx Context, l linux.Flock, ofd bool) (linux.Flock, error) {
 	if f.isPath() {
 		return l, linux.EBADF
 	}
-	if ofd && l.PID != 0 || l.Type != linux.F_RDLCK && l.Type != linux.F_WRLCK {
+	// F_OFD_GETLK of F_UNLCK asks for f's own locks.
+	own := ofd && l.Type == linux.F_UNLCK
+	if ofd && l.PID != 0 || !own && l.Type != linux.F_RDLCK && l.Type != linux.F_WRLCK {
 		return l, linux.EINVAL
 	}
 	s, err := f.spanOf(ctx, l, ofd)
@@ -275,6 +277,9 @@ func (f *File) GetLock(ctx Context, l linux.Flock, ofd bool) (linux.Flock, error
 	s.write = l.Type == linux.F_WRLCK
 	lockedNode(f, func(fl *fileLocks) {
 		o, taken := fl.records.conflict(s)
+		if own {
+			o, taken = fl.records.of(s)
+		}
 		if !taken {
 			l.Type = linux.F_UNLCK
 			return

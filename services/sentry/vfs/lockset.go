@@ -32,6 +32,16 @@ func (s lockSet) conflict(l span) (span, bool) {
 	return span{}, false
 }
 
+// of gives a lock that l's owner has in l's range.
+func (s lockSet) of(l span) (span, bool) {
+	for _, o := range s {
+		if o.owner == l.owner && o.last >= l.first && o.first <= l.last {
+			return o, true
+		}
+	}
+	return span{}, false
+}
+
 // clear takes l's range from its owner's locks, splitting them where needed.
 func (s *lockSet) clear(l span) {
 	var left []span

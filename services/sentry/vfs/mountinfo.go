@@ -3,6 +3,8 @@ package vfs
 import (
 	"slices"
 	"strings"
+
+	"bulkhead/proto/linux"
 )
 
 // MountInfo is one mount as /proc/self/mounts and /proc/self/mountinfo show it:
@@ -59,6 +61,47 @@ func (m *Mount) info(point string) MountInfo {
 		i.SuperOptions += "," + o.Options()
 	}
 	return i
+}
+
+// UniqueMountID is below every number of a mount that is never given to another:
+// statx(2), STATX_MNT_ID_UNIQUE. It is where those of Linux begin, too.
+const UniqueMountID = 1 << 31
+
+// UniqueID is the mount's number for statmount(2), which no other mount ever gets.
+func (i MountInfo) UniqueID() uint64 { return UniqueMountID + uint64(i.ID) }
+
+// UniqueID is MountInfo's.
+func (m *Mount) UniqueID() uint64 { return UniqueMountID + uint64(m.id) }
+
+// find gives the mount with a unique number, or ENOENT.
+func (ns *Namespace) find(id uint64) (*Mount, error) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	for _, m := range ns.order {
+		if m.UniqueID() == id {
+			return m, nil
+		}
+	}
+	return nil, linux.ENOENT
+}
+
+// MountsBelow gives the mounts below that with a unique number, without itself: ENOENT.
+func (ns *Namespace) MountsBelow(id uint64) ([]MountInfo, error) {
+	m, err := ns.find(id)
+	if err != nil {
+		return nil, err
+	}
+	all := ns.MountsUnder(Path{m, m.root})
+	return slices.DeleteFunc(all, func(i MountInfo) bool { return i.ID == m.id }), nil
+}
+
+// StatfsOf is statfs(2) of the root of a mount of ns.
+func (ns *Namespace) StatfsOf(ctx Context, i MountInfo) (linux.Statfs, error) {
+	m, err := ns.find(i.UniqueID())
+	if err != nil {
+		return linux.Statfs{}, err
+	}
+	return Statfs(ctx, Path{m, m.root})
 }
 
 // pathInFS is the name of d from its file system's root.

@@ -33,6 +33,9 @@ func Open(ctx Context, root, start Path, name string, flags linux.OpenFlags, mod
 		} else {
 			f, err = r.existing(root, start, name, how)
 		}
+		if err == nil {
+			f.created = r.created
+		}
 		// ESTALE: the file went away between its lookup and its opening.
 		if err != linux.ESTALE || try == 3 {
 			return f, err

@@ -63,6 +63,9 @@ func (d *Dentry) search(ctx Context) error {
 	return permit(ctx, d.node, MayExec)
 }
 
+// IsOwner says whether c may do what only the owner of what a describes may.
+func (c *Creds) IsOwner(a *Attr) bool { return owns(c, a) }
+
 // owns says whether creds may do what only the owner may: CAP_FOWNER.
 func owns(creds *Creds, a *Attr) bool {
 	return creds.FSUID == a.UID || creds.HasOver(a, linux.CAP_FOWNER)

@@ -74,7 +74,8 @@ struct row {
 	T(handover) \
 	T(boundary) \
 	T(urgent) \
-	T(notice)
+	T(notice) \
+	T(newer)
 
 #define DECLARE(name) extern const struct row name##_rows[];
 TABLES(DECLARE)
@@ -90,6 +91,9 @@ void status(const char *what, int ws);
 
 /* msleep sleeps for a number of milliseconds, whatever signals come. */
 void msleep(long ms);
+
+/* newer_known says whether the kernel has what a program of newer.c is about. */
+int newer_known(const char *name);
 
 /* now is CLOCK_MONOTONIC in milliseconds. */
 long now(void);

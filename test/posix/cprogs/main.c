@@ -82,7 +82,7 @@ int main(int argc, char **argv)
 	for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
 		for (const struct row *r = tables[t]; r->name; r++) {
 			if (strcmp(argv[1], "list") == 0) {
-				if (r->name[0] != '+') /* those are not for comparing */
+				if (r->name[0] != '+' && newer_known(r->name)) /* the others are not for comparing */
 					say("%s", r->name);
 				continue;
 			}
