@@ -23,7 +23,7 @@ const (
 // Known says whether there is such an action.
 func (a Action) Known() bool {
 	switch a {
-	case KillProcess, KillThread, Trap, Errno, Trace, Log, Allow:
+	case KillProcess, KillThread, Trap, Errno, UserNotif, Trace, Log, Allow:
 		return true
 	}
 	return false
@@ -38,6 +38,10 @@ const (
 
 // Filter is a program, and those that were there before it.
 type Filter struct {
+	// Listener is whoever is asked where the program says so, if anybody; it is set before
+	// the filter is used.
+	Listener any
+
 	program []Instruction
 	before  *Filter
 	count   int // filters, with those before
@@ -81,13 +85,32 @@ func (f *Filter) Descends(old *Filter) bool {
 
 // Decide runs all programs: the action that wins is the newest of the most severe.
 func (f *Filter) Decide(d *Data) (action Action, data uint16) {
+	action, data, _ = f.DecideBy(d)
+	return action, data
+}
+
+// DecideBy also tells the filter that has said so.
+func (f *Filter) DecideBy(d *Data) (action Action, data uint16, by *Filter) {
 	words := d.words()
 	result := uint32(Allow)
 	for ; f != nil; f = f.before {
 		r := run(f.program, &words)
 		if int32(r&actionMask) < int32(result&actionMask) {
-			result = r
+			result, by = r, f
 		}
 	}
-	return Action(result & actionMask), uint16(result)
+	return Action(result & actionMask), uint16(result), by
+}
+
+// Before is the filter that was there before, or nil.
+func (f *Filter) Before() *Filter { return f.before }
+
+// Listened says whether any of the filters has a listener.
+func (f *Filter) Listened() bool {
+	for ; f != nil; f = f.before {
+		if f.Listener != nil {
+			return true
+		}
+	}
+	return false
 }

@@ -22,6 +22,13 @@ type Data struct {
 // sizeofData is its size in bytes.
 const sizeofData = 64
 
+// Put writes the struct.
+func (d *Data) Put(b []byte) {
+	for i, w := range d.words() {
+		binary.LittleEndian.PutUint32(b[4*i:], w)
+	}
+}
+
 // words is the struct in 32-bit words, as programs load them.
 func (d *Data) words() (w [sizeofData / 4]uint32) {
 	w[0], w[1] = uint32(d.Number), d.Arch

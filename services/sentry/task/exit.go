@@ -70,6 +70,7 @@ func (t *Task) exit() {
 	t.leavePI(true)
 	t.noteUsage()
 	t.release()
+	t.desert()
 	t.keepMask()
 	k.mu.Lock()
 	g.tasks = without(g.tasks, t)

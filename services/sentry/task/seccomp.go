@@ -50,9 +50,9 @@ func (t *Task) SetStrict() error {
 
 // AddFilter puts a filter before the thread's, or with all before those of every
 // thread of the process, which then have the caller's: SECCOMP_FILTER_FLAG_TSYNC.
-// stray is a thread that has a filter of its own, and none is set then. EINVAL,
-// ENOMEM.
-func (t *Task) AddFilter(program []seccomp.Instruction, all bool) (stray int32, err error) {
+// stray is a thread that has a filter of its own, and none is set then. l, if any, is
+// told of calls. EBUSY if somebody is, EINVAL, ENOMEM.
+func (t *Task) AddFilter(program []seccomp.Instruction, all bool, l *Listener) (stray int32, err error) {
 	t.MM().StopDelegating()
 	k := t.k
 	k.mu.Lock() // a clone takes the filter of its parent under it
@@ -68,6 +68,12 @@ func (t *Task) AddFilter(program []seccomp.Instruction, all bool) (stray int32, 
 	f, err := seccomp.New(before, program)
 	if err != nil {
 		return 0, err
+	}
+	if l != nil {
+		if before.Listened() {
+			return 0, linux.EBUSY
+		}
+		f.Listener = l
 	}
 	if all {
 		for _, o := range t.group.tasks {
@@ -108,7 +114,7 @@ func (t *Task) screen(nr *uint64, args *[6]uint64) bool {
 		return false
 	}
 	d := seccomp.Data{Number: int32(*nr), Arch: t.th.Arch(), IP: t.MM().Visible(t.th.Regs.RIP), Args: *args}
-	action, data := s.Filter.Decide(&d)
+	action, data, by := s.Filter.DecideBy(&d)
 	if action == seccomp.Trace && t.Traced() {
 		again, ok := t.seccompForTracer(nr, args, data)
 		if !ok {
@@ -116,7 +122,7 @@ func (t *Task) screen(nr *uint64, args *[6]uint64) bool {
 		}
 		if again { // what the tracer made of it is looked at too, but not told again
 			d.Number, d.Args = int32(*nr), *args
-			if action, data = s.Filter.Decide(&d); action == seccomp.Trace {
+			if action, data, by = s.Filter.DecideBy(&d); action == seccomp.Trace {
 				action = seccomp.Allow
 			}
 		}
@@ -130,6 +136,8 @@ func (t *Task) screen(nr *uint64, args *[6]uint64) bool {
 	case seccomp.Trap:
 		t.forceSIGSYS(seccompCode, int32(data), *nr, d.IP)
 		return false
+	case seccomp.UserNotif:
+		return t.askListener(by, &d)
 	case seccomp.Trace:
 		t.reply.err = linux.ENOSYS
 		return false
@@ -174,6 +182,9 @@ func (t *Task) endThread(status uint32) {
 	t.killed.Store(true)
 	t.attention.Store(true)
 }
+
+// NewListener is one for a filter that is to come.
+func (t *Task) NewListener(killable bool) *Listener { return &Listener{k: t.k, killable: killable} }
 
 // askForAll has the stub answer no call itself any more.
 func (t *Task) askForAll() {

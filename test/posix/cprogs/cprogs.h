@@ -66,6 +66,7 @@ struct row {
 	T(aio) \
 	T(mqueue) \
 	T(seccomp) \
+	T(unotify) \
 	T(userns) \
 	T(pidns) \
 	T(prctl) \
