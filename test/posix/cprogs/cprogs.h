@@ -90,6 +90,10 @@ void status(const char *what, int ws);
 /* msleep sleeps for a number of milliseconds, whatever signals come. */
 void msleep(long ms);
 
+/* until_asleep waits until a thread of this process, or a process, sleeps: in the call
+ * that it is to be met in, where it makes no other that sleeps. */
+void until_asleep(int tid);
+
 /* now is CLOCK_MONOTONIC in milliseconds. */
 long now(void);
 
