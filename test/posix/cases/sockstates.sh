@@ -24,7 +24,12 @@ def state(s): return s.getsockopt(IPPROTO_TCP, TCP_INFO, 8)[0]
 def error(s): return errno.errorcode.get(s.getsockopt(SOL_SOCKET, SO_ERROR), 0)
 def ioctl(s, request): return E(lambda: struct.unpack('i', fcntl.ioctl(s, request, bytes(4)))[0])
 INQ, OUTQ, ATMARK = 0x541B, 0x5411, 0x8905
-def settle(): time.sleep(0.05)
+def until(there):
+    """Waits for what another socket's call brings about: on the loopback it takes a moment."""
+    end = time.monotonic() + 20
+    while not there() and time.monotonic() < end: time.sleep(0.002)
+SYN_SENT, FIN_WAIT1, FIN_WAIT2, CLOSE = 2, 4, 5, 7
+def failed(s): return int(poll(s), 16) & select.POLLERR
 def unspec(s, n=28): return libc.connect(s.fileno(), bytes(n), n)
 
 def pair(family, host):
@@ -50,9 +55,9 @@ def states(family, host):
     s = socket.socket(family, SOCK_STREAM)
     s.setblocking(False)
     print('in the background', E(s.connect, (host, 1)))
-    settle()
+    until(lambda: state(s) != SYN_SENT)
     print(poll(s), state(s), E(s.getpeername), error(s), error(s), poll(s), E(s.connect, (host, 1)), E(s.connect, (host, 1)))
-    settle()
+    until(lambda: state(s) != SYN_SENT)
     print(poll(s), E(s.connect, (host, 1)), poll(s), E(s.recv, 1))
 
 def halves(family, host):
@@ -63,17 +68,17 @@ def halves(family, host):
     print('urgent', E(c.send, b'ab', MSG_OOB), poll(a), ioctl(a, INQ), ioctl(a, ATMARK), E(a.recv, 1, MSG_OOB | MSG_PEEK), E(a.recv, 9, MSG_OOB), E(a.recv, 9, MSG_OOB))
     print(E(a.recv, 9), ioctl(a, ATMARK), poll(a), E(a.recv, 1, MSG_DONTWAIT))
     print('shut', E(c.shutdown, 1), poll(c), E(c.send, b'x'), poll(a), E(a.recv, 5), E(a.recv, 5), E(a.send, b'hello'))
-    settle()
+    until(lambda: ioctl(c, INQ) == '5')
     print(poll(c), E(c.recv, 9), E(a.shutdown, 0), poll(a), E(a.shutdown, 1))
-    settle()
+    until(lambda: state(c) not in (FIN_WAIT1, FIN_WAIT2) and state(a) == CLOSE)
     print(state(c), poll(a), poll(c), E(a.send, b'x'), E(c.recv, 1), E(c.shutdown, 2), E(a.getpeername), error(a))
     c, a = pair(family, host)
     print('shut for reading', E(c.shutdown, 0), poll(c), E(c.recv, 1), a.send(b'xx'))
-    settle()
+    until(lambda: ioctl(c, INQ) == '2')
     print(poll(c), E(c.recv, 5), E(c.recv, 5), ioctl(c, INQ), error(a))
     c, a = pair(family, host)
     c.send(b'data')
-    settle()
+    until(lambda: ioctl(a, INQ) == '4')
     a.close()
     print('unread', poll(c), state(c), E(c.recv, 1), E(c.recv, 1), E(c.send, b'x'), E(c.getpeername), error(c))
     c, a = pair(family, host)
@@ -83,7 +88,7 @@ def halves(family, host):
     c, a = pair(family, host)
     a.close()
     print('closed', poll(c), E(c.send, b'x'))
-    settle()
+    until(lambda: state(c) == CLOSE)
     print(poll(c), state(c), E(c.send, b'x'), E(c.recv, 1), error(c))
     c, a = pair(family, host)
     print('taken apart', unspec(c), unspec(c, 1), E(c.getpeername), poll(a), E(a.recv, 1), E(c.connect, (host, 1)))
@@ -103,9 +108,9 @@ def datagrams(family, host, anyhost):
     v = socket.socket(family, SOCK_DGRAM)
     v.connect((host, 9))
     v.send(b'x')
-    settle()
+    until(lambda: failed(v))
     print('nobody', poll(v), E(v.recv, 1), poll(v), E(v.recv, 1, MSG_DONTWAIT), v.send(b'x'))
-    settle()
+    until(lambda: failed(v))
     print(error(v), error(v), E(v.send, b'x'))
     v = socket.socket(family, SOCK_DGRAM)
     v.connect((host, 9))

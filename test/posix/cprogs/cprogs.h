@@ -96,6 +96,10 @@ void msleep(long ms);
 /* newer_known says whether the kernel has what a program of newer.c is about. */
 int newer_known(const char *name);
 
+/* until_asleep waits until a thread of this process, or a process, sleeps: in the call
+ * that it is to be met in, where it makes no other that sleeps. */
+void until_asleep(int tid);
+
 /* now is CLOCK_MONOTONIC in milliseconds. */
 long now(void);
 

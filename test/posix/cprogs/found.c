@@ -239,7 +239,7 @@ static void nameless(void)
 /* A wait with a relative timeout that the sandbox has to stop for its own reasons. */
 static void *reads(void *word)
 {
-	struct timespec t = {2, 0};
+	struct timespec t = {20, 0};
 	return (void *)(syscall(SYS_futex, word, 128, 0, &t, 0, 0) == 0 ? 0l : (long)errno);
 }
 
@@ -256,7 +256,11 @@ static void unseen(void)
 		struct stat st;
 		getppid(), getpgid(0), getsid(0), umask(022), getrlimit(RLIMIT_CPU, &r), fstat(0, &st), fcntl(1, F_GETFD), lseek(1, 0, SEEK_CUR), alarm(0), getpriority(0, 0);
 	}
-	syscall(SYS_futex, words, 129, 100, 0, 0, 0);
+	for (int woken = 0, i = 0; woken < 6 && i < 20000; i++) {
+		if (i)
+			msleep(1); /* one of them is not there yet */
+		woken += syscall(SYS_futex, words, 129, 100, 0, 0, 0);
+	}
 	for (int i = 0; i < 6; i++) {
 		void *e;
 		pthread_join(t[i], &e);

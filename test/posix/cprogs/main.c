@@ -53,6 +53,25 @@ long now(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+void until_asleep(int tid)
+{
+	char name[64], line[512];
+	for (int i = 0; i < 10000; i++) {
+		snprintf(name, sizeof name, "/proc/self/task/%d/stat", tid);
+		int fd = open(name, O_RDONLY);
+		if (fd < 0) {
+			snprintf(name, sizeof name, "/proc/%d/stat", tid);
+			fd = open(name, O_RDONLY);
+		}
+		int n = read(fd, line, sizeof line - 1);
+		close(fd);
+		line[n < 0 ? 0 : n] = 0;
+		if (strstr(line, ") S "))
+			return;
+		msleep(2);
+	}
+}
+
 static void nothing(int sig)
 {
 	(void)sig;

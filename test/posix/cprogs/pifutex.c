@@ -5,7 +5,7 @@
 #define FUTEX_LOCK_PI2 13
 #endif
 
-static long futex(void *addr, int op, unsigned val, const void *t, void *addr2, unsigned val3)
+static long futex(volatile void *addr, int op, unsigned val, const void *t, volatile void *addr2, unsigned val3)
 {
 	return syscall(SYS_futex, addr, op, val, t, addr2, val3);
 }
@@ -17,16 +17,22 @@ static void shows(const char *what, unsigned w, int me)
 	say("%s: %s%s%s", what, id == 0 ? "nobody" : (int)id == me ? "me" : "another", w & FUTEX_WAITERS ? " waiters" : "", w & FUTEX_OWNER_DIED ? " owner-died" : "");
 }
 
-static unsigned word, cond;
+static volatile unsigned word;
+static unsigned cond;
 static volatile int step;
 static int main_tid;
+static volatile int signalled; /* the holder keeps it until a signal was handled */
+static volatile sig_atomic_t handled;
 
 static void *holder(void *arg)
 {
 	(void)arg;
 	err("holder locks", futex(&word, FUTEX_LOCK_PI_PRIVATE, 0, 0, 0, 0));
 	step = 1;
-	msleep(60);
+	for (int i = 0; i < 20000 && (!(word & FUTEX_WAITERS) || (signalled && !handled)); i++)
+		msleep(1);
+	until_asleep(main_tid); /* in its wait for this */
+	msleep(20);
 	step = 2;
 	shows("holder sees", word, gettid());
 	return (void *)futex(&word, FUTEX_UNLOCK_PI_PRIVATE, 0, 0, 0, 0);
@@ -36,7 +42,9 @@ static void *dying(void *arg)
 {
 	futex(arg, FUTEX_LOCK_PI_PRIVATE, 0, 0, 0, 0);
 	step = 1;
-	msleep(40);
+	for (int i = 0; i < 20000 && !(*(volatile unsigned *)arg & FUTEX_WAITERS); i++)
+		msleep(1);
+	until_asleep(main_tid);
 	return 0;
 }
 
@@ -93,7 +101,7 @@ static void basic(void)
 	shows("word", word, me);
 
 	step = 0;
-	pthread_create(&t, 0, dying, &word);
+	pthread_create(&t, 0, dying, (void *)&word);
 	while (step == 0)
 		msleep(1);
 	err("owner ends", futex(&word, FUTEX_LOCK_PI_PRIVATE, 0, 0, 0, 0));
@@ -103,16 +111,14 @@ static void basic(void)
 	shows("word", word, me);
 }
 
-static volatile sig_atomic_t handled;
 static void on_signal(int sig) { handled = sig; }
 
-static unsigned a, b;
+static volatile unsigned a, b;
 
 static void *crossing(void *arg)
 {
-	(void)arg;
+	*(volatile int *)arg = gettid();
 	futex(&b, FUTEX_LOCK_PI_PRIVATE, 0, 0, 0, 0);
-	step = 1;
 	futex(&a, FUTEX_LOCK_PI_PRIVATE, 0, 0, 0, 0);
 	futex(&a, FUTEX_UNLOCK_PI_PRIVATE, 0, 0, 0, 0);
 	futex(&b, FUTEX_UNLOCK_PI_PRIVATE, 0, 0, 0, 0);
@@ -122,7 +128,9 @@ static void *crossing(void *arg)
 static void *interrupts(void *arg)
 {
 	(void)arg;
-	msleep(20);
+	for (int i = 0; i < 20000 && !(word & FUTEX_WAITERS); i++)
+		msleep(1);
+	until_asleep(main_tid);
 	syscall(SYS_tgkill, getpid(), main_tid, SIGUSR1);
 	return 0;
 }
@@ -130,12 +138,13 @@ static void *interrupts(void *arg)
 static void waiting(void)
 {
 	pthread_t t, u;
+	volatile int tid = 0;
 	main_tid = gettid();
 	futex(&a, FUTEX_LOCK_PI_PRIVATE, 0, 0, 0, 0);
-	pthread_create(&t, 0, crossing, 0);
-	while (step == 0)
+	pthread_create(&t, 0, crossing, (void *)&tid);
+	for (int i = 0; i < 20000 && !(a & FUTEX_WAITERS); i++)
 		msleep(1);
-	msleep(30);
+	until_asleep(tid);
 	err("a circle", futex(&b, FUTEX_LOCK_PI_PRIVATE, 0, 0, 0, 0));
 	err("unlock", futex(&a, FUTEX_UNLOCK_PI_PRIVATE, 0, 0, 0, 0));
 	pthread_join(t, 0);
@@ -145,6 +154,7 @@ static void waiting(void)
 	struct sigaction sa = {.sa_handler = on_signal};
 	sigaction(SIGUSR1, &sa, 0);
 	step = 0;
+	signalled = 1;
 	pthread_create(&t, 0, holder, 0);
 	while (step == 0)
 		msleep(1);
@@ -221,8 +231,7 @@ static void mutexes(void)
 
 static void *requeued(void *arg)
 {
-	(void)arg;
-	step++;
+	*(volatile int *)arg = gettid();
 	long r = futex(&cond, FUTEX_WAIT_REQUEUE_PI_PRIVATE, 0, 0, &word, 0);
 	if (r == -1)
 		say("requeued: %s", strerrorname_np(errno));
@@ -247,12 +256,15 @@ static void requeue(void)
 	err("the same word", futex(&cond, FUTEX_CMP_REQUEUE_PI_PRIVATE, 1, (void *)1, &cond, 0));
 	say("nobody %ld", futex(&cond, FUTEX_CMP_REQUEUE_PI_PRIVATE, 1, (void *)1, &word, 0));
 	for (int held = 0; held < 2; held++) {
-		step = total = 0;
+		volatile int tids[4] = {0};
+		total = 0;
 		for (int i = 0; i < 4; i++)
-			pthread_create(&t[i], 0, requeued, 0);
-		while (step < 4)
-			msleep(1);
-		msleep(50);
+			pthread_create(&t[i], 0, requeued, (void *)&tids[i]);
+		for (int i = 0; i < 4; i++) {
+			while (tids[i] == 0)
+				msleep(1);
+			until_asleep(tids[i]);
+		}
 		if (held)
 			err("lock", futex(&word, FUTEX_LOCK_PI_PRIVATE, 0, 0, 0, 0));
 		say("moved %ld", futex(&cond, FUTEX_CMP_REQUEUE_PI_PRIVATE, 1, (void *)1, &word, 0));

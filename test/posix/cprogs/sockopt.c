@@ -264,9 +264,13 @@ static void connected(void)
 	int v = 0;
 	err("IPV6_V6ONLY", setsockopt(c, IPPROTO_IPV6, IPV6_V6ONLY, &v, sizeof v));
 	shutdown(s, SHUT_WR);
-	msleep(20);
-	n = sizeof info;
-	getsockopt(c, IPPROTO_TCP, TCP_INFO, &info, &n);
+	for (int i = 0; i < 10000; i++) {
+		n = sizeof info;
+		getsockopt(c, IPPROTO_TCP, TCP_INFO, &info, &n);
+		if (info.tcpi_state != TCP_ESTABLISHED)
+			break;
+		msleep(2);
+	}
 	say("state %d", info.tcpi_state);
 	n = sizeof info;
 	getsockopt(l, IPPROTO_TCP, TCP_INFO, &info, &n);

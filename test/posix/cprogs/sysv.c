@@ -228,7 +228,7 @@ static void msg(void)
 	pid_t p = fork();
 	if (p == 0)
 		_exit(msgsnd(id, &m, 1000, 0) != 0);
-	msleep(10);
+	until_asleep(p);
 	receive("make room", id, 0, 0, MSG_NOERROR);
 	waitpid(p, &ws, 0);
 	status("sender", ws);
@@ -237,7 +237,7 @@ static void msg(void)
 		receive("removed", id, 10, 77, 0);
 		_exit(0);
 	}
-	msleep(20);
+	until_asleep(p);
 	n = msgctl(id, IPC_RMID, 0);
 	waitpid(p, &ws, 0);
 	err("remove", n);

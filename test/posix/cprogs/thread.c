@@ -42,6 +42,19 @@ static void futex_basic(void)
 	err("no bits", futex(&word, FUTEX_WAIT_BITSET_PRIVATE, 0, &dl, 0, 0));
 }
 
+/* wake_child wakes a child that waits while *w is 0: as soon as it does, and then until
+ * it has seen that *w is not 0 any more. */
+static void wake_child(pid_t p, volatile int *w, int *ws)
+{
+	long woke;
+	while ((woke = futex((int *)w, FUTEX_WAKE, 1, 0, 0, 0)) == 0)
+		msleep(1);
+	say("woke %ld", woke);
+	*w = 1;
+	while (futex((int *)w, FUTEX_WAKE, 1, 0, 0, 0), waitpid(p, ws, WNOHANG) == 0)
+		msleep(1);
+}
+
 static void futex_shared(void)
 {
 	int *w = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -51,11 +64,8 @@ static void futex_shared(void)
 			futex(w, FUTEX_WAIT, 0, 0, 0, 0);
 		_exit(11);
 	}
-	msleep(20);
-	*w = 1;
-	say("woke %ld", futex(w, FUTEX_WAKE, 1, 0, 0, 0));
 	int ws;
-	waitpid(p, &ws, 0);
+	wake_child(p, w, &ws);
 	status("across processes", ws);
 	/* The same file, mapped twice. */
 	int fd = open("f", O_CREAT | O_RDWR, 0644);
@@ -69,10 +79,7 @@ static void futex_shared(void)
 		_exit(12);
 	}
 	volatile int *m = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	msleep(20);
-	*m = 1;
-	say("woke %ld", futex((int *)m, FUTEX_WAKE, 1, 0, 0, 0));
-	waitpid(p, &ws, 0);
+	wake_child(p, m, &ws);
 	status("through a file", ws);
 }
 

@@ -10,6 +10,11 @@ def show(what, *args):
     for line in sorted(lines):
         print(what, re.sub(r"  +", " ", line))
 
+def until(state):
+    end = time.monotonic() + 20
+    while state not in run("conntrack", "-L", "-p", "tcp") and time.monotonic() < end:
+        time.sleep(0.05)
+
 subprocess.run(["nft", "-f", "-"], input="""table ip t {
 	chain c { type filter hook input priority 0; ct state established accept; }
 }
@@ -30,5 +35,5 @@ v.send(b"4"); u.recv(9)
 show("a stream")
 print(run("conntrack", "-L", "-u", "ASSURED").count("ASSURED"), "assured")
 print(run("conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED").count("ESTABLISHED"), "established")
-c.close(); time.sleep(0.1); show("half closed", "-p", "tcp")
-s.close(); time.sleep(0.1); show("closed", "-p", "tcp")
+c.close(); until("CLOSE_WAIT"); show("half closed", "-p", "tcp")
+s.close(); until("TIME_WAIT"); show("closed", "-p", "tcp")

@@ -63,7 +63,7 @@ def udp_server(family, port):
 def fam(to): return socket.AF_INET6 if ":" in to else socket.AF_INET
 
 def tcp(to, port, hold=None):
-    c = socket.socket(fam(to), socket.SOCK_STREAM); c.settimeout(0.4)
+    c = socket.socket(fam(to), socket.SOCK_STREAM); c.settimeout(0.9) # before a SYN goes out again
     try:
         c.connect((to, port))
         c.settimeout(2)
@@ -75,7 +75,7 @@ def tcp(to, port, hold=None):
     c.close()
 
 def udp(to, port, size=10, connected=True, times=1):
-    s = socket.socket(fam(to), socket.SOCK_DGRAM); s.settimeout(0.3)
+    s = socket.socket(fam(to), socket.SOCK_DGRAM); s.settimeout(0.9)
     for _ in range(times):
         try:
             if connected:
