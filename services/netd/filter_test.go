@@ -7,6 +7,6 @@ import (
 )
 
 func TestFilter(t *testing.T) {
-	jailtest.Golden(t, filter, 46)
+	jailtest.Golden(t, filter, 48)
 	jailtest.Never(t, filter, jailtest.PathCalls...)
 }

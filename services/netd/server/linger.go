@@ -15,6 +15,7 @@ import (
 type linger struct {
 	credit int // waits in a row that may be longer than looking is worth
 	others int // looks of this wait that have run another thread
+	looked bool
 	began  time.Time
 }
 
@@ -28,7 +29,8 @@ const (
 // begin begins a wait, and says whether to look around.
 func (l *linger) begin() bool {
 	l.others, l.began = 0, time.Now()
-	return l.credit > 0
+	l.looked = l.credit > 0
+	return l.looked
 }
 
 // again gives way to others, and says whether to go on.

@@ -29,7 +29,8 @@ type Loop struct {
 	limit unix.Timespec
 	full  int // turns in a row of which none has seen the links empty
 
-	linger linger
+	linger  linger
+	parting parting
 }
 
 // busyWait is how long Go's scheduler is not told of a wait. Nothing else in the
@@ -99,6 +100,9 @@ func (l *Loop) turn(s *server) {
 		n, heard = l.sleep(s)
 	}
 	l.linger.end()
+	if l.linger.looked && l.parting.note(l.linger.others, time.Now()) {
+		leaveCore()
+	}
 	if n < 0 && s.alarm() <= heard {
 		n = l.poll(0, true, false)
 	}
