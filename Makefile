@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X bulkhead/launcher/version.Version=$(VERSION)
 # grpcnotrace leaves out of gRPC what would draw in templates: 3 ms of each start.
 GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace -ldflags "$(LDFLAGS)"
 
-.PHONY: help build proto proto-check lint fmt clean test test-verified test-lanes test-race posture bench fuzz suites
+.PHONY: help build proto proto-check lint fmt clean test test-verified test-lanes test-race posture bench fuzz suites drill
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -53,6 +53,9 @@ test-verified: build ## the programs of test/posix and test/hostile once more, i
 
 test-lanes: build ## the programs of test/posix once more, with no call site rewritten
 	BULKHEAD_TEST_FLAGS=--rewrite=off BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -count=1 -p 1 -timeout 15m ./test/posix
+
+drill: build ## packetdrill scripts on the host and in a sandbox: SCRIPTS='linux/tools/testing/selftests/net/packetdrill/*.pkt'
+	BULKHEAD_DRILL='$(SCRIPTS)' BULKHEAD_BIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) test -v -count=1 -parallel 4 -timeout 20m -run TestOthers ./test/drill
 
 test-race: ## unit tests under the race detector, where there is a C compiler
 	@if command -v gcc >/dev/null; then CGO_ENABLED=1 $(STEADY) -race -short -timeout 8m $$($(RACE)); else echo "no gcc: tests run without the race detector"; fi

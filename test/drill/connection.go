@@ -87,14 +87,9 @@ func (c *connection) again(k *packet) {
 }
 
 // hold compares a sent segment with the script's, and learns its timestamp.
-func (c *connection) hold(k, want *packet, strict bool) error {
-	flags := func(f string) string {
-		if !strict {
-			f = strings.ReplaceAll(f, "P", "")
-		}
-		return f
-	}
-	if flags(k.flags) != flags(order(want.flags)) || k.seq != want.seq || k.length != want.length {
+func (c *connection) hold(k, want *packet) error {
+	flags := func(f string) string { return strings.ReplaceAll(order(f), "P", "") }
+	if flags(k.flags) != flags(want.flags) || k.seq != want.seq || k.length != want.length {
 		return fmt.Errorf("sent %s", k)
 	}
 	if strings.Contains(want.flags, ".") && k.ack != want.ack {

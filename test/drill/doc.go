@@ -17,5 +17,6 @@
 // each side's SYN; values of timestamps stand for those seen first in their place.
 //
 // Of a large segment, which a stack hands to its device in one piece or in several,
-// only the bytes, the order and the flags of its last piece are held against the script.
+// only the bytes, the order and the flags of its last piece are held against the script,
+// and PSH, which stacks set by such pieces, nowhere.
 package drill

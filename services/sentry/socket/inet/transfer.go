@@ -114,12 +114,12 @@ func (s *Stream) RecvMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	return n, nil
 }
 
-// tellLeft puts TCP_CM_INQ into a message: how many bytes may be read at once still. Of the
-// end, which is read too, it says 1.
+// tellLeft puts TCP_CM_INQ into a message: how many bytes may be read at once still. The
+// end, which is read too, counts as one.
 func (s *Stream) tellLeft(m *socket.Msg) {
 	n := s.left()
-	if n == 0 && s.atEnd() {
-		n = 1
+	if s.atEnd() {
+		n++
 	}
 	m.Control.Other = []linux.Cmsg{{Level: linux.IPPROTO_TCP, Type: linux.TCP_INQ, Data: socket.Int(n)}}
 }
