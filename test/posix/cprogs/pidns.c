@@ -90,16 +90,19 @@ static void later(void)
 	say("a thread: %d", pthread_create(&th, 0, nothing, 0));
 	err("again", unshare(CLONE_NEWPID));
 	err("clone", spawn(CLONE_NEWPID));
-	int fd[2];
+	int fd[2], said[2];
+	char c;
 	pipe(fd);
+	pipe(said);
 	pid_t one = fork();
 	if (one == 0) {
-		char c;
 		close(fd[1]);
 		say("first %d of %d", getpid(), getppid());
+		write(said[1], "x", 1);
 		read(fd[0], &c, 1);
 		_exit(7);
 	}
+	read(said[0], &c, 1);
 	pid_t two = fork();
 	if (two == 0) {
 		say("second %d of %d", getpid(), getppid());
@@ -186,8 +189,8 @@ static void orphanage(void)
 			;
 		_exit(0);
 	}
-	say("subreaper %d", p);
 	status("subreaper", await(p));
+	say("subreaper %d", p);
 }
 
 /* An orphan of a namespace whose first process has ended before is not to be had; one
@@ -463,9 +466,9 @@ static void names(void)
 		known_as();
 		_exit(0);
 	}
+	status("inside", await(p));
 	say("sender %d", sender(pair[0]) == p);
 	say("claimed %d", sender(pair[0]) == p);
-	status("inside", await(p));
 	struct msqid_ds q;
 	msgctl(queue, IPC_STAT, &q);
 	say("reaped sender: %d", q.msg_lspid == p);

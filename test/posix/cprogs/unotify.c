@@ -72,14 +72,30 @@ static void ask(const char *what)
 	tell("%s: %ld %s\n", what, r, r < 0 ? strerrorname_np(errno) : "");
 }
 
+static int gate[2];
+
 static int child(pid_t *p, void (*f)(void))
 {
+	pipe(gate);
 	if ((*p = fork()) == 0) {
+		char c;
+		close(gate[1]);
 		f();
+		read(gate[0], &c, 1);
 		say("%s", said);
 		_exit(0);
 	}
 	return *p;
+}
+
+/* finish lets a child say what it has to. */
+static int finish(pid_t p)
+{
+	int ws;
+	close(gate[1]);
+	waitpid(p, &ws, 0);
+	close(gate[0]);
+	return ws;
 }
 
 static void asks(void)
@@ -129,8 +145,7 @@ static void exchange(void)
 	err("positive error", answer(fd, n.id, 0, 7, 0));
 	receive(fd);
 	err("goes on", answer(fd, n.id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE));
-	int ws;
-	waitpid(p, &ws, 0);
+	int ws = finish(p);
 	status("child", ws);
 	err("unknown request", ioctl(fd, SECCOMP_IO(77), 0));
 	say("%d", parent == getpid());
@@ -144,8 +159,7 @@ static void early(void)
 	ready("a call", fd, 20000);
 	err("valid before it is received", valid(fd, 1));
 	close(fd); /* nobody listens */
-	int ws;
-	waitpid(p, &ws, 0);
+	int ws = finish(p);
 	status("child", ws);
 	ask("nobody listens");
 	say("%s", said);
@@ -205,8 +219,7 @@ static void descriptors(void)
 	answer(fd, n.id, 3, 0, 0);
 	receive(fd);
 	answer(fd, n.id, 0, 0, 0);
-	int ws;
-	waitpid(c, &ws, 0);
+	int ws = finish(c);
 	status("child", ws);
 }
 
@@ -250,13 +263,12 @@ static void signals(void)
 	say("asked again: %d", n.id != id);
 	err("the first", valid(fd, id));
 	err("answer", answer(fd, n.id, 8, 0, 0));
-	int ws;
-	waitpid(p, &ws, 0);
+	int ws = finish(p);
 	status("child", ws);
 	child(&p, interrupted);
 	receive(fd);
 	kill(p, SIGKILL);
-	waitpid(p, &ws, 0);
+	ws = finish(p);
 	status("killed", ws);
 	err("its call", valid(fd, n.id));
 	ready("nobody asks", fd, 0);
@@ -281,13 +293,12 @@ static void killable(void)
 	msleep(50);
 	err("still there", valid(fd, n.id));
 	err("answer", answer(fd, n.id, 9, 0, 0));
-	int ws;
-	waitpid(p, &ws, 0);
+	int ws = finish(p);
 	status("child", ws);
 	child(&p, once);
 	receive(fd);
 	kill(p, SIGKILL);
-	waitpid(p, &ws, 0);
+	ws = finish(p);
 	status("killed", ws);
 	err("its call", valid(fd, n.id));
 }
