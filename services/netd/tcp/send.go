@@ -302,6 +302,9 @@ func (c *Conn) nextData(now Time) bool {
 
 // allowed is how much of left the windows let go at once.
 func (c *Conn) allowed(now Time, left int) (n int, ok bool) {
+	if len(c.board.pieces()) >= maxPieces {
+		return 0, false
+	}
 	n = min(left, c.largest())
 	flight := c.inFlight()
 	if room := c.cwnd - flight; flight > 0 && n > room {
