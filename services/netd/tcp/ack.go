@@ -203,7 +203,8 @@ func (c *Conn) isDSACK(b block, s *Segment) bool {
 	return false
 }
 
-// sack marks what lies in b.
+// sack marks what lies in b. Where the pieces are many already, one that lies in b only
+// in part is passed over.
 func (c *Conn) sack(now Time, b block, a *ackSample) {
 	board := &c.board
 	for i := board.find(b.start); i < len(board.pieces()); i++ {
@@ -215,10 +216,15 @@ func (c *Conn) sack(now Time, b block, a *ackSample) {
 			continue
 		}
 		if p.start.Less(b.start) {
-			board.split(i, b.start)
+			if !c.crumbled() {
+				board.split(i, b.start)
+			}
 			continue
 		}
 		if b.end.Less(p.end) {
+			if c.crumbled() {
+				return
+			}
 			board.split(i, b.end)
 		}
 		if p.again == false && p.end.Less(c.rack.fack) {

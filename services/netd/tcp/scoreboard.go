@@ -43,6 +43,21 @@ const keepFree = 4
 
 func (b *scoreboard) pieces() []*piece { return b.list[b.head:] }
 
+// Bounds of how many pieces there are. A peer that says of every second byte that it has
+// it would have us keep a piece, of some hundred bytes, for each byte in flight, and go
+// through all of them with each segment of its.
+const (
+	maxPieces  = 1 << 14 // with so many nothing new is sent; a window has fewer of the least segments
+	fewPieces  = 1 << 10
+	perSegment = 2
+)
+
+// crumbled says that there are so many pieces that none is cut for what the peer says
+// any more.
+func (c *Conn) crumbled() bool {
+	return len(c.board.pieces()) > fewPieces+perSegment*int(c.nxt-c.una)/c.mss
+}
+
 // find gives the index, in pieces, of the one that holds seq, or of the first
 // one after it.
 func (b *scoreboard) find(seq Seq) int {

@@ -304,6 +304,9 @@ func (c *Conn) nextData(now Time) bool {
 
 // allowed is how much of left the windows let go at once.
 func (c *Conn) allowed(now Time, left int) (n int, ok bool) {
+	if len(c.board.pieces()) >= maxPieces {
+		return 0, false
+	}
 	n = min(left, c.largest())
 	flight := c.inFlight()
 	room := c.cwnd - flight

@@ -322,6 +322,40 @@ func TestEstablished_keepAlive(t *testing.T) {
 	}
 }
 
+// A peer that has every second byte does not have us keep a piece for each.
+func TestSACK_ofBytes(t *testing.T) {
+	cfg := testConfig()
+	x := &side{r: recvBuf{limit: cfg.ReceiveBuffer}}
+	x.Conn = Connect(cfg, Second, &x.s, &x.r)
+	x.poll(Second)
+	x.Receive(Second, &Segment{Seq: 5000, Ack: 1001, Flags: wire.SYN | wire.ACK, Window: 60000, Options: wire.TCPOptions{MSS: 1000, SACKPermitted: true, WindowScale: -1}})
+	x.poll(Second)
+	x.s.b = make([]byte, 50000)
+	sent := 0
+	for _, s := range x.poll(Second) {
+		sent += len(s.Payload)
+	}
+	if sent < 8000 {
+		t.Fatalf("sent %d bytes", sent)
+	}
+	for at := 2; at+6 < sent; at += 6 {
+		s := seg(5001, 1001, ack, "")
+		s.Window, s.Options.SACKBlocks = 60000, 3
+		for i := range 3 {
+			s.Options.SACK[i].Start, s.Options.SACK[i].End = uint32(1001+at+2*i), uint32(1001+at+2*i+1)
+		}
+		x.Receive(2*Second, s)
+	}
+	if n := len(x.board.pieces()); n < fewPieces || n > fewPieces+100 {
+		t.Errorf("%d pieces of %d bytes in flight", n, sent)
+	}
+	// What it says of whole ones still counts, and all of it can end.
+	x.Receive(3*Second, seg(5001, Seq(1001+sent), ack, ""))
+	if n := len(x.board.pieces()); n > 0 && x.board.pieces()[0].start.Less(Seq(1001+sent)) {
+		t.Errorf("%d pieces are left", n)
+	}
+}
+
 func TestFinWait1_allWaysOut(t *testing.T) {
 	open := func() *side {
 		x := established(t, nil)
