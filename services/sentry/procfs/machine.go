@@ -126,7 +126,9 @@ func (fs *FS) uptimeText() []byte {
 	l := fs.load()
 	up := fs.uptime()
 	idle := max(up*time.Duration(fs.host.CPUs)-l.user-l.system, 0)
-	return fmt.Appendf(nil, "%.2f %.2f\n", up.Seconds(), idle.Seconds())
+	// Never ahead of the clock.
+	const hundredth = 10 * time.Millisecond
+	return fmt.Appendf(nil, "%.2f %.2f\n", up.Truncate(hundredth).Seconds(), idle.Truncate(hundredth).Seconds())
 }
 
 // loadavg is /proc/loadavg. No averages are kept.

@@ -94,6 +94,8 @@ type Control struct {
 	// Creds are those of SCM_CREDENTIALS; nil where not given. The handler has
 	// checked that the sender may claim them.
 	Creds *linux.Ucred
+	// Sender is the process that SCM_PIDFD names; 0 where it is not asked for.
+	Sender int32
 	// Other holds the rest, of any level.
 	Other []linux.Cmsg
 }

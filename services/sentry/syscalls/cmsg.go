@@ -117,6 +117,9 @@ func copyOutControl(t *task.Task, h *msghdr, c socket.Control, closeOnExec bool)
 	if len(c.Files) > 0 {
 		w.addFiles(t, c.Files, closeOnExec)
 	}
+	if c.Sender != 0 {
+		w.addPIDFD(t, c.Sender)
+	}
 	if w.truncated {
 		h.Flags |= linux.MSG_CTRUNC
 	}
@@ -143,6 +146,23 @@ func (w *controlWriter) add(level, typ int32, data []byte) {
 	}
 	w.out = linux.AppendCmsg(w.out, level, typ, data)
 	w.out = w.out[:min(len(w.out), w.room)]
+}
+
+// addPIDFD adds SCM_PIDFD: a descriptor of a process, or below 0 why there is none.
+func (w *controlWriter) addPIDFD(t *task.Task, pid int32) {
+	const scmPIDFD = 4
+	if w.room-len(w.out) < linux.SizeofCmsghdr+4 {
+		w.truncated = true
+		return
+	}
+	fd, err := pidfdOfProcess(t, pid)
+	if err != nil {
+		fd = -linux.FD(linux.ESRCH)
+		if e, ok := err.(linux.Errno); ok {
+			fd = -linux.FD(e)
+		}
+	}
+	w.add(linux.SOL_SOCKET, scmPIDFD, binary.LittleEndian.AppendUint32(nil, uint32(fd)))
 }
 
 // addFiles installs as many files as there is room for and closes the others.

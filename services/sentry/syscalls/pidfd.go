@@ -1,11 +1,15 @@
 package syscalls
 
 import (
+	"encoding/binary"
+	"fmt"
+
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/procfs"
+	"bulkhead/services/sentry/socket"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 	"bulkhead/services/sentry/wait"
@@ -27,6 +31,12 @@ func (p *pidfd) Poll() wait.Events {
 	return 0
 }
 
+// FDInfo is what /proc/PID/fdinfo says besides: the process's number.
+func (p *pidfd) FDInfo() []byte {
+	pid := p.group.PID()
+	return fmt.Appendf(nil, "Pid:\t%d\nNSpid:\t%d\n", pid, pid)
+}
+
 func (p *pidfd) Queue() *wait.Queue { return p.group.DeadQueue() }
 
 func newPIDFD(t *task.Task, g *task.Group, nonblock bool) (linux.FD, error) {
@@ -35,6 +45,25 @@ func newPIDFD(t *task.Task, g *task.Group, nonblock bool) (linux.FD, error) {
 		flags |= linux.O_NONBLOCK
 	}
 	return t.Install(vfs.NewAnonFile(&pidfd{g}, "anon_inode:[pidfd]", flags), 0, true)
+}
+
+// pidfdOfProcess makes a descriptor of the process with a number: ESRCH.
+func pidfdOfProcess(t *task.Task, pid int32) (linux.FD, error) {
+	g := t.Kernel().Group(pid)
+	if g == nil {
+		return -1, linux.ESRCH
+	}
+	return newPIDFD(t, g, false)
+}
+
+// peerPIDFD is SO_PEERPIDFD of unix(7): ENODATA for who has no peer.
+func peerPIDFD(t *task.Task, s socket.Socket) ([]byte, error) {
+	b, err := s.SockOpt(t, linux.SOL_SOCKET, linux.SO_PEERCRED, linux.SizeofUcred)
+	if err != nil || len(b) != linux.SizeofUcred || linux.ReadUcred(b).PID == 0 {
+		return nil, linux.ENODATA
+	}
+	fd, err := pidfdOfProcess(t, linux.ReadUcred(b).PID)
+	return binary.LittleEndian.AppendUint32(nil, uint32(fd)), err
 }
 
 func installPIDFD(t *task.Task) func(*task.Group) (linux.FD, error) {

@@ -269,7 +269,7 @@ func prctlSetDispatch(t *task.Task, a prctlArgs) (uint64, error) {
 		t.SetDispatch(nil)
 		return 0, nil
 	case exclusive:
-		if n != 0 && start+n <= start {
+		if start != 0 && start+n <= start {
 			return 0, linux.EINVAL
 		}
 	case inclusive:

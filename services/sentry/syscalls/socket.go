@@ -265,6 +265,10 @@ func sockOpt(t *task.Task, s socket.Socket, level, name int, value mm.Addr, room
 			}
 		}
 	}
+	const peerPIDFDOption = 77 // SO_PEERPIDFD
+	if level == linux.SOL_SOCKET && name == peerPIDFDOption {
+		return peerPIDFD(t, s)
+	}
 	if level == linux.SOL_SOCKET && name == linux.SO_PEERNAME {
 		return peerName(t, s, room)
 	}

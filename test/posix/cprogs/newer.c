@@ -370,13 +370,91 @@ static void told(void)
 	say("missed: %d", missed);
 }
 
+/* whose says of which process a descriptor is. */
+static void whose(const char *what, int fd, pid_t pid)
+{
+	char name[40], line[200];
+	sprintf(name, "/proc/self/fdinfo/%d", fd);
+	FILE *f = fopen(name, "r");
+	int of = 0;
+	while (f && fgets(line, sizeof line, f))
+		if (sscanf(line, "Pid: %d", &of) == 1)
+			break;
+	if (f)
+		fclose(f);
+	say("%s: %d", what, of == pid);
+}
+
+enum { SO_PASSPIDFD_ = 76, SO_PEERPIDFD_, SCM_PIDFD_ = 4 };
+
+static void senders(void)
+{
+	for (int type = SOCK_STREAM; type <= SOCK_DGRAM; type++) {
+		int p[2], on = 1, got = -1;
+		socklen_t n = sizeof got;
+		socketpair(AF_UNIX, type, 0, p);
+		err("get", getsockopt(p[0], SOL_SOCKET, SO_PASSPIDFD_, &got, &n));
+		say("%d", got);
+		err("set", setsockopt(p[0], SOL_SOCKET, SO_PASSPIDFD_, &on, sizeof on));
+		pid_t child = fork();
+		if (child == 0) {
+			if (write(p[1], "x", 1) != 1)
+				perror("write");
+			pause();
+		}
+		for (int room = 2; room > 0; room--) {
+			char x, control[64];
+			struct iovec v = {&x, 1};
+			struct msghdr m = {0, 0, &v, 1, control, room == 2 ? sizeof control : 16, 0};
+			err("recvmsg", recvmsg(p[0], &m, room == 2 ? MSG_PEEK : 0));
+			struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+			say("%d %d %d", c ? c->cmsg_type : -1, (int)m.msg_controllen, m.msg_flags & MSG_CTRUNC);
+			if (!c || c->cmsg_len < CMSG_LEN(4))
+				continue;
+			int fd = *(int *)CMSG_DATA(c);
+			whose("the sender", fd, child);
+			say("closed on exec: %d", fcntl(fd, F_GETFD));
+		}
+		kill(child, SIGKILL);
+		waitpid(child, 0, 0);
+		n = sizeof got;
+		err("peer", getsockopt(p[0], SOL_SOCKET, SO_PEERPIDFD_, &got, &n));
+		whose("us", got, getpid());
+	}
+	int got, s = socket(AF_UNIX, SOCK_STREAM, 0);
+	socklen_t n = sizeof got;
+	err("none", getsockopt(s, SOL_SOCKET, SO_PEERPIDFD_, &got, &n));
+	err("a read only option", setsockopt(s, SOL_SOCKET, SO_PEERPIDFD_, &got, sizeof got));
+}
+
+#define ON_ 1
+#define OFF_ 0
+static void dispatch(void)
+{
+	err("an offset and no length", prctl(PR_SET_SYSCALL_USER_DISPATCH, ON_, 1, 0, 0));
+	err("a length and no offset", prctl(PR_SET_SYSCALL_USER_DISPATCH, ON_, 0, -1ul, 0));
+	err("off", prctl(PR_SET_SYSCALL_USER_DISPATCH, OFF_, 0, 0, 0));
+	int ahead = 0;
+	for (int i = 0; i < 100; i++) {
+		long sec, hundredths;
+		FILE *f = fopen("/proc/uptime", "r");
+		struct timespec t;
+		if (fscanf(f, "%ld.%ld", &sec, &hundredths) != 2)
+			say("no uptime");
+		fclose(f);
+		clock_gettime(CLOCK_BOOTTIME, &t);
+		ahead += sec * 100 + hundredths > t.tv_sec * 100 + t.tv_nsec / 10000000;
+	}
+	say("uptime ahead: %d", ahead);
+}
+
 /* newer is what each program needs of the host: a number of a call, or 0. */
 static const struct {
 	const char *name;
 	int nr;
 } needs[] = {
 	{"newer.mseal", SYS_mseal_}, {"newer.guard", -1}, {"newer.futex", SYS_futex_wake_}, {"newer.cachestat", SYS_cachestat_},
-	{"newer.mounts", SYS_statmount_}, {"newer.fcntl", -1}, {"newer.fdinfo", -1}, {"newer.params", -1},
+	{"newer.mounts", SYS_statmount_}, {"newer.fcntl", -1}, {"newer.fdinfo", -1}, {"newer.params", -1}, {"newer.senders", -1},
 };
 
 /* has617 says whether this is at least Linux 6.17, for what has no number to ask. */
@@ -410,5 +488,7 @@ const struct row newer_rows[] = {
 	{"newer.notify", notify},
 	{"newer.params", params},
 	{"newer.told", told},
+	{"newer.senders", senders},
+	{"newer.dispatch", dispatch},
 	{0, 0},
 };

@@ -69,7 +69,7 @@ func (s *Socket) Connect(ctx vfs.Context, addr []byte, nonblock bool) error {
 	if err := checkAddr(addr); err != nil {
 		return err
 	}
-	if s.passCreds.Load() && !s.bound() {
+	if s.tellsSender() && !s.bound() {
 		if err := s.autobind(); err != nil {
 			return err
 		}
@@ -126,6 +126,7 @@ func (s *Socket) connectTo(ctx vfs.Context, l *Socket) error {
 	server.mu.state, server.mu.peer, server.mu.peerCred = connected, s, callerOf(ctx)
 	server.mu.name = l.mu.name
 	server.passCreds.Store(l.passCreds.Load())
+	server.passPIDFD.Store(l.passPIDFD.Load())
 	s.end(server, l.mu.peerCred)
 	l.mu.pending = append(l.mu.pending, server)
 	l.mu.Unlock()
@@ -171,7 +172,7 @@ func (s *Socket) connectDatagram(ctx vfs.Context, addr []byte) error {
 	if err := checkAddr(addr); err != nil {
 		return err
 	}
-	if s.passCreds.Load() && !s.bound() {
+	if s.tellsSender() && !s.bound() {
 		if err := s.autobind(); err != nil {
 			return err
 		}

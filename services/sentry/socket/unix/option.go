@@ -15,6 +15,12 @@ const (
 	maxBuffer  = 2 * 212992 // twice /proc/sys/net/core/wmem_max
 )
 
+// SO_PASSPIDFD is the option of unix(7) that tells who has sent something by a pidfd.
+const SO_PASSPIDFD = 76
+
+// tellsSender says that with each message it is told whose it is.
+func (s *Socket) tellsSender() bool { return s.passCreds.Load() || s.passPIDFD.Load() }
+
 // SockOpt is getsockopt(2).
 func (s *Socket) SockOpt(_ vfs.Context, level, name, room int) ([]byte, error) {
 	if level != linux.SOL_SOCKET {
@@ -41,6 +47,8 @@ func (s *Socket) SockOpt(_ vfs.Context, level, name, room int) ([]byte, error) {
 		return s.mu.peerCred.groupsIn(room)
 	case linux.SO_PASSCRED:
 		return socket.Bool(s.passCreds.Load()), nil
+	case SO_PASSPIDFD:
+		return socket.Bool(s.passPIDFD.Load()), nil
 	case linux.SO_SNDBUF:
 		return socket.Int(int(s.sendLimit.Load())), nil
 	case linux.SO_RCVBUF:
@@ -80,6 +88,8 @@ func (s *Socket) SetSockOpt(ctx vfs.Context, level, name int, value []byte) erro
 	switch name {
 	case linux.SO_PASSCRED:
 		s.passCreds.Store(v != 0)
+	case SO_PASSPIDFD:
+		s.passPIDFD.Store(v != 0)
 	case linux.SO_RCVLOWAT: // poll(2) does not go by it
 		if v < 0 {
 			v = 1<<31 - 1

@@ -29,7 +29,7 @@ func (s *Socket) RecvMsg(_ vfs.Context, m *socket.Msg) (int, error) {
 		}
 		return 0, linux.EAGAIN
 	}
-	in := incoming{cursor: cursor{pieces: m.Data}, peek: m.Flags&linux.MSG_PEEK != 0, wantCreds: s.passCreds.Load()}
+	in := incoming{cursor: cursor{pieces: m.Data}, peek: m.Flags&linux.MSG_PEEK != 0, wantCreds: s.tellsSender()}
 	in.peekOn = in.peek && s.PeekOffset() >= 0
 	n, err := s.receive(&in)
 	if err != nil {
@@ -41,7 +41,12 @@ func (s *Socket) RecvMsg(_ vfs.Context, m *socket.Msg) (int, error) {
 	}
 	m.Control = socket.Control{Files: in.files}
 	if in.wantCreds && in.creds != (linux.Ucred{}) {
-		m.Control.Creds = &in.creds
+		if s.passCreds.Load() {
+			m.Control.Creds = &in.creds
+		}
+		if s.passPIDFD.Load() {
+			m.Control.Sender = in.creds.PID
+		}
 	}
 	if in.truncated {
 		m.Out |= linux.MSG_TRUNC

@@ -200,7 +200,7 @@ func (s *Socket) sendDatagram(ctx vfs.Context, addr []byte, data *cursor, out *o
 	if int64(data.left()) > s.sendLimit.Load()-32 {
 		return 0, linux.EMSGSIZE
 	}
-	if name == "" && s.passCreds.Load() {
+	if name == "" && s.tellsSender() {
 		if err := s.autobind(); err != nil {
 			return 0, err
 		}

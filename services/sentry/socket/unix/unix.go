@@ -55,6 +55,7 @@ type Socket struct {
 	recvLimit atomic.Int64 // SO_RCVBUF, which means nothing
 	lowat     atomic.Int64 // SO_RCVLOWAT, likewise
 	passCreds atomic.Bool  // SO_PASSCRED
+	passPIDFD atomic.Bool  // SO_PASSPIDFD
 
 	mu struct {
 		sync.Mutex
