@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/wait"
@@ -161,9 +162,13 @@ var telling atomic.Int32
 // has happened: on Linux who makes a file ready has sent the signals when its call
 // returns. No lock is held.
 func SettleOwners() {
-	const patience = 1000
+	const quick, patience = 100, 4000
 	for i := 0; telling.Load() > 0 && i < patience; i++ {
-		runtime.Gosched()
+		if i < quick {
+			runtime.Gosched()
+		} else { // whoever is at it does not have a processor
+			time.Sleep(50 * time.Microsecond)
+		}
 	}
 }
 
