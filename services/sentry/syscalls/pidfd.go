@@ -2,7 +2,6 @@ package syscalls
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"golang.org/x/sys/unix"
 
@@ -29,12 +28,6 @@ func (p *pidfd) Poll() wait.Events {
 		return wait.In
 	}
 	return 0
-}
-
-// FDInfo is what /proc/PID/fdinfo says besides: the process's number.
-func (p *pidfd) FDInfo() []byte {
-	pid := p.group.PID()
-	return fmt.Appendf(nil, "Pid:\t%d\nNSpid:\t%d\n", pid, pid)
 }
 
 func (p *pidfd) Queue() *wait.Queue { return p.group.DeadQueue() }
