@@ -165,7 +165,7 @@ func (k *Kernel) announce(g, parent *Group, by wait.Sleeper) {
 		if s := g.exitStatus & 0x7f; s != 0 {
 			code, status = linux.CLD_KILLED, int32(s)
 		}
-		parent.Send(g.childSignal(sig, code, status))
+		parent.send(g.childSignal(sig, code, status), nil, false, nil, by)
 	}
 	parent.childQueue.NotifyBy(by, wait.In)
 }

@@ -39,14 +39,14 @@ func (g *Group) isIgnoredLocked(sig linux.Signal) bool {
 }
 
 // Send sends a signal to the process: kill(2).
-func (g *Group) Send(info linux.SigInfo) error { return g.send(info, nil, false, nil) }
+func (g *Group) Send(info linux.SigInfo) error { return g.send(info, nil, false, nil, nil) }
 
 // SendFromOutside sends a signal that the sandbox's owner has sent: it reaches
 // the first process too, which nobody inside can end.
-func (g *Group) SendFromOutside(info linux.SigInfo) error { return g.send(info, nil, true, nil) }
+func (g *Group) SendFromOutside(info linux.SigInfo) error { return g.send(info, nil, true, nil, nil) }
 
 // Send sends a signal to the thread: tgkill(2).
-func (t *Task) Send(info linux.SigInfo) error { return t.group.send(info, t, false, nil) }
+func (t *Task) Send(info linux.SigInfo) error { return t.group.send(info, t, false, nil, nil) }
 
 // Force sends a signal that a fault of the thread's own caused: it cannot be
 // blocked or ignored.
@@ -63,8 +63,9 @@ func (t *Task) Force(info linux.SigInfo) {
 }
 
 // send queues info for the process, or for one thread of it. A timer whose signal
-// it is marks it as queued.
-func (g *Group) send(info linux.SigInfo, to *Task, outside bool, timer *posixTimer) error {
+// it is marks it as queued. Who sends it in a call of by's, which has nothing left to do
+// that another could hold up, says so: wait.Queue.NotifyBy.
+func (g *Group) send(info linux.SigInfo, to *Task, outside bool, timer *posixTimer, by wait.Sleeper) error {
 	sig := linux.Signal(info.Signo)
 	if sig == 0 {
 		return nil
@@ -112,7 +113,7 @@ func (g *Group) send(info linux.SigInfo, to *Task, outside bool, timer *posixTim
 	}
 	g.sigMu.Unlock()
 	if target != nil {
-		target.wake()
+		target.wakeBy(by)
 	}
 	g.sigWait.Notify(wait.In)
 	return err
