@@ -73,7 +73,8 @@ struct row {
 	T(handover) \
 	T(boundary) \
 	T(urgent) \
-	T(notice)
+	T(notice) \
+	T(vfork)
 
 #define DECLARE(name) extern const struct row name##_rows[];
 TABLES(DECLARE)
