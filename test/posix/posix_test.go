@@ -93,7 +93,7 @@ func TestAnonymousNames(t *testing.T) {
 }
 
 // aboutSites says which programs TestRewriteOff runs.
-var aboutSites = regexp.MustCompile(`^(sites\.|text\.(private|hole)$|process\.(vfork|pids|exec-thread)$|start\.)`)
+var aboutSites = regexp.MustCompile(`^(sites\.|text\.(private|hole)$|process\.(vfork|pids|exec-thread)$|start\.|vfork\.)`)
 
 // program is one of a program of many.
 type program struct{ path, name string }

@@ -128,11 +128,11 @@ func execveat(t *task.Task, dirfd linux.FD, path, argv, envp mm.Addr, flags atFl
 			args.Path += "/" + name
 		}
 	}
-	budget := maxStrings
-	if args.Argv, err = copyInStrings(t, argv, &budget); err != nil {
+	budget, texts := maxStrings, &task.StringReader{T: t}
+	if args.Argv, err = copyInStrings(texts, argv, &budget); err != nil {
 		return 0, err
 	}
-	if args.Envv, err = copyInStrings(t, envp, &budget); err != nil {
+	if args.Envv, err = copyInStrings(texts, envp, &budget); err != nil {
 		return 0, err
 	}
 	if len(args.Argv) == 0 {
@@ -148,7 +148,7 @@ const (
 
 // copyInStrings reads a NULL-terminated list of strings; budget is what they may
 // take, in bytes: E2BIG.
-func copyInStrings(t *task.Task, list mm.Addr, budget *int) ([]string, error) {
+func copyInStrings(texts *task.StringReader, list mm.Addr, budget *int) ([]string, error) {
 	if list == 0 {
 		return nil, nil
 	}
@@ -161,7 +161,7 @@ func copyInStrings(t *task.Task, list mm.Addr, budget *int) ([]string, error) {
 		if n == 0 {
 			n = 8
 		}
-		if err := t.CopyIn(at, chunk[:n]); err != nil {
+		if err := texts.T.CopyIn(at, chunk[:n]); err != nil {
 			return nil, err
 		}
 		for w := chunk[:n]; len(w) > 0; w = w[8:] {
@@ -169,7 +169,7 @@ func copyInStrings(t *task.Task, list mm.Addr, budget *int) ([]string, error) {
 			if p == 0 {
 				return out, nil
 			}
-			s, err := t.CopyInString(p, maxArgLength)
+			s, err := texts.CopyIn(p, maxArgLength)
 			if err == linux.ENAMETOOLONG {
 				err = linux.E2BIG
 			}

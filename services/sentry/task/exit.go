@@ -191,7 +191,7 @@ func (k *Kernel) announce(g, parent *Group, by wait.Sleeper) {
 		if s := g.exitStatus & 0x7f; s != 0 {
 			code, status = linux.CLD_KILLED, int32(s)
 		}
-		parent.Send(g.childSignal(parent, sig, code, status))
+		parent.send(g.childSignal(parent, sig, code, status), nil, fromInside, nil, by)
 	}
 	parent.childQueue.NotifyBy(by, wait.In)
 }

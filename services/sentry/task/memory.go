@@ -85,6 +85,34 @@ func (t *Task) CopyInString(addr mm.Addr, max int) (string, error) {
 	return "", linux.ENAMETOOLONG
 }
 
+// StringReader copies strings that lie close together, as those of execve(2): a page of
+// guest memory at a time.
+type StringReader struct {
+	T    *Task
+	page mm.Addr // what buf holds; 0: nothing
+	buf  [mm.PageSize]byte
+}
+
+// CopyIn is Task.CopyInString.
+func (r *StringReader) CopyIn(addr mm.Addr, max int) (string, error) {
+	if page := addr &^ (mm.PageSize - 1); page != r.page {
+		r.page = 0
+		if r.T.th.Process().CopyIn(page, r.buf[:]) != nil {
+			return r.T.CopyInString(addr, max)
+		}
+		r.page = page
+	}
+	rest := r.buf[addr%mm.PageSize:]
+	switch i := bytes.IndexByte(rest, 0); {
+	case i < 0:
+		return r.T.CopyInString(addr, max)
+	case i >= max:
+		return "", linux.ENAMETOOLONG
+	default:
+		return string(rest[:i]), nil
+	}
+}
+
 // BorrowPath is CopyInPath for who does not keep the path: it is good until the
 // next BorrowPath. A short one that the stub has sent along is not allocated.
 func (t *Task) BorrowPath(addr mm.Addr) (string, error) {

@@ -50,18 +50,18 @@ const (
 )
 
 // Send sends a signal to the process: kill(2).
-func (g *Group) Send(info linux.SigInfo) error { return g.send(info, nil, fromInside, nil) }
+func (g *Group) Send(info linux.SigInfo) error { return g.send(info, nil, fromInside, nil, nil) }
 
 // SendBy is Send by a process that g may not see.
 func (g *Group) SendBy(t *Task, info linux.SigInfo) error {
 	from := t.senderTo(g, &info)
-	return g.send(info, nil, from, nil)
+	return g.send(info, nil, from, nil, nil)
 }
 
 // SendBy is Send likewise.
 func (t *Task) SendBy(by *Task, info linux.SigInfo) error {
 	from := by.senderTo(t.group, &info)
-	return t.group.send(info, t, from, nil)
+	return t.group.send(info, t, from, nil, nil)
 }
 
 // senderTo says who t is to g, which is told of no process that it does not see.
@@ -75,10 +75,12 @@ func (t *Task) senderTo(g *Group, info *linux.SigInfo) sender {
 
 // SendFromOutside sends a signal that the sandbox's owner has sent: it reaches
 // the first process too, which nobody inside can end.
-func (g *Group) SendFromOutside(info linux.SigInfo) error { return g.send(info, nil, fromOwner, nil) }
+func (g *Group) SendFromOutside(info linux.SigInfo) error {
+	return g.send(info, nil, fromOwner, nil, nil)
+}
 
 // Send sends a signal to the thread: tgkill(2).
-func (t *Task) Send(info linux.SigInfo) error { return t.group.send(info, t, fromInside, nil) }
+func (t *Task) Send(info linux.SigInfo) error { return t.group.send(info, t, fromInside, nil, nil) }
 
 // Force sends a signal that a fault of the thread's own caused: it cannot be
 // blocked or ignored.
@@ -98,8 +100,9 @@ func (t *Task) Force(info linux.SigInfo) {
 }
 
 // send queues info for the process, or for one thread of it. A timer whose signal
-// it is marks it as queued.
-func (g *Group) send(info linux.SigInfo, to *Task, from sender, timer *posixTimer) error {
+// it is marks it as queued. Who sends it in a call of by's, which has nothing left to do
+// that another could hold up, says so: wait.Queue.NotifyBy.
+func (g *Group) send(info linux.SigInfo, to *Task, from sender, timer *posixTimer, by wait.Sleeper) error {
 	sig := linux.Signal(info.Signo)
 	if sig == 0 {
 		return nil
@@ -147,7 +150,7 @@ func (g *Group) send(info linux.SigInfo, to *Task, from sender, timer *posixTime
 	}
 	g.sigMu.Unlock()
 	if target != nil {
-		target.wake()
+		target.wakeBy(by)
 	}
 	g.sigWait.Notify(wait.In)
 	return err

@@ -6,6 +6,7 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/platform"
+	"bulkhead/services/sentry/wait"
 )
 
 const (
@@ -169,12 +170,13 @@ func (n *nap) end() {
 }
 
 // stir wakes the task's sleep whatever state it is in.
-func (t *Task) stir() {
+func (t *Task) stir() { t.stirBy(nil) }
+
+func (t *Task) stirBy(by wait.Sleeper) {
 	select {
 	case t.interrupt <- struct{}{}:
 	default:
 	}
 	t.napping.end()
-	t.at.woken.Store(true)
-	t.rouse(nil)
+	t.Unpark(by)
 }

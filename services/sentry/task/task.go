@@ -10,6 +10,7 @@ import (
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/platform"
 	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
 )
 
 // Task is a guest thread. It is the vfs.Context of its system calls.
@@ -182,13 +183,16 @@ func (t *Task) Install(f *vfs.File, min linux.FD, closeOnExec bool) (linux.FD, e
 func (t *Task) FileSizeLimit() uint64 { return t.group.Limit(unix.RLIMIT_FSIZE).Cur }
 
 // wake makes the task look at its attention flag, wherever it is.
-func (t *Task) wake() {
+func (t *Task) wake() { t.wakeBy(nil) }
+
+// wakeBy is wake in a call of by's, if it is one: wait.Queue.NotifyBy.
+func (t *Task) wakeBy(by wait.Sleeper) {
 	t.attention.Store(true)
 	switch t.state.Load() {
 	case inUser:
 		t.host.Load().Kick()
 		t.expectEnd()
 	case sleeping:
-		t.stir()
+		t.stirBy(by)
 	}
 }

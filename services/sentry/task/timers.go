@@ -147,7 +147,7 @@ func (p *posixTimer) expire() bool {
 	info.SetTimerID(p.id)
 	info.SetValue(p.value)
 	g := p.group
-	g.send(info, p.target, fromInside, p)
+	g.send(info, p.target, fromInside, p, nil)
 	g.sigMu.Lock()
 	defer g.sigMu.Unlock()
 	return !p.queued

@@ -76,7 +76,8 @@ struct row {
 	T(boundary) \
 	T(urgent) \
 	T(notice) \
-	T(newer)
+	T(newer) \
+	T(vfork)
 
 #define DECLARE(name) extern const struct row name##_rows[];
 TABLES(DECLARE)
