@@ -149,7 +149,7 @@ func (th *Thread) area(call uintptr, addr uint64, buf []byte) error {
 	if len(buf) == 0 || addr < area || addr > area+areaSize || uint64(len(buf)) > area+areaSize-addr {
 		return unix.EFAULT
 	}
-	n, err := processVM(call, th.proc.PID(), addr, buf)
+	n, err := th.proc.vm(call, addr, buf)
 	if err == nil && n < len(buf) {
 		err = unix.EFAULT
 	}

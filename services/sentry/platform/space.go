@@ -336,12 +336,50 @@ func (p *Process) transfer(call uintptr, addr uint64, buf []byte) (int, error) {
 		return 0, unix.EFAULT
 	}
 	if call == unix.SYS_PROCESS_VM_READV && p.m != nil && addr >= p.m.VDSO && addr < p.m.VDSOEnd {
-		return processVM(call, p.PID(), addr, buf[:min(uint64(len(buf)), p.m.VDSOEnd-addr)])
+		return p.vm(call, addr, buf[:min(uint64(len(buf)), p.m.VDSOEnd-addr)])
 	}
 	if addr >= GuestTop || uint64(len(buf)) > GuestTop-addr {
 		return 0, unix.EFAULT
 	}
-	return processVM(call, p.PID(), addr, buf)
+	return p.vm(call, addr, buf)
+}
+
+// vm is processVM by a thread that has the memory: the first one has it no more once it
+// has ended before others, as with pthread_exit(3) in main.
+func (p *Process) vm(call uintptr, addr uint64, buf []byte) (int, error) {
+	n, err := processVM(call, p.PID(), addr, buf)
+	if err != unix.ESRCH {
+		return n, err
+	}
+	for _, tid := range p.otherThreads() {
+		if n, err = processVM(call, tid, addr, buf); err != unix.ESRCH {
+			return n, err
+		}
+	}
+	return 0, unix.EFAULT // the process is on its way out
+}
+
+// otherThreads are the host's numbers of the process's threads but its first. A guest may
+// have forged them in its slots: so they are those of which the host says that they are.
+func (p *Process) otherThreads() (tids []int) {
+	if p.space == nil {
+		return nil
+	}
+	p.space.mu.Lock()
+	defer p.space.mu.Unlock()
+	for _, th := range p.space.threads {
+		if th == nil || th.proc != p {
+			continue
+		}
+		tid := int(th.tid.Load())
+		if tid == 0 {
+			tid = int(int32(th.slot.load(slotTID)))
+		}
+		if tid > 0 && tid != p.PID() && unix.Tgkill(p.PID(), tid, 0) == nil {
+			tids = append(tids, tid)
+		}
+	}
+	return tids
 }
 
 // token is what a new process or a thread that expects files shows to the

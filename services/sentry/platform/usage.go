@@ -16,11 +16,24 @@ const residentBatch = 1024
 // Resident says which of the pages at addrs, of guest memory, are in RAM and the
 // process's own mappings lead to; what was never touched is not. It moves none.
 func (p *Process) Resident(addrs []uint64, in []bool) error {
-	var status [residentBatch]int32
 	pid := p.PID()
 	if pid == 0 || p.gone.Load() {
 		return errDead
 	}
+	err := residentIn(pid, addrs, in)
+	if err != unix.ESRCH {
+		return err
+	}
+	for _, tid := range p.otherThreads() { // as in vm
+		if err = residentIn(tid, addrs, in); err != unix.ESRCH {
+			return err
+		}
+	}
+	return errDead
+}
+
+func residentIn(pid int, addrs []uint64, in []bool) error {
+	var status [residentBatch]int32
 	for len(addrs) > 0 {
 		n := min(len(addrs), residentBatch)
 		_, _, e := unix.Syscall6(unix.SYS_MOVE_PAGES, uintptr(pid), uintptr(n), uintptr(unsafe.Pointer(&addrs[0])), 0,

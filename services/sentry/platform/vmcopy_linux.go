@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processVM calls process_vm_readv(2) or process_vm_writev(2). The calls are
+// processVM calls process_vm_readv(2) or process_vm_writev(2), by the number of a thread:
+// ESRCH, if it has ended. The calls are
 // short and never wait for anything but a page, so they do not tell Go's
 // scheduler.
 func processVM(call uintptr, pid int, addr uint64, buf []byte) (int, error) {
@@ -20,7 +21,7 @@ func processVM(call uintptr, pid int, addr uint64, buf []byte) (int, error) {
 	} else {
 		n, _, errno = unix.Syscall6(call, uintptr(pid), uintptr(unsafe.Pointer(&local)), 1, uintptr(unsafe.Pointer(&remote)), 1, 0)
 	}
-	if errno == unix.ESRCH || errno == unix.EPERM {
+	if errno == unix.EPERM {
 		errno = unix.EFAULT // the process is on its way out
 	}
 	if errno != 0 {

@@ -389,7 +389,53 @@ static void memfd_flags(void)
 	err("an unknown one beside MFD_HUGETLB", syscall(SYS_memfd_create, "", 4u | 0x100));
 }
 
+static void *outlives(void *pid)
+{
+	while (1) { /* until the first thread has ended */
+		char path[64], line[256], state = 0;
+		sprintf(path, "/proc/%d/task/%d/stat", (int)(long)pid, (int)(long)pid);
+		FILE *f = fopen(path, "r");
+		if (f) {
+			if (fgets(line, sizeof line, f))
+				sscanf(line, "%*d (%*[^)]) %c", &state);
+			fclose(f);
+		}
+		if (state == 'Z')
+			break;
+		msleep(1);
+	}
+	size_t n = 1 << 20;
+	char *b = malloc(n), path[3000];
+	memset(b, 1, n);
+	int fd = open("/dev/zero", O_RDONLY);
+	say("read %zd of %zu: %d", read(fd, b, n), n, b[n - 1]);
+	fd = memfd_create("m", 0);
+	say("write %zd", write(fd, b, n));
+	memset(path, '/', sizeof path);
+	strcpy(path + 2990, "proc");
+	struct stat st;
+	err("a long path", stat(path, &st));
+	execl("/proc/self/exe", "cprogs", "found.numbers", (char *)0);
+	err("exec", -1);
+	exit(1);
+}
+
+/* A process whose first thread has ended has its memory all the same. */
+static void headless(void)
+{
+	pid_t pid = fork();
+	if (!pid) {
+		pthread_t t;
+		pthread_create(&t, 0, outlives, (void *)(long)getpid());
+		pthread_exit(0);
+	}
+	int ws;
+	waitpid(pid, &ws, 0);
+	status("ended", ws);
+}
+
 const struct row found_rows[] = {
+	{"found.headless", headless},
 	{"found.growsdown", downwards},
 	{"found.links", links},
 	{"found.memfd-flags", memfd_flags},
