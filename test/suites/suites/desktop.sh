@@ -14,7 +14,7 @@ browse() { timeout -k 2 100 "$@" chromium --headless=new --disable-gpu --user-da
 dir=$HOME/c flags=--no-sandbox
 verdict chromium "$(browse)" "$dom"
 dir=$user/c flags=
-verdict chromium-sandboxed "$(browse setpriv --reuid 65534 --regid 65534 --clear-groups env HOME="$user")" "$dom"
+verdict chromium-sandboxed "$(browse setpriv --reuid 65534 --regid 65534 --clear-groups env HOME="$user" TMPDIR="$user")" "$dom"
 timeout -k 2 100 firefox-esr --headless --no-remote --profile "$(mktemp -d -p .)" --screenshot "$PWD/out/f.png" "$page" >/dev/null 2>&1
 rm -rf "$user"
 verdict firefox "$(head -c 4 out/f.png | tail -c 3)" PNG
