@@ -104,13 +104,3 @@ func (f *Filter) DecideBy(d *Data) (action Action, data uint16, by *Filter) {
 
 // Before is the filter that was there before, or nil.
 func (f *Filter) Before() *Filter { return f.before }
-
-// Listened says whether any of the filters has a listener.
-func (f *Filter) Listened() bool {
-	for ; f != nil; f = f.before {
-		if f.Listener != nil {
-			return true
-		}
-	}
-	return false
-}

@@ -66,6 +66,21 @@ func (l *Listener) settleLocked(a *asked, r answered) {
 	close(a.done)
 }
 
+// listened says whether somebody still listens to one of the filters.
+func listened(f *seccomp.Filter) bool {
+	for ; f != nil; f = f.Before() {
+		if l, _ := f.Listener.(*Listener); l != nil {
+			l.mu.Lock()
+			closed := l.closed
+			l.mu.Unlock()
+			if !closed {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // askListener has the listener of a filter decide a call: true if it goes on. The
 // reply is there otherwise: ENOSYS without a listener.
 func (t *Task) askListener(f *seccomp.Filter, d *seccomp.Data) bool {

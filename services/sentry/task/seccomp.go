@@ -70,7 +70,7 @@ func (t *Task) AddFilter(program []seccomp.Instruction, all bool, l *Listener) (
 		return 0, err
 	}
 	if l != nil {
-		if before.Listened() {
+		if listened(before) {
 			return 0, linux.EBUSY
 		}
 		f.Listener = l

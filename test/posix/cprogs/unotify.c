@@ -151,11 +151,19 @@ static void exchange(void)
 	say("%d", parent == getpid());
 }
 
+static int only; /* the parent's listener, of which a child keeps no other */
+
+static void asks_its_parent(void)
+{
+	close(only);
+	asks();
+}
+
 static void early(void)
 {
-	int fd = listener();
+	int fd = only = listener();
 	pid_t p;
-	child(&p, asks);
+	child(&p, asks_its_parent);
 	ready("a call", fd, 20000);
 	err("valid before it is received", valid(fd, 1));
 	close(fd); /* nobody listens */
