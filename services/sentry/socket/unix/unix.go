@@ -9,7 +9,7 @@
 // the listener's (a socket that connects is no listener). Nothing is notified and
 // no reference dropped with one held.
 //
-// Not supported: SO_PEERSEC, SO_PEERPIDFD, diagnostics by netlink.
+// Not supported: SO_PEERSEC, diagnostics by netlink.
 package unix
 
 import (
