@@ -14,6 +14,13 @@ import (
 // dup(token), the filter holds the stub there, and the sentry adds the files to
 // its table before it lets it go on. Nothing else can take them, and the sentry
 // needs no socket to each stub.
+//
+// A signal can take the stub out of its call before the sentry's answer is there: a
+// kick, if the call was made on the fast lane, or the host's freezer. Then the answer
+// is refused, the stub makes the call again, and shows the same token. Since Linux 5.19
+// the host lets none do that once the sentry has read of the call (the zygote asks for
+// it, init_amd64.h), but for a moment before 6.17. So a token is used up when
+// its answer has been taken, and not before.
 
 const (
 	ioctlRecv  = 0xc0502100
@@ -132,6 +139,17 @@ func (m *Machine) anyPending() bool {
 	return len(m.donor.pending) > 0
 }
 
+// void says whether nobody is left to show the token.
+func (d *donation) void() bool { return d.taker().gone.Load() }
+
+// taker is the process that shows the token.
+func (d *donation) taker() *Process {
+	if d.process != nil {
+		return d.process
+	}
+	return d.from
+}
+
 func (d *donation) close() {
 	if d != nil && d.owned {
 		for _, fd := range d.fds {
@@ -171,7 +189,7 @@ func (m *Machine) expect(d *donation) bool {
 	}
 	for began := time.Now(); ; {
 		switch waited := time.Since(began); {
-		case d.served.Load():
+		case d.served.Load() || d.void():
 			return true
 		case m.serveOne(), m.donor.serving.Load() > 0:
 			y.Yield()
@@ -248,22 +266,27 @@ func (m *Machine) answer(n *notification) {
 		m.respond(n, unix.EPERM)
 		return
 	}
-	if len(d.fds) == 0 {
-		m.respond(n, 0)
-	}
-	if err := m.give(n, d); err != 0 {
+	switch err := m.give(n, d); {
+	case err == 0:
+	case isGone(err):
+		m.giveBack(t, d)
+		return
+	default:
 		m.respond(n, err)
 	}
 	d.close()
 	d.served.Store(true)
 }
 
-// give adds d's descriptors to the stub of n. Each wakes the stub, which takes it;
-// with the last one it goes on.
+// give lets the call of n go on with d's descriptors in the stub. Each wakes the stub,
+// which takes it; with the last one it goes on.
 //
 // No signal may interrupt that one: the host would then count the notification
 // as answered without the descriptor having been taken.
 func (m *Machine) give(n *notification, d *donation) unix.Errno {
+	if len(d.fds) == 0 {
+		return m.respond(n, 0)
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	old, all := uint64(0), ^uint64(0)
@@ -281,6 +304,22 @@ func (m *Machine) give(n *notification, d *donation) unix.Errno {
 	return 0
 }
 
+// isGone says whether an answer was refused since the stub has left the call, before the
+// answer came or while it did.
+func isGone(err unix.Errno) bool { return err == unix.ENOENT || err == unix.ESRCH }
+
+// giveBack makes the token good again: its shower left the call, and makes it again
+// unless it has died.
+func (m *Machine) giveBack(t token, d *donation) {
+	m.donor.mu.Lock()
+	defer m.donor.mu.Unlock()
+	if d.void() { // withdrawFrom may have been here
+		d.close()
+		return
+	}
+	m.donor.pending[t] = d
+}
+
 // maskSignals sets this thread's signal mask and gives the old one.
 func maskSignals(mask, old *uint64) {
 	const setMask = 2
@@ -288,9 +327,17 @@ func maskSignals(mask, old *uint64) {
 }
 
 // respond lets the call of a notification go on with 0 or an error.
-func (m *Machine) respond(n *notification, err unix.Errno) {
-	resp := response{id: n.id, error: -int32(err)}
-	ioctl(m.donor.raw, ioctlSend, unsafe.Pointer(&resp))
+func (m *Machine) respond(n *notification, err unix.Errno) unix.Errno {
+	return m.send(&response{id: n.id, error: -int32(err)})
+}
+
+// send gives an answer to the host. A signal of the sentry's own can come before it.
+func (m *Machine) send(r *response) unix.Errno {
+	for {
+		if err := ioctl(m.donor.raw, ioctlSend, unsafe.Pointer(r)); err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 // take gives what host thread tid may have for its token, which is nil for the
@@ -302,6 +349,7 @@ func (m *Machine) take(t token, tid uint32) *donation {
 	switch {
 	case d == nil:
 		return nil
+	case d.process != nil && d.process.pid.Load() == int32(tid): // it shows the token again
 	case d.process != nil:
 		if !m.unknown(tid) {
 			return nil

@@ -126,10 +126,16 @@ install:
 	TESTQ AX, AX
 	JNZ  die
 	MOVL $1, DI             // SECCOMP_SET_MODE_FILTER
-	MOVL $8, SI             // SECCOMP_FILTER_FLAG_NEW_LISTENER
+	MOVL $0x28, SI          // SECCOMP_FILTER_FLAG_NEW_LISTENER, and _WAIT_KILLABLE_RECV: donate.go
 	MOVQ $(const_table+const_tableFilter), DX
 	MOVL $SYS_seccomp, AX
 	SYSCALL
+	CMPQ AX, $-22           // Linux before 5.19 has only the first
+	JNE  installed
+	MOVL $8, SI
+	MOVL $SYS_seccomp, AX
+	SYSCALL
+installed:
 	CMPQ AX, $-4095
 	JCC  die
 	// UD2 with the listener's number in AX: the sentry takes it from there.

@@ -287,6 +287,59 @@ func TestDonate_fileIsMapped(t *testing.T) {
 	}
 }
 
+// A kick that comes while the stub waits for descriptors, or in strict mode for leave
+// to make a memory call, takes it out of that call: it makes it again, and nothing is lost.
+func TestDonate_kicked(t *testing.T) {
+	m := fastMachine(t)
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	f.WriteString("from a file")
+	body := fastCall(m, unix.SYS_GETPGID)
+	th := guest(t, m, join(call(39), body, back(body)))
+	expect(t, th, Syscall)
+	th.tid.Store(int32(th.proc.PID()))
+	stuck := time.AfterFunc(60*time.Second, func() { th.proc.Kill() })
+	defer stuck.Stop()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			th.Kick()
+			for range n * 7 % 500 {
+				core()
+			}
+		}
+	}()
+	const at = 0x60_0000
+	th.Return(0)
+	for calls := 0; calls < 3000; {
+		switch ev := th.Next(); ev.Kind {
+		case Kicked:
+			th.Resume()
+		case Syscall:
+			calls++
+			if !th.Donate(FirstPrivateFD, []int{int(f.Fd())}, false) {
+				t.Fatal("donate")
+			}
+			th.HostCall(unix.SYS_MMAP, at, 0x1000, 1, unix.MAP_PRIVATE|unix.MAP_FIXED, FirstPrivateFD, 0)
+			th.HostCall(unix.SYS_CLOSE, FirstPrivateFD)
+			th.Return(0)
+		default:
+			t.Fatalf("after %d calls: %+v, status %v", calls, ev, th.proc.Status())
+		}
+	}
+	close(stop)
+	<-stopped
+}
+
 // A guest that makes the stub's calls itself is stopped by the filter or harms
 // only itself; the sentry sees its process die.
 func TestFilter_killsWhatNoAnswerOrders(t *testing.T) {

@@ -3,7 +3,6 @@ package platform
 import (
 	"fmt"
 	"sync"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -214,8 +213,7 @@ func (m *Machine) verify(n *notification) {
 	v.mu.Lock()
 	undo, ok := v.take(n.pid, got)
 	if ok {
-		resp := response{id: n.id, flags: notifContinue}
-		if ioctl(m.donor.raw, ioctlSend, unsafe.Pointer(&resp)) != 0 {
+		if m.send(&response{id: n.id, flags: notifContinue}) != 0 {
 			undo() // a signal or a freezer was quicker: the call comes again
 		}
 	}
@@ -231,6 +229,5 @@ func (m *Machine) refuse(n *notification, got hostCall) {
 		m.verifier.log("host thread %d made a memory call that was not ordered: %v; its process is ended", n.pid, got)
 	}
 	unix.Kill(int(n.pid), unix.SIGKILL) // by any of its threads, kill(2) means the process
-	resp := response{id: n.id, error: -int32(unix.EPERM)}
-	ioctl(m.donor.raw, ioctlSend, unsafe.Pointer(&resp))
+	m.respond(n, unix.EPERM)
 }
