@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/cores"
 )
 
 // Space is a guest address space: the slots that its threads share with the
@@ -210,7 +212,8 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 		return nil, unix.ENOMEM
 	}
 	s.live++
-	th := &Thread{proc: p, space: s, index: index, slot: sl, wake: make(chan struct{}, 1), verifier: s.m.verifier}
+	th := &Thread{proc: p, space: s, index: index, slot: sl, wake: make(chan struct{}, 1), verifier: s.m.verifier,
+		parting: cores.Parting{After: partAfter, Worth: partWorth}}
 	// The slot may have served another thread before.
 	th.last = atomic.LoadUint32(sl.word(slotReq))
 	atomic.StoreUint32(sl.word(slotAns), th.last)
