@@ -34,8 +34,8 @@ var law = []layer{
 	{"proto/channel", []string{"proto/..."}},
 	{"proto/control/v1", []string{"proto/..."}},
 
-	// The launcher is four helpers and its commands. Services use two of them:
-	// jail (how to give up power) and hull (how to be started).
+	// The launcher's helpers and its commands. Services use three of them: jail (how to give
+	// up power), hull (how to be started) and version.
 	{"launcher/version", nil},
 	{"launcher/jail", []string{"proto/linux"}},
 	{"launcher/jail/...", []string{"launcher/jail/...", "proto/linux"}},
