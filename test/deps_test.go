@@ -28,13 +28,14 @@ var law = []layer{
 	{"proto/gofer/v1", nil},
 	{"proto/netd/v1", nil},
 	{"proto/heap", nil},
+	{"proto/cores", nil},
 	{"proto/stack", nil},
 	{"proto/rpc", []string{"proto/stack"}},
 	{"proto/channel", []string{"proto/..."}},
 	{"proto/control/v1", []string{"proto/..."}},
 
-	// The launcher is four helpers and its commands. Services use two of them:
-	// jail (how to give up power) and hull (how to be started).
+	// The launcher's helpers and its commands. Services use three of them: jail (how to give
+	// up power), hull (how to be started) and version.
 	{"launcher/version", nil},
 	{"launcher/jail", []string{"proto/linux"}},
 	{"launcher/jail/...", []string{"launcher/jail/...", "proto/linux"}},
@@ -45,7 +46,7 @@ var law = []layer{
 	{"services/sentry/wait", []string{"proto/linux"}},
 	{"services/sentry/vfs", []string{"proto/linux", "services/sentry/wait"}},
 	{"services/sentry/vfs/vfstest", []string{"proto/linux", "services/sentry/wait", "services/sentry/vfs"}},
-	{"services/sentry/platform/...", []string{"proto/linux", "launcher/jail", "services/sentry/platform/...", "services/sentry/wait"}},
+	{"services/sentry/platform/...", []string{"proto/linux", "proto/cores", "launcher/jail", "services/sentry/platform/...", "services/sentry/wait"}},
 	{"services/sentry/rewrite", []string{}},
 	{"services/sentry/seccomp", []string{"proto/linux"}},
 	{"services/sentry/sysvipc", []string{"proto/linux", "services/sentry/budget", "services/sentry/wait", "services/sentry/vfs", "services/sentry/mm"}},

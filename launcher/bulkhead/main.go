@@ -16,6 +16,7 @@ import (
 	"bulkhead/launcher/hull"
 	"bulkhead/launcher/jail"
 	"bulkhead/launcher/launch"
+	"bulkhead/launcher/network"
 	"bulkhead/launcher/state"
 	"bulkhead/launcher/version"
 )
@@ -25,7 +26,6 @@ type global struct {
 	root      string
 	log       string
 	logFormat string
-	debug     bool
 	network   string
 	options   launch.Options
 }
@@ -57,8 +57,8 @@ func main() {
 	f := root.PersistentFlags()
 	f.StringVar(&g.root, "root", "/run/bulkhead", "keep the state of containers in `DIR`")
 	f.StringVar(&g.log, "log", "", "write errors and warnings to `FILE`; to standard error if not set")
-	f.StringVar(&g.logFormat, "log-format", "text", "`text` or json")
-	f.BoolVar(&g.debug, "debug", false, "accepted for runc's sake")
+	f.StringVar(&g.logFormat, "log-format", "text", "how --log is written: `FORMAT` text or json")
+	f.Bool("debug", false, "accepted for runc's sake")
 	f.Bool("systemd-cgroup", false, "accepted for runc's sake")
 	f.String("rootless", "", "accepted for runc's sake")
 	g.options.MM = launch.MMNative
@@ -66,8 +66,8 @@ func main() {
 	g.options.Rewrite = launch.RewriteOn
 	f.Var(&g.options.Rewrite, "rewrite", "system-call sites of guests that are used often: `SWITCH` on (rewritten, so that a call raises no signal) or off")
 	f.BoolVar(&g.options.Strace, "strace", false, "log each system call of the guest, to standard error or to --debug-log")
-	f.StringVar(&g.network, "network", "", "the containers' network: `none` (a loopback only) sandbox (the interfaces of the network namespace that the spec names; the default) or user (outbound by passt)")
-	f.StringVar(&g.options.EgressLog, "egress-log", "", "add a line to `FILE` for each flow that --egress-allow and --egress-deny refuse")
+	f.StringVar(&g.network, "network", "", "the container's network: `MODE` none (a loopback only), sandbox (the interfaces of the network namespace that the spec names; the default), user (outbound by passt) or tap:NAME")
+	f.StringVar(&g.options.EgressLog, "egress-log", "", "add a line to `FILE` for each flow that the annotation "+network.EgressAnnotation+" refuses")
 	f.StringVar(&g.options.Capture, "pcap", "", "write what passes the sandbox's interfaces to `FILE`, as pcapng")
 	f.StringVar(&g.options.LogDir, "debug-log", "", "write one log a process into `DIR`")
 	root.AddCommand(createCommand(&g), startCommand(&g), stateCommand(&g), killCommand(&g), deleteCommand(&g), runCommand(&g), execCommand(&g))

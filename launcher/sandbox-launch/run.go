@@ -57,9 +57,9 @@ there; 126 if it cannot be executed; 125 if the sandbox could not be made.`,
 	f.StringVarP(&r.workdir, "workdir", "w", "", "start in this `DIR` of the guest")
 	f.StringVar(&r.hostname, "hostname", "", "the guest's host `NAME`; the host's own if not set")
 	f.StringVarP(&r.user, "user", "u", "", "run as this user: `USER[:GROUP]`, names or numbers")
-	f.StringVarP(&r.tty, "tty", "t", "auto", "give the guest a terminal: `auto`, yes or no")
+	f.StringVarP(&r.tty, "tty", "t", "auto", "give the guest a terminal: `WHEN` auto, yes or no")
 	f.Lookup("tty").NoOptDefVal = "yes"
-	f.StringVar(&r.network, "network", "none", "the guest's network: `none` (its own loopback only), sandbox (the interfaces of the network namespace that this command runs in), user (outbound by passt) or tap:NAME")
+	f.StringVar(&r.network, "network", "none", "the guest's network: `MODE` none (its own loopback only), sandbox (the interfaces of the network namespace that this command runs in), user (outbound by passt) or tap:NAME")
 	r.options.MM = launch.MMNative
 	f.Var(&r.options.MM, "mm", "memory calls of guests: `MODE` native, or verified, in which the sentry checks each (slower)")
 	r.options.Rewrite = launch.RewriteOn
@@ -67,7 +67,7 @@ there; 126 if it cannot be executed; 125 if the sandbox could not be made.`,
 	f.BoolVar(&r.options.Strace, "strace", false, "log each system call of the guest, to standard error or to --debug-log")
 	f.Var(network.Rules{Verb: "allow", List: &r.options.Egress}, "egress-allow", "let this leave, and nothing that no rule allows: [tcp:|udp:|icmp:]ADDRESS|PREFIX|NAME|*.NAME|*[:PORT[-PORT]]; the first rule that fits counts")
 	f.Var(network.Rules{Verb: "deny", List: &r.options.Egress}, "egress-deny", "let this not leave; written as for --egress-allow")
-	f.Var(network.Rules{Verb: "resolver", List: &r.options.Egress}, "egress-resolver", "the address of a DNS server that says what the names in the rules stand for, and is asked for no others (default: those of /etc/resolv.conf)")
+	f.Var(network.Rules{Verb: "resolver", List: &r.options.Egress}, "egress-resolver", "the `ADDRESS` of a DNS server that says what the names in the rules stand for, and is asked for no others (default: those of /etc/resolv.conf)")
 	f.StringVar(&r.options.EgressLog, "egress-log", "", "add a line to `FILE` for each flow that --egress-allow and --egress-deny refuse")
 	f.StringVar(&r.options.Capture, "pcap", "", "write what passes the sandbox's interfaces to `FILE`, as pcapng")
 	f.StringVar(&r.options.LogDir, "debug-log", "", "write one log a process into `DIR`")

@@ -259,7 +259,7 @@ func (s *Service) Kill() {
 func (s *Service) end() {
 	switch {
 	case s.own != nil && s.own.cmd.Process != nil:
-		s.own.Kill(nil)
+		s.own.Kill(context.Background())
 	case s.pidfd >= 0:
 		killFD(s.pidfd)
 	}

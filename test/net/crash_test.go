@@ -136,7 +136,22 @@ func crash(t *testing.T, line func(w *wire, args []string) []string) {
 	}
 }
 
-// The same of a sandbox that has its loopback only; and netd can end several times, but
+// The guest's own namespaces of the network are empty again with the other netd, as when
+// they were made, and apart.
+func TestCrash_spaces(t *testing.T) {
+	t.Parallel()
+	w := bare(t)
+	line := append([]string{"ip", "netns", "exec", w.inside, filepath.Join(sandboxtest.Bin(t), "sandbox-launch"), "run"}, sandboxtest.Flags()...)
+	out := killed(t, w, append(line, "--", sandboxtest.GoProgram(t, "./test/net/netprog"), "crash-spaces"))
+	for _, name := range []string{"one", "two"} {
+		want := name + ": accept: network is down\n" + name + ": lo: loopback\n" + name + ": unreachable: true\n" + name + ": reached " + name + "\n"
+		if !strings.Contains(out, want) {
+			t.Errorf("there is no %q in\n%s", want, out)
+		}
+	}
+}
+
+// What TestCrash shows of a sandbox that has its loopback only; and netd can end several times, but
 // not without end.
 func TestCrashes(t *testing.T) {
 	t.Parallel()

@@ -23,16 +23,13 @@ type codec struct {
 }
 
 // codecs are the kinds by their name.
-var codecs map[string]codec
+var codecs = map[string]codec{}
 
 // names is the order in which kinds are tried for writing.
 var names []string
 
-// kind makes a codec of functions for one type.
+// kind has expressions of one type read and written by two functions.
 func kind[T netfilter.Expr](name string, read func(c *scope, a *attrs) (T, error), write func(w *writer, now int64, e T)) {
-	if codecs == nil {
-		codecs = map[string]codec{}
-	}
 	names = append(names, name)
 	codecs[name] = codec{
 		func(c *scope, a *attrs) (netfilter.Expr, error) {
@@ -50,6 +47,42 @@ func kind[T netfilter.Expr](name string, read func(c *scope, a *attrs) (T, error
 			return ok
 		},
 	}
+}
+
+func init() { // not with the variable: reading some expressions refers to it
+	kind("log", readLog, writeLog)
+	kind("notrack", readNoTrack, writeNoTrack)
+	kind("reject", readReject, writeReject)
+	kind("nat", readNAT, writeNAT)
+	kind("masq", readMasquerade, writeMasquerade)
+	kind("redir", readRedirect, writeRedirect)
+
+	kind("match", readExtension(false), writeExtension)
+	kind("target", readExtension(true), writeExtension)
+
+	kind("immediate", readImmediate, writeImmediate)
+	kind("cmp", readCompare, writeCompare)
+	kind("range", readBetween, writeBetween)
+	kind("bitwise", readBitwise, writeBitwise)
+	kind("byteorder", readByteOrder, writeByteOrder)
+
+	kind("payload", readPayload, writePayload)
+	kind("exthdr", readExtHeader, writeExtHeader)
+	kind("meta", readMeta, writeMeta)
+	kind("ct", readFlow, writeFlow)
+	kind("fib", readFIB, writeFIB)
+	kind("rt", readRoute, writeRoute)
+	kind("numgen", readNumber, writeNumber)
+	kind("hash", readHash, writeHash)
+
+	kind("lookup", readLookup, writeLookup)
+	kind("dynset", readDynamic, writeDynamic)
+	kind("counter", readCounter, writeCounter)
+	kind("limit", readLimit, writeLimit)
+	kind("quota", readQuota, writeQuota)
+	kind("connlimit", readConnLimit, writeConnLimit)
+	kind("last", readLast, writeLast)
+	kind("objref", readObjectRef, writeObjectRef)
 }
 
 // nameOf is the kind of an expression.

@@ -7,54 +7,6 @@ import (
 
 // This file holds the expressions that do something to a packet.
 
-func init() {
-	kind("log", readLog, writeLog)
-	kind("notrack", func(*scope, *attrs) (*netfilter.NoTrack, error) { return &netfilter.NoTrack{}, nil },
-		func(*writer, int64, *netfilter.NoTrack) {})
-	kind("reject", func(c *scope, a *attrs) (*netfilter.Reject, error) {
-		t, err := a.number(1)
-		if err != nil || t > netfilter.RejectICMPX {
-			return nil, linux.EINVAL
-		}
-		e := &netfilter.Reject{Type: t}
-		if t != netfilter.RejectReset {
-			if len(a[2]) < 1 || t == netfilter.RejectICMPX && a[2][0] > 3 {
-				return nil, linux.EINVAL
-			}
-			e.Code = a[2][0]
-		}
-		return e, nil
-	}, func(w *writer, _ int64, e *netfilter.Reject) {
-		w.number(1, e.Type)
-		if e.Type != netfilter.RejectReset {
-			w.put(2, []byte{e.Code})
-		}
-	})
-	kind("nat", readNAT, writeNAT)
-	kind("masq", func(c *scope, a *attrs) (*netfilter.Masquerade, error) {
-		e := &netfilter.Masquerade{Flags: a.or(1, 0)}
-		var err error
-		e.Min, e.Max, e.Has, e.HasMax, err = ports(a, 2, 3)
-		return e, err
-	}, func(w *writer, _ int64, e *netfilter.Masquerade) {
-		if e.Flags != 0 {
-			w.number(1, e.Flags)
-		}
-		putPorts(w, 2, 3, e.Min, e.Max, e.Has, e.HasMax)
-	})
-	kind("redir", func(c *scope, a *attrs) (*netfilter.Redirect, error) {
-		e := &netfilter.Redirect{Flags: a.or(3, 0)}
-		var err error
-		e.Min, e.Max, e.Has, e.HasMax, err = ports(a, 1, 2)
-		return e, err
-	}, func(w *writer, _ int64, e *netfilter.Redirect) {
-		putPorts(w, 1, 2, e.Min, e.Max, e.Has, e.HasMax)
-		if e.Flags != 0 {
-			w.number(3, e.Flags)
-		}
-	})
-}
-
 func readLog(c *scope, a *attrs) (*netfilter.Log, error) {
 	e := &netfilter.Log{Prefix: a.text(2), Level: a.or(5, 4), Flags: a.or(6, 0), Snap: a.or(3, 0)}
 	if len(e.Prefix) > 127 || e.Level > 8 {
@@ -91,6 +43,32 @@ func writeLog(w *writer, _ int64, e *netfilter.Log) {
 	w.number(5, e.Level)
 	if e.Flags != 0 {
 		w.number(6, e.Flags)
+	}
+}
+
+func readNoTrack(*scope, *attrs) (*netfilter.NoTrack, error) { return &netfilter.NoTrack{}, nil }
+
+func writeNoTrack(*writer, int64, *netfilter.NoTrack) {}
+
+func readReject(c *scope, a *attrs) (*netfilter.Reject, error) {
+	t, err := a.number(1)
+	if err != nil || t > netfilter.RejectICMPX {
+		return nil, linux.EINVAL
+	}
+	e := &netfilter.Reject{Type: t}
+	if t != netfilter.RejectReset {
+		if len(a[2]) < 1 || t == netfilter.RejectICMPX && a[2][0] > 3 {
+			return nil, linux.EINVAL
+		}
+		e.Code = a[2][0]
+	}
+	return e, nil
+}
+
+func writeReject(w *writer, _ int64, e *netfilter.Reject) {
+	w.number(1, e.Type)
+	if e.Type != netfilter.RejectReset {
+		w.put(2, []byte{e.Code})
 	}
 }
 
@@ -172,5 +150,33 @@ func writeNAT(w *writer, _ int64, e *netfilter.NAT) {
 	}
 	if e.Flags != 0 {
 		w.number(7, e.Flags)
+	}
+}
+
+func readMasquerade(c *scope, a *attrs) (*netfilter.Masquerade, error) {
+	e := &netfilter.Masquerade{Flags: a.or(1, 0)}
+	var err error
+	e.Min, e.Max, e.Has, e.HasMax, err = ports(a, 2, 3)
+	return e, err
+}
+
+func writeMasquerade(w *writer, _ int64, e *netfilter.Masquerade) {
+	if e.Flags != 0 {
+		w.number(1, e.Flags)
+	}
+	putPorts(w, 2, 3, e.Min, e.Max, e.Has, e.HasMax)
+}
+
+func readRedirect(c *scope, a *attrs) (*netfilter.Redirect, error) {
+	e := &netfilter.Redirect{Flags: a.or(3, 0)}
+	var err error
+	e.Min, e.Max, e.Has, e.HasMax, err = ports(a, 1, 2)
+	return e, err
+}
+
+func writeRedirect(w *writer, _ int64, e *netfilter.Redirect) {
+	putPorts(w, 1, 2, e.Min, e.Max, e.Has, e.HasMax)
+	if e.Flags != 0 {
+		w.number(3, e.Flags)
 	}
 }

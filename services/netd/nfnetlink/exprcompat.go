@@ -9,26 +9,24 @@ import (
 
 // This file holds the matches and targets of iptables(8).
 
-func init() {
-	extension := func(target bool) func(c *scope, a *attrs) (*netfilter.Extension, error) {
-		return func(c *scope, a *attrs) (*netfilter.Extension, error) {
-			if !a.has(1) || !a.has(2) || !a.has(3) {
-				return nil, linux.EINVAL
-			}
-			revision, err := small(a, 2)
-			if err != nil {
-				return nil, err
-			}
-			return netfilter.NewExtension(target, c.table.Family, a.text(1), revision, a[3])
+// readExtension reads a match, or a target.
+func readExtension(target bool) func(c *scope, a *attrs) (*netfilter.Extension, error) {
+	return func(c *scope, a *attrs) (*netfilter.Extension, error) {
+		if !a.has(1) || !a.has(2) || !a.has(3) {
+			return nil, linux.EINVAL
 		}
+		revision, err := small(a, 2)
+		if err != nil {
+			return nil, err
+		}
+		return netfilter.NewExtension(target, c.table.Family, a.text(1), revision, a[3])
 	}
-	put := func(w *writer, _ int64, e *netfilter.Extension) {
-		w.text(1, e.Name)
-		w.number(2, uint32(e.Revision))
-		w.put(3, e.Info)
-	}
-	kind("match", extension(false), put)
-	kind("target", extension(true), put)
+}
+
+func writeExtension(w *writer, _ int64, e *netfilter.Extension) {
+	w.text(1, e.Name)
+	w.number(2, uint32(e.Revision))
+	w.put(3, e.Info)
 }
 
 // compat answers whether a match or target of iptables(8) is known:

@@ -3,7 +3,7 @@ package server
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
+	"bulkhead/proto/cores"
 )
 
 // linger decides how long the loop looks around before it sleeps. What answers a
@@ -39,8 +39,7 @@ func (l *linger) again() bool {
 	if now.Sub(l.began) >= lingerFor || l.others >= lingerCrowd {
 		return false
 	}
-	unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
-	if time.Since(now) > otherRan {
+	if cores.Yield(now) {
 		l.others++
 	}
 	return true
@@ -54,15 +53,3 @@ func (l *linger) end() {
 		l.credit = max(l.credit-1, 0)
 	}
 }
-
-// otherRan is what a yield takes at least when another thread has run: several times
-// what it takes alone, which is from 0.3 µs to 2 µs, by the machine.
-var otherRan = func() time.Duration {
-	alone := time.Second
-	for range 32 {
-		began := time.Now()
-		unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
-		alone = min(alone, time.Since(began))
-	}
-	return max(2*time.Microsecond, 4*alone)
-}()

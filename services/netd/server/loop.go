@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/channel"
+	"bulkhead/proto/cores"
 	"bulkhead/services/netd/stack"
 	"bulkhead/services/netd/tcp"
 )
@@ -30,7 +31,7 @@ type Loop struct {
 	full  int // turns in a row of which none has seen the links empty
 
 	linger  linger
-	parting parting
+	parting cores.Parting
 }
 
 // busyWait is how long Go's scheduler is not told of a wait. Nothing else in the
@@ -42,7 +43,9 @@ const busyWait = 5 * time.Millisecond
 const maxFull = 8
 
 // NewLoop makes a loop, for devices to be made with: On.
-func NewLoop() *Loop { return &Loop{} }
+func NewLoop() *Loop {
+	return &Loop{parting: cores.Parting{After: partAfter, Worth: partWorth}}
+}
 
 // On has the server run in a loop that devices know.
 func On(l *Loop) Option { return func(s *server) { s.loop = l } }
@@ -100,7 +103,7 @@ func (l *Loop) turn(s *server) {
 		n, heard = l.sleep(s)
 	}
 	l.linger.end()
-	if l.linger.looked && l.parting.note(l.linger.others, time.Now()) {
+	if l.linger.looked && crowded(&l.parting, l.linger.others) {
 		leaveCore()
 	}
 	if n < 0 && s.alarm() <= heard {

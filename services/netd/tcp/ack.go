@@ -227,7 +227,7 @@ func (c *Conn) sack(now Time, b block, a *ackSample) {
 			}
 			board.split(i, b.end)
 		}
-		if p.again == false && p.end.Less(c.rack.fack) {
+		if !p.again && p.end.Less(c.rack.fack) {
 			c.stats.Reordered++
 			c.count(mib.SACKReorder, 1)
 		}

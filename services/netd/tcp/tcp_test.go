@@ -356,6 +356,35 @@ func TestSACK_ofBytes(t *testing.T) {
 	}
 }
 
+// What is written byte by byte is a piece for each, up to a bound that neither window
+// sets; and goes on when the peer has some of it.
+func TestEstablished_piecesAreBounded(t *testing.T) {
+	x := established(t, nil)
+	x.cwnd = 4 * maxPieces
+	wide := func(ackNr Seq) {
+		s := seg(5001, ackNr, ack, "")
+		s.Window = 60000
+		x.Receive(Second, s)
+	}
+	wide(1001)
+	write := func(n int) (sent int) {
+		for range n {
+			x.s.b = append(x.s.b, 'x')
+			for _, s := range x.poll(Second) {
+				sent += len(s.Payload)
+			}
+		}
+		return sent
+	}
+	if sent := write(maxPieces + 100); sent != maxPieces || len(x.board.pieces()) != maxPieces {
+		t.Fatalf("sent %d bytes in %d pieces", sent, len(x.board.pieces()))
+	}
+	wide(1001 + 10)
+	if sent := write(1); sent != 101 || len(x.board.pieces()) != maxPieces-10+1 {
+		t.Errorf("sent %d bytes more, and there are %d pieces", sent, len(x.board.pieces()))
+	}
+}
+
 func TestFinWait1_allWaysOut(t *testing.T) {
 	open := func() *side {
 		x := established(t, nil)

@@ -120,6 +120,3 @@ var coarse = func() linux.Timespec {
 func (id ID) Deadline(t Time) time.Time {
 	return time.Now().Add(time.Duration(t - min(t, id.Now())))
 }
-
-// After is the deadline that comes d from now, as wait.Until takes it.
-func After(d time.Duration) time.Time { return time.Now().Add(max(d, 0)) }

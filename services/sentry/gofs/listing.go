@@ -316,16 +316,9 @@ func (d *dir) askedAgain() bool {
 func (d *dir) appeared(name string, n *inode) {
 	d.names.Lock()
 	defer d.names.Unlock()
-	d.fs.changes.Add(1)
-	delete(d.ahead, name)
-	l := &d.list
-	l.changes++
-	if l.entries == nil {
+	l := d.changedLocked(name)
+	if l == nil {
 		return
-	}
-	if i, ok := l.find(name); ok {
-		l.entries[i].name = ""
-		delete(l.index, name)
 	}
 	l.entries = append(l.entries, entry{name: name, ino: n.key.ino, typ: uint8(n.typ >> 12), cookie: l.next()})
 	l.index[name] = len(l.entries) - 1
@@ -335,17 +328,24 @@ func (d *dir) appeared(name string, n *inode) {
 func (d *dir) vanished(name string) {
 	d.names.Lock()
 	defer d.names.Unlock()
+	d.changedLocked(name)
+}
+
+// changedLocked notes that a name is not what it was, and takes it out of the list,
+// which it gives; nil if there is none.
+func (d *dir) changedLocked(name string) *listing {
 	d.fs.changes.Add(1)
 	delete(d.ahead, name)
 	l := &d.list
 	l.changes++
 	if l.entries == nil {
-		return
+		return nil
 	}
 	if i, ok := l.find(name); ok {
 		l.entries[i] = entry{cookie: l.entries[i].cookie}
 		delete(l.index, name)
 	}
+	return l
 }
 
 // doubt drops what is cached of the directory's names, after a change of unknown

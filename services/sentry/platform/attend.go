@@ -57,7 +57,7 @@ func (th *Thread) Apart() bool {
 func (th *Thread) Meet() (apart bool) {
 	// A guest that was last on this core cannot ask while this one spins.
 	here, there := core(), atomic.LoadUint32(th.slot.word(slotStubCore))
-	th.parting.meet(here, there)
+	th.meet(here, there)
 	return here != there
 }
 

@@ -1,5 +1,13 @@
 	// How a thread or a process is made and begins, a part of stub_amd64.s: clone.go.
 
+// What a child finds below its ucontext, in private memory that no signal frame
+// reaches: how it begins.
+#define BIRTH_HOW    -64 // opDirect: it goes straight to the guest; opSetGS
+#define BIRTH_SP     -56 // with this stack pointer, or 0 for its parent's
+#define BIRTH_TIDPTR -48 // CLONE_CHILD_SETTID: where its guest id goes, or 0
+#define BIRTH_TID    -40
+#define BIRTH_RIP    -32
+
 doClone:
 	MOVQ $-22, AX
 	TESTQ R12, R12

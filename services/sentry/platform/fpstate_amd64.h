@@ -1,5 +1,12 @@
 	// The answer's operations on the extended state, a part of stub_amd64.s: fpstate.go.
 
+// XSAVE64 (SI) and XRSTOR64 (SI). If one faults, the handler steps over its first
+// two bytes, and the others are SCASB, which moves DI, and a prefix to the NOP.
+#define XSAVE_SI  BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0x26; BYTE $0x90
+#define XRSTOR_SI BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0x2e; BYTE $0x90
+// FXRSTOR64 -112(SI), whose offset is the NOP.
+#define FXRSTOR_SI112 BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0x4e; BYTE $0x90
+
 doCopyState:
 	// Between guest memory at a0 and the processor's extended state that the host
 	// saved, at its offset a1: a2 bytes, to the guest if a3 is 0.

@@ -3,82 +3,50 @@ package platform
 import (
 	"runtime"
 	"testing"
-	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/cores"
 )
 
-func affinity() (m cpuMask) {
-	unix.RawSyscall(unix.SYS_SCHED_GETAFFINITY, 0, unsafe.Sizeof(m), uintptr(unsafe.Pointer(&m)))
+// affinity is the calling thread's mask.
+func affinity(t *testing.T) (m unix.CPUSet) {
+	t.Helper()
+	if err := unix.SchedGetaffinity(0, &m); err != nil {
+		t.Fatal(err)
+	}
 	return m
 }
 
-func coreNumber() uint32 { return core() & 0xfff }
-
-func TestParting_leavesTheCore(t *testing.T) {
-	if runtime.NumCPU() < 2 {
-		t.Skip("there is one core")
-	}
+func TestMeet_leavesTheCore(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	all := affinity(t)
+	if all.Count() < 2 {
+		t.Skip("there is one core")
+	}
 	// Held where it is, so that only meet can move it.
+	var only unix.CPUSet
+	only.Set(int(core() & 0xfff))
+	if err := unix.SchedSetaffinity(0, &only); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.SchedSetaffinity(0, &all)
 	here := core()
-	var only cpuMask
-	only[coreNumber()/64] = 1 << (coreNumber() % 64)
-	setAffinity(&only)
-	defer setAffinity(&cores)
-	here = core()
 
-	var p parting
+	th := &Thread{parting: cores.Parting{After: partAfter, Worth: partWorth}}
 	for range partAfter - 1 {
-		p.meet(here, here)
+		th.meet(here, here)
 	}
-	p.meet(here, here+1) // not in a row
+	th.meet(here, here+1) // not in a row
 	for range partAfter - 1 {
-		p.meet(here, here)
+		th.meet(here, here)
 	}
-	if core() != here || affinity() != only {
+	if core() != here || affinity(t) != only {
 		t.Fatal("it left before it had to")
 	}
-	p.meet(here, here)
-	if affinity() != cores {
+	th.meet(here, here)
+	if affinity(t) != all {
 		t.Fatal("it did not leave, or may not run everywhere afterwards")
-	}
-	if p.moved.IsZero() || p.pause != partPause {
-		t.Fatalf("%+v", p)
-	}
-}
-
-func TestParting_lessOftenIfItDoesNotLast(t *testing.T) {
-	alone := cores
-	cores = cpuMask{} // nowhere to go
-	defer func() { cores = alone }()
-	var p parting
-	stay := func(n int) {
-		for range n {
-			p.meet(0, 0)
-		}
-	}
-	stay(partAfter)
-	for _, want := range []time.Duration{2 * partPause, 4 * partPause} {
-		soon := time.Now().Add(time.Hour)
-		p.moved = soon
-		stay(10 * partAfter)
-		if p.moved != soon {
-			t.Fatal("it moved again within the pause")
-		}
-		p.moved = time.Now().Add(-2 * partPauseMax)
-		stay(partAfter)
-		if p.pause != want {
-			t.Fatalf("a pause of %v, not %v", p.pause, want)
-		}
-	}
-	for range partWorth {
-		p.meet(0, 1)
-	}
-	p.moved = p.moved.Add(-2 * partPauseMax)
-	if stay(partAfter); p.pause != partPause {
-		t.Fatalf("a pause of %v after a move that lasted", p.pause)
 	}
 }

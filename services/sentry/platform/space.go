@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/cores"
 )
 
 // Space is a guest address space: the slots that its threads share with the
@@ -210,7 +212,8 @@ func (s *Space) thread(p *Process, index int) (*Thread, error) {
 		return nil, unix.ENOMEM
 	}
 	s.live++
-	th := &Thread{proc: p, space: s, index: index, slot: sl, wake: make(chan struct{}, 1), verifier: s.m.verifier}
+	th := &Thread{proc: p, space: s, index: index, slot: sl, wake: make(chan struct{}, 1), verifier: s.m.verifier,
+		parting: cores.Parting{After: partAfter, Worth: partWorth}}
 	// The slot may have served another thread before.
 	th.last = atomic.LoadUint32(sl.word(slotReq))
 	atomic.StoreUint32(sl.word(slotAns), th.last)
@@ -344,19 +347,32 @@ func (p *Process) transfer(call uintptr, addr uint64, buf []byte) (int, error) {
 	return p.vm(call, addr, buf)
 }
 
-// vm is processVM by a thread that has the memory: the first one has it no more once it
-// has ended before others, as with pthread_exit(3) in main.
-func (p *Process) vm(call uintptr, addr uint64, buf []byte) (int, error) {
-	n, err := processVM(call, p.PID(), addr, buf)
+// vm is processVM by a thread that has the memory.
+func (p *Process) vm(call uintptr, addr uint64, buf []byte) (n int, err error) {
+	err = p.byThread(func(tid int) (err error) {
+		n, err = processVM(call, tid, addr, buf)
+		return err
+	})
+	if err == unix.ESRCH {
+		return 0, unix.EFAULT // the process is on its way out
+	}
+	return n, err
+}
+
+// byThread calls f with the host's number of a thread, and of others as long as the host
+// knows of no memory of it: ESRCH. The first has none any more once it has ended before
+// others, as with pthread_exit(3) in main.
+func (p *Process) byThread(f func(tid int) error) error {
+	err := f(p.PID())
 	if err != unix.ESRCH {
-		return n, err
+		return err
 	}
 	for _, tid := range p.otherThreads() {
-		if n, err = processVM(call, tid, addr, buf); err != unix.ESRCH {
-			return n, err
+		if err = f(tid); err != unix.ESRCH {
+			return err
 		}
 	}
-	return 0, unix.EFAULT // the process is on its way out
+	return unix.ESRCH
 }
 
 // otherThreads are the host's numbers of the process's threads but its first. A guest may

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead/proto/cores"
 	"bulkhead/proto/linux"
 )
 
@@ -102,7 +103,7 @@ type Thread struct {
 	due bool // see awaitDue
 	// slow: the answer's host calls take longer than it pays to look for what is next.
 	slow    bool
-	parting parting
+	parting cores.Parting
 	asleep  atomic.Bool
 	wake    chan struct{}
 	ring    atomic.Pointer[func()] // see OnRing

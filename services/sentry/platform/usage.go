@@ -16,20 +16,14 @@ const residentBatch = 1024
 // Resident says which of the pages at addrs, of guest memory, are in RAM and the
 // process's own mappings lead to; what was never touched is not. It moves none.
 func (p *Process) Resident(addrs []uint64, in []bool) error {
-	pid := p.PID()
-	if pid == 0 || p.gone.Load() {
+	if p.PID() == 0 || p.gone.Load() {
 		return errDead
 	}
-	err := residentIn(pid, addrs, in)
-	if err != unix.ESRCH {
-		return err
+	err := p.byThread(func(tid int) error { return residentIn(tid, addrs, in) })
+	if err == unix.ESRCH {
+		return errDead
 	}
-	for _, tid := range p.otherThreads() { // as in vm
-		if err = residentIn(tid, addrs, in); err != unix.ESRCH {
-			return err
-		}
-	}
-	return errDead
+	return err
 }
 
 func residentIn(pid int, addrs []uint64, in []bool) error {

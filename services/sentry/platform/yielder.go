@@ -5,8 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"bulkhead/proto/cores"
 	"bulkhead/services/sentry/wait"
 )
 
@@ -42,9 +41,7 @@ func (y *Yielder) Yield() {
 		y.watcher = wait.Watching()
 	}
 	y.yields++
-	began := time.Now()
-	unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
-	if time.Since(began) > otherRan {
+	if cores.Yield(time.Now()) {
 		y.others++
 	}
 	if y.watcher != nil {
@@ -74,18 +71,6 @@ func (y *Yielder) Crowded() bool { return y.others >= crowd }
 
 // crowd is how many yields that have run another thread show that a core is wanted.
 const crowd = 4
-
-// otherRan is what a yield takes at least when another thread has run: several times
-// what it takes alone, which is from 0.3 µs to 2 µs, by the machine.
-var otherRan = func() time.Duration {
-	alone := time.Second
-	for range 32 {
-		began := time.Now()
-		unix.RawSyscallNoError(unix.SYS_SCHED_YIELD, 0, 0, 0)
-		alone = min(alone, time.Since(began))
-	}
-	return max(2*time.Microsecond, 4*alone)
-}()
 
 // goschedEvery is how many yields to the host there are for one to Go's scheduler.
 const goschedEvery = 16

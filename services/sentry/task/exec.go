@@ -3,7 +3,6 @@ package task
 import (
 	"encoding/binary"
 	"path"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -415,93 +414,5 @@ func fillRandom(p []byte) {
 			return
 		}
 		p = p[max(n, 0):]
-	}
-}
-
-// NewProcess describes a first process of a container, or one that enters it.
-type NewProcess struct {
-	FS      *FSContext
-	FDs     *FDTable
-	Creds   *vfs.Creds
-	Limits  map[int]Rlimit
-	Parent  *Group // nil: the first process, which gets id 1
-	Session bool   // a session of its own
-	TTY     any
-}
-
-// Create makes a process that has no program yet: call Load, then Start.
-func (k *Kernel) Create(n NewProcess) (*Task, error) {
-	th, err := k.Machine.NewSpace()
-	if err != nil {
-		return nil, err
-	}
-	t := &Task{
-		k: k, interrupt: make(chan struct{}, 1), exited: make(chan struct{}),
-	}
-	t.at.seat.Store(serving)
-	t.setThread(th)
-	t.slack.start(firstSlack)
-	t.SetMemoryFailure(unix.PR_MCE_KILL_DEFAULT)
-	t.mm.Store(mm.New())
-	t.fds.Store(n.FDs)
-	t.fs.Store(n.FS)
-	t.creds.Store(n.Creds)
-	t.ns.Store(&k.first)
-	t.SetName("init")
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	id, err := k.nextIDLocked()
-	if err != nil {
-		th.Exit(true)
-		return nil, err
-	}
-	g := &Group{k: k, pid: id, leader: t, tasks: []*Task{t}, parent: n.Parent, exitSignal: linux.SIGCHLD, started: time.Now(), handlers: &handlers{}}
-	t.tid, t.group = id, g
-	g.dumpable.Store(1)
-	for what, l := range n.Limits {
-		g.limits[what].v.Store(&l)
-	}
-	k.tasks[id], k.groups[id] = t, g
-	if n.Parent != nil {
-		n.Parent.children = append(n.Parent.children, g)
-	}
-	(*PIDNamespace)(nil).enterLocked(g)
-	g.sid = id
-	k.sessions[id]++
-	g.session = &Session{ID: id}
-	g.session.tty = n.TTY
-	k.joinLocked(g, id)
-	return t, nil
-}
-
-// Load gives a created process its program.
-func (t *Task) Load(a ExecArgs) error {
-	p, err := t.prepare(a)
-	if err != nil {
-		return err
-	}
-	defer p.image.Close(t)
-	return t.enter(p)
-}
-
-// Start lets a loaded process run.
-func (t *Task) Start() {
-	if l := t.group.Limit(unix.RLIMIT_CPU); l.Cur != unix.RLIM_INFINITY {
-		t.group.limitCPU(l)
-	}
-	t.start(func() {
-		t.reply = reply{dirty: true}
-		if t.resume() {
-			t.run()
-		}
-	})
-}
-
-// Discard takes a process that never started out of the tree.
-func (t *Task) Discard() {
-	t.killed.Store(true)
-	t.exit()
-	if p := t.group.parent; p != nil {
-		t.k.reap(p, t.group)
 	}
 }

@@ -26,17 +26,6 @@ const (
 	Cached
 )
 
-// Walker is what a walk is done with: a task's context, root and cwd.
-type Walker struct {
-	Ctx       Context
-	Root, Cwd Path
-}
-
-// Walk is Walk from the Cwd.
-func (w Walker) Walk(name string, flags WalkFlags) (Path, error) {
-	return Walk(w.Ctx, w.Root, w.Cwd, name, flags)
-}
-
 // maxLinks is how many symlinks one walk follows: path_resolution(7).
 const maxLinks = 40
 

@@ -58,19 +58,25 @@ func crash(peer, echo string) error {
 	return again(echo)
 }
 
-// again waits for another stack, and tries it.
-func again(peer string) error {
+// awaitStack waits until there is another stack.
+func awaitStack() error {
 	begun := time.Now()
 	for {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 		if err == nil {
-			unix.Close(fd)
-			break
+			return unix.Close(fd)
 		}
 		if time.Since(begun) > 20*time.Second {
 			return err
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// again waits for another stack, and tries it.
+func again(peer string) error {
+	if err := awaitStack(); err != nil {
+		return err
 	}
 	fmt.Println("again")
 	if err := datagramsWithin("127.0.0.1:0", 2); err != nil {

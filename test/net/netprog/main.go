@@ -11,6 +11,7 @@
 //	                                 the counters of /proc/net
 //	netprog crash SINK ECHO          how those who wait are told that netd is gone, and what
 //	                                 works again; "" for either: on the loopback only
+//	netprog crash-spaces             the same in two namespaces of the network that it makes
 //	netprog sink ADDRESS             takes connections and reads nothing
 //	netprog echo ADDRESS             a TCP and UDP server of one port, that answers alike
 //	netprog advertise NAME PREFIX SECONDS
@@ -60,6 +61,10 @@ func run(args []string) error {
 		return counters(args[1])
 	case len(args) == 3 && args[0] == "crash":
 		return crash(args[1], args[2])
+	case len(args) == 1 && args[0] == "crash-spaces":
+		return crashSpaces()
+	case len(args) == 2 && args[0] == "space":
+		return space(args[1])
 	case len(args) == 2 && args[0] == "sink":
 		return sink(args[1])
 	case len(args) == 2 && args[0] == "echo":

@@ -49,6 +49,7 @@ struct row {
 	T(sigframe) \
 	T(sigfault) \
 	T(sigsend) \
+	T(owner) \
 	T(calls) \
 	T(sites) \
 	T(text) \

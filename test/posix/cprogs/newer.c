@@ -338,38 +338,6 @@ static void params(void)
 	err("another", ioctl(ep, 0x5401, &p));
 }
 
-/* Who sends an urgent byte to itself, or makes an asynchronous file ready, has the
- * signal when the call returns. */
-static void told(void)
-{
-	sigset_t s, pending;
-	sigemptyset(&s);
-	sigaddset(&s, SIGURG);
-	sigaddset(&s, SIGIO);
-	sigprocmask(SIG_BLOCK, &s, 0);
-	int missed = 0;
-	for (int i = 0; i < 200; i++) {
-		int p[2];
-		socketpair(AF_UNIX, SOCK_STREAM, 0, p);
-		fcntl(p[1], F_SETOWN, getpid());
-		send(p[0], "x", 1, MSG_OOB);
-		sigpending(&pending);
-		missed += !sigismember(&pending, SIGURG);
-		sigtimedwait(&s, 0, &(struct timespec){0});
-		fcntl(p[1], F_SETFL, O_ASYNC);
-		if (write(p[0], "y", 1) != 1)
-			perror("write");
-		sigpending(&pending);
-		missed += !sigismember(&pending, SIGIO);
-		sigtimedwait(&s, 0, &(struct timespec){0});
-		close(p[0]);
-		close(p[1]);
-		while (sigtimedwait(&s, 0, &(struct timespec){0}) > 0)
-			;
-	}
-	say("missed: %d", missed);
-}
-
 /* whose says of which process a descriptor is. */
 static void whose(const char *what, int fd, pid_t pid)
 {
@@ -487,7 +455,6 @@ const struct row newer_rows[] = {
 	{"newer.fdinfo", infos},
 	{"newer.notify", notify},
 	{"newer.params", params},
-	{"newer.told", told},
 	{"newer.senders", senders},
 	{"newer.dispatch", dispatch},
 	{0, 0},

@@ -508,7 +508,7 @@ static void async_io(void)
 	err("asynchronous", fcntl(sp[0], F_SETFL, O_ASYNC | O_NONBLOCK));
 	if (write(sp[1], "x", 1) != 1)
 		_exit(1);
-	for (long w = now(); count == 0 && now() - w < 2000;)
+	for (long w = now(); count == 0 && now() - w < 20000;)
 		msleep(1);
 	say("signo %d code %d", info.si_signo, info.si_code);
 }

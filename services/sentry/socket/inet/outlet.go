@@ -41,46 +41,43 @@ func NewOutlet(data *os.File) (*Outlet, error) {
 	return o, nil
 }
 
-// Reconnect takes another netd for the one there was, whose sockets end.
+// Reconnect takes another netd for the one there was, whose sockets end: likewise for the
+// namespaces beside this one, which begin anew.
 func (o *Outlet) Reconnect(data *os.File) error {
 	n, err := New(data)
 	if err != nil {
 		return err
 	}
-	n.tuning = o.tuner.tuning
-	o.retune(n)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.tell != nil {
-		n.Watch(o.tell)
-	}
-	if o.tellFilter != nil {
-		n.WatchFilter(o.tellFilter)
-	}
-	o.now.Swap(n).Close()
+	o.replaceLocked(n).Close()
 	for w := range o.others {
-		if other := w.Value(); other == nil {
+		other := w.Value()
+		if other == nil {
 			delete(o.others, w)
-		} else if sub, err := n.newSpace(other.owner); err == nil {
-			other.reconnect(sub)
+			continue
+		}
+		if sub, err := n.newSpace(other.owner); err == nil {
+			other.mu.Lock()
+			other.replaceLocked(sub)
+			other.mu.Unlock()
 		}
 	}
 	return nil
 }
 
-// reconnect puts a network of another netd in the place of the one there was.
-func (o *Outlet) reconnect(n *Network) {
+// replaceLocked has new sockets belong to n, as the outlet's settings and watchers do,
+// and gives the network that they belonged to before.
+func (o *Outlet) replaceLocked(n *Network) (old *Network) {
 	n.tuning = o.tuner.tuning
 	o.retune(n)
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	if o.tell != nil {
 		n.Watch(o.tell)
 	}
 	if o.tellFilter != nil {
 		n.WatchFilter(o.tellFilter)
 	}
-	o.now.Store(n)
+	return o.now.Swap(n)
 }
 
 // Beside makes the outlet of another namespace, which those have power over who have it
