@@ -34,6 +34,7 @@ func (s *Statfs) Put(b []byte) {
 // Magic numbers of Statfs.Type: statfs(2).
 const (
 	TMPFS_MAGIC         = 0x01021994
+	RAMFS_MAGIC         = 0x858458f6
 	PROC_SUPER_MAGIC    = 0x9fa0
 	SYSFS_MAGIC         = 0x62656572
 	DEVPTS_SUPER_MAGIC  = 0x1cd1
@@ -60,4 +61,5 @@ const (
 	ST_NOATIME     = 0x400
 	ST_NODIRATIME  = 0x800
 	ST_RELATIME    = 0x1000
+	ST_NOSYMFOLLOW = 0x2000
 )

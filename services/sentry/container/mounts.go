@@ -55,7 +55,7 @@ func (c *Container) mount() error {
 		}
 	}
 	if flags&vfs.MountReadOnly != 0 {
-		return c.ns.Remount(vfs.KernelContext(), c.ns.Root(), flags)
+		return c.ns.Remount(vfs.KernelContext(), c.ns.Root(), flags, false)
 	}
 	return nil
 }
@@ -144,7 +144,12 @@ func (s *Sandbox) proc(mounter vfs.Context, ns *task.PIDNamespace) *procfs.FS {
 
 // fileSystems tells mount(2) what there is.
 func (s *Sandbox) fileSystems() {
-	for _, kind := range []string{"tmpfs", "sysfs", "devpts", "mqueue"} {
+	for _, kind := range []string{"tmpfs", "ramfs"} {
+		syscalls.FileSystems[kind] = func(t *task.Task, _, options string) (vfs.FileSystem, error) {
+			return inMemory(kind == "ramfs", options, t.Creds())
+		}
+	}
+	for _, kind := range []string{"sysfs", "devpts", "mqueue"} {
 		syscalls.FileSystems[kind] = func(_ *task.Task, _, options string) (vfs.FileSystem, error) {
 			fs, err := s.simple(kind, options)
 			if err != nil {
@@ -156,6 +161,28 @@ func (s *Sandbox) fileSystems() {
 	syscalls.FileSystems["proc"] = func(t *task.Task, _, _ string) (vfs.FileSystem, error) {
 		return s.proc(t, t.PIDNamespace()), nil
 	}
+}
+
+// inMemory is a file system of its own for who mounts it, whose its root is unless the
+// options name another by the ids that the mounter knows: EINVAL.
+func inMemory(ram bool, options string, mounter *vfs.Creds) (vfs.FileSystem, error) {
+	const nobody = ^uint32(0)
+	o, err := tmpfs.ParseOptions(options, tmpfs.Options{RAM: ram, UID: nobody, GID: nobody})
+	if err != nil {
+		return nil, err
+	}
+	known := true
+	if o.UID == nobody {
+		o.UID = mounter.FSUID
+	} else if o.UID, known = mounter.UserNS.User(o.UID); !known {
+		return nil, linux.EINVAL
+	}
+	if o.GID == nobody {
+		o.GID = mounter.FSGID
+	} else if o.GID, known = mounter.UserNS.Group(o.GID); !known {
+		return nil, linux.EINVAL
+	}
+	return tmpfs.New(o), nil
 }
 
 // tmpfsOptions reads "size=64m,mode=1777,uid=0": tmpfs(5).
@@ -295,7 +322,7 @@ func (c *Container) protect(name string) error {
 	if p, err = vfs.Walk(ctx, root, root, name, vfs.InRoot); err != nil {
 		return err
 	}
-	return c.ns.Remount(ctx, p, p.Mount.Flags()|vfs.MountReadOnly)
+	return c.ns.Remount(ctx, p, p.Mount.Flags()|vfs.MountReadOnly, false)
 }
 
 func ignoreMissing(err error) error {

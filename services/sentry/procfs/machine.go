@@ -33,7 +33,7 @@ func (fs *FS) addMachine(root *pseudo.Dir) {
 var machineTexts = []struct{ name, text string }{
 	{"cmdline", "BOOT_IMAGE=/bulkhead quiet\n"},
 	{"filesystems", "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tcgroup2\nnodev\tdevtmpfs\nnodev\tsockfs\nnodev\tpipefs\n" +
-		"nodev\tdevpts\nnodev\tmqueue\nnodev\toverlay\n"},
+		"nodev\tdevpts\nnodev\tmqueue\nnodev\tramfs\nnodev\toverlay\n"},
 	{"devices", "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n"},
 	{"partitions", "major minor  #blocks  name\n\n"},
 	{"diskstats", ""},

@@ -34,13 +34,27 @@ func (f mountFlags) options() vfs.MountFlags {
 		{linux.MS_NOEXEC, vfs.MountNoExec},
 		{linux.MS_NOATIME, vfs.MountNoAtime},
 		{linux.MS_NODIRATIME, vfs.MountNoDirAtime},
+		{linux.MS_NOSYMFOLLOW, vfs.MountNoSymfollow},
 	} {
 		if f&o.ms != 0 {
 			m |= o.flag
 		}
 	}
-	if f&(linux.MS_NOATIME|linux.MS_STRICTATIME) == 0 {
+	switch {
+	case f&linux.MS_STRICTATIME != 0:
+		m &^= vfs.MountNoAtime
+	case f&linux.MS_NOATIME == 0:
 		m |= vfs.MountRelatime
+	}
+	return m
+}
+
+// again are the options of a mount that is remounted: which times of access it keeps
+// stays if nothing is said of it.
+func (f mountFlags) again(had vfs.MountFlags) vfs.MountFlags {
+	m := f.options()
+	if f&(linux.MS_NOATIME|linux.MS_NODIRATIME|linux.MS_RELATIME|linux.MS_STRICTATIME) == 0 {
+		m = m&^vfs.MountAtime | had&vfs.MountAtime
 	}
 	return m
 }
@@ -80,7 +94,7 @@ func mount(t *task.Task, source, target, fstype mm.Addr, flags mountFlags, data 
 	}
 	switch {
 	case flags&linux.MS_REMOUNT != 0:
-		return 0, ns.Remount(t, at, flags.options())
+		return 0, ns.Remount(t, at, flags.again(at.Mount.Flags()), flags&linux.MS_BIND == 0)
 	case flags&linux.MS_BIND != 0:
 		p, err := walk(t, linux.AtFDCWD, from, 0)
 		if err != nil {

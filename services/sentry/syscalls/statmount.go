@@ -93,15 +93,28 @@ func mountNamespaceID(ns *vfs.Namespace) uint64 {
 	return uint64(ns.Inode)
 }
 
-// mountsAsked are the mounts that the caller can reach, if it asks of the namespace that
-// it is in. Of another nobody is told: ENOENT.
-func mountsAsked(t *task.Task, q mountIDRequest) ([]vfs.MountInfo, *vfs.Namespace, error) {
+// mountsAsked are the mounts that the caller can reach, or all of another namespace, if a
+// process is in it (ENOENT) and the caller may mount there (refused).
+func mountsAsked(t *task.Task, q mountIDRequest, refused linux.Errno) ([]vfs.MountInfo, *vfs.Namespace, error) {
 	root := t.FS().Root()
 	ns := root.Mount.Namespace()
-	if q.ns != 0 && q.ns != mountNamespaceID(ns) {
-		return nil, nil, linux.ENOENT
+	if q.ns == 0 || q.ns == mountNamespaceID(ns) {
+		return ns.MountsUnder(root), ns, nil
 	}
-	return ns.MountsUnder(root), ns, nil
+	for _, o := range t.Kernel().Tasks() {
+		fs := o.FS()
+		if fs == nil {
+			continue
+		}
+		if ns = fs.Root().Mount.Namespace(); mountNamespaceID(ns) != q.ns {
+			continue
+		}
+		if !t.Creds().HasIn(ns.Owner, linux.CAP_SYS_ADMIN) {
+			return nil, nil, refused
+		}
+		return ns.Mounts(), ns, nil
+	}
+	return nil, nil, linux.ENOENT
 }
 
 // listmount gives the ids of the mounts below one: listmount(2).
@@ -119,7 +132,7 @@ func listmount(t *task.Task, req, ids mm.Addr, n uint64, flags uint32) (uint64, 
 	if q.param != 0 && q.param <= vfs.UniqueMountID {
 		return 0, linux.EINVAL
 	}
-	list, ns, err := mountsAsked(t, q)
+	list, ns, err := mountsAsked(t, q, linux.ENOENT)
 	if err != nil {
 		return 0, err
 	}
@@ -156,7 +169,7 @@ func statmount(t *task.Task, req, buf mm.Addr, size uint64, flags uint32) (uint6
 	if err != nil {
 		return 0, err
 	}
-	list, ns, err := mountsAsked(t, q)
+	list, ns, err := mountsAsked(t, q, linux.EPERM)
 	if err != nil {
 		return 0, err
 	}
@@ -235,6 +248,7 @@ func mountAttributes(f vfs.MountFlags) (bits uint64) {
 	}{
 		{vfs.MountReadOnly, unix.MOUNT_ATTR_RDONLY}, {vfs.MountNoSUID, unix.MOUNT_ATTR_NOSUID}, {vfs.MountNoDev, unix.MOUNT_ATTR_NODEV},
 		{vfs.MountNoExec, unix.MOUNT_ATTR_NOEXEC}, {vfs.MountNoDirAtime, unix.MOUNT_ATTR_NODIRATIME},
+		{vfs.MountNoSymfollow, unix.MOUNT_ATTR_NOSYMFOLLOW},
 	} {
 		if f&a.flag != 0 {
 			bits |= a.bit

@@ -368,7 +368,7 @@ func (t *Task) awaitVfork(tid int32, let <-chan struct{}) (uint64, error) {
 	done := t.vforkForTracer()
 	t.shed()
 	t.th.Patience()
-	t.state.Store(sleeping)
+	t.state.Store(killable)
 	defer t.state.Store(inKernel)
 	for {
 		select {

@@ -123,7 +123,7 @@ func (t *Task) askListener(f *seccomp.Filter, d *seccomp.Data) bool {
 func (t *Task) sleepKillable(done <-chan struct{}) bool {
 	t.shed()
 	t.th.Patience()
-	t.state.Store(sleeping)
+	t.state.Store(killable)
 	defer t.state.Store(inKernel)
 	for {
 		select {
@@ -205,8 +205,10 @@ const (
 	notifSend     = 0xc0182101
 	notifValid    = 0x40082102
 	notifValidOld = 0x80082102 // as it was called first
-	notifAddFD    = 0x40182103
+	notifAddFD    = 0x2103     // without the direction and the size, which may grow
 	notifSetFlags = 0x40082104
+
+	sizeMask = 0x3fff << 16 // where the number of a request says how long its argument is
 
 	notifGoOn = 1 // SECCOMP_USER_NOTIF_FLAG_CONTINUE
 
@@ -227,6 +229,9 @@ func (l *Listener) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error
 	if !ok {
 		return 0, linux.EINVAL
 	}
+	if cmd&^(3<<30|sizeMask) == notifAddFD {
+		return l.addFD(t, arg, cmd&sizeMask>>16)
+	}
 	switch cmd {
 	case notifRecv:
 		return 0, l.receive(t, arg)
@@ -243,8 +248,6 @@ func (l *Listener) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error
 			return 0, linux.ENOENT
 		}
 		return 0, nil
-	case notifAddFD:
-		return l.addFD(t, arg)
 	case notifSetFlags:
 		if arg > 1 { // how the two wake each other, which is as it is here
 			return 0, linux.EINVAL
@@ -254,7 +257,7 @@ func (l *Listener) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error
 	return 0, linux.EINVAL
 }
 
-// receive waits for a call and tells of it: EINVAL, EFAULT, ENOTCONN.
+// receive waits for a call and tells of it: EINVAL, EFAULT, ENOENT once nobody can ask.
 func (l *Listener) receive(t *Task, addr uint64) error {
 	var b [SizeofNotif]byte
 	if err := t.CopyIn(addr, b[:]); err != nil {
@@ -274,7 +277,7 @@ func (l *Listener) receive(t *Task, addr uint64) error {
 			}
 		}
 		if l.deserted {
-			return true, linux.ENOTCONN
+			return true, linux.ENOENT
 		}
 		return false, nil
 	})
@@ -312,7 +315,7 @@ func (l *Listener) send(t *Task, addr uint64) error {
 		// As the kernel has it, the error is what the call gives.
 		r.result = uint64(int64(code))
 		if code < 0 && code >= -4095 {
-			r.result, r.err = 0, linux.Errno(-code)
+			r.result, r.err = chosen(linux.Errno(-code))
 		}
 	}
 	l.mu.Lock()
@@ -326,11 +329,18 @@ func (l *Listener) send(t *Task, addr uint64) error {
 }
 
 // addFD gives the thread whose call it is a descriptor of the listener's, and with
-// addFDSend that for an answer: EINVAL, EBADF, ENOENT, EINPROGRESS, EMFILE.
-func (l *Listener) addFD(t *Task, addr uint64) (uint64, error) {
-	var b [24]byte
-	if err := t.CopyIn(addr, b[:]); err != nil {
+// addFDSend that for an answer: EINVAL, E2BIG, EBADF, ENOENT, EINPROGRESS, EMFILE.
+func (l *Listener) addFD(t *Task, addr uint64, size uint32) (uint64, error) {
+	const known = 24
+	if size < known || size >= linux.PageSize {
+		return 0, linux.EINVAL
+	}
+	b := make([]byte, size)
+	if err := t.CopyIn(addr, b); err != nil {
 		return 0, err
+	}
+	if slices.ContainsFunc(b[known:], func(c byte) bool { return c != 0 }) {
+		return 0, linux.E2BIG
 	}
 	le := binary.LittleEndian
 	id, flags, from, to, fdFlags := le.Uint64(b[:]), le.Uint32(b[8:]), linux.FD(le.Uint32(b[12:])), linux.FD(le.Uint32(b[16:])), linux.OpenFlags(le.Uint32(b[20:]))

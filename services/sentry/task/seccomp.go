@@ -131,7 +131,7 @@ func (t *Task) screen(nr *uint64, args *[6]uint64) bool {
 	case seccomp.Allow, seccomp.Log:
 		return true
 	case seccomp.Errno:
-		t.reply.err = linux.Errno(min(data, 4095))
+		t.reply.result, t.reply.err = chosen(linux.Errno(min(data, 4095)))
 		return false
 	case seccomp.Trap:
 		t.forceSIGSYS(seccompCode, int32(data), *nr, d.IP)
@@ -170,6 +170,15 @@ func (t *Task) seccompForTracer(nr *uint64, args *[6]uint64, data uint16) (told,
 	*args = [6]uint64{regs.RDI, regs.RSI, regs.RDX, regs.R10, regs.R8, regs.R9}
 	t.reply = reply{syscall: true, nr: *nr, result: regs.RAX}
 	return true, int32(*nr) >= 0 && !t.killed.Load()
+}
+
+// chosen is the reply with an error that a filter or a listener has chosen: those by
+// which the kernel has a call made again are mere numbers then.
+func chosen(e linux.Errno) (result uint64, err linux.Errno) {
+	if isRestart(e) {
+		return -uint64(e), 0
+	}
+	return 0, e
 }
 
 // seccompCode is SYS_SECCOMP, the si_code of a call that a filter traps.

@@ -85,6 +85,7 @@ const (
 	inKernel = iota
 	inUser
 	sleeping
+	killable // sleeping, until what it waits for or its end
 )
 
 // TID is the thread id.
@@ -140,7 +141,7 @@ func (t *Task) SetName(s string) {
 	t.name.Store(&s)
 }
 
-// State is the letter of /proc/PID/stat: R, S, T or Z.
+// State is the letter of /proc/PID/stat: R, S, D, T, t or Z.
 func (t *Task) State() byte {
 	switch {
 	case t.mm.Load() == nil:
@@ -151,6 +152,8 @@ func (t *Task) State() byte {
 		return 'T'
 	case t.state.Load() == sleeping:
 		return 'S'
+	case t.state.Load() == killable:
+		return 'D'
 	}
 	return 'R'
 }
@@ -192,7 +195,7 @@ func (t *Task) wakeBy(by wait.Sleeper) {
 	case inUser:
 		t.host.Load().Kick()
 		t.expectEnd()
-	case sleeping:
+	case sleeping, killable:
 		t.stirBy(by)
 	}
 }

@@ -267,18 +267,22 @@ func (s *store) punchAll(t *testing.T) {
 }
 
 func TestParseOptions(t *testing.T) {
+	ram, err := ParseOptions("mode=700,size=nonsense,more", Options{RAM: true})
+	if want := (Options{RAM: true, Mode: 0o700}); ram != want || err != nil {
+		t.Errorf("ramfs: %+v, %v", ram, err)
+	}
 	for text, want := range map[string]Options{
 		"":                                 {},
 		"size=64m,mode=1777,nr_inodes=1k":  {Size: 64 << 20, Mode: 0o1777, Inodes: 1024},
 		"size=65536k,uid=5,gid=6,mode=755": {Size: 64 << 20, UID: 5, GID: 6, Mode: 0o755},
 		"nr_blocks=2":                      {Size: 8192},
 	} {
-		if got, err := ParseOptions(text); got != want || err != nil {
+		if got, err := ParseOptions(text, Options{}); got != want || err != nil {
 			t.Errorf("%q: %+v %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"size=x", "nonsense", "mode=9", "size=", "size=99999999999999999999g"} {
-		if _, err := ParseOptions(text); err != linux.EINVAL {
+		if _, err := ParseOptions(text, Options{}); err != linux.EINVAL {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

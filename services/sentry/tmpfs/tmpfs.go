@@ -30,16 +30,20 @@ const pageSize = 4096
 // unlimited; all file systems share half of the memory, and a Size of 0 is that.
 type Options struct {
 	Size, Inodes uint64
-	Mode         uint32 // of the root, 07777; 0: 01777
+	Mode         uint32 // of the root, 07777; 0: 01777, of ramfs 0755
 	UID, GID     uint32
+	RAM          bool // call it ramfs, which tells of no sizes
 }
 
-// ParseOptions reads "size=64m,mode=1777,nr_inodes=10k,uid=0,gid=0". Options that
-// only a swapping or NUMA kernel would heed are accepted; EINVAL for others.
-func ParseOptions(text string) (Options, error) {
-	var o Options
+// ParseOptions reads "size=64m,mode=1777,nr_inodes=10k,uid=0,gid=0" into o. Options that
+// only a swapping or NUMA kernel would heed are accepted; EINVAL for others, but ramfs
+// has a mode and never complains.
+func ParseOptions(text string, o Options) (Options, error) {
 	for _, option := range strings.Split(text, ",") {
 		key, value, _ := strings.Cut(option, "=")
+		if o.RAM && key != "mode" {
+			continue
+		}
 		var err error
 		switch key {
 		case "", "huge", "mpol", "noswap", "inode32", "inode64", "rw", "ro":
@@ -112,6 +116,9 @@ type FileSystem struct {
 func New(o Options) *FileSystem {
 	if o.Mode == 0 {
 		o.Mode = 0o1777
+		if o.RAM {
+			o.Mode = 0o755
+		}
 	}
 	fs := &FileSystem{dev: vfs.NewDev(), options: o}
 	fs.root = &dir{entries: make(map[string]*entry)}
@@ -121,8 +128,13 @@ func New(o Options) *FileSystem {
 	return fs
 }
 
-// Type is "tmpfs".
-func (fs *FileSystem) Type() string { return "tmpfs" }
+// Type is "tmpfs", or "ramfs".
+func (fs *FileSystem) Type() string {
+	if fs.options.RAM {
+		return "ramfs"
+	}
+	return "tmpfs"
+}
 
 // Root is the root directory.
 func (fs *FileSystem) Root() vfs.Node { return fs.root }
@@ -136,7 +148,7 @@ func (fs *FileSystem) Options() string {
 	if fs.options.Inodes > 0 {
 		list = append(list, "nr_inodes="+strconv.FormatUint(fs.options.Inodes, 10))
 	}
-	if fs.options.Mode != 0o1777 {
+	if fs.options.Mode != 0o1777 && !(fs.options.RAM && fs.options.Mode == 0o755) {
 		list = append(list, "mode="+strconv.FormatUint(uint64(fs.options.Mode), 8))
 	}
 	return strings.Join(list, ",")
@@ -144,6 +156,9 @@ func (fs *FileSystem) Options() string {
 
 // Statfs is statfs(2).
 func (fs *FileSystem) Statfs(vfs.Context) (linux.Statfs, error) {
+	if fs.options.RAM {
+		return linux.Statfs{Type: linux.RAMFS_MAGIC, Bsize: pageSize, Frsize: pageSize, Namelen: linux.NAME_MAX}, nil
+	}
 	size, inodes := fs.options.Size, fs.options.Inodes
 	if size == 0 {
 		size = uint64(budget.FilesMost()) * pageSize

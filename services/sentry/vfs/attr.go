@@ -56,7 +56,7 @@ func Statfs(ctx Context, p Path) (linux.Statfs, error) {
 	}{
 		{MountReadOnly, linux.ST_RDONLY}, {MountNoSUID, linux.ST_NOSUID}, {MountNoDev, linux.ST_NODEV},
 		{MountNoExec, linux.ST_NOEXEC}, {MountNoAtime, linux.ST_NOATIME},
-		{MountNoDirAtime, linux.ST_NODIRATIME}, {MountRelatime, linux.ST_RELATIME},
+		{MountNoDirAtime, linux.ST_NODIRATIME}, {MountRelatime, linux.ST_RELATIME}, {MountNoSymfollow, linux.ST_NOSYMFOLLOW},
 	} {
 		if f&b.mount != 0 {
 			s.Flags |= b.st

@@ -23,6 +23,10 @@ const (
 	MountNoAtime
 	MountNoDirAtime
 	MountRelatime
+	MountNoSymfollow
+
+	// MountAtime is what of them says when files' times of access change.
+	MountAtime = MountNoAtime | MountNoDirAtime | MountRelatime
 )
 
 // String is the options as /proc/self/mounts has them.
@@ -31,7 +35,7 @@ func (f MountFlags) String() string {
 	if f&MountReadOnly != 0 {
 		s = "ro"
 	}
-	for i, name := range [...]string{"", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime"} {
+	for i, name := range [...]string{"", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime", "nosymfollow"} {
 		if name != "" && f>>i&1 != 0 {
 			s += "," + name
 		}
@@ -294,13 +298,15 @@ func (ns *Namespace) attach(at Path, m *Mount) error {
 	return nil
 }
 
-// Remount changes the options of the mount whose root is at p: EINVAL if it is
-// none.
-func (ns *Namespace) Remount(ctx Context, p Path, flags MountFlags) error {
+// Remount changes the options of the mount whose root is at p, or with whole those of
+// the file system, which here are the mount's, too: EINVAL if it is none, EPERM if the
+// restrictions of one that a more powerful user has mounted would go.
+func (ns *Namespace) Remount(ctx Context, p Path, flags MountFlags, whole bool) error {
 	if !p.IsMountRoot() || p.Mount.ns != ns {
 		return linux.EINVAL
 	}
-	if p.Mount.pinned && p.Mount.Flags()&^flags&(MountReadOnly|MountNoSUID|MountNoDev|MountNoExec) != 0 {
+	had := p.Mount.Flags()
+	if p.Mount.pinned && (whole || had&^flags&(MountReadOnly|MountNoSUID|MountNoDev|MountNoExec) != 0 || (had^flags)&MountAtime != 0) {
 		return linux.EPERM
 	}
 	p.Mount.flags.Store(uint32(flags))

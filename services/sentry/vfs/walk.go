@@ -272,7 +272,7 @@ func (w *walk) step(c *Dentry, follow bool) error {
 
 // follow goes along a symlink: its text becomes what is walked next.
 func (w *walk) follow(l Path) error {
-	if w.flags&NoSymlinks != 0 || w.links >= maxLinks {
+	if w.flags&NoSymlinks != 0 || l.Mount.has(MountNoSymfollow) || w.links >= maxLinks {
 		return linux.ELOOP
 	}
 	w.links++

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
@@ -234,6 +235,52 @@ static void mounts(void)
 	err("no such mount", syscall(SYS_statmount_, &q, room, sizeof room, 0));
 }
 
+/* Those of another's namespace, which only who may mount there is told of. */
+static void their_mounts(void)
+{
+	static uint64_t ids[1000];
+	struct mnt_id_req_ q = {32, 0, ~0ul, 0, 0};
+	int up[2], down[2], fd, ws;
+	char c, name[64];
+	pipe(up);
+	pipe(down);
+	pid_t p = fork();
+	if (p == 0) {
+		unshare(CLONE_NEWNS);
+		mount(0, "/", 0, MS_PRIVATE | MS_REC, 0);
+		mount("none", "/tmp", "tmpfs", 0, 0);
+		write(up[1], "", 1);
+		read(down[0], &c, 1);
+		_exit(0);
+	}
+	read(up[0], &c, 1);
+	snprintf(name, sizeof name, "/proc/%d/ns/mnt", p);
+	err("number", ioctl(fd = open(name, O_RDONLY), 0x8008b705, &q.ns)); /* NS_GET_MNTNS_ID */
+	long here, there = syscall(SYS_listmount_, &q, ids, 1000, 0);
+	uint64_t ns = q.ns;
+	q.ns = 0;
+	here = syscall(SYS_listmount_, &q, ids + there, 1000 - there, 0);
+	say("one more there: %d", there == here + 1);
+	q = (struct mnt_id_req_){32, 0, ids[there - 1], 0x40 | 0x10, ns}; /* STATMOUNT_MNT_NS_ID, STATMOUNT_MNT_POINT */
+	static char room[4096];
+	err("statmount", syscall(SYS_statmount_, &q, room, sizeof room, 0));
+	say("its namespace: %d, at %s", *(uint64_t *)(room + 112) == ns, room + 512 + ((uint32_t *)room)[27]);
+	q.ns = 0;
+	err("not here", syscall(SYS_statmount_, &q, room, sizeof room, 0));
+	q.ns = 77;
+	err("nobody's", syscall(SYS_statmount_, &q, room, sizeof room, 0));
+	q.ns = ns;
+	setuid(1000);
+	long r = syscall(SYS_statmount_, &q, room, sizeof room, 0); /* EPERM since Linux 6.19 and what was made of it */
+	say("powerless: refused %d", r == -1 && (errno == EPERM || errno == ENOENT));
+	q.id = ~0ul;
+	q.param = 0;
+	err("nor a list", syscall(SYS_listmount_, &q, ids, 1000, 0));
+	write(down[1], "", 1);
+	waitpid(p, &ws, 0);
+	close(fd);
+}
+
 static void fcntls(void)
 {
 	int made = open("f", O_CREAT | O_RDWR, 0600), not = open("f", O_CREAT | O_RDWR, 0600), path = open("f", O_PATH);
@@ -422,7 +469,7 @@ static const struct {
 	int nr;
 } needs[] = {
 	{"newer.mseal", SYS_mseal_}, {"newer.guard", -1}, {"newer.futex", SYS_futex_wake_}, {"newer.cachestat", SYS_cachestat_},
-	{"newer.mounts", SYS_statmount_}, {"newer.fcntl", -1}, {"newer.fdinfo", -1}, {"newer.params", -1}, {"newer.senders", -1},
+	{"newer.mounts", SYS_statmount_}, {"newer.their_mounts", -1}, {"newer.fcntl", -1}, {"newer.fdinfo", -1}, {"newer.params", -1}, {"newer.senders", -1},
 };
 
 /* has617 says whether this is at least Linux 6.17, for what has no number to ask. */
@@ -451,6 +498,7 @@ const struct row newer_rows[] = {
 	{"newer.futex", futexes},
 	{"newer.cachestat", cached},
 	{"newer.mounts", mounts},
+	{"newer.their_mounts", their_mounts},
 	{"newer.fcntl", fcntls},
 	{"newer.fdinfo", infos},
 	{"newer.notify", notify},

@@ -111,6 +111,9 @@ static void errnos(void)
 	refuse(SYS_clock_getres, SECCOMP_RET_ERRNO | 9999);
 	syscall(SYS_clock_getres, 0, 0);
 	say("highest errno %d", errno);
+	refuse(SYS_getpriority, SECCOMP_RET_ERRNO | 512);
+	syscall(SYS_getpriority, 0, 0);
+	say("one by which the kernel has a call made again: %d", errno);
 	if (fork() == 0) {
 		err("a child's", syscall(SYS_getpid));
 		char *argv[] = {"/bin/sh", "-c", "echo $(($$ > 0))", 0};

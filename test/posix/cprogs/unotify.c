@@ -103,6 +103,10 @@ static void asks(void)
 	ask("result");
 	ask("error");
 	ask("positive error");
+	for (int e = 511; e <= 517; e++) { /* those by which the kernel has a call made again, too */
+		long r = syscall(SYS_getppid);
+		tell("its own: %ld %d\n", r, errno);
+	}
 	long r = syscall(SYS_getppid);
 	tell("goes on: %d", r == getpgid(0) || r > 0);
 }
@@ -143,6 +147,10 @@ static void exchange(void)
 	err("error", answer(fd, n.id, 5, -EXDEV, 0));
 	receive(fd);
 	err("positive error", answer(fd, n.id, 0, 7, 0));
+	for (int e = 511; e <= 517; e++) {
+		receive(fd);
+		err("its own", answer(fd, n.id, 0, -e, 0));
+	}
 	receive(fd);
 	err("goes on", answer(fd, n.id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE));
 	int ws = finish(p);
@@ -217,6 +225,14 @@ static void descriptors(void)
 	err("place without saying so", add(fd, n.id, p[0], 0, 5, 0));
 	err("none", add(fd, n.id, 77, 0, 0, 0));
 	err("another call", add(fd, n.id + 1, p[0], 0, 0, 0));
+	struct {
+		struct seccomp_notif_addfd a;
+		__u64 more;
+	} big = {{n.id, 0, p[0], 0, 0}, 1};
+	err("more, and not 0", ioctl(fd, SECCOMP_IOW(3, typeof(big)), &big));
+	err("less", ioctl(fd, SECCOMP_IOW(3, __u64), &big));
+	big.more = 0;
+	say("more: %d", ioctl(fd, SECCOMP_IOW(3, typeof(big)), &big) > 0);
 	long r = add(fd, n.id, p[0], SECCOMP_ADDFD_FLAG_SEND, 0, O_CLOEXEC);
 	err("send", r < 0 ? -1 : 0);
 	err("once more", add(fd, n.id, p[0], 0, 0, 0));
@@ -290,6 +306,26 @@ static void once(void)
 	tell("handled %d", handled);
 }
 
+/* sleeps_deeply waits for a process to be in state D, for 20 seconds at most. */
+static void sleeps_deeply(pid_t p)
+{
+	char name[64], text[256] = "";
+	snprintf(name, sizeof name, "/proc/%d/stat", p);
+	for (int i = 0; i < 2000; i++) {
+		int fd = open(name, O_RDONLY);
+		int got = read(fd, text, sizeof text - 1);
+		close(fd);
+		text[got > 0 ? got : 0] = 0;
+		char *end = strrchr(text, ')');
+		if (end && end[2] == 'D') {
+			say("state D");
+			return;
+		}
+		msleep(10);
+	}
+	say("%s", text);
+}
+
 static void killable(void)
 {
 	int fd = listen_with(SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
@@ -298,7 +334,7 @@ static void killable(void)
 	child(&p, once);
 	receive(fd);
 	kill(p, SIGUSR1);
-	msleep(50);
+	sleeps_deeply(p);
 	err("still there", valid(fd, n.id));
 	err("answer", answer(fd, n.id, 9, 0, 0));
 	int ws = finish(p);
@@ -336,6 +372,7 @@ static void hangup(void)
 	answer(fd, n.id, 11, 0, 0);
 	wait(0);
 	ready("its end", fd, 20000);
+	err("nobody left", receive(fd));
 }
 
 const struct row unotify_rows[] = {

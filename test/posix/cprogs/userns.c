@@ -1,9 +1,17 @@
 #include "cprogs.h"
 #include <linux/capability.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <linux/unix_diag.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
+
+#ifndef MS_NOSYMFOLLOW
+#define MS_NOSYMFOLLOW 256
+#endif
 
 static int put(const char *file, const char *text)
 {
@@ -311,4 +319,117 @@ static void unreadable(void)
 	}
 }
 
-const struct row userns_rows[] = {{"userns.unreadable", unreadable}, {"userns.users", users}, {"userns.several", several}, {"userns.joining", joining}, {"userns.pivot", pivots}, {"userns.clone", clones}, {0, 0}};
+/* Whose a socket is, as one is told who asks from within. */
+static void diagnosis(void)
+{
+	struct {
+		struct nlmsghdr h;
+		struct unix_diag_req q;
+	} ask = {{sizeof ask, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 1, 0}, {.sdiag_family = AF_UNIX, .udiag_states = -1, .udiag_show = UDIAG_SHOW_UID, .udiag_cookie = {-1, -1}}};
+	struct stat st;
+	fstat(socket(AF_UNIX, SOCK_STREAM, 0), &st);
+	ask.q.udiag_ino = st.st_ino;
+	err("unshare", unshare(CLONE_NEWUSER));
+	for (int mapped = 0; mapped < 2; mapped++) {
+		if (mapped)
+			err("map", put("/proc/self/uid_map", "7 0 1"));
+		char b[4096];
+		int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
+		send(fd, &ask, sizeof ask, 0);
+		int n = recv(fd, b, sizeof b, 0);
+		struct nlmsghdr *h = (void *)b;
+		say("answer %d", h->nlmsg_type);
+		for (int at = NLMSG_LENGTH(sizeof(struct unix_diag_msg)); at + 8 <= n; at += NLA_ALIGN(((struct nlattr *)(b + at))->nla_len))
+			if (((struct nlattr *)(b + at))->nla_type == UNIX_DIAG_UID)
+				say("uid %u, mine %u", *(unsigned *)(b + at + 4), getuid());
+		close(fd);
+	}
+}
+
+static char mounted[] = "/tmp/mounted-XXXXXX";
+
+static void options_of(const char *when)
+{
+	struct statfs s;
+	if (statfs(mounted, &s) != 0)
+		err(when, -1);
+	else
+		say("%s: type %lx, flags %lx", when, s.f_type, s.f_flags);
+}
+
+/* remount changes the options, of the one mount only if bind says so. */
+static void remount(const char *how, unsigned long flags, unsigned long bind)
+{
+	err(how, mount(0, mounted, 0, MS_REMOUNT | bind | flags, 0));
+	options_of(how);
+}
+
+static void by_the_link(void)
+{
+	struct stat st;
+	char to[64], link[64];
+	snprintf(link, sizeof link, "%s/link", mounted);
+	err("stat", stat(link, &st));
+	err("lstat", lstat(link, &st));
+	err("open", open(link, O_RDONLY));
+	err("readlink", readlink(link, to, sizeof to));
+}
+
+/* by_whom says whose the root is: by its number, as nobody has any in the namespace. */
+static void by_whom(void)
+{
+	struct stat st;
+	err("root", stat(mounted, &st));
+	say("of %d %d, mode %o", st.st_uid, st.st_gid, st.st_mode);
+}
+
+static void powerless(void)
+{
+	setgid(1001);
+	setuid(1000);
+	prctl(PR_SET_DUMPABLE, 1);
+	err("unshare", unshare(CLONE_NEWUSER | CLONE_NEWNS));
+	put("/proc/self/setgroups", "deny");
+	put("/proc/self/uid_map", "7 1000 1");
+	put("/proc/self/gid_map", "8 1001 1");
+	remount("nothing said", 0, MS_BIND);
+	remount("what it had", MS_NOSUID | MS_NODEV, MS_BIND);
+	remount("other times", MS_NOSUID | MS_NODEV | MS_RELATIME, MS_BIND);
+	remount("more", MS_NOSUID | MS_NODEV | MS_RDONLY, MS_BIND);
+	remount("the file system itself", MS_NOSUID | MS_NODEV | MS_RDONLY, 0);
+	err("its own", mount("none", mounted, "ramfs", MS_NOSUID | MS_NOATIME, 0));
+	by_whom();
+	err("another's", mount("none", mounted, "tmpfs", 0, "uid=1,mode=750"));
+	err("no such option", mount("none", mounted, "tmpfs", 0, "nonsense"));
+	umount(mounted);
+	remount("its own", MS_RELATIME, MS_BIND);
+}
+
+static void remounts(void)
+{
+	err("unshare", unshare(CLONE_NEWNS));
+	err("private", mount(0, "/", 0, MS_PRIVATE | MS_REC, 0));
+	mkdtemp(mounted);
+	err("ramfs", mount("none", mounted, "ramfs", 0, "mode=750,nonsense"));
+	struct stat st;
+	stat(mounted, &st);
+	say("mode %o", st.st_mode);
+	options_of("new");
+	char name[64];
+	snprintf(name, sizeof name, "%s/link", mounted);
+	symlink("/", name);
+	remount("no symlinks", MS_NOSYMFOLLOW, 0);
+	by_the_link();
+	remount("symlinks", 0, 0);
+	by_the_link();
+	remount("noatime", MS_NOATIME, 0);
+	remount("nothing of times", MS_RDONLY, 0);
+	remount("nodiratime", MS_NODIRATIME, 0);
+	remount("strict", MS_STRICTATIME | MS_NOATIME, 0);
+	remount("for others", MS_NOSUID | MS_NODEV | MS_NOATIME, 0);
+	in_child(powerless);
+	err("umount", umount(mounted));
+	rmdir(mounted);
+}
+
+const struct row userns_rows[] = {{"userns.unreadable", unreadable}, {"userns.users", users}, {"userns.several", several}, {"userns.joining", joining}, {"userns.pivot", pivots}, {"userns.clone", clones}, {"userns.remounts", remounts}, {"userns.diagnosis", diagnosis}, {0, 0}};

@@ -216,7 +216,7 @@ func (q *inetQuestion) match(ctx vfs.Context, s socket.Socket) []byte {
 	if q.states&(1<<r.State) == 0 || q.sport != 0 && q.sport != sport || q.dport != 0 && q.dport != dport {
 		return nil
 	}
-	m := inetMessage{q.family, r, socket.Timer{}, src, dst, sport, dport, id.Ino(), id.Owner()}
+	m := inetMessage{q.family, r, socket.Timer{}, src, dst, sport, dport, id.Ino(), ctx.Creds().UserNS.ShowUID(id.Owner())}
 	var info []byte
 	if d, ok := s.(diagnosed); ok && (q.extensions&(1<<(inetInfo-1)) != 0 || r.State != socket.StateListen) {
 		info, m.timer = d.Diagnose(ctx)
@@ -356,7 +356,7 @@ func (q *unixQuestion) match(ctx vfs.Context, s socket.Socket) []byte {
 	}
 	b = attribute(b, unixShutdown, []byte{r.Shut})
 	if shows(64) {
-		b = attribute(b, unixUID, le.AppendUint32(nil, id.Owner()))
+		b = attribute(b, unixUID, le.AppendUint32(nil, ctx.Creds().UserNS.ShowUID(id.Owner())))
 	}
 	return b
 }

@@ -103,7 +103,7 @@ var nameTests = []test{
 	}},
 	{"read_only_mount", nil, func(e *Env) {
 		e.Write("/f", "x")
-		e.OK(e.NS.Remount(e.Ctx, e.Root, vfs.MountReadOnly))
+		e.OK(e.NS.Remount(e.Ctx, e.Root, vfs.MountReadOnly, false))
 		for what, err := range map[string]error{
 			"mkdir": e.Mkdir("/d", 0o755), "unlink": e.Unlink("/f"), "rename": e.Rename("/f", "/g", 0),
 			"link": e.Link("/f", "/g"), "chmod": e.Chmod("/f", 0), "symlink": e.Symlink("t", "/g"),
