@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -483,6 +484,7 @@ func (s *server) interfaces() []*netdv1.Interface {
 		}
 		out = append(out, m)
 	}
+	slices.SortFunc(out, func(a, b *netdv1.Interface) int { return int(a.Index) - int(b.Index) })
 	return out
 }
 

@@ -24,6 +24,7 @@ type network struct {
 	outlet   *inet.Outlet
 	families socket.Families
 	tables   map[string]func(vfs.Context) ([]byte, error)
+	settings procfs.Settings // what was written below /proc/sys/net
 }
 
 // Families implements syscalls.Networker.
@@ -119,8 +120,7 @@ func (s *Sandbox) networkFor(ctx vfs.Context) *network {
 	return n
 }
 
-// showNetwork has a /proc tell of networks: its tables of the reader's, its settings of
-// that of whoever mounts it.
+// showNetwork has a /proc tell of networks: of the reader's.
 func (s *Sandbox) showNetwork(c *procfs.Config, mounter vfs.Context) {
 	n := s.networkFor(mounter)
 	if n == nil {
@@ -131,18 +131,38 @@ func (s *Sandbox) showNetwork(c *procfs.Config, mounter vfs.Context) {
 		c.Net[name] = func(ctx vfs.Context) ([]byte, error) { return s.networkFor(ctx).tables[name](ctx) }
 	}
 	c.Orphans = func(ctx vfs.Context) []socket.Orphan { return s.networkFor(ctx).outlet.Orphans() }
-	c.Tune = n.outlet.Tune
-	c.Conf6 = func() map[string]map[string]procfs.Sysctl {
-		out := map[string]map[string]procfs.Sysctl{}
-		for name, settings := range n.outlet.Conf6() {
-			out[name] = map[string]procfs.Sysctl{}
-			for k, c := range settings {
-				out[name][k] = procfs.Sysctl{Get: c.Get, Set: c.Set}
-			}
-		}
-		return out
-	}
+	c.Network = func(ctx vfs.Context) procfs.Network { return s.networkFor(ctx) }
 }
+
+// Tune implements procfs.Network, as do those below.
+func (n *network) Tune(path, value string) error { return n.outlet.Tune(path, value) }
+
+// Conf6 implements it.
+func (n *network) Conf6() map[string]map[string]procfs.Sysctl {
+	out := map[string]map[string]procfs.Sysctl{}
+	for name, settings := range n.outlet.Conf6() {
+		out[name] = map[string]procfs.Sysctl{}
+		for k, c := range settings {
+			out[name][k] = procfs.Sysctl{Get: c.Get, Set: c.Set}
+		}
+	}
+	return out
+}
+
+// Links implements it: none without netd.
+func (n *network) Links() (names []string) {
+	all, _ := n.outlet.Interfaces()
+	for _, i := range all {
+		names = append(names, i.Name)
+	}
+	return names
+}
+
+// Settings implements it.
+func (n *network) Settings() *procfs.Settings { return &n.settings }
+
+// Admin implements it.
+func (n *network) Admin(ctx vfs.Context) bool { return n.outlet.Rules(ctx, linux.CAP_NET_ADMIN) }
 
 // interfacesFor lists the interfaces of the network of whoever mounts a /sys.
 func (s *Sandbox) interfacesFor(mounter vfs.Context) func() []sysfs.Interface {
@@ -171,6 +191,7 @@ func shown(i *netdv1.Interface) sysfs.Interface {
 	case "tap":
 		out.TunFlags = 0x1002
 	}
+	out.Owner, out.Group = int64(int32(i.Owner)), int64(int32(i.Group))
 	if out.TunFlags != 0 && i.Persist {
 		out.TunFlags |= 0x800
 	}

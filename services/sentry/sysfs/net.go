@@ -21,6 +21,8 @@ type Interface struct {
 	Address   string // "00:00:00:00:00:00"; empty: none
 	Operstate string
 	TunFlags  uint32 // IFF_ of linux/if_tun.h; 0: it is not one of those
+	// Owner and Group are who may join such a one; -1: nobody.
+	Owner, Group int64
 	// Statistics are what has passed: Counters says which.
 	Statistics [8]uint64
 }
@@ -34,7 +36,7 @@ var never = []string{"collisions", "rx_compressed", "rx_crc_errors", "rx_fifo_er
 	"tx_fifo_errors", "tx_heartbeat_errors", "tx_window_errors"}
 
 // loopback is an interface that every sandbox has.
-var loopback = Interface{Name: "lo", Index: 1, MTU: 65536, Queue: 1000, Type: 772, Flags: 0x9, Address: "00:00:00:00:00:00", Operstate: "unknown"}
+var loopback = Interface{Name: "lo", Index: 1, MTU: 65536, Queue: 1000, Type: 772, Flags: 0x49, Address: "00:00:00:00:00:00", Operstate: "unknown"}
 
 // Bits of Interface.Flags, and those that sysfs shows.
 const (
@@ -116,7 +118,7 @@ func (fs *FS) interfaceDir(n Interface) vfs.Node {
 	}
 	d := fs.dir().Add("subsystem", fs.LinkTo("../../../../class/net")).Add("queues", fs.dir()).Add("power", fs.dir())
 	for _, f := range interfaceFiles {
-		if f.name == "tun_flags" && n.TunFlags == 0 {
+		if f.tun && n.TunFlags == 0 {
 			continue
 		}
 		d.Add(f.name, fs.File(0o444, nil, func(vfs.Context) ([]byte, error) {
@@ -140,45 +142,49 @@ func (fs *FS) interfaceDir(n Interface) vfs.Node {
 	return &interfaceDir{d.Add("statistics", statistics), index}
 }
 
-// interfaceFiles are the files of an interface's directory; up ones cannot be read while it
-// is down.
-var interfaceFiles = []struct {
+// interfaceFile is a file of an interface's directory.
+type interfaceFile struct {
 	name string
-	up   bool
+	up   bool // it cannot be read while the interface is down
 	text func(Interface) string
-}{
-	{"addr_assign_type", false, constant("0")},
-	{"addr_len", false, func(n Interface) string {
+	tun  bool // only a TUN or TAP interface has it
+}
+
+var interfaceFiles = []interfaceFile{
+	{name: "addr_assign_type", text: constant("0")},
+	{name: "addr_len", text: func(n Interface) string {
 		if n.Address == "" {
 			return "0"
 		}
 		return "6"
 	}},
-	{"address", false, func(n Interface) string { return n.Address }},
-	{"broadcast", false, broadcast},
-	{"carrier", true, func(n Interface) string { return fmt.Sprint(n.Flags & flagRunning / flagRunning) }},
-	{"dev_id", false, constant("0x0")},
-	{"dev_port", false, constant("0")},
-	{"dormant", true, constant("0")},
-	{"flags", false, func(n Interface) string { return fmt.Sprintf("%#x", n.Flags&shownFlags) }},
-	{"gro_flush_timeout", false, constant("0")},
-	{"ifalias", false, constant("")},
-	{"ifindex", false, func(n Interface) string { return fmt.Sprint(n.Index) }},
-	{"iflink", false, func(n Interface) string {
+	{name: "address", text: func(n Interface) string { return n.Address }},
+	{name: "broadcast", text: broadcast},
+	{name: "carrier", up: true, text: func(n Interface) string { return fmt.Sprint(n.Flags & flagRunning / flagRunning) }},
+	{name: "dev_id", text: constant("0x0")},
+	{name: "dev_port", text: constant("0")},
+	{name: "dormant", up: true, text: constant("0")},
+	{name: "flags", text: func(n Interface) string { return fmt.Sprintf("%#x", n.Flags&shownFlags) }},
+	{name: "gro_flush_timeout", text: constant("0")},
+	{name: "ifalias", text: constant("")},
+	{name: "ifindex", text: func(n Interface) string { return fmt.Sprint(n.Index) }},
+	{name: "iflink", text: func(n Interface) string {
 		if n.Link != 0 {
 			return fmt.Sprint(n.Link)
 		}
 		return fmt.Sprint(n.Index)
 	}},
-	{"link_mode", false, constant("0")},
-	{"mtu", false, func(n Interface) string { return fmt.Sprint(n.MTU) }},
-	{"netdev_group", false, constant("0")},
-	{"operstate", false, func(n Interface) string { return n.Operstate }},
-	{"proto_down", false, constant("0")},
-	{"tun_flags", false, func(n Interface) string { return fmt.Sprintf("%#x", n.TunFlags) }},
-	{"tx_queue_len", false, func(n Interface) string { return fmt.Sprint(n.Queue) }},
-	{"type", false, func(n Interface) string { return fmt.Sprint(n.Type) }},
-	{"uevent", false, func(n Interface) string { return fmt.Sprintf("INTERFACE=%s\nIFINDEX=%d", n.Name, n.Index) }},
+	{name: "link_mode", text: constant("0")},
+	{name: "mtu", text: func(n Interface) string { return fmt.Sprint(n.MTU) }},
+	{name: "netdev_group", text: constant("0")},
+	{name: "operstate", text: func(n Interface) string { return n.Operstate }},
+	{name: "proto_down", text: constant("0")},
+	{name: "group", text: func(n Interface) string { return fmt.Sprint(n.Group) }, tun: true},
+	{name: "owner", text: func(n Interface) string { return fmt.Sprint(n.Owner) }, tun: true},
+	{name: "tun_flags", text: func(n Interface) string { return fmt.Sprintf("%#x", n.TunFlags) }, tun: true},
+	{name: "tx_queue_len", text: func(n Interface) string { return fmt.Sprint(n.Queue) }},
+	{name: "type", text: func(n Interface) string { return fmt.Sprint(n.Type) }},
+	{name: "uevent", text: func(n Interface) string { return fmt.Sprintf("INTERFACE=%s\nIFINDEX=%d", n.Name, n.Index) }},
 }
 
 func constant(text string) func(Interface) string {

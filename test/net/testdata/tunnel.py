@@ -1,5 +1,6 @@
 # What tun(4) answers: the kernel's Documentation/networking/tuntap.rst.
-import errno, fcntl, os, select, socket, struct, subprocess, time
+import errno, fcntl, os, select, socket, struct, subprocess, sys
+sys.stdout.reconfigure(line_buffering=True)
 
 TUNSETIFF, TUNGETIFF, TUNSETPERSIST, TUNGETFEATURES = 0x400454ca, 0x800454d2, 0x400454cb, 0x800454cf
 TUN, TAP, NO_PI, VNET, MULTI = 1, 2, 0x1000, 0x4000, 0x100

@@ -193,10 +193,13 @@ func madeLink(body []byte, i *netdv1.Interface) []byte {
 			data = attribute(data, 2, le.AppendUint32(nil, i.Group))
 		}
 		data = attribute(data, 3, []byte{mode})
-		data = attribute(data, 4, []byte{1})           // without struct tun_pi
-		data = attribute(data, 5, []byte{0})           // without a virtio-net header
-		data = attribute(data, 6, []byte{persists(i)}) // it stays
-		data = attribute(data, 7, []byte{0})           // one queue
+		for attr := uint16(4); attr <= 7; attr++ { // struct tun_pi, a virtio-net header, it stays, more than one queue
+			v := byte(0)
+			if attr == 6 {
+				v = persists(i)
+			}
+			data = attribute(data, attr, []byte{v})
+		}
 		kind = "tun"
 	}
 	info := attribute(nil, infoKind, text(kind))
