@@ -269,6 +269,7 @@ type Request struct {
 	//	*Request_Tuning
 	//	*Request_SourceFilter
 	//	*Request_Space
+	//	*Request_Tunnel
 	Op            isRequest_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -532,6 +533,15 @@ func (x *Request) GetSpace() *Space {
 	return nil
 }
 
+func (x *Request) GetTunnel() *Tunnel {
+	if x != nil {
+		if x, ok := x.Op.(*Request_Tunnel); ok {
+			return x.Tunnel
+		}
+	}
+	return nil
+}
+
 type isRequest_Op interface {
 	isRequest_Op()
 }
@@ -632,6 +642,11 @@ type Request_Space struct {
 	Space *Space `protobuf:"bytes,66,opt,name=space,proto3,oneof"`
 }
 
+type Request_Tunnel struct {
+	// Of a socket of the family 256.
+	Tunnel *Tunnel `protobuf:"bytes,67,opt,name=tunnel,proto3,oneof"`
+}
+
 func (*Request_Hello) isRequest_Op() {}
 
 func (*Request_Bind) isRequest_Op() {}
@@ -677,6 +692,8 @@ func (*Request_Tuning) isRequest_Op() {}
 func (*Request_SourceFilter) isRequest_Op() {}
 
 func (*Request_Space) isRequest_Op() {}
+
+func (*Request_Tunnel) isRequest_Op() {}
 
 // Response answers a Request.
 type Response struct {
@@ -1547,7 +1564,8 @@ func (*Hello) Descriptor() ([]byte, []int) {
 // Open says what socket to make.
 type Open struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// AF_INET (2), AF_INET6 (10) or AF_PACKET (17), whose protocol is Ethernet's.
+	// AF_INET (2), AF_INET6 (10) or AF_PACKET (17), whose protocol is Ethernet's; or 256, an
+	// end of a TUN or TAP interface.
 	Family uint32 `protobuf:"varint,1,opt,name=family,proto3" json:"family,omitempty"`
 	// SOCK_STREAM (1), SOCK_DGRAM (2) or SOCK_RAW (3).
 	Type uint32 `protobuf:"varint,2,opt,name=type,proto3" json:"type,omitempty"`
@@ -1775,7 +1793,11 @@ type Options struct {
 	ReceiveHeaders bool `protobuf:"varint,71,opt,name=receive_headers,json=receiveHeaders,proto3" json:"receive_headers,omitempty"`
 	// IP_OPTIONS or what of RFC 3542 sticks, as before a payload in the ring; packets have it
 	// unless theirs say otherwise.
-	Headers       []byte `protobuf:"bytes,72,opt,name=headers,proto3" json:"headers,omitempty"`
+	Headers []byte `protobuf:"bytes,72,opt,name=headers,proto3" json:"headers,omitempty"`
+	// SO_MARK, by which rules choose a way.
+	Mark uint32 `protobuf:"varint,73,opt,name=mark,proto3" json:"mark,omitempty"`
+	// IP_UNICAST_IF: an interface's index, 0 for what the routes say.
+	UnicastDevice uint32 `protobuf:"varint,74,opt,name=unicast_device,json=unicastDevice,proto3" json:"unicast_device,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2151,6 +2173,20 @@ func (x *Options) GetHeaders() []byte {
 		return x.Headers
 	}
 	return nil
+}
+
+func (x *Options) GetMark() uint32 {
+	if x != nil {
+		return x.Mark
+	}
+	return 0
+}
+
+func (x *Options) GetUnicastDevice() uint32 {
+	if x != nil {
+		return x.UnicastDevice
+	}
+	return 0
 }
 
 // Bind gives the socket a local address; port 0 lets netd choose one. A packet
@@ -3283,6 +3319,8 @@ type Change struct {
 	//	*Change_Neighbour
 	//	*Change_Ipv6
 	//	*Change_Rule
+	//	*Change_NewLink
+	//	*Change_RemoveLink
 	What          isChange_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3379,6 +3417,24 @@ func (x *Change) GetRule() *RuleChange {
 	return nil
 }
 
+func (x *Change) GetNewLink() *NewLink {
+	if x != nil {
+		if x, ok := x.What.(*Change_NewLink); ok {
+			return x.NewLink
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetRemoveLink() *LinkRemoval {
+	if x != nil {
+		if x, ok := x.What.(*Change_RemoveLink); ok {
+			return x.RemoveLink
+		}
+	}
+	return nil
+}
+
 type isChange_What interface {
 	isChange_What()
 }
@@ -3407,6 +3463,14 @@ type Change_Rule struct {
 	Rule *RuleChange `protobuf:"bytes,6,opt,name=rule,proto3,oneof"`
 }
 
+type Change_NewLink struct {
+	NewLink *NewLink `protobuf:"bytes,7,opt,name=new_link,json=newLink,proto3,oneof"`
+}
+
+type Change_RemoveLink struct {
+	RemoveLink *LinkRemoval `protobuf:"bytes,8,opt,name=remove_link,json=removeLink,proto3,oneof"`
+}
+
 func (*Change_Link) isChange_What() {}
 
 func (*Change_Address) isChange_What() {}
@@ -3419,6 +3483,318 @@ func (*Change_Ipv6) isChange_What() {}
 
 func (*Change_Rule) isChange_What() {}
 
+func (*Change_NewLink) isChange_What() {}
+
+func (*Change_RemoveLink) isChange_What() {}
+
+// NewLink makes an interface in the request's namespace, or a pair: EEXIST, EINVAL,
+// ENOSPC where there are too many, EOPNOTSUPP of a kind that there is not.
+type NewLink struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "dummy" or "veth", whose other end is peer.
+	Kind          string        `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Link          *NewInterface `protobuf:"bytes,2,opt,name=link,proto3" json:"link,omitempty"`
+	Peer          *NewInterface `protobuf:"bytes,3,opt,name=peer,proto3" json:"peer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewLink) Reset() {
+	*x = NewLink{}
+	mi := &file_netd_v1_data_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewLink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewLink) ProtoMessage() {}
+
+func (x *NewLink) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewLink.ProtoReflect.Descriptor instead.
+func (*NewLink) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *NewLink) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *NewLink) GetLink() *NewInterface {
+	if x != nil {
+		return x.Link
+	}
+	return nil
+}
+
+func (x *NewLink) GetPeer() *NewInterface {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+// NewInterface is what one is to be.
+type NewInterface struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With "%d" in it, or empty: one that is free.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Six bytes; empty: a random one.
+	Mac []byte `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
+	// 0: the kind's.
+	Mtu uint32 `protobuf:"varint,3,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	// The namespace that it is to be in.
+	Space uint32 `protobuf:"varint,4,opt,name=space,proto3" json:"space,omitempty"`
+	// 0: the next that is free.
+	Index         uint32 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"`
+	Up            bool   `protobuf:"varint,6,opt,name=up,proto3" json:"up,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewInterface) Reset() {
+	*x = NewInterface{}
+	mi := &file_netd_v1_data_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewInterface) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewInterface) ProtoMessage() {}
+
+func (x *NewInterface) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewInterface.ProtoReflect.Descriptor instead.
+func (*NewInterface) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *NewInterface) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NewInterface) GetMac() []byte {
+	if x != nil {
+		return x.Mac
+	}
+	return nil
+}
+
+func (x *NewInterface) GetMtu() uint32 {
+	if x != nil {
+		return x.Mtu
+	}
+	return 0
+}
+
+func (x *NewInterface) GetSpace() uint32 {
+	if x != nil {
+		return x.Space
+	}
+	return 0
+}
+
+func (x *NewInterface) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *NewInterface) GetUp() bool {
+	if x != nil {
+		return x.Up
+	}
+	return false
+}
+
+// LinkRemoval takes away an interface that a NewLink made, and its other end: ENODEV,
+// EOPNOTSUPP.
+type LinkRemoval struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LinkRemoval) Reset() {
+	*x = LinkRemoval{}
+	mi := &file_netd_v1_data_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LinkRemoval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LinkRemoval) ProtoMessage() {}
+
+func (x *LinkRemoval) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LinkRemoval.ProtoReflect.Descriptor instead.
+func (*LinkRemoval) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *LinkRemoval) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+// Tunnel joins a socket of the family 256 to a TUN or TAP interface, or sets what it is to
+// do. What the interface sends comes down the socket's ring, what goes up has arrived there:
+// records as a packet socket's, of which only the payload counts, and of byte 7 bit 2: a
+// virtio-net header of 10 bytes comes before (ring up). Answered with the interface.
+type Tunnel struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Make or join the interface of that name, as of NewInterface: EBUSY, EINVAL, EPERM.
+	Attach *string `protobuf:"bytes,1,opt,name=attach,proto3,oneof" json:"attach,omitempty"`
+	// It carries Ethernet frames: TAP.
+	Tap bool `protobuf:"varint,2,opt,name=tap,proto3" json:"tap,omitempty"`
+	// Who asks, and whether they have CAP_NET_ADMIN.
+	Admin bool     `protobuf:"varint,3,opt,name=admin,proto3" json:"admin,omitempty"`
+	Uid   uint32   `protobuf:"varint,4,opt,name=uid,proto3" json:"uid,omitempty"`
+	Gids  []uint32 `protobuf:"varint,5,rep,packed,name=gids,proto3" json:"gids,omitempty"`
+	// The interface stays when the socket goes.
+	Persist *bool `protobuf:"varint,6,opt,name=persist,proto3,oneof" json:"persist,omitempty"`
+	// Who may join it without CAP_NET_ADMIN; all ones: nobody.
+	Owner         *uint32 `protobuf:"varint,7,opt,name=owner,proto3,oneof" json:"owner,omitempty"`
+	Group         *uint32 `protobuf:"varint,8,opt,name=group,proto3,oneof" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tunnel) Reset() {
+	*x = Tunnel{}
+	mi := &file_netd_v1_data_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tunnel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tunnel) ProtoMessage() {}
+
+func (x *Tunnel) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tunnel.ProtoReflect.Descriptor instead.
+func (*Tunnel) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Tunnel) GetAttach() string {
+	if x != nil && x.Attach != nil {
+		return *x.Attach
+	}
+	return ""
+}
+
+func (x *Tunnel) GetTap() bool {
+	if x != nil {
+		return x.Tap
+	}
+	return false
+}
+
+func (x *Tunnel) GetAdmin() bool {
+	if x != nil {
+		return x.Admin
+	}
+	return false
+}
+
+func (x *Tunnel) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
+func (x *Tunnel) GetGids() []uint32 {
+	if x != nil {
+		return x.Gids
+	}
+	return nil
+}
+
+func (x *Tunnel) GetPersist() bool {
+	if x != nil && x.Persist != nil {
+		return *x.Persist
+	}
+	return false
+}
+
+func (x *Tunnel) GetOwner() uint32 {
+	if x != nil && x.Owner != nil {
+		return *x.Owner
+	}
+	return 0
+}
+
+func (x *Tunnel) GetGroup() uint32 {
+	if x != nil && x.Group != nil {
+		return *x.Group
+	}
+	return 0
+}
+
 // RuleEntry is struct fib_rule_hdr with its attributes: ip-rule(8). The rules that a host
 // begins with are not among them, and cannot be changed.
 type RuleEntry struct {
@@ -3427,16 +3803,29 @@ type RuleEntry struct {
 	// In a change 0 is one less than the lowest.
 	Priority uint32 `protobuf:"varint,2,opt,name=priority,proto3" json:"priority,omitempty"`
 	// Without an address: any.
-	From          *Prefix `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
-	To            *Prefix `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
-	Table         uint32  `protobuf:"varint,5,opt,name=table,proto3" json:"table,omitempty"`
+	From  *Prefix `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	To    *Prefix `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	Table uint32  `protobuf:"varint,5,opt,name=table,proto3" json:"table,omitempty"`
+	// Of the packet's mark the bits of mask are those of mark.
+	Mark uint32 `protobuf:"varint,6,opt,name=mark,proto3" json:"mark,omitempty"`
+	Mask uint32 `protobuf:"varint,7,opt,name=mask,proto3" json:"mask,omitempty"`
+	// Names of the interfaces that the packet came by, "lo" of this host's own, and that it is
+	// bound to; empty: any.
+	In  string `protobuf:"bytes,8,opt,name=in,proto3" json:"in,omitempty"`
+	Out string `protobuf:"bytes,9,opt,name=out,proto3" json:"out,omitempty"`
+	// It is about what the rest does not match.
+	Invert bool `protobuf:"varint,10,opt,name=invert,proto3" json:"invert,omitempty"`
+	// Of the table, routes with shorter prefixes than so many bits are passed over.
+	Longer uint32 `protobuf:"varint,11,opt,name=longer,proto3" json:"longer,omitempty"`
+	// RTN_: 6, 7 or 8 of a rule that leads nowhere; 0: to the table.
+	Kind          uint32 `protobuf:"varint,12,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RuleEntry) Reset() {
 	*x = RuleEntry{}
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3448,7 +3837,7 @@ func (x *RuleEntry) String() string {
 func (*RuleEntry) ProtoMessage() {}
 
 func (x *RuleEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3461,7 +3850,7 @@ func (x *RuleEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleEntry.ProtoReflect.Descriptor instead.
 func (*RuleEntry) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RuleEntry) GetV6() bool {
@@ -3499,6 +3888,55 @@ func (x *RuleEntry) GetTable() uint32 {
 	return 0
 }
 
+func (x *RuleEntry) GetMark() uint32 {
+	if x != nil {
+		return x.Mark
+	}
+	return 0
+}
+
+func (x *RuleEntry) GetMask() uint32 {
+	if x != nil {
+		return x.Mask
+	}
+	return 0
+}
+
+func (x *RuleEntry) GetIn() string {
+	if x != nil {
+		return x.In
+	}
+	return ""
+}
+
+func (x *RuleEntry) GetOut() string {
+	if x != nil {
+		return x.Out
+	}
+	return ""
+}
+
+func (x *RuleEntry) GetInvert() bool {
+	if x != nil {
+		return x.Invert
+	}
+	return false
+}
+
+func (x *RuleEntry) GetLonger() uint32 {
+	if x != nil {
+		return x.Longer
+	}
+	return 0
+}
+
+func (x *RuleEntry) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
 // RuleChange adds or removes one: EEXIST, ENOENT, EINVAL, ENOSPC.
 type RuleChange struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3510,7 +3948,7 @@ type RuleChange struct {
 
 func (x *RuleChange) Reset() {
 	*x = RuleChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3522,7 +3960,7 @@ func (x *RuleChange) String() string {
 func (*RuleChange) ProtoMessage() {}
 
 func (x *RuleChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3535,7 +3973,7 @@ func (x *RuleChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleChange.ProtoReflect.Descriptor instead.
 func (*RuleChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RuleChange) GetRule() *RuleEntry {
@@ -3564,7 +4002,7 @@ type SettingsChange struct {
 
 func (x *SettingsChange) Reset() {
 	*x = SettingsChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3576,7 +4014,7 @@ func (x *SettingsChange) String() string {
 func (*SettingsChange) ProtoMessage() {}
 
 func (x *SettingsChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3589,7 +4027,7 @@ func (x *SettingsChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsChange.ProtoReflect.Descriptor instead.
 func (*SettingsChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SettingsChange) GetIndex() uint32 {
@@ -3608,17 +4046,22 @@ func (x *SettingsChange) GetIpv6() *Autoconfiguration {
 
 // LinkChange is of what is set.
 type LinkChange struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	Up            *bool                  `protobuf:"varint,2,opt,name=up,proto3,oneof" json:"up,omitempty"`
-	Mtu           *uint32                `protobuf:"varint,3,opt,name=mtu,proto3,oneof" json:"mtu,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Index uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Up    *bool                  `protobuf:"varint,2,opt,name=up,proto3,oneof" json:"up,omitempty"`
+	Mtu   *uint32                `protobuf:"varint,3,opt,name=mtu,proto3,oneof" json:"mtu,omitempty"`
+	// Six bytes.
+	Mac  []byte  `protobuf:"bytes,4,opt,name=mac,proto3,oneof" json:"mac,omitempty"`
+	Name *string `protobuf:"bytes,5,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// The namespace that it is to move to.
+	Space         *uint32 `protobuf:"varint,6,opt,name=space,proto3,oneof" json:"space,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LinkChange) Reset() {
 	*x = LinkChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[30]
+	mi := &file_netd_v1_data_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3630,7 +4073,7 @@ func (x *LinkChange) String() string {
 func (*LinkChange) ProtoMessage() {}
 
 func (x *LinkChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[30]
+	mi := &file_netd_v1_data_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3643,7 +4086,7 @@ func (x *LinkChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkChange.ProtoReflect.Descriptor instead.
 func (*LinkChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LinkChange) GetIndex() uint32 {
@@ -3667,6 +4110,27 @@ func (x *LinkChange) GetMtu() uint32 {
 	return 0
 }
 
+func (x *LinkChange) GetMac() []byte {
+	if x != nil {
+		return x.Mac
+	}
+	return nil
+}
+
+func (x *LinkChange) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *LinkChange) GetSpace() uint32 {
+	if x != nil && x.Space != nil {
+		return *x.Space
+	}
+	return 0
+}
+
 // AddressChange adds or removes one, or with replace changes the one that is there:
 // EEXIST, EADDRNOTAVAIL, EINVAL.
 type AddressChange struct {
@@ -3686,7 +4150,7 @@ type AddressChange struct {
 
 func (x *AddressChange) Reset() {
 	*x = AddressChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[31]
+	mi := &file_netd_v1_data_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3698,7 +4162,7 @@ func (x *AddressChange) String() string {
 func (*AddressChange) ProtoMessage() {}
 
 func (x *AddressChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[31]
+	mi := &file_netd_v1_data_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3711,7 +4175,7 @@ func (x *AddressChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressChange.ProtoReflect.Descriptor instead.
 func (*AddressChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{31}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AddressChange) GetIndex() uint32 {
@@ -3775,7 +4239,7 @@ type RouteChange struct {
 
 func (x *RouteChange) Reset() {
 	*x = RouteChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[32]
+	mi := &file_netd_v1_data_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3787,7 +4251,7 @@ func (x *RouteChange) String() string {
 func (*RouteChange) ProtoMessage() {}
 
 func (x *RouteChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[32]
+	mi := &file_netd_v1_data_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3800,7 +4264,7 @@ func (x *RouteChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteChange.ProtoReflect.Descriptor instead.
 func (*RouteChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{32}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RouteChange) GetRoute() *RouteEntry {
@@ -3833,7 +4297,7 @@ type StatisticsQuery struct {
 
 func (x *StatisticsQuery) Reset() {
 	*x = StatisticsQuery{}
-	mi := &file_netd_v1_data_proto_msgTypes[33]
+	mi := &file_netd_v1_data_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3845,7 +4309,7 @@ func (x *StatisticsQuery) String() string {
 func (*StatisticsQuery) ProtoMessage() {}
 
 func (x *StatisticsQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[33]
+	mi := &file_netd_v1_data_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3858,7 +4322,7 @@ func (x *StatisticsQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsQuery.ProtoReflect.Descriptor instead.
 func (*StatisticsQuery) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{33}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{37}
 }
 
 // Watch asks to be told of changes of the configuration from now on: Changed.
@@ -3870,7 +4334,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_netd_v1_data_proto_msgTypes[34]
+	mi := &file_netd_v1_data_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3882,7 +4346,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[34]
+	mi := &file_netd_v1_data_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3895,7 +4359,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{34}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{38}
 }
 
 // ConnectionDump asks for the TCP connections that are no socket of the sentry's
@@ -3908,7 +4372,7 @@ type ConnectionDump struct {
 
 func (x *ConnectionDump) Reset() {
 	*x = ConnectionDump{}
-	mi := &file_netd_v1_data_proto_msgTypes[35]
+	mi := &file_netd_v1_data_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3920,7 +4384,7 @@ func (x *ConnectionDump) String() string {
 func (*ConnectionDump) ProtoMessage() {}
 
 func (x *ConnectionDump) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[35]
+	mi := &file_netd_v1_data_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3933,7 +4397,7 @@ func (x *ConnectionDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectionDump.ProtoReflect.Descriptor instead.
 func (*ConnectionDump) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{35}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{39}
 }
 
 // Connection is one of those.
@@ -3956,7 +4420,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_netd_v1_data_proto_msgTypes[36]
+	mi := &file_netd_v1_data_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3968,7 +4432,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[36]
+	mi := &file_netd_v1_data_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3981,7 +4445,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{36}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Connection) GetLocal() *Address {
@@ -4053,7 +4517,7 @@ type Destroy struct {
 
 func (x *Destroy) Reset() {
 	*x = Destroy{}
-	mi := &file_netd_v1_data_proto_msgTypes[37]
+	mi := &file_netd_v1_data_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4065,7 +4529,7 @@ func (x *Destroy) String() string {
 func (*Destroy) ProtoMessage() {}
 
 func (x *Destroy) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[37]
+	mi := &file_netd_v1_data_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4078,7 +4542,7 @@ func (x *Destroy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Destroy.ProtoReflect.Descriptor instead.
 func (*Destroy) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{37}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Destroy) GetLocal() *Address {
@@ -4109,7 +4573,7 @@ type Tuning struct {
 
 func (x *Tuning) Reset() {
 	*x = Tuning{}
-	mi := &file_netd_v1_data_proto_msgTypes[38]
+	mi := &file_netd_v1_data_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4121,7 +4585,7 @@ func (x *Tuning) String() string {
 func (*Tuning) ProtoMessage() {}
 
 func (x *Tuning) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[38]
+	mi := &file_netd_v1_data_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4134,7 +4598,7 @@ func (x *Tuning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tuning.ProtoReflect.Descriptor instead.
 func (*Tuning) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{38}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Tuning) GetName() string {
@@ -4178,7 +4642,7 @@ type SourceFilter struct {
 
 func (x *SourceFilter) Reset() {
 	*x = SourceFilter{}
-	mi := &file_netd_v1_data_proto_msgTypes[39]
+	mi := &file_netd_v1_data_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4190,7 +4654,7 @@ func (x *SourceFilter) String() string {
 func (*SourceFilter) ProtoMessage() {}
 
 func (x *SourceFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[39]
+	mi := &file_netd_v1_data_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4203,7 +4667,7 @@ func (x *SourceFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceFilter.ProtoReflect.Descriptor instead.
 func (*SourceFilter) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{39}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SourceFilter) GetGroup() []byte {
@@ -4259,7 +4723,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_netd_v1_data_proto_msgTypes[40]
+	mi := &file_netd_v1_data_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4271,7 +4735,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[40]
+	mi := &file_netd_v1_data_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4284,7 +4748,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{40}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Filter) GetProgram() []byte {
@@ -4312,7 +4776,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_netd_v1_data_proto_msgTypes[41]
+	mi := &file_netd_v1_data_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4324,7 +4788,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[41]
+	mi := &file_netd_v1_data_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4337,7 +4801,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{41}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Membership) GetAction() MembershipAction {
@@ -4393,14 +4857,28 @@ type Interface struct {
 	// What IPv6 does there by itself; unset: nothing.
 	Ipv6 *Autoconfiguration `protobuf:"bytes,8,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
 	// Multicast groups that it listens to.
-	Groups        []*Group `protobuf:"bytes,60,rep,name=groups,proto3" json:"groups,omitempty"`
+	Groups []*Group `protobuf:"bytes,60,rep,name=groups,proto3" json:"groups,omitempty"`
+	// What the guest made: "dummy", "veth", "tun" or "tap"; empty for others.
+	Kind string `protobuf:"bytes,61,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The other end of a pair, and where that is: 1 more than the number of its namespace by
+	// which this one knows it, 0 for this one itself.
+	Peer          uint32 `protobuf:"varint,62,opt,name=peer,proto3" json:"peer,omitempty"`
+	PeerNamespace uint32 `protobuf:"varint,63,opt,name=peer_namespace,json=peerNamespace,proto3" json:"peer_namespace,omitempty"`
+	// ARPHRD_ of netdevice(7).
+	Hardware uint32 `protobuf:"varint,64,opt,name=hardware,proto3" json:"hardware,omitempty"`
+	// It was up at least once.
+	Used bool `protobuf:"varint,65,opt,name=used,proto3" json:"used,omitempty"`
+	// Of a TUN or TAP interface, as Tunnel has it.
+	Persist       bool   `protobuf:"varint,66,opt,name=persist,proto3" json:"persist,omitempty"`
+	Owner         uint32 `protobuf:"varint,67,opt,name=owner,proto3" json:"owner,omitempty"`
+	Group         uint32 `protobuf:"varint,68,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_netd_v1_data_proto_msgTypes[42]
+	mi := &file_netd_v1_data_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4412,7 +4890,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[42]
+	mi := &file_netd_v1_data_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4425,7 +4903,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{42}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Interface) GetIndex() uint32 {
@@ -4491,6 +4969,62 @@ func (x *Interface) GetGroups() []*Group {
 	return nil
 }
 
+func (x *Interface) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Interface) GetPeer() uint32 {
+	if x != nil {
+		return x.Peer
+	}
+	return 0
+}
+
+func (x *Interface) GetPeerNamespace() uint32 {
+	if x != nil {
+		return x.PeerNamespace
+	}
+	return 0
+}
+
+func (x *Interface) GetHardware() uint32 {
+	if x != nil {
+		return x.Hardware
+	}
+	return 0
+}
+
+func (x *Interface) GetUsed() bool {
+	if x != nil {
+		return x.Used
+	}
+	return false
+}
+
+func (x *Interface) GetPersist() bool {
+	if x != nil {
+		return x.Persist
+	}
+	return false
+}
+
+func (x *Interface) GetOwner() uint32 {
+	if x != nil {
+		return x.Owner
+	}
+	return 0
+}
+
+func (x *Interface) GetGroup() uint32 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
 // Group is one of an interface's.
 type Group struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4504,7 +5038,7 @@ type Group struct {
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_netd_v1_data_proto_msgTypes[43]
+	mi := &file_netd_v1_data_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4516,7 +5050,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[43]
+	mi := &file_netd_v1_data_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4529,7 +5063,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{43}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Group) GetAddress() []byte {
@@ -4563,7 +5097,7 @@ type InterfaceAddress struct {
 
 func (x *InterfaceAddress) Reset() {
 	*x = InterfaceAddress{}
-	mi := &file_netd_v1_data_proto_msgTypes[44]
+	mi := &file_netd_v1_data_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4575,7 +5109,7 @@ func (x *InterfaceAddress) String() string {
 func (*InterfaceAddress) ProtoMessage() {}
 
 func (x *InterfaceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[44]
+	mi := &file_netd_v1_data_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4588,7 +5122,7 @@ func (x *InterfaceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterfaceAddress.ProtoReflect.Descriptor instead.
 func (*InterfaceAddress) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{44}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *InterfaceAddress) GetAddress() []byte {
@@ -4637,7 +5171,7 @@ type Space struct {
 
 func (x *Space) Reset() {
 	*x = Space{}
-	mi := &file_netd_v1_data_proto_msgTypes[45]
+	mi := &file_netd_v1_data_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4649,7 +5183,7 @@ func (x *Space) String() string {
 func (*Space) ProtoMessage() {}
 
 func (x *Space) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[45]
+	mi := &file_netd_v1_data_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4662,7 +5196,7 @@ func (x *Space) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Space.ProtoReflect.Descriptor instead.
 func (*Space) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{45}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Space) GetEnd() bool {
@@ -4689,7 +5223,7 @@ type Rings struct {
 
 func (x *Rings) Reset() {
 	*x = Rings{}
-	mi := &file_netd_v1_data_proto_msgTypes[46]
+	mi := &file_netd_v1_data_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4701,7 +5235,7 @@ func (x *Rings) String() string {
 func (*Rings) ProtoMessage() {}
 
 func (x *Rings) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[46]
+	mi := &file_netd_v1_data_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4714,7 +5248,7 @@ func (x *Rings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rings.ProtoReflect.Descriptor instead.
 func (*Rings) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{46}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Rings) GetId() uint32 {
@@ -4755,7 +5289,7 @@ type Heads struct {
 
 func (x *Heads) Reset() {
 	*x = Heads{}
-	mi := &file_netd_v1_data_proto_msgTypes[47]
+	mi := &file_netd_v1_data_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4767,7 +5301,7 @@ func (x *Heads) String() string {
 func (*Heads) ProtoMessage() {}
 
 func (x *Heads) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[47]
+	mi := &file_netd_v1_data_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4780,7 +5314,7 @@ func (x *Heads) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heads.ProtoReflect.Descriptor instead.
 func (*Heads) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{47}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Heads) GetId() uint32 {
@@ -4808,7 +5342,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_netd_v1_data_proto_msgTypes[48]
+	mi := &file_netd_v1_data_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4820,7 +5354,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[48]
+	mi := &file_netd_v1_data_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4833,7 +5367,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{48}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Accepted) GetListener() uint32 {
@@ -4888,7 +5422,7 @@ type Forgotten struct {
 
 func (x *Forgotten) Reset() {
 	*x = Forgotten{}
-	mi := &file_netd_v1_data_proto_msgTypes[49]
+	mi := &file_netd_v1_data_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4900,7 +5434,7 @@ func (x *Forgotten) String() string {
 func (*Forgotten) ProtoMessage() {}
 
 func (x *Forgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[49]
+	mi := &file_netd_v1_data_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4913,7 +5447,7 @@ func (x *Forgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
 func (*Forgotten) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{49}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Forgotten) GetRings() uint32 {
@@ -4927,7 +5461,7 @@ var File_netd_v1_data_proto protoreflect.FileDescriptor
 
 const file_netd_v1_data_proto_rawDesc = "" +
 	"\n" +
-	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\xa6\t\n" +
+	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\xd1\t\n" +
 	"\aRequest\x12\x16\n" +
 	"\x06socket\x18\x01 \x01(\rR\x06socket\x12!\n" +
 	"\x04open\x18\x02 \x01(\v2\r.netd.v1.OpenR\x04open\x12&\n" +
@@ -4960,7 +5494,8 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\adestroy\x18? \x01(\v2\x10.netd.v1.DestroyH\x00R\adestroy\x12)\n" +
 	"\x06tuning\x18@ \x01(\v2\x0f.netd.v1.TuningH\x00R\x06tuning\x12<\n" +
 	"\rsource_filter\x18A \x01(\v2\x15.netd.v1.SourceFilterH\x00R\fsourceFilter\x12&\n" +
-	"\x05space\x18B \x01(\v2\x0e.netd.v1.SpaceH\x00R\x05spaceB\x04\n" +
+	"\x05space\x18B \x01(\v2\x0e.netd.v1.SpaceH\x00R\x05space\x12)\n" +
+	"\x06tunnel\x18C \x01(\v2\x0f.netd.v1.TunnelH\x00R\x06tunnelB\x04\n" +
 	"\x02op\"\xf8\x05\n" +
 	"\bResponse\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\rR\x05error\x12&\n" +
@@ -5054,7 +5589,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
-	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xcf\f\n" +
+	"\x05scope\x18\x03 \x01(\rR\x05scope\"\x8a\r\n" +
 	"\aOptions\x12#\n" +
 	"\rreuse_address\x18\x01 \x01(\bR\freuseAddress\x12\x1d\n" +
 	"\n" +
@@ -5116,7 +5651,9 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\bmin_hops\x18E \x01(\rR\aminHops\x12\x19\n" +
 	"\bsave_syn\x18F \x01(\bR\asaveSyn\x12'\n" +
 	"\x0freceive_headers\x18G \x01(\bR\x0ereceiveHeaders\x12\x18\n" +
-	"\aheaders\x18H \x01(\fR\aheadersJ\x04\b?\x10@\"2\n" +
+	"\aheaders\x18H \x01(\fR\aheaders\x12\x12\n" +
+	"\x04mark\x18I \x01(\rR\x04mark\x12%\n" +
+	"\x0eunicast_device\x18J \x01(\rR\runicastDeviceJ\x04\b?\x10@\"2\n" +
 	"\x04Bind\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"I\n" +
 	"\aConnect\x12*\n" +
@@ -5226,35 +5763,79 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\tinterface\x18\x01 \x01(\rR\tinterface\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\fR\aaddress\x12\x10\n" +
 	"\x03mac\x18\x03 \x01(\fR\x03mac\x12\x14\n" +
-	"\x05state\x18\x04 \x01(\rR\x05state\"\xb0\x02\n" +
+	"\x05state\x18\x04 \x01(\rR\x05state\"\x98\x03\n" +
 	"\x06Change\x12)\n" +
 	"\x04link\x18\x01 \x01(\v2\x13.netd.v1.LinkChangeH\x00R\x04link\x122\n" +
 	"\aaddress\x18\x02 \x01(\v2\x16.netd.v1.AddressChangeH\x00R\aaddress\x12,\n" +
 	"\x05route\x18\x03 \x01(\v2\x14.netd.v1.RouteChangeH\x00R\x05route\x127\n" +
 	"\tneighbour\x18\x04 \x01(\v2\x17.netd.v1.NeighbourEntryH\x00R\tneighbour\x12-\n" +
 	"\x04ipv6\x18\x05 \x01(\v2\x17.netd.v1.SettingsChangeH\x00R\x04ipv6\x12)\n" +
-	"\x04rule\x18\x06 \x01(\v2\x13.netd.v1.RuleChangeH\x00R\x04ruleB\x06\n" +
-	"\x04what\"\x93\x01\n" +
+	"\x04rule\x18\x06 \x01(\v2\x13.netd.v1.RuleChangeH\x00R\x04rule\x12-\n" +
+	"\bnew_link\x18\a \x01(\v2\x10.netd.v1.NewLinkH\x00R\anewLink\x127\n" +
+	"\vremove_link\x18\b \x01(\v2\x14.netd.v1.LinkRemovalH\x00R\n" +
+	"removeLinkB\x06\n" +
+	"\x04what\"s\n" +
+	"\aNewLink\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12)\n" +
+	"\x04link\x18\x02 \x01(\v2\x15.netd.v1.NewInterfaceR\x04link\x12)\n" +
+	"\x04peer\x18\x03 \x01(\v2\x15.netd.v1.NewInterfaceR\x04peer\"\x82\x01\n" +
+	"\fNewInterface\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03mac\x18\x02 \x01(\fR\x03mac\x12\x10\n" +
+	"\x03mtu\x18\x03 \x01(\rR\x03mtu\x12\x14\n" +
+	"\x05space\x18\x04 \x01(\rR\x05space\x12\x14\n" +
+	"\x05index\x18\x05 \x01(\rR\x05index\x12\x0e\n" +
+	"\x02up\x18\x06 \x01(\bR\x02up\"#\n" +
+	"\vLinkRemoval\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\"\xf3\x01\n" +
+	"\x06Tunnel\x12\x1b\n" +
+	"\x06attach\x18\x01 \x01(\tH\x00R\x06attach\x88\x01\x01\x12\x10\n" +
+	"\x03tap\x18\x02 \x01(\bR\x03tap\x12\x14\n" +
+	"\x05admin\x18\x03 \x01(\bR\x05admin\x12\x10\n" +
+	"\x03uid\x18\x04 \x01(\rR\x03uid\x12\x12\n" +
+	"\x04gids\x18\x05 \x03(\rR\x04gids\x12\x1d\n" +
+	"\apersist\x18\x06 \x01(\bH\x01R\apersist\x88\x01\x01\x12\x19\n" +
+	"\x05owner\x18\a \x01(\rH\x02R\x05owner\x88\x01\x01\x12\x19\n" +
+	"\x05group\x18\b \x01(\rH\x03R\x05group\x88\x01\x01B\t\n" +
+	"\a_attachB\n" +
+	"\n" +
+	"\b_persistB\b\n" +
+	"\x06_ownerB\b\n" +
+	"\x06_group\"\xa1\x02\n" +
 	"\tRuleEntry\x12\x0e\n" +
 	"\x02v6\x18\x01 \x01(\bR\x02v6\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\rR\bpriority\x12#\n" +
 	"\x04from\x18\x03 \x01(\v2\x0f.netd.v1.PrefixR\x04from\x12\x1f\n" +
 	"\x02to\x18\x04 \x01(\v2\x0f.netd.v1.PrefixR\x02to\x12\x14\n" +
-	"\x05table\x18\x05 \x01(\rR\x05table\"L\n" +
+	"\x05table\x18\x05 \x01(\rR\x05table\x12\x12\n" +
+	"\x04mark\x18\x06 \x01(\rR\x04mark\x12\x12\n" +
+	"\x04mask\x18\a \x01(\rR\x04mask\x12\x0e\n" +
+	"\x02in\x18\b \x01(\tR\x02in\x12\x10\n" +
+	"\x03out\x18\t \x01(\tR\x03out\x12\x16\n" +
+	"\x06invert\x18\n" +
+	" \x01(\bR\x06invert\x12\x16\n" +
+	"\x06longer\x18\v \x01(\rR\x06longer\x12\x12\n" +
+	"\x04kind\x18\f \x01(\rR\x04kind\"L\n" +
 	"\n" +
 	"RuleChange\x12&\n" +
 	"\x04rule\x18\x01 \x01(\v2\x12.netd.v1.RuleEntryR\x04rule\x12\x16\n" +
 	"\x06remove\x18\x02 \x01(\bR\x06remove\"V\n" +
 	"\x0eSettingsChange\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12.\n" +
-	"\x04ipv6\x18\x02 \x01(\v2\x1a.netd.v1.AutoconfigurationR\x04ipv6\"]\n" +
+	"\x04ipv6\x18\x02 \x01(\v2\x1a.netd.v1.AutoconfigurationR\x04ipv6\"\xc3\x01\n" +
 	"\n" +
 	"LinkChange\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x13\n" +
 	"\x02up\x18\x02 \x01(\bH\x00R\x02up\x88\x01\x01\x12\x15\n" +
-	"\x03mtu\x18\x03 \x01(\rH\x01R\x03mtu\x88\x01\x01B\x05\n" +
+	"\x03mtu\x18\x03 \x01(\rH\x01R\x03mtu\x88\x01\x01\x12\x15\n" +
+	"\x03mac\x18\x04 \x01(\fH\x02R\x03mac\x88\x01\x01\x12\x17\n" +
+	"\x04name\x18\x05 \x01(\tH\x03R\x04name\x88\x01\x01\x12\x19\n" +
+	"\x05space\x18\x06 \x01(\rH\x04R\x05space\x88\x01\x01B\x05\n" +
 	"\x03_upB\x06\n" +
-	"\x04_mtu\"\xdd\x01\n" +
+	"\x04_mtuB\x06\n" +
+	"\x04_macB\a\n" +
+	"\x05_nameB\b\n" +
+	"\x06_space\"\xdd\x01\n" +
 	"\rAddressChange\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12'\n" +
 	"\x06prefix\x18\x02 \x01(\v2\x0f.netd.v1.PrefixR\x06prefix\x12\x16\n" +
@@ -5305,7 +5886,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x05group\x18\x02 \x01(\fR\x05group\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\rR\x05index\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\fR\aaddress\x12\x16\n" +
-	"\x06source\x18\x05 \x01(\fR\x06source\"\x9c\x02\n" +
+	"\x06source\x18\x05 \x01(\fR\x06source\"\xe1\x03\n" +
 	"\tInterface\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -5315,7 +5896,15 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\taddresses\x18\x06 \x03(\v2\x19.netd.v1.InterfaceAddressR\taddresses\x12\x1a\n" +
 	"\bcounters\x18\a \x03(\x04R\bcounters\x12.\n" +
 	"\x04ipv6\x18\b \x01(\v2\x1a.netd.v1.AutoconfigurationR\x04ipv6\x12&\n" +
-	"\x06groups\x18< \x03(\v2\x0e.netd.v1.GroupR\x06groups\"7\n" +
+	"\x06groups\x18< \x03(\v2\x0e.netd.v1.GroupR\x06groups\x12\x12\n" +
+	"\x04kind\x18= \x01(\tR\x04kind\x12\x12\n" +
+	"\x04peer\x18> \x01(\rR\x04peer\x12%\n" +
+	"\x0epeer_namespace\x18? \x01(\rR\rpeerNamespace\x12\x1a\n" +
+	"\bhardware\x18@ \x01(\rR\bhardware\x12\x12\n" +
+	"\x04used\x18A \x01(\bR\x04used\x12\x18\n" +
+	"\apersist\x18B \x01(\bR\apersist\x12\x14\n" +
+	"\x05owner\x18C \x01(\rR\x05owner\x12\x14\n" +
+	"\x05group\x18D \x01(\rR\x05group\"7\n" +
 	"\x05Group\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x14\n" +
 	"\x05users\x18\x02 \x01(\rR\x05users\"\x8a\x01\n" +
@@ -5373,7 +5962,7 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_netd_v1_data_proto_goTypes = []any{
 	(SocketState)(0),            // 0: netd.v1.SocketState
 	(MembershipAction)(0),       // 1: netd.v1.MembershipAction
@@ -5405,32 +5994,36 @@ var file_netd_v1_data_proto_goTypes = []any{
 	(*RouteEntry)(nil),          // 27: netd.v1.RouteEntry
 	(*NeighbourEntry)(nil),      // 28: netd.v1.NeighbourEntry
 	(*Change)(nil),              // 29: netd.v1.Change
-	(*RuleEntry)(nil),           // 30: netd.v1.RuleEntry
-	(*RuleChange)(nil),          // 31: netd.v1.RuleChange
-	(*SettingsChange)(nil),      // 32: netd.v1.SettingsChange
-	(*LinkChange)(nil),          // 33: netd.v1.LinkChange
-	(*AddressChange)(nil),       // 34: netd.v1.AddressChange
-	(*RouteChange)(nil),         // 35: netd.v1.RouteChange
-	(*StatisticsQuery)(nil),     // 36: netd.v1.StatisticsQuery
-	(*Watch)(nil),               // 37: netd.v1.Watch
-	(*ConnectionDump)(nil),      // 38: netd.v1.ConnectionDump
-	(*Connection)(nil),          // 39: netd.v1.Connection
-	(*Destroy)(nil),             // 40: netd.v1.Destroy
-	(*Tuning)(nil),              // 41: netd.v1.Tuning
-	(*SourceFilter)(nil),        // 42: netd.v1.SourceFilter
-	(*Filter)(nil),              // 43: netd.v1.Filter
-	(*Membership)(nil),          // 44: netd.v1.Membership
-	(*Interface)(nil),           // 45: netd.v1.Interface
-	(*Group)(nil),               // 46: netd.v1.Group
-	(*InterfaceAddress)(nil),    // 47: netd.v1.InterfaceAddress
-	(*Space)(nil),               // 48: netd.v1.Space
-	(*Rings)(nil),               // 49: netd.v1.Rings
-	(*Heads)(nil),               // 50: netd.v1.Heads
-	(*Accepted)(nil),            // 51: netd.v1.Accepted
-	(*Forgotten)(nil),           // 52: netd.v1.Forgotten
-	nil,                         // 53: netd.v1.Response.StatisticsEntry
-	(*Prefix)(nil),              // 54: netd.v1.Prefix
-	(*Autoconfiguration)(nil),   // 55: netd.v1.Autoconfiguration
+	(*NewLink)(nil),             // 30: netd.v1.NewLink
+	(*NewInterface)(nil),        // 31: netd.v1.NewInterface
+	(*LinkRemoval)(nil),         // 32: netd.v1.LinkRemoval
+	(*Tunnel)(nil),              // 33: netd.v1.Tunnel
+	(*RuleEntry)(nil),           // 34: netd.v1.RuleEntry
+	(*RuleChange)(nil),          // 35: netd.v1.RuleChange
+	(*SettingsChange)(nil),      // 36: netd.v1.SettingsChange
+	(*LinkChange)(nil),          // 37: netd.v1.LinkChange
+	(*AddressChange)(nil),       // 38: netd.v1.AddressChange
+	(*RouteChange)(nil),         // 39: netd.v1.RouteChange
+	(*StatisticsQuery)(nil),     // 40: netd.v1.StatisticsQuery
+	(*Watch)(nil),               // 41: netd.v1.Watch
+	(*ConnectionDump)(nil),      // 42: netd.v1.ConnectionDump
+	(*Connection)(nil),          // 43: netd.v1.Connection
+	(*Destroy)(nil),             // 44: netd.v1.Destroy
+	(*Tuning)(nil),              // 45: netd.v1.Tuning
+	(*SourceFilter)(nil),        // 46: netd.v1.SourceFilter
+	(*Filter)(nil),              // 47: netd.v1.Filter
+	(*Membership)(nil),          // 48: netd.v1.Membership
+	(*Interface)(nil),           // 49: netd.v1.Interface
+	(*Group)(nil),               // 50: netd.v1.Group
+	(*InterfaceAddress)(nil),    // 51: netd.v1.InterfaceAddress
+	(*Space)(nil),               // 52: netd.v1.Space
+	(*Rings)(nil),               // 53: netd.v1.Rings
+	(*Heads)(nil),               // 54: netd.v1.Heads
+	(*Accepted)(nil),            // 55: netd.v1.Accepted
+	(*Forgotten)(nil),           // 56: netd.v1.Forgotten
+	nil,                         // 57: netd.v1.Response.StatisticsEntry
+	(*Prefix)(nil),              // 58: netd.v1.Prefix
+	(*Autoconfiguration)(nil),   // 59: netd.v1.Autoconfiguration
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
 	13, // 0: netd.v1.Request.open:type_name -> netd.v1.Open
@@ -5446,76 +6039,81 @@ var file_netd_v1_data_proto_depIdxs = []int32{
 	25, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
 	26, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
 	29, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
-	43, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
-	44, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
+	47, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
+	48, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
 	5,  // 15: netd.v1.Request.netfilter:type_name -> netd.v1.Netfilter
 	7,  // 16: netd.v1.Request.original_destination:type_name -> netd.v1.OriginalDestination
-	36, // 17: netd.v1.Request.statistics:type_name -> netd.v1.StatisticsQuery
-	37, // 18: netd.v1.Request.watch:type_name -> netd.v1.Watch
-	38, // 19: netd.v1.Request.connections:type_name -> netd.v1.ConnectionDump
-	40, // 20: netd.v1.Request.destroy:type_name -> netd.v1.Destroy
-	41, // 21: netd.v1.Request.tuning:type_name -> netd.v1.Tuning
-	42, // 22: netd.v1.Request.source_filter:type_name -> netd.v1.SourceFilter
-	48, // 23: netd.v1.Request.space:type_name -> netd.v1.Space
-	14, // 24: netd.v1.Response.local:type_name -> netd.v1.Address
-	14, // 25: netd.v1.Response.remote:type_name -> netd.v1.Address
-	49, // 26: netd.v1.Response.rings:type_name -> netd.v1.Rings
-	22, // 27: netd.v1.Response.info:type_name -> netd.v1.InfoResult
-	45, // 28: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
-	27, // 29: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
-	28, // 30: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
-	6,  // 31: netd.v1.Response.netfilter:type_name -> netd.v1.NetfilterResult
-	53, // 32: netd.v1.Response.statistics:type_name -> netd.v1.Response.StatisticsEntry
-	39, // 33: netd.v1.Response.connections:type_name -> netd.v1.Connection
-	42, // 34: netd.v1.Response.source_filter:type_name -> netd.v1.SourceFilter
-	30, // 35: netd.v1.Response.rules:type_name -> netd.v1.RuleEntry
-	2,  // 36: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
-	51, // 37: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	52, // 38: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
-	11, // 39: netd.v1.Notice.error:type_name -> netd.v1.SocketError
-	50, // 40: netd.v1.Notice.heads:type_name -> netd.v1.Heads
-	10, // 41: netd.v1.Notice.changed:type_name -> netd.v1.Changed
-	8,  // 42: netd.v1.Notice.filter:type_name -> netd.v1.FilterChanged
-	45, // 43: netd.v1.Changed.link:type_name -> netd.v1.Interface
-	45, // 44: netd.v1.Changed.address:type_name -> netd.v1.Interface
-	27, // 45: netd.v1.Changed.route:type_name -> netd.v1.RouteEntry
-	28, // 46: netd.v1.Changed.neighbour:type_name -> netd.v1.NeighbourEntry
-	14, // 47: netd.v1.SocketError.destination:type_name -> netd.v1.Address
-	15, // 48: netd.v1.Open.options:type_name -> netd.v1.Options
-	14, // 49: netd.v1.Bind.address:type_name -> netd.v1.Address
-	14, // 50: netd.v1.Connect.address:type_name -> netd.v1.Address
-	23, // 51: netd.v1.InfoResult.timer:type_name -> netd.v1.Timer
-	14, // 52: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	54, // 53: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
-	33, // 54: netd.v1.Change.link:type_name -> netd.v1.LinkChange
-	34, // 55: netd.v1.Change.address:type_name -> netd.v1.AddressChange
-	35, // 56: netd.v1.Change.route:type_name -> netd.v1.RouteChange
-	28, // 57: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
-	32, // 58: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
-	31, // 59: netd.v1.Change.rule:type_name -> netd.v1.RuleChange
-	54, // 60: netd.v1.RuleEntry.from:type_name -> netd.v1.Prefix
-	54, // 61: netd.v1.RuleEntry.to:type_name -> netd.v1.Prefix
-	30, // 62: netd.v1.RuleChange.rule:type_name -> netd.v1.RuleEntry
-	55, // 63: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
-	54, // 64: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
-	27, // 65: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
-	14, // 66: netd.v1.Connection.local:type_name -> netd.v1.Address
-	14, // 67: netd.v1.Connection.remote:type_name -> netd.v1.Address
-	23, // 68: netd.v1.Connection.timer:type_name -> netd.v1.Timer
-	14, // 69: netd.v1.Destroy.local:type_name -> netd.v1.Address
-	14, // 70: netd.v1.Destroy.remote:type_name -> netd.v1.Address
-	1,  // 71: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
-	47, // 72: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
-	55, // 73: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
-	46, // 74: netd.v1.Interface.groups:type_name -> netd.v1.Group
-	14, // 75: netd.v1.Accepted.local:type_name -> netd.v1.Address
-	14, // 76: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	49, // 77: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
-	78, // [78:78] is the sub-list for method output_type
-	78, // [78:78] is the sub-list for method input_type
-	78, // [78:78] is the sub-list for extension type_name
-	78, // [78:78] is the sub-list for extension extendee
-	0,  // [0:78] is the sub-list for field type_name
+	40, // 17: netd.v1.Request.statistics:type_name -> netd.v1.StatisticsQuery
+	41, // 18: netd.v1.Request.watch:type_name -> netd.v1.Watch
+	42, // 19: netd.v1.Request.connections:type_name -> netd.v1.ConnectionDump
+	44, // 20: netd.v1.Request.destroy:type_name -> netd.v1.Destroy
+	45, // 21: netd.v1.Request.tuning:type_name -> netd.v1.Tuning
+	46, // 22: netd.v1.Request.source_filter:type_name -> netd.v1.SourceFilter
+	52, // 23: netd.v1.Request.space:type_name -> netd.v1.Space
+	33, // 24: netd.v1.Request.tunnel:type_name -> netd.v1.Tunnel
+	14, // 25: netd.v1.Response.local:type_name -> netd.v1.Address
+	14, // 26: netd.v1.Response.remote:type_name -> netd.v1.Address
+	53, // 27: netd.v1.Response.rings:type_name -> netd.v1.Rings
+	22, // 28: netd.v1.Response.info:type_name -> netd.v1.InfoResult
+	49, // 29: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
+	27, // 30: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
+	28, // 31: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
+	6,  // 32: netd.v1.Response.netfilter:type_name -> netd.v1.NetfilterResult
+	57, // 33: netd.v1.Response.statistics:type_name -> netd.v1.Response.StatisticsEntry
+	43, // 34: netd.v1.Response.connections:type_name -> netd.v1.Connection
+	46, // 35: netd.v1.Response.source_filter:type_name -> netd.v1.SourceFilter
+	34, // 36: netd.v1.Response.rules:type_name -> netd.v1.RuleEntry
+	2,  // 37: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
+	55, // 38: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
+	56, // 39: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	11, // 40: netd.v1.Notice.error:type_name -> netd.v1.SocketError
+	54, // 41: netd.v1.Notice.heads:type_name -> netd.v1.Heads
+	10, // 42: netd.v1.Notice.changed:type_name -> netd.v1.Changed
+	8,  // 43: netd.v1.Notice.filter:type_name -> netd.v1.FilterChanged
+	49, // 44: netd.v1.Changed.link:type_name -> netd.v1.Interface
+	49, // 45: netd.v1.Changed.address:type_name -> netd.v1.Interface
+	27, // 46: netd.v1.Changed.route:type_name -> netd.v1.RouteEntry
+	28, // 47: netd.v1.Changed.neighbour:type_name -> netd.v1.NeighbourEntry
+	14, // 48: netd.v1.SocketError.destination:type_name -> netd.v1.Address
+	15, // 49: netd.v1.Open.options:type_name -> netd.v1.Options
+	14, // 50: netd.v1.Bind.address:type_name -> netd.v1.Address
+	14, // 51: netd.v1.Connect.address:type_name -> netd.v1.Address
+	23, // 52: netd.v1.InfoResult.timer:type_name -> netd.v1.Timer
+	14, // 53: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
+	58, // 54: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
+	37, // 55: netd.v1.Change.link:type_name -> netd.v1.LinkChange
+	38, // 56: netd.v1.Change.address:type_name -> netd.v1.AddressChange
+	39, // 57: netd.v1.Change.route:type_name -> netd.v1.RouteChange
+	28, // 58: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
+	36, // 59: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
+	35, // 60: netd.v1.Change.rule:type_name -> netd.v1.RuleChange
+	30, // 61: netd.v1.Change.new_link:type_name -> netd.v1.NewLink
+	32, // 62: netd.v1.Change.remove_link:type_name -> netd.v1.LinkRemoval
+	31, // 63: netd.v1.NewLink.link:type_name -> netd.v1.NewInterface
+	31, // 64: netd.v1.NewLink.peer:type_name -> netd.v1.NewInterface
+	58, // 65: netd.v1.RuleEntry.from:type_name -> netd.v1.Prefix
+	58, // 66: netd.v1.RuleEntry.to:type_name -> netd.v1.Prefix
+	34, // 67: netd.v1.RuleChange.rule:type_name -> netd.v1.RuleEntry
+	59, // 68: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
+	58, // 69: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
+	27, // 70: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
+	14, // 71: netd.v1.Connection.local:type_name -> netd.v1.Address
+	14, // 72: netd.v1.Connection.remote:type_name -> netd.v1.Address
+	23, // 73: netd.v1.Connection.timer:type_name -> netd.v1.Timer
+	14, // 74: netd.v1.Destroy.local:type_name -> netd.v1.Address
+	14, // 75: netd.v1.Destroy.remote:type_name -> netd.v1.Address
+	1,  // 76: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
+	51, // 77: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
+	59, // 78: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
+	50, // 79: netd.v1.Interface.groups:type_name -> netd.v1.Group
+	14, // 80: netd.v1.Accepted.local:type_name -> netd.v1.Address
+	14, // 81: netd.v1.Accepted.remote:type_name -> netd.v1.Address
+	53, // 82: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	83, // [83:83] is the sub-list for method output_type
+	83, // [83:83] is the sub-list for method input_type
+	83, // [83:83] is the sub-list for extension type_name
+	83, // [83:83] is the sub-list for extension extendee
+	0,  // [0:83] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_data_proto_init() }
@@ -5548,6 +6146,7 @@ func file_netd_v1_data_proto_init() {
 		(*Request_Tuning)(nil),
 		(*Request_SourceFilter)(nil),
 		(*Request_Space)(nil),
+		(*Request_Tunnel)(nil),
 	}
 	file_netd_v1_data_proto_msgTypes[6].OneofWrappers = []any{
 		(*Notice_Accepted)(nil),
@@ -5570,16 +6169,19 @@ func file_netd_v1_data_proto_init() {
 		(*Change_Neighbour)(nil),
 		(*Change_Ipv6)(nil),
 		(*Change_Rule)(nil),
+		(*Change_NewLink)(nil),
+		(*Change_RemoveLink)(nil),
 	}
 	file_netd_v1_data_proto_msgTypes[30].OneofWrappers = []any{}
-	file_netd_v1_data_proto_msgTypes[31].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[34].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[35].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   51,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

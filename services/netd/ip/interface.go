@@ -15,6 +15,18 @@ var (
 	BroadcastAll = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 )
 
+// Kind is what sort of interface the guest has made; empty for those that there are
+// without it.
+type Kind string
+
+// The kinds, by their names in ip-link(8), but that TUN and TAP both are "tun" there.
+const (
+	Dummy Kind = "dummy"
+	Veth  Kind = "veth"
+	TUN   Kind = "tun"
+	TAP   Kind = "tap"
+)
+
 // Interface is one network interface.
 type Interface struct {
 	Index     int // from 1
@@ -24,6 +36,10 @@ type Interface struct {
 	HopLimit6 uint8 // of IPv6, if a router said so; 0: the default
 	Loopback  bool
 	Down      bool
+	Lost      bool // it has no carrier
+	Used      bool // it was up at least once
+	NoEther   bool // packets have no Ethernet header there
+	Kind      Kind
 	MAC       [6]byte
 	Addresses []Address
 }

@@ -71,3 +71,22 @@ func parseVirtio(b []byte, size int) Offload {
 	o.SumGood = b[0]&virtioSumGood != 0
 	return o
 }
+
+// minSegment is the least that a guest's packet that stands for several may have in each, in
+// bytes.
+const minSegment = 48
+
+// ParseVirtio reads the header of a frame of size bytes that a program wrote, whose IP header
+// begins at head. It is false if it means what cannot be done: a packet of several whose
+// checksums are not to be filled in, or whose headers are not those of its kind.
+func ParseVirtio(b [VirtioSize]byte, head, size int) (o Offload, ok bool) {
+	kind := b[1] &^ virtioECN
+	if o = parseVirtio(b[:], size); o.GSO == GSONone {
+		return o, kind == 0 && (b[0]&virtioSumDue == 0 || o.SumDue)
+	}
+	at, least := uint16(16), 20 // of the checksum in TCP's header, and that header
+	if o.GSO == GSOUDP {
+		at, least = 6, 8
+	}
+	return o, o.SumDue && o.SumOffset == at && int(o.SumStart) >= head+20 && int(o.HeaderSize) >= int(o.SumStart)+least && o.SegmentSize >= minSegment
+}

@@ -19,6 +19,8 @@ type Query struct {
 	Dst    netip.Addr
 	Source netip.Addr // the sender's address, if it is chosen already
 	Out    int        // the only interface to leave by; 0: any
+	Mark   uint32     // the packet's: SO_MARK
+	In     string     // the interface that it came by; empty: it is this host's own
 }
 
 // Verdict is what Find found.
@@ -57,18 +59,25 @@ func (t *Table) Find(q Query) (Path, Verdict) {
 			return p, Found
 		}
 	}
-	for _, r := range t.rules {
-		if r.V6 == q.Dst.Is4() || r.From.IsValid() && !(q.Source.IsValid() && r.From.Contains(q.Source)) || r.To.IsValid() && !r.To.Contains(q.Dst) {
+	for i := range t.rules {
+		r := &t.rules[i]
+		if !r.matches(t, &q) {
 			continue
 		}
-		if p, v := t.in(r.Table, q); v != NoRoute {
+		if v, ok := verdicts[r.Kind]; ok {
+			if v == Refused {
+				v = NoRoute // a rule says so otherwise than a route
+			}
+			return Path{}, v
+		}
+		if p, v := t.in(r.Table, q, r.Longer); v != NoRoute {
 			return p, v
 		}
 	}
-	if p, v := t.in(Main, q); v != NoRoute {
+	if p, v := t.in(Main, q, 0); v != NoRoute {
 		return p, v
 	}
-	if p, v := t.in(Default, q); v != NoRoute {
+	if p, v := t.in(Default, q, 0); v != NoRoute {
 		return p, v
 	}
 	if q.Dst.IsMulticast() || q.Dst == ip.BroadcastAll {
@@ -126,20 +135,20 @@ func (t *Table) anyOut(q Query) (Path, Verdict) {
 	return Path{}, NoRoute
 }
 
-// in looks into one table.
-func (t *Table) in(table uint32, q Query) (Path, Verdict) {
+// verdicts are those of routes and rules that lead nowhere.
+var verdicts = map[Kind]Verdict{Blackhole: Dropped, Unreachable: Refused, Prohibit: Forbidden}
+
+// in looks into one table, for routes whose prefixes are so long at least.
+func (t *Table) in(table uint32, q Query, longer int) (Path, Verdict) {
 	for k := range t.routes {
 		r := &t.routes[k]
-		if r.Table != table || !r.Destination.Contains(q.Dst) {
+		if r.Table != table || r.Destination.Bits() < longer || !r.Destination.Contains(q.Dst) {
 			continue
 		}
-		switch r.Kind {
-		case Blackhole:
-			return Path{}, Dropped
-		case Unreachable:
-			return Path{}, Refused
-		case Prohibit:
-			return Path{}, Forbidden
+		if r.Kind != Unicast {
+			if v, ok := verdicts[r.Kind]; ok {
+				return Path{}, v
+			}
 		}
 		out := t.Interface(r.Interface)
 		if out == nil || out.Down || q.Out != 0 && q.Out != out.Index {

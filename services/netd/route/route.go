@@ -79,6 +79,32 @@ type Rule struct {
 	Priority uint32
 	From, To netip.Prefix
 	Table    uint32
+	// Of a packet's mark the bits of Mask are to be those of Mark.
+	Mark, Mask uint32
+	In, Out    string // the interfaces' names; empty: any
+	Invert     bool   // it matches what it would not
+	// Longer is how many bits the prefix of a route has at least that is not passed over.
+	Longer int
+	// Kind is Blackhole, Unreachable or Prohibit of a rule that says so itself.
+	Kind Kind
+}
+
+// matches says whether a rule is about q.
+func (r *Rule) matches(t *Table, q *Query) bool {
+	if r.V6 == q.Dst.Is4() {
+		return false
+	}
+	in := q.In
+	if in == "" {
+		in = "lo" // as Linux takes what this host sends itself
+	}
+	is := (!r.From.IsValid() || q.Source.IsValid() && r.From.Contains(q.Source)) && (!r.To.IsValid() || r.To.Contains(q.Dst)) &&
+		(r.Mark^q.Mark)&r.Mask == 0 && (r.In == "" || r.In == in)
+	if is && r.Out != "" {
+		out := t.Interface(q.Out)
+		is = out != nil && out.Name == r.Out
+	}
+	return is != r.Invert
 }
 
 // Table is a host's interfaces, rules and routes. Its zero value has the rules
@@ -320,7 +346,9 @@ func (t *Table) AddRule(r Rule) error {
 func (t *Table) DeleteRule(r Rule) error {
 	at := slices.IndexFunc(t.rules, func(o Rule) bool {
 		return o.V6 == r.V6 && (r.Priority == 0 || o.Priority == r.Priority) && (r.Table == 0 || o.Table == r.Table) &&
-			(!r.From.IsValid() || o.From == r.From) && (!r.To.IsValid() || o.To == r.To)
+			(!r.From.IsValid() || o.From == r.From) && (!r.To.IsValid() || o.To == r.To) && (r.Mask == 0 || o.Mark == r.Mark && o.Mask == r.Mask) &&
+			(r.In == "" || o.In == r.In) && (r.Out == "" || o.Out == r.Out) && (!r.Invert || o.Invert) &&
+			(r.Longer == 0 || o.Longer == r.Longer) && (r.Kind == 0 || o.Kind == r.Kind)
 	})
 	if at < 0 {
 		return ErrNone

@@ -48,7 +48,8 @@ func (s *server) routes() *netdv1.Response {
 		resp.Routes = append(resp.Routes, s.routeMessage(&r))
 	}
 	for _, r := range s.stack.RulesLocked() {
-		resp.Rules = append(resp.Rules, &netdv1.RuleEntry{V6: r.V6, Priority: r.Priority, From: prefix(r.From), To: prefix(r.To), Table: r.Table})
+		resp.Rules = append(resp.Rules, &netdv1.RuleEntry{V6: r.V6, Priority: r.Priority, From: prefix(r.From), To: prefix(r.To), Table: r.Table,
+			Mark: r.Mark, Mask: r.Mask, In: r.In, Out: r.Out, Invert: r.Invert, Longer: uint32(r.Longer), Kind: uint32(r.Kind)})
 	}
 	for _, n := range s.stack.NeighboursLocked() {
 		resp.Neighbours = append(resp.Neighbours, neighbourMessage(&n))
@@ -191,13 +192,6 @@ func parseOptional(b []byte) (netip.Addr, error) {
 // change configures one thing: rtnetlink(7).
 func (s *server) change(c *netdv1.Change) error {
 	switch w := c.What.(type) {
-	case *netdv1.Change_Link:
-		var mtu *int
-		if w.Link.Mtu != nil {
-			n := int(min(*w.Link.Mtu, 1<<20))
-			mtu = &n
-		}
-		return s.stack.SetLinkLocked(int(w.Link.Index), w.Link.Up, mtu)
 	case *netdv1.Change_Address:
 		p, err := parsePrefix(w.Address.Prefix)
 		if err != nil {
@@ -267,12 +261,22 @@ func (s *server) addAddress(c *netdv1.AddressChange, p netip.Prefix) error {
 	return s.stack.AddAddressLocked(int(c.Index), a, c.Replace)
 }
 
+// maxLinkName is the longest name of an interface in bytes.
+const maxLinkName = 15
+
 // changeRule adds or removes a rule: EINVAL, and what the stack says.
 func (s *server) changeRule(c *netdv1.RuleChange) error {
 	if c.Rule == nil || c.Rule.Priority >= route.MainPriority {
 		return linux.EINVAL
 	}
-	r := route.Rule{V6: c.Rule.V6, Priority: c.Rule.Priority, Table: c.Rule.Table}
+	r := route.Rule{V6: c.Rule.V6, Priority: c.Rule.Priority, Table: c.Rule.Table, Mark: c.Rule.Mark, Mask: c.Rule.Mask,
+		In: c.Rule.In, Out: c.Rule.Out, Invert: c.Rule.Invert, Longer: int(min(c.Rule.Longer, 129)), Kind: route.Kind(c.Rule.Kind)}
+	switch {
+	case len(r.In) > maxLinkName || len(r.Out) > maxLinkName:
+		return linux.EINVAL
+	case c.Rule.Kind != 0 && r.Kind != route.Blackhole && r.Kind != route.Unreachable && r.Kind != route.Prohibit, c.Rule.Kind > 255:
+		return linux.EOPNOTSUPP
+	}
 	for _, x := range []struct {
 		from *netdv1.Prefix
 		to   *netip.Prefix

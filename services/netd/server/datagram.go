@@ -73,8 +73,12 @@ func (k *socket) pump() {
 			k.Failed(linux.EIO)
 			return
 		}
-		if k.pack != nil {
-			k.sendFrame(&h, k.up.Slice(gramHeader, size))
+		if k.pack != nil || k.end != nil {
+			if k.end != nil {
+				k.end.arrive(&h, k.up.Slice(gramHeader, size))
+			} else {
+				k.sendFrame(&h, k.up.Slice(gramHeader, size))
+			}
 			k.up.Consume(gramHeader + padded(size))
 			k.tellSpace()
 			continue

@@ -42,6 +42,10 @@ const busyWait = 5 * time.Millisecond
 // has gathered while the process was kept from the processor.
 const maxFull = 8
 
+// carried is how many frames between the guest's own interfaces go before others get a
+// chance.
+const carried = 256
+
 // NewLoop makes a loop, for devices to be made with: On.
 func NewLoop() *Loop {
 	return &Loop{parting: cores.Parting{After: partAfter, Worth: partWorth}}
@@ -98,8 +102,12 @@ func (s *server) expire(heard tcp.Time) {
 func (l *Loop) turn(s *server) {
 	runtime.Gosched() // the control connection, whatever else there is
 	heard := s.stack.Now()
-	n := l.look(s)
-	if n == 0 {
+	n := 0
+	s.reap()
+	if s.fabric.Carry(carried) {
+		l.linger.begin()
+		n = l.poll(0, true, false)
+	} else if n = l.look(s); n == 0 {
 		n, heard = l.sleep(s)
 	}
 	l.linger.end()

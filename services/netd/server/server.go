@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -29,6 +30,7 @@ import (
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
 	"bulkhead/services/netd/ip"
+	"bulkhead/services/netd/link"
 	"bulkhead/services/netd/stack"
 )
 
@@ -59,7 +61,7 @@ func Serve(data *os.File, setup func(*stack.Stack) error, log *slog.Logger, opti
 	if err != nil {
 		return fmt.Errorf("serve sentry: %w", err)
 	}
-	s := &server{conn: conn, stack: stack.New(), log: log, sockets: map[uint32]*socket{}, nextID: accepted, pool: &pool{}}
+	s := &server{conn: conn, stack: stack.New(), log: log, sockets: map[uint32]*socket{}, nextID: accepted, pool: &pool{}, fabric: &link.Fabric{}}
 	s.pool.announce = func(id uint32, f *os.File) {
 		s.queue(&netdv1.Notice{Event: &netdv1.Notice_Heads{Heads: &netdv1.Heads{Id: id}}}, f)
 	}
@@ -120,6 +122,12 @@ type server struct {
 	space  uint32             // its number
 	spaces map[uint32]*server // of the first; the loop's
 	posted []posted           // for them, likewise
+
+	// Of the first, and the loop's: interfaces that the guest made, in whichever space.
+	fabric *link.Fabric
+	made   []*made
+	doomed []*tunnel         // whose socket has gone
+	peers  map[uint32]uint32 // how this space knows others, by number: from 1
 
 	// Guarded by the stack's lock.
 	sockets map[uint32]*socket
@@ -238,6 +246,7 @@ func (s *server) handle(f *channel.Frame) channel.Answer {
 	s.hear() // what the sentry said before
 	var resp *netdv1.Response
 	var file *os.File
+	defer s.reap()
 	if op := req.GetSpace(); op != nil {
 		if !isSpace(req.Socket) || spaceOf(req.Socket) == 0 || s.bell.Load() == nil {
 			return s.answer(f, errno(linux.EINVAL), nil)
@@ -248,7 +257,15 @@ func (s *server) handle(f *channel.Frame) channel.Answer {
 	if to == nil {
 		return s.answer(f, errno(linux.ENETDOWN), nil)
 	}
+	if c := req.GetChange(); c != nil && isSpace(req.Socket) {
+		if err, known := s.changeLinks(to, c); known {
+			return s.answer(f, errno(err), nil)
+		}
+	}
 	to.stack.Do(func() { resp, file = to.request(&req) })
+	if op := req.GetTunnel(); op != nil && resp.Error == 0 {
+		s.changeTunnel(to, req.Socket, op, resp)
+	}
 	if req.GetConnect() != nil && resp.Error == 0 {
 		// The loopback has run dry: the connection may stand already.
 		to.stack.Do(func() { to.connected(req.Socket, resp) })
@@ -467,19 +484,34 @@ func (s *server) interfaces() []*netdv1.Interface {
 		}
 		out = append(out, m)
 	}
+	slices.SortFunc(out, func(a, b *netdv1.Interface) int { return int(a.Index) - int(b.Index) })
 	return out
 }
 
 // interfaceMessage is what an interface is, without what it has and does.
 func (s *server) interfaceMessage(i *ip.Interface) *netdv1.Interface {
-	m := &netdv1.Interface{Index: uint32(i.Index), Name: i.Name, Mtu: uint32(i.MTU), Mac: i.MAC[:]}
-	if !i.Down {
+	m := &netdv1.Interface{Index: uint32(i.Index), Name: i.Name, Mtu: uint32(i.MTU), Mac: i.MAC[:], Kind: string(i.Kind), Used: i.Used, Hardware: unix.ARPHRD_ETHER}
+	switch {
+	case i.Down:
+	case i.Lost:
+		m.Flags = unix.IFF_UP
+	default:
 		m.Flags = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
 	}
-	if i.Loopback {
+	switch {
+	case i.Loopback:
 		m.Flags |= unix.IFF_LOOPBACK
-	} else {
+		m.Hardware = unix.ARPHRD_LOOPBACK
+	case i.NoEther:
+		m.Flags |= unix.IFF_POINTOPOINT | unix.IFF_MULTICAST | unix.IFF_NOARP
+		m.Hardware, m.Mac = unix.ARPHRD_NONE, nil
+	case i.Kind == ip.Dummy:
+		m.Flags |= unix.IFF_BROADCAST | unix.IFF_NOARP
+	default:
 		m.Flags |= unix.IFF_BROADCAST | unix.IFF_MULTICAST
+	}
+	if i.Kind != "" {
+		s.describeMade(m)
 	}
 	return m
 }

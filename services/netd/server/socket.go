@@ -27,6 +27,7 @@ type socket struct {
 	gram  *stack.Datagram
 	raw   *stack.Raw
 	pack  *stack.Packet
+	end   *tunnelEnd
 	tally tally // of a packet socket
 
 	receiveLimit, sendLimit int
@@ -48,7 +49,7 @@ func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
 		return nil, linux.EINVAL
 	}
 	v6, packet := o.Family == linux.AF_INET6, o.Family == linux.AF_PACKET
-	if !v6 && !packet && o.Family != linux.AF_INET {
+	if !v6 && !packet && o.Family != linux.AF_INET && o.Family != familyTunnel {
 		return nil, linux.EAFNOSUPPORT
 	}
 	k, err := s.newSocket(id, v6)
@@ -60,6 +61,9 @@ func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
 	}
 	stackOpts, cfg := k.apply(o.Options)
 	switch {
+	case o.Family == familyTunnel:
+		k.end, k.receiveLimit = &tunnelEnd{}, RingSize
+		k.rings.Head.WantUp.Store(1)
 	case packet && (o.Type == linux.SOCK_RAW || o.Type == linux.SOCK_DGRAM) && o.Protocol <= 0xffff:
 		k.pack = s.stack.NewPacket(o.Type == linux.SOCK_DGRAM, uint16(o.Protocol), k)
 		k.rings.Head.WantUp.Store(1)
@@ -113,7 +117,7 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 			Device: index(o.Device), MulticastDevice: index(o.MulticastDevice), MulticastHops: uint8(min(o.MulticastHops, 255)),
 			NoMulticastLoop: o.NoMulticastLoop, JoinedOnly: o.JoinedOnly, NoDiscover: o.NoDiscover, NeverFragment: o.NeverFragment,
 			FastOpen: int(min(o.FastOpen, linux.SOMAXCONN)), MulticastInside: o.MulticastInside, MinHops: uint8(min(o.MinHops, 255)), DeferAccept: seconds(o.DeferAccept), SaveSyn: o.SaveSyn,
-			Ahead: k.sticky(o.Headers), ReceiveHeaders: o.ReceiveHeaders,
+			Mark: o.Mark, UnicastDevice: index(o.UnicastDevice), Ahead: k.sticky(o.Headers), ReceiveHeaders: o.ReceiveHeaders,
 			Segments: o.Segments, SendCoverage: int(min(o.SendCoverage, 65535)), CheckCoverage: o.CheckCoverage, ReceiveCoverage: int(min(o.ReceiveCoverage, 65535)),
 		}, tcp.Config{
 			MSS: int(min(o.MaxSegment, 65535)), ReceiveBuffer: RingSize, ReceiveLimit: k.receiveLimit, NoDelay: o.NoDelay, Cork: o.Cork,
@@ -173,6 +177,9 @@ func limit(n uint32, untold int) int {
 
 // do carries out one operation.
 func (k *socket) do(req *netdv1.Request) error {
+	if k.end != nil {
+		return k.end.do(k, req)
+	}
 	switch op := req.Op.(type) {
 	case *netdv1.Request_Bind:
 		if k.pack != nil {
@@ -263,6 +270,8 @@ func (k *socket) close(abort bool) {
 			k.raw.CloseLocked()
 		case k.pack != nil:
 			k.pack.CloseLocked()
+		case k.end != nil:
+			k.end.close(k)
 		default:
 			k.gram.CloseLocked()
 		}
@@ -285,7 +294,7 @@ func (k *socket) addresses() (local, remote netip.AddrPort) {
 	if k.raw != nil {
 		return netip.AddrPortFrom(k.raw.LocalLocked(), 0), netip.AddrPortFrom(k.raw.RemoteLocked(), 0)
 	}
-	if k.pack != nil {
+	if k.pack != nil || k.end != nil {
 		return local, remote
 	}
 	return k.gram.LocalLocked(), k.gram.RemoteLocked()

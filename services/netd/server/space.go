@@ -36,6 +36,7 @@ func (s *server) changeSpace(n uint32, end bool) error {
 	case end && sub == nil:
 		return linux.ENOENT
 	case end:
+		s.removeLinksOf(sub)
 		sub.end()
 		delete(s.spaces, n)
 		return nil

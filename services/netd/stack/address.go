@@ -38,6 +38,8 @@ type Options struct {
 	SaveSyn              bool     // TCP_SAVE_SYN
 	MinHops              uint8    // of TCP: what came with less is dropped
 	TrafficClass         uint8
+	Mark                 uint32      // SO_MARK: rules of routing go by it
+	UnicastDevice        int         // IP_UNICAST_IF: the interface of what is to one; 0: the routes say
 	Ahead                *wire.Ahead // IP_OPTIONS or extension headers that stick; nil: none
 	ReceiveHeaders       bool        // it wants to see those of what arrives
 }
@@ -171,11 +173,7 @@ func (s *Stack) destination(p *place, to netip.AddrPort) (netip.AddrPort, route.
 	if !p.auto {
 		src = p.local.Addr()
 	}
-	device := p.opts.Device
-	if addr.IsMulticast() && device == 0 {
-		device = p.opts.MulticastDevice
-	}
-	path, err := s.pathTo(addr, src, device)
+	path, err := s.pathTo(addr, src, &p.opts)
 	if err != nil {
 		return to, path, err
 	}
@@ -194,8 +192,16 @@ func (p *place) families(to netip.Addr) uint8 {
 }
 
 // pathTo finds the path to an address, whose zone is an interface's index or
-// name.
-func (s *Stack) pathTo(addr, src netip.Addr, device int) (route.Path, error) {
+// name, for a socket with options.
+func (s *Stack) pathTo(addr, src netip.Addr, o *Options) (route.Path, error) {
+	device := o.Device
+	switch {
+	case device != 0:
+	case addr.IsMulticast():
+		device = o.MulticastDevice
+	default:
+		device = o.UnicastDevice
+	}
 	if z := addr.Zone(); z != "" && device == 0 {
 		for _, i := range s.ifaces {
 			if z == i.Name || z == strconv.Itoa(i.Index) {
@@ -204,7 +210,7 @@ func (s *Stack) pathTo(addr, src netip.Addr, device int) (route.Path, error) {
 		}
 	}
 	addr = addr.WithZone("")
-	path, v := s.table.Find(route.Query{Dst: addr, Source: src, Out: device})
+	path, v := s.table.Find(route.Query{Dst: addr, Source: src, Out: device, Mark: o.Mark})
 	switch v {
 	case route.Found:
 		path.MTU = s.pathMTU(addr, path.MTU)

@@ -23,7 +23,7 @@ var (
 
 // autoconfigure begins an interface's configuration of IPv6, when it comes up.
 func (i *iface) autoconfigure() {
-	if !i.ether || i.Down {
+	if !i.ether || i.Down || i.Lost {
 		return
 	}
 	i.auto.MAC = i.mac

@@ -64,6 +64,7 @@ func (s *Stack) SetLinkLocked(index int, up *bool, mtu *int) error {
 	}
 	if up != nil && i.Down == *up {
 		i.Down = !*up
+		i.Used = i.Used || *up
 		switch {
 		case i.Loopback:
 			i.loop()

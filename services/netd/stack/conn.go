@@ -114,6 +114,9 @@ func (s *Stack) NewTCP(v6 bool, opts Options, cfg tcp.Config, owner TCPOwner, se
 
 // SetOptionsLocked changes the options.
 func (e *TCP) SetOptionsLocked(o Options, cfg tcp.Config) {
+	if o.Mark != e.place.opts.Mark {
+		e.wayAt-- // it may go another way
+	}
 	e.place.opts = o
 	if b := e.place.bind; b != nil {
 		b.ReuseAddr, b.ReusePort = o.ReuseAddr, o.ReusePort
@@ -274,7 +277,10 @@ func (s *Stack) machine(cfg tcp.Config, t tuple, path route.Path) tcp.Config {
 	cfg.ISS = tcp.Tuple{Local: t.local, Remote: t.remote}.ISS(&s.secret, s.now)
 	cfg.TSOffset, cfg.Counters, cfg.ECN = s.tsBase, &s.counts, s.tuned.ecn
 	cfg.NoScaling, cfg.NoTimestamps, cfg.NoSACK, cfg.KeepWindow = s.tuned.noScaling, s.tuned.noTimestamps, s.tuned.noSACK, s.tuned.keepWindow
-	cfg.Gather = s.tuned.gather
+	cfg.Gather, cfg.NoDSACK = s.tuned.gather, s.tuned.noDSACK
+	if cfg.SynRetries == 0 { // TCP_SYNCNT is about both
+		cfg.SynAckRetries = s.tuned.answers
+	}
 	if cfg.Retries == 0 {
 		cfg.Retries = s.tuned.retries
 	}

@@ -20,6 +20,14 @@ type InterfaceConfig struct {
 	Addresses []ip.Address // their lifetimes are from now on
 	IPv6      neigh.Settings
 	Device    link.Device
+
+	// Of interfaces that the guest makes; the zero values are those of others.
+	Kind ip.Kind
+	MTU  int // 0: the device's
+	Down bool
+	Lost bool // without a carrier
+	// Numbered, unless it is nil, is told the index before anybody hears of the interface.
+	Numbered func(index int)
 }
 
 // iface is an interface in the stack: its device and what is known of its link.
@@ -31,6 +39,8 @@ type iface struct {
 	feats link.Features
 	mac   wire.MAC
 	ether bool
+	quiet bool // IFF_NOARP: nobody is asked for addresses
+	gone  bool // it was removed
 
 	tx      []*link.Packet // until the entry ends
 	cache   neigh.Cache[*link.Packet]
@@ -50,19 +60,23 @@ type InterfaceStats struct {
 // AddInterface adds an interface, and begins to receive from its device. Routes
 // to the networks of its addresses come with it; others are AddRoute's matter.
 func (s *Stack) AddInterface(c InterfaceConfig) (index int, err error) {
-	i := &iface{Interface: &ip.Interface{Index: c.Index, Name: c.Name, MTU: c.Device.MTU()}, s: s, dev: c.Device, feats: c.Device.Features()}
+	i := &iface{Interface: &ip.Interface{Index: c.Index, Name: c.Name, MTU: c.Device.MTU(), Kind: c.Kind, Down: c.Down, Lost: c.Lost, Used: !c.Down},
+		s: s, dev: c.Device, feats: c.Device.Features()}
+	if c.MTU > 0 {
+		i.MTU = c.MTU
+	}
 	i.feats.SumOffload = i.feats.SumOffload || i.feats.TCPOffload || i.feats.UDPOffload
 	var mac [6]byte
 	mac, i.ether = c.Device.MAC()
-	i.mac, i.MAC = mac, mac
+	i.mac, i.MAC, i.NoEther = mac, mac, !i.ether
+	i.quiet = c.Kind == ip.Dummy
 	s.enter()
-	if i.Index == 0 {
-		for _, o := range s.table.Interfaces {
-			i.Index = max(i.Index, o.Index+1)
-		}
-	} else if s.iface(i.Index) != nil {
+	if err := s.numberLocked(i.Interface); err != nil {
 		s.leave()
-		return 0, fmt.Errorf("interface %d: %w", i.Index, linux.EEXIST)
+		return 0, err
+	}
+	if c.Numbered != nil {
+		c.Numbered(i.Index)
 	}
 	for _, a := range c.Addresses {
 		i.Addresses = append(i.Addresses, s.starting(a))
@@ -117,7 +131,7 @@ func (s *Stack) iface(index int) *iface {
 func (s *Stack) receive(i *iface, batch []*link.Packet) {
 	s.enter()
 	defer s.leave()
-	if s.closed || i.Down {
+	if s.closed || i.Down || i.gone {
 		return
 	}
 	s.gathers = len(batch) > 1
@@ -166,6 +180,11 @@ func (i *iface) transmit(p *link.Packet, next netip.Addr) {
 		i.s.recycle(p)
 		return
 	}
+	if i.Lost {
+		i.stats.SendDrops++
+		i.s.recycle(p)
+		return
+	}
 	if !i.ether {
 		i.queue(p)
 		return
@@ -197,6 +216,8 @@ func (i *iface) stationOf(next netip.Addr) (mac wire.MAC, ok bool) {
 	case next.IsMulticast(): // RFC 2464, 7
 		a := next.As16()
 		return wire.MAC{0x33, 0x33, a[12], a[13], a[14], a[15]}, true
+	case i.quiet:
+		return i.mac, true
 	}
 	return i.cache.Fresh(int64(i.s.now), next)
 }

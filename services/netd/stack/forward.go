@@ -28,7 +28,11 @@ func (s *Stack) forward(a *arrival, p *link.Packet) {
 		s.reject(a, icmp.TimeExceeded)
 		return
 	}
-	path, v := s.table.Find(route.Query{Dst: a.dst, Source: a.src})
+	q := route.Query{Dst: a.dst, Source: a.src, In: a.in.Name}
+	if a.screened != nil {
+		q.Mark = a.screened.Mark
+	}
+	path, v := s.table.Find(q)
 	switch v {
 	case route.Found:
 	case route.Dropped:

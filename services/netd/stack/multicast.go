@@ -175,7 +175,7 @@ func (s *Stack) block(list []membership, group netip.Addr, index int, source net
 
 func (s *Stack) end(m membership) {
 	i := s.iface(m.index)
-	if i == nil {
+	if i == nil || i.groups[m.group] == 0 { // another than it was joined on
 		return
 	}
 	if i.groups[m.group]--; i.groups[m.group] <= 0 {

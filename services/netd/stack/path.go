@@ -25,12 +25,17 @@ type narrow struct {
 // findPath finds the path to dst: src and index (of an interface) may be left
 // open.
 func (s *Stack) findPath(dst, src netip.Addr, index int) (route.Path, bool) {
+	return s.markedPath(dst, src, index, 0)
+}
+
+// markedPath is findPath for packets with a mark.
+func (s *Stack) markedPath(dst, src netip.Addr, index int, mark uint32) (route.Path, bool) {
 	if !src.IsValid() && !dst.IsLinkLocalUnicast() && !dst.IsMulticast() {
 		index = 0
 	}
-	p, v := s.table.Find(route.Query{Dst: dst, Source: src, Out: index})
+	p, v := s.table.Find(route.Query{Dst: dst, Source: src, Out: index, Mark: mark})
 	if v != route.Found && index != 0 {
-		p, v = s.table.Find(route.Query{Dst: dst, Source: src})
+		p, v = s.table.Find(route.Query{Dst: dst, Source: src, Mark: mark})
 	}
 	if v != route.Found {
 		return p, false

@@ -87,7 +87,7 @@ func (r *Raw) ConnectLocked(addr netip.Addr) error {
 	if addr.Is4() == r.v6 {
 		return linux.EINVAL
 	}
-	path, err := r.s.pathTo(addr, r.local, r.opts.Device)
+	path, err := r.s.pathTo(addr, r.local, &r.opts)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (r *Raw) MTULocked(to netip.Addr) int {
 	if to.Is4() == r.v6 {
 		return 0
 	}
-	path, err := r.s.pathTo(to, r.local, r.opts.Device)
+	path, err := r.s.pathTo(to, r.local, &r.opts)
 	if err != nil {
 		return 0
 	}
@@ -129,11 +129,7 @@ func (r *Raw) SendLocked(to, from netip.Addr, hops, class uint8, payload []byte)
 	if from.IsValid() && !from.IsUnspecified() {
 		src = from
 	}
-	device := r.opts.Device
-	if to.IsMulticast() && device == 0 {
-		device = r.opts.MulticastDevice
-	}
-	path, err := s.pathTo(to, src, device)
+	path, err := s.pathTo(to, src, &r.opts)
 	if err != nil {
 		return err
 	}
@@ -185,7 +181,7 @@ func (r *Raw) sendWhole(src, to netip.Addr, payload []byte) error {
 	if payload[0]>>4 != 4 || n < wire.IPv4Size || n > len(payload) {
 		return linux.EINVAL
 	}
-	path, err := s.pathTo(to, src, r.opts.Device)
+	path, err := s.pathTo(to, src, &r.opts)
 	if err != nil {
 		return err
 	}

@@ -130,16 +130,22 @@ func (s *Stack) screenOut(p *link.Packet, path *route.Path, f *flow) (*route.Pat
 	q.Out = path.Out
 	if f.sender != nil {
 		q.Owner = &netfilter.Owner{UID: f.sender.UID, GID: f.sender.GID}
+		q.Mark = f.sender.Mark
 	}
 	if s.lent != nil {
 		q.Resume(*s.lent)
 		s.lent = nil
 	}
+	mark := q.Mark
 	if !s.filter.Run(netfilter.Output, q) {
 		return nil, linux.EPERM
 	}
-	if dst := q.Dst(); dst != f.dst {
-		next, ok := s.findPath(dst, netip.Addr{}, 0)
+	if dst := q.Dst(); dst != f.dst || q.Mark != mark {
+		src := netip.Addr{}
+		if dst == f.dst {
+			src = f.src
+		}
+		next, ok := s.markedPath(dst, src, 0, q.Mark)
 		if !ok {
 			return nil, linux.EHOSTUNREACH
 		}

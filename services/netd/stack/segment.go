@@ -165,7 +165,7 @@ func (e *TCP) incoming(t tuple, seg *tcp.Segment, a *arrival) {
 		s.counts.Inc(mib.ListenDrops)
 		return // nobody takes them: the peer tries again
 	}
-	path, ok := s.findPath(t.remote.Addr(), t.local.Addr(), in)
+	path, ok := s.markedPath(t.remote.Addr(), t.local.Addr(), in, e.place.opts.Mark)
 	if !ok {
 		return
 	}
@@ -244,7 +244,7 @@ func (e *TCP) cookieBack(t tuple, seg *tcp.Segment, in int) bool {
 	if s.flooded == 0 || s.now-s.flooded > 180*tcp.Second || seg.Flags&(wire.SYN|wire.RST) != 0 {
 		return false
 	}
-	path, ok := s.findPath(t.remote.Addr(), t.local.Addr(), in)
+	path, ok := s.markedPath(t.remote.Addr(), t.local.Addr(), in, e.place.opts.Mark)
 	if !ok || e.owner.Pending() > e.backlog {
 		return false
 	}
@@ -293,7 +293,7 @@ func (e *TCP) path() *route.Path {
 	if e.wayAt == s.table.Generation {
 		return &e.way
 	}
-	path, ok := s.findPath(e.remote.Addr(), e.place.local.Addr(), e.place.opts.Device)
+	path, ok := s.markedPath(e.remote.Addr(), e.place.local.Addr(), e.place.opts.Device, e.place.opts.Mark)
 	if !ok {
 		return nil
 	}

@@ -44,6 +44,7 @@ type Stack struct {
 	heard    tcp.Time // what had arrived by then has come in: what is due later is not yet
 	table    route.Table
 	ifaces   []*iface // the loopback first
+	lastLink int      // the highest index that there was
 	loop     link.Loopback
 	free     []*link.Packet
 	ports    map[uint8]*ip.Ports

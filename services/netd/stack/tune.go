@@ -21,10 +21,11 @@ type tuned struct {
 	firstPort, lastPort  uint16 // 0: ip.FirstEphemeral on
 
 	// Of TCP. mostReceive is tcp_rmem's last, in bytes, and 0 stands for defaultReceive;
-	// retries are tcp_retries2, and 0 stands for tcp.DefaultRetries; gather is tcp.Config's.
-	noScaling, noTimestamps, noSACK, keepWindow bool
-	mostReceive, retries, gather                int
-	fastOpen                                    int64 // tcp_fastopen
+	// retries are tcp_retries2, and 0 stands for tcp.DefaultRetries; answers are
+	// tcp_synack_retries, likewise; gather is tcp.Config's.
+	noScaling, noTimestamps, noSACK, noDSACK, keepWindow bool
+	mostReceive, retries, answers, gather                int
+	fastOpen                                             int64 // tcp_fastopen
 }
 
 // fastOpenTrusts is a bit of tcp_fastopen: data in a SYN is taken with no cookie.
@@ -81,6 +82,10 @@ func (s *Stack) TuneLocked(name string, v []int64) error {
 		s.tuned.noTimestamps = !on
 	case "ipv4/tcp_sack":
 		s.tuned.noSACK = !on
+	case "ipv4/tcp_dsack":
+		s.tuned.noDSACK = !on
+	case "ipv4/tcp_synack_retries":
+		s.tuned.answers = int(max(v[0], 1))
 	case "ipv4/tcp_slow_start_after_idle":
 		s.tuned.keepWindow = !on
 	case "ipv4/tcp_retries2":

@@ -27,6 +27,7 @@ type watch struct {
 	tell       func(Change)
 	generation uint64 // of the table
 	neighbours uint64 // of all caches
+	past       uint64 // of those of interfaces that are no more
 	links      map[int]ip.Interface
 	routes     []route.Route
 	known      map[neighbourKey]Neighbour
@@ -53,7 +54,7 @@ func (s *Stack) neighbourGeneration() (n uint64) {
 	for _, i := range s.ifaces {
 		n += i.cache.Generation
 	}
-	return n
+	return n + s.watch.past
 }
 
 // notableNeighbours are those whose state Linux tells of: what is being asked for is
@@ -96,9 +97,19 @@ func (s *Stack) tellChanges() {
 
 func (s *Stack) tellLinks() {
 	w := &s.watch
+	for index, was := range w.links {
+		if s.table.Interface(index) != nil {
+			continue
+		}
+		for _, a := range was.Addresses {
+			w.tell(Change{Link: &was, Address: &a, Removed: true})
+		}
+		w.tell(Change{Link: &was, Removed: true})
+		delete(w.links, index)
+	}
 	for _, i := range s.table.Interfaces {
 		was, now := w.links[i.Index], *i
-		if was.Down != now.Down || was.MTU != now.MTU || was.Name != now.Name {
+		if was.Down != now.Down || was.MTU != now.MTU || was.Name != now.Name || was.MAC != now.MAC || was.Lost != now.Lost {
 			w.tell(Change{Link: &now})
 		}
 		for _, a := range was.Addresses {

@@ -40,7 +40,7 @@ func (c *Conn) sackBlocks(o *wire.TCPOptions) {
 		limit = 3
 	}
 	first := 0
-	if d := c.dsack; d.start != d.end { // RFC 2883, 4: it comes first
+	if d := c.dsack; d.start != d.end && !c.cfg.NoDSACK { // RFC 2883, 4: it comes first
 		o.SACK[0] = wire.SACKBlock{Start: uint32(d.start), End: uint32(d.end)}
 		o.SACKBlocks, first = 1, 1
 	}

@@ -188,7 +188,7 @@ func (c *Conn) Configure(cfg Config, now Time) {
 	cfg.ISS, cfg.TSOffset, cfg.MSS, cfg.ReceiveBuffer = old.ISS, old.TSOffset, old.MSS, old.ReceiveBuffer
 	cfg.SuperSegment, cfg.ECN, cfg.FastOpen, cfg.InitialWindow, cfg.Counters = old.SuperSegment, old.ECN, old.FastOpen, old.InitialWindow, old.Counters
 	cfg.FastOpenMSS, cfg.LeastScale, cfg.Gather, cfg.KeepWindow = old.FastOpenMSS, old.LeastScale, old.Gather, old.KeepWindow
-	cfg.NoScaling, cfg.NoTimestamps, cfg.NoSACK = old.NoScaling, old.NoTimestamps, old.NoSACK
+	cfg.NoScaling, cfg.NoTimestamps, cfg.NoSACK, cfg.NoDSACK = old.NoScaling, old.NoTimestamps, old.NoSACK, old.NoDSACK
 	if cfg.Retries == 0 {
 		cfg.Retries = old.Retries
 	}

@@ -223,6 +223,8 @@ type Config struct {
 	// Gather is the share of the congestion window that a segment that stands for several
 	// waits for: net.ipv4.tcp_tso_win_divisor. 0 is DefaultGather.
 	Gather int
+	// NoDSACK says nothing of what came twice: RFC 2883.
+	NoDSACK bool
 	// KeepWindow goes on with the congestion window of before a pause.
 	KeepWindow bool
 	// Counters are the host's, which the connection's deeds go into; nil: none.
@@ -250,8 +252,9 @@ type Config struct {
 	KeepCount    int
 	// UserTimeout ends a connection whose data is not acknowledged; 0 is none.
 	UserTimeout Time
-	// SynRetries and Retries are how often a SYN and data are sent again.
-	SynRetries, Retries int
+	// SynRetries, SynAckRetries and Retries are how often a SYN, its answer and data are
+	// sent again. The second is as the first, if that is set.
+	SynRetries, SynAckRetries, Retries int
 	// Linger2 is how long FIN-WAIT-2 lasts when nobody reads any more.
 	Linger2 Time
 	// TimeWait is how long TIME-WAIT lasts.
@@ -274,10 +277,12 @@ const (
 	DefaultKeepInterval = 75 * Second
 	DefaultKeepCount    = 9
 	DefaultSynRetries   = 6
-	DefaultRetries      = 15
-	DefaultLinger2      = 60 * Second
-	DefaultTimeWait     = 60 * Second
-	DefaultDelayAck     = 40 * Millisecond
+	// DefaultSynAckRetries are tcp_synack_retries.
+	DefaultSynAckRetries = 5
+	DefaultRetries       = 15
+	DefaultLinger2       = 60 * Second
+	DefaultTimeWait      = 60 * Second
+	DefaultDelayAck      = 40 * Millisecond
 	// MinMSS is the least segment that we send, whatever the peer announces.
 	MinMSS = 88
 	// defaultMSS is what a peer that announces nothing takes: RFC 9293, 3.7.1.
@@ -297,10 +302,13 @@ func (cfg Config) withDefaults() Config {
 	set(&cfg.KeepInterval, DefaultKeepInterval)
 	set(&cfg.Linger2, DefaultLinger2)
 	set(&cfg.TimeWait, DefaultTimeWait)
+	if cfg.SynAckRetries <= 0 {
+		cfg.SynAckRetries = cfg.SynRetries
+	}
 	for _, f := range []struct {
 		v *int
 		d int
-	}{{&cfg.Gather, DefaultGather}, {&cfg.KeepCount, DefaultKeepCount}, {&cfg.SynRetries, DefaultSynRetries}, {&cfg.Retries, DefaultRetries}} {
+	}{{&cfg.SynAckRetries, DefaultSynAckRetries}, {&cfg.Gather, DefaultGather}, {&cfg.KeepCount, DefaultKeepCount}, {&cfg.SynRetries, DefaultSynRetries}, {&cfg.Retries, DefaultRetries}} {
 		if *f.v <= 0 {
 			*f.v = f.d
 		}

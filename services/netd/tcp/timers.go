@@ -106,8 +106,10 @@ func (c *Conn) retransmitDue(now Time) {
 	c.count(mib.Timeouts, 1)
 	limit := c.cfg.Retries
 	switch {
-	case c.state == SynSent || c.state == SynReceived:
+	case c.state == SynSent:
 		limit = c.cfg.SynRetries
+	case c.state == SynReceived:
+		limit = c.cfg.SynAckRetries
 	case c.orphan:
 		limit = min(limit, 8)
 	}

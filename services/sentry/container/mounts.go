@@ -109,11 +109,11 @@ func (c *Container) fileSystem(m *sentryv1.Mount) (vfs.FileSystem, error) {
 	case "devpts":
 		return s.pts, nil
 	}
-	return s.simple(m.Type, strings.Join(m.Options, ","))
+	return s.simple(vfs.KernelContext(), m.Type, strings.Join(m.Options, ","))
 }
 
 // simple makes the file systems that a guest can mount itself as well.
-func (s *Sandbox) simple(kind, options string) (vfs.FileSystem, error) {
+func (s *Sandbox) simple(mounter vfs.Context, kind, options string) (vfs.FileSystem, error) {
 	switch kind {
 	case "tmpfs", "shm":
 		o, err := tmpfsOptions(options)
@@ -126,7 +126,7 @@ func (s *Sandbox) simple(kind, options string) (vfs.FileSystem, error) {
 	case "proc":
 		return s.proc(vfs.KernelContext(), nil), nil
 	case "sysfs":
-		return sysfs.New(sysfs.Config{CPUs: s.host.CPUs, Memory: s.host.Memory["MemTotal"] << 10}), nil
+		return sysfs.New(sysfs.Config{CPUs: s.host.CPUs, Memory: s.host.Memory["MemTotal"] << 10, Interfaces: s.interfacesFor(mounter)}), nil
 	case "cgroup", "cgroup2":
 		return tmpfs.New(tmpfs.Options{Mode: 0o755}), nil
 	case "devpts":
@@ -150,8 +150,8 @@ func (s *Sandbox) fileSystems() {
 		}
 	}
 	for _, kind := range []string{"sysfs", "devpts", "mqueue"} {
-		syscalls.FileSystems[kind] = func(_ *task.Task, _, options string) (vfs.FileSystem, error) {
-			fs, err := s.simple(kind, options)
+		syscalls.FileSystems[kind] = func(t *task.Task, _, options string) (vfs.FileSystem, error) {
+			fs, err := s.simple(t, kind, options)
 			if err != nil {
 				return nil, linux.EINVAL
 			}

@@ -25,12 +25,15 @@ func newEnv(t *testing.T) *vfstest.Env {
 
 func TestNames(t *testing.T) {
 	e := newEnv(t)
-	if got := e.List("/"); got != "console fd full null ptmx pts random shm stderr stdin stdout tty urandom zero" {
+	if got := e.List("/"); got != "console fd full net null ptmx pts random shm stderr stdin stdout tty urandom zero" {
 		t.Errorf("%q", got)
 	}
 	a, err := e.Stat("/null")
 	if err != nil || a.Mode != linux.S_IFCHR|0o666 || a.Rdev != linux.Mkdev(1, 3) {
 		t.Errorf("null: %o, %#x, %v", a.Mode, a.Rdev, err)
+	}
+	if a, err := e.Stat("/net/tun"); err != nil || a.Mode != linux.S_IFCHR|0o666 || a.Rdev != linux.Mkdev(10, 200) {
+		t.Errorf("net/tun: %o, %#x, %v", a.Mode, a.Rdev, err)
 	}
 	if a, _ := e.Stat("/shm"); a.Mode != linux.S_IFDIR|0o1777 {
 		t.Errorf("shm: %o", a.Mode)

@@ -15,7 +15,15 @@ import (
 const (
 	majorMemory = 1
 	majorTTY    = 5
+	majorMisc   = 10
+	minorTun    = 200
 )
+
+// RegisterTun says what opens /dev/net/tun: ENODEV if nothing does.
+func RegisterTun(open func(ctx vfs.Context) (vfs.Impl, error)) {
+	vfs.RegisterDevice(majorMisc, minorTun, 1,
+		func(ctx vfs.Context, _ vfs.Node, _ uint64, _ linux.OpenFlags) (vfs.Impl, error) { return open(ctx) })
+}
 
 // Register makes the devices known to vfs, once a process. procs tells who has
 // which controlling terminal, for /dev/tty; console opens /dev/console, ENXIO if

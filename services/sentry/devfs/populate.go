@@ -40,7 +40,12 @@ var dirs = []struct {
 }{
 	{"pts", 0o755},
 	{"shm", 0o1777},
+	{"net", 0o755},
 }
+
+// tun makes interfaces: who may is decided when it does, in the namespace of the network
+// of who opened it.
+var tun = node{"tun", majorMisc, minorTun, 0o666, 0}
 
 // Populate puts the usual names into the root of a fresh file system: devices,
 // links and mount points. What is there already stays. With console there is a
@@ -74,5 +79,11 @@ func Populate(fs vfs.FileSystem, console bool) error {
 			return err
 		}
 	}
-	return nil
+	net, err := root.Lookup(ctx, "net")
+	if in, ok := net.(vfs.Creator); ok && err == nil {
+		if _, err = in.Mknod(ctx, tun.name, linux.S_IFCHR|tun.mode, linux.Mkdev(tun.major, tun.minor)); err == linux.EEXIST {
+			err = nil
+		}
+	}
+	return err
 }

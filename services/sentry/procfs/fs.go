@@ -20,11 +20,8 @@ type Config struct {
 	Net map[string]func(ctx vfs.Context) ([]byte, error)
 	// Orphans are the TCP connections that no process has a socket of; nil: there are none.
 	Orphans func(ctx vfs.Context) []socket.Orphan
-	// Conf6 gives the settings of IPv6 that somebody else keeps, by interface and name.
-	Conf6 func() map[string]map[string]Sysctl
-	// Tune is told of what is written below /proc/sys/net, by its path below /proc/sys,
-	// and may refuse it; nil: nobody goes by it.
-	Tune func(path, value string) error
+	// Network is the namespace of the network that a reader is in; nil: there are none.
+	Network func(ctx vfs.Context) Network
 }
 
 // FS is one /proc.
@@ -59,7 +56,7 @@ func New(c Config) *FS {
 	fs.net = fs.netDir(c.Net)
 	root := fs.Dir(0o555, nil).WithDynamic(&pids{fs})
 	fs.addMachine(root)
-	fs.sys = newSysctls(fs, c.Conf6, c.Tune)
+	fs.sys = newSysctls(fs, c.Network)
 	root.Add("sys", fs.sys.root)
 	root.Add("self", fs.Link(nil, func(ctx vfs.Context) (string, error) {
 		pid := fs.kernel.Number(ctx.TGID())

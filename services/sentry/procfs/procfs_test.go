@@ -410,19 +410,69 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// network has an interface eth0, and remembers what it was told last.
+type network struct {
+	conf6    map[string]map[string]Sysctl
+	settings Settings
+	told     string
+	refuses  bool
+}
+
+func (n *network) Tune(path, value string) error {
+	if n.refuses {
+		return linux.EINVAL
+	}
+	n.told = path + " " + value
+	return nil
+}
+func (n *network) Conf6() map[string]map[string]Sysctl { return n.conf6 }
+func (n *network) Links() []string                     { return []string{"lo", "eth0"} }
+func (n *network) Settings() *Settings                 { return &n.settings }
+func (n *network) Admin(vfs.Context) bool              { return true }
+
+// What is below net is the network's of who looks.
+func TestSysctlOfNetworks(t *testing.T) {
+	w := newWorld(t)
+	one, other := &network{}, &network{}
+	now := one
+	fs := New(Config{Kernel: w.k, Network: func(vfs.Context) Network { return now }})
+	value := func(path string) string { return fs.sys.value(vfs.KernelContext(), path) }
+	if err := fs.SetSysctl("net.ipv4.ip_forward", "1"); err != nil || one.told != "net/ipv4/ip_forward 1" || value("net/ipv4/ip_forward") != "1" {
+		t.Errorf("%v, %q", err, one.told)
+	}
+	for path, want := range map[string]error{
+		"net/ipv4/conf/eth0/rp_filter": nil, "net/ipv4/conf/eth1/rp_filter": linux.ENOENT, "net/ipv4/conf/eth0/nonesuch": linux.ENOENT,
+		"net/ipv6/neigh/eth0/gc_stale_time": nil,
+	} {
+		if err := fs.SetSysctl(path, "2"); err != want {
+			t.Errorf("%s: %v, want %v", path, err, want)
+		}
+	}
+	if v, err := fs.sys.confs[0].read(vfs.KernelContext(), "eth0", "rp_filter"); v != "2" || err != nil {
+		t.Error(v, err)
+	}
+	now = other
+	if v, err := fs.sys.confs[0].read(vfs.KernelContext(), "eth0", "rp_filter"); v != "0" || err != nil || value("net/ipv4/ip_forward") != "0" {
+		t.Error("another network has it too:", v, err)
+	}
+	other.refuses = true
+	if err := fs.SetSysctl("net.ipv4.ip_forward", "1"); err != linux.EINVAL || value("net/ipv4/ip_forward") != "0" {
+		t.Error(err)
+	}
+}
+
 // A value that somebody else keeps is asked for each time, and checked there.
 func TestSysctlKeptElsewhere(t *testing.T) {
 	kept := int64(1)
 	w := newWorld(t)
-	fs := New(Config{Kernel: w.k, Conf6: func() map[string]map[string]Sysctl {
-		return map[string]map[string]Sysctl{"eth0": {"accept_ra": {func() (int64, error) { return kept, nil }, func(v int64) error {
-			if v > 2 {
-				return linux.EINVAL
-			}
-			kept = v
-			return nil
-		}}}}
-	}})
+	keeper := &network{conf6: map[string]map[string]Sysctl{"eth0": {"accept_ra": {func() (int64, error) { return kept, nil }, func(v int64) error {
+		if v > 2 {
+			return linux.EINVAL
+		}
+		kept = v
+		return nil
+	}}}}}
+	fs := New(Config{Kernel: w.k, Network: func(vfs.Context) Network { return keeper }})
 	for value, want := range map[string]error{"2": nil, "0": nil, "3": linux.EINVAL, "x": linux.EINVAL} {
 		was := kept
 		if err := fs.SetSysctl("net.ipv6.conf.eth0.accept_ra", value); err != want || err != nil && kept != was {

@@ -125,20 +125,20 @@ type sysctls struct {
 	root  *pseudo.Dir
 	dirs  map[string]*pseudo.Dir
 	kind  map[string]sysctlKind
-	conf6 *confDir
-	tune  func(path, value string) error
+	confs []*confDir
+
+	network func(ctx vfs.Context) Network // nil: there are none
 
 	mu     sync.Mutex
 	values map[string]string
 }
 
-func newSysctls(fs *FS, conf6 func() map[string]map[string]Sysctl, tune func(path, value string) error) *sysctls {
+func newSysctls(fs *FS, network func(ctx vfs.Context) Network) *sysctls {
 	s := &sysctls{
-		fs: fs, tune: tune, root: fs.Dir(0o555, nil), dirs: make(map[string]*pseudo.Dir),
+		fs: fs, network: network, root: fs.Dir(0o555, nil), dirs: make(map[string]*pseudo.Dir),
 		kind: make(map[string]sysctlKind), values: make(map[string]string),
 	}
 	s.dirs[""] = s.root
-	s.conf6 = &confDir{s: s, given: conf6}
 	s.root.WithLate(s.fill) // it takes longer than all the rest of /proc
 	return s
 }
@@ -152,16 +152,22 @@ func (s *sysctls) fill() {
 		if c.kind == fixedValue {
 			mode = 0o444
 		}
-		s.put(c.path, mode, func() string { return s.value(c.path) }, func(v string) error { return s.write(c.path, v) })
+		s.put(c.path, mode, func(ctx vfs.Context) (string, error) { return s.value(ctx, c.path), nil },
+			func(ctx vfs.Context, v string) error { return s.write(ctx, c.path, v) })
 	}
-	readOnly := func(path string, get func() string) { s.put(path, 0o444, get, nil) }
+	readOnly := func(path string, get func() string) {
+		s.put(path, 0o444, func(vfs.Context) (string, error) { return get(), nil }, nil)
+	}
 	readOnly("kernel/osrelease", func() string { return fs.host.Release })
 	readOnly("kernel/version", func() string { return fs.host.Version })
 	readOnly("fs/aio-nr", func() string { return strconv.FormatInt(aio.Reserved(), 10) })
 	bootID := newUUID()
 	readOnly("kernel/random/boot_id", func() string { return bootID })
 	readOnly("kernel/random/uuid", newUUID)
-	s.dir(conf6Path).WithDynamic(s.conf6)
+	s.confs = s.confDirs()
+	for _, d := range s.confs {
+		s.dir(d.path).WithDynamic(d)
+	}
 	s.putName("hostname", Names.Hostname, Names.SetHostname)
 	s.putName("domainname", Names.Domainname, Names.SetDomainname)
 }
@@ -182,7 +188,7 @@ func (s *sysctls) putName(name string, get func(Names) string, set func(Names, s
 }
 
 // put makes the file at path; set may be nil.
-func (s *sysctls) put(path string, mode uint32, get func() string, set func(string) error) {
+func (s *sysctls) put(path string, mode uint32, get func(vfs.Context) (string, error), set func(vfs.Context, string) error) {
 	at := strings.LastIndexByte(path, '/')
 	s.putIn(s.dir(path[:max(at, 0)]), path[at+1:], mode, isNetwork(path), get, set)
 }
@@ -191,14 +197,17 @@ func (s *sysctls) put(path string, mode uint32, get func() string, set func(stri
 func isNetwork(path string) bool { return strings.HasPrefix(path, "net/") }
 
 // putIn makes the file in a directory.
-func (s *sysctls) putIn(d *pseudo.Dir, name string, mode uint32, network bool, get func() string, set func(string) error) {
-	f := s.fs.File(mode, nil, func(vfs.Context) ([]byte, error) { return []byte(get() + "\n"), nil })
+func (s *sysctls) putIn(d *pseudo.Dir, name string, mode uint32, network bool, get func(vfs.Context) (string, error), set func(vfs.Context, string) error) {
+	f := s.fs.File(mode, nil, func(ctx vfs.Context) ([]byte, error) {
+		v, err := get(ctx)
+		return []byte(v + "\n"), err
+	})
 	if set != nil && mode&0o200 != 0 {
 		f.WithSet(func(ctx vfs.Context, p []byte) error {
-			if !ctx.Creds().Has(linux.CAP_SYS_ADMIN) && !(network && ctx.Creds().Has(linux.CAP_NET_ADMIN)) {
+			if !ctx.Creds().Has(linux.CAP_SYS_ADMIN) && !(network && s.mayTune(ctx)) {
 				return linux.EPERM
 			}
-			return set(firstLine(p))
+			return set(ctx, firstLine(p))
 		})
 	}
 	d.Add(name, f.WithPermit(func(ctx vfs.Context, mask uint32) error {
@@ -239,37 +248,69 @@ func (s *sysctls) dir(path string) *pseudo.Dir {
 	return d
 }
 
-func (s *sysctls) value(path string) string {
+// networkOf is the network of who looks; nil if there is none.
+func (s *sysctls) networkOf(ctx vfs.Context) Network {
+	if s.network == nil {
+		return nil
+	}
+	return s.network(ctx)
+}
+
+// mayTune says whether the caller may set what is the network's.
+func (s *sysctls) mayTune(ctx vfs.Context) bool {
+	if n := s.networkOf(ctx); n != nil {
+		return n.Admin(ctx)
+	}
+	return ctx.Creds().Has(linux.CAP_NET_ADMIN)
+}
+
+// value is what was written: of the network, in that of who looks.
+func (s *sysctls) value(ctx vfs.Context, path string) string {
+	if isNetwork(path) {
+		if n := s.networkOf(ctx); n != nil {
+			if v, ok := n.Settings().value(path); ok {
+				return v
+			}
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.values[path]
 }
 
 // write checks a value against what is there: as many numbers, or any word.
-func (s *sysctls) write(path, v string) error {
+func (s *sysctls) write(ctx vfs.Context, path, v string) (err error) {
 	if s.kind[path] == number {
-		fields := strings.Fields(v)
-		if len(fields) == 0 || len(fields) > len(strings.Fields(s.value(path))) {
-			return linux.EINVAL
-		}
-		for _, f := range fields {
-			if _, err := strconv.ParseInt(f, 0, 64); err != nil {
-				if _, err := strconv.ParseUint(f, 0, 64); err != nil {
-					return linux.EINVAL
-				}
-			}
-		}
-		v = strings.Join(fields, "\t")
-	}
-	if s.tune != nil && isNetwork(path) {
-		if err := s.tune(path, v); err != nil {
+		if v, err = numbers(v, len(strings.Fields(s.value(ctx, path)))); err != nil {
 			return err
 		}
+	}
+	if n := s.networkOf(ctx); n != nil && isNetwork(path) {
+		if err := n.Tune(path, v); err != nil {
+			return err
+		}
+		return n.Settings().set(path, v)
 	}
 	s.mu.Lock()
 	s.values[path] = v
 	s.mu.Unlock()
 	return nil
+}
+
+// numbers checks a value of so many numbers at most: EINVAL.
+func numbers(v string, most int) (string, error) {
+	fields := strings.Fields(v)
+	if len(fields) == 0 || len(fields) > most {
+		return "", linux.EINVAL
+	}
+	for _, f := range fields {
+		if _, err := strconv.ParseInt(f, 0, 64); err != nil {
+			if _, err := strconv.ParseUint(f, 0, 64); err != nil {
+				return "", linux.EINVAL
+			}
+		}
+	}
+	return strings.Join(fields, "\t"), nil
 }
 
 // set is FS.SetSysctl.
@@ -286,8 +327,13 @@ func (s *sysctls) set(name, value string) error {
 		s.fs.kernel.UTS(nil).SetDomainname(value)
 		return nil
 	}
-	if c, ok := s.conf6.sysctl(path); ok {
-		return c.write(value)
+	ctx := vfs.KernelContext()
+	for _, d := range s.confs {
+		if of, ok := strings.CutPrefix(path, d.path+"/"); ok {
+			if at := strings.LastIndexByte(of, '/'); at >= 0 && !isStatic(of[:at]) {
+				return d.write(ctx, of[:at], of[at+1:], value)
+			}
+		}
 	}
 	kind, ok := s.kind[path]
 	if !ok {
@@ -296,7 +342,7 @@ func (s *sysctls) set(name, value string) error {
 	if kind == fixedValue {
 		return linux.EINVAL
 	}
-	return s.write(path, value)
+	return s.write(ctx, path, value)
 }
 
 // newUUID is a random UUID, version 4: RFC 9562.

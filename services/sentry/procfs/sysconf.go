@@ -1,7 +1,6 @@
 package procfs
 
 import (
-	gomaps "maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,8 +11,19 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// conf6Path is where interfaces have their settings of IPv6, below /proc/sys.
-const conf6Path = "net/ipv6/conf"
+// Network is what /proc/sys/net tells of: a namespace of the network.
+type Network interface {
+	// Tune is told of what is written, by its path below /proc/sys, and may refuse it.
+	Tune(path, value string) error
+	// Conf6 gives the settings of IPv6 that somebody else keeps, by interface and name.
+	Conf6() map[string]map[string]Sysctl
+	// Links are the names of the interfaces.
+	Links() []string
+	// Settings are where what is written is remembered.
+	Settings() *Settings
+	// Admin says whether the caller may write.
+	Admin(ctx vfs.Context) bool
+}
 
 // Sysctl is a number that somebody else keeps.
 type Sysctl struct {
@@ -39,67 +49,136 @@ func (c Sysctl) write(text string) error {
 	return c.Set(v)
 }
 
-// confDir is the interfaces' part of a directory of settings. Who keeps them is
-// asked when somebody looks first, as at the sandbox's start there is nobody to ask.
+// Settings are values that were written, by their path below /proc/sys. The zero value is
+// ready for use.
+type Settings struct {
+	mu     sync.Mutex
+	values map[string]string
+}
+
+// maxSettings bounds how many there are: interfaces come and go, and each has its own.
+const maxSettings = 1 << 14
+
+func (s *Settings) value(path string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.values[path]
+	return v, ok
+}
+
+// set remembers one: ENOMEM.
+func (s *Settings) set(path, value string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.values == nil {
+		s.values = map[string]string{}
+	}
+	if len(s.values) >= maxSettings {
+		return linux.ENOMEM
+	}
+	s.values[path] = value
+	return nil
+}
+
+// confDir is the part of a directory of settings that has a directory for each interface:
+// those of the network of who looks.
 type confDir struct {
-	s     *sysctls
-	given func() map[string]map[string]Sysctl // by interface and name; nil: none
-
-	mu    sync.Mutex
-	known map[string]map[string]Sysctl
-	dirs  map[string]*pseudo.Dir
+	s        *sysctls
+	path     string            // below /proc/sys
+	settings map[string]sysctl // by name, which is their path
 }
 
-// load gives the interfaces' directories. Once there are any, there are no others.
-func (c *confDir) load() map[string]*pseudo.Dir {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.dirs) > 0 || c.given == nil {
-		return c.dirs
-	}
-	c.known, c.dirs = c.given(), map[string]*pseudo.Dir{}
-	for name, settings := range c.known {
-		d := c.s.fs.Dir(0o555, nil)
-		for _, n := range slices.Sorted(gomaps.Keys(settings)) {
-			c.s.putIn(d, n, 0o644, true, settings[n].read, settings[n].write)
+// confDirs are those directories, with what each interface's has.
+func (s *sysctls) confDirs() (all []*confDir) {
+	for _, c := range []struct{ path, settings string }{
+		{"net/ipv4/conf", conf4Settings}, {"net/ipv6/conf", conf6Settings}, {"net/ipv4/neigh", neighbourSettings}, {"net/ipv6/neigh", neighbourSettings},
+	} {
+		d := &confDir{s: s, path: c.path, settings: map[string]sysctl{}}
+		for _, x := range parseSettings("", c.settings) {
+			d.settings[x.path] = x
 		}
-		c.dirs[name] = d
+		all = append(all, d)
 	}
-	return c.dirs
+	return all
 }
 
-// sysctl finds one by its path below /proc/sys.
-func (c *confDir) sysctl(path string) (Sysctl, bool) {
-	name, ok := strings.CutPrefix(path, conf6Path+"/")
-	if !ok {
+// isStatic says whether a name is always there.
+func isStatic(name string) bool { return name == "all" || name == "default" || name == "lo" }
+
+// has says whether an interface is there for ctx.
+func (d *confDir) has(ctx vfs.Context, name string) bool {
+	n := d.s.networkOf(ctx)
+	return n != nil && !isStatic(name) && slices.Contains(n.Links(), name)
+}
+
+// kept finds a setting that somebody else keeps.
+func (d *confDir) kept(ctx vfs.Context, name, setting string) (Sysctl, bool) {
+	if d.path != conf6Path {
 		return Sysctl{}, false
 	}
-	at := strings.LastIndexByte(name, '/')
-	if at < 0 || c.load() == nil {
-		return Sysctl{}, false
+	c, ok := d.s.networkOf(ctx).Conf6()[name][setting]
+	return c, ok
+}
+
+// conf6Path is where interfaces have their settings of IPv6, below /proc/sys.
+const conf6Path = "net/ipv6/conf"
+
+// read gives a setting of an interface: ENOENT.
+func (d *confDir) read(ctx vfs.Context, name, setting string) (string, error) {
+	if !d.has(ctx, name) {
+		return "", linux.ENOENT
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	k, ok := c.known[name[:at]][name[at+1:]]
-	return k, ok
+	if c, ok := d.kept(ctx, name, setting); ok {
+		return c.read(), nil
+	}
+	if v, ok := d.s.networkOf(ctx).Settings().value(d.path + "/" + name + "/" + setting); ok {
+		return v, nil
+	}
+	return d.settings[setting].value, nil
+}
+
+// write sets one: ENOENT, EINVAL, ENOMEM.
+func (d *confDir) write(ctx vfs.Context, name, setting, v string) error {
+	if _, known := d.settings[setting]; !known || !d.has(ctx, name) {
+		return linux.ENOENT
+	}
+	if c, ok := d.kept(ctx, name, setting); ok {
+		return c.write(v)
+	}
+	v, err := numbers(v, 1)
+	if err != nil {
+		return err
+	}
+	return d.s.networkOf(ctx).Settings().set(d.path+"/"+name+"/"+setting, v)
 }
 
 // Lookup is Dynamic's.
-func (c *confDir) Lookup(_ vfs.Context, name string) (vfs.Node, error) {
-	if d := c.load()[name]; d != nil {
-		return d, nil
+func (d *confDir) Lookup(ctx vfs.Context, name string) (vfs.Node, error) {
+	if !d.has(ctx, name) {
+		return nil, linux.ENOENT
 	}
-	return nil, linux.ENOENT
+	dir := d.s.fs.Dir(0o555, nil)
+	for setting := range d.settings {
+		d.s.putIn(dir, setting, 0o644, true,
+			func(ctx vfs.Context) (string, error) { return d.read(ctx, name, setting) },
+			func(ctx vfs.Context, v string) error { return d.write(ctx, name, setting, v) })
+	}
+	return dir, nil
 }
 
 // Names is Dynamic's.
-func (c *confDir) Names(vfs.Context) ([]pseudo.Name, error) {
-	var out []pseudo.Name
-	for n, name := range slices.Sorted(gomaps.Keys(c.load())) {
-		out = append(out, pseudo.Name{Name: name, Type: linux.DT_DIR, Key: int64(n + 1)})
+func (d *confDir) Names(ctx vfs.Context) (out []pseudo.Name, _ error) {
+	n := d.s.networkOf(ctx)
+	if n == nil {
+		return nil, nil
+	}
+	for i, name := range n.Links() {
+		if !isStatic(name) {
+			out = append(out, pseudo.Name{Name: name, Type: linux.DT_DIR, Key: int64(i + 1)})
+		}
 	}
 	return out, nil
 }
 
 // Valid is Dynamic's.
-func (c *confDir) Valid(vfs.Context, string, vfs.Node) bool { return true }
+func (d *confDir) Valid(ctx vfs.Context, name string, _ vfs.Node) bool { return d.has(ctx, name) }

@@ -3,7 +3,7 @@ package procfs
 import "strings"
 
 // networkSettings are what is below /proc/sys/net that is one for all interfaces, by its
-// path, with Linux's own defaults: Documentation/networking/ip-sysctl.rst. Config.Tune
+// path, with Linux's own defaults: Documentation/networking/ip-sysctl.rst. Network.Tune
 // says which of them somebody goes by; the others are remembered. The range of groups
 // that may make ping sockets is all, as container engines have it.
 const networkSettings = `
@@ -265,23 +265,27 @@ n unres_qlen_bytes 212992
 `
 )
 
+// parseSettings reads a list of settings in a directory.
+func parseSettings(dir, settings string) (all []sysctl) {
+	kinds := map[byte]sysctlKind{'n': number, 'w': word, 'r': fixedValue}
+	for line := range strings.Lines(settings) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if name == "" {
+			continue
+		}
+		kind := kinds[name[0]]
+		name, value, _ = strings.Cut(value, " ")
+		if kind == number {
+			value = strings.ReplaceAll(value, " ", "\t")
+		}
+		all = append(all, sysctl{dir + name, value, kind})
+	}
+	return all
+}
+
 // networkTable is the part of the table below net.
 func networkTable() (all []sysctl) {
-	kinds := map[byte]sysctlKind{'n': number, 'w': word, 'r': fixedValue}
-	add := func(dir, settings string) {
-		for line := range strings.Lines(settings) {
-			name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-			if name == "" {
-				continue
-			}
-			kind := kinds[name[0]]
-			name, value, _ = strings.Cut(value, " ")
-			if kind == number {
-				value = strings.ReplaceAll(value, " ", "\t")
-			}
-			all = append(all, sysctl{dir + name, value, kind})
-		}
-	}
+	add := func(dir, settings string) { all = append(all, parseSettings(dir, settings)...) }
 	add("net/", networkSettings)
 	for _, who := range []string{"all/", "default/", "lo/"} {
 		add("net/ipv4/conf/"+who, conf4Settings)

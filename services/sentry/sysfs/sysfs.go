@@ -17,34 +17,24 @@ type Config struct {
 	CPUs int
 	// Memory is how much there is, in bytes.
 	Memory uint64
-	// Interfaces are the network interfaces; the loopback if there are none.
-	Interfaces []Interface
+	// Interfaces gives the network interfaces that there are now; nil: the loopback.
+	Interfaces func() []Interface
 }
-
-// Interface is one directory of /sys/class/net.
-type Interface struct {
-	Name    string
-	Index   int
-	MTU     int
-	Type    int    // ARPHRD_ of netdevice(7): 772 for the loopback, 1 for Ethernet
-	Flags   uint32 // IFF_ of netdevice(7)
-	Address string // "00:00:00:00:00:00"
-}
-
-// loopback is an interface that every sandbox has.
-var loopback = Interface{Name: "lo", Index: 1, MTU: 65536, Type: 772, Flags: 0x9, Address: "00:00:00:00:00:00"}
 
 // FS is one /sys.
-type FS struct{ *pseudo.FS }
+type FS struct {
+	*pseudo.FS
+	interfaces func() []Interface
+}
 
 // New makes a /sys.
 func New(c Config) *FS {
 	c.CPUs = max(c.CPUs, 1)
-	if len(c.Interfaces) == 0 {
-		c.Interfaces = []Interface{loopback}
+	if c.Interfaces == nil {
+		c.Interfaces = func() []Interface { return []Interface{loopback} }
 	}
-	fs := &FS{pseudo.New("sysfs", linux.SYSFS_MAGIC)}
-	virtual, class := fs.network(c.Interfaces)
+	fs := &FS{pseudo.New("sysfs", linux.SYSFS_MAGIC), c.Interfaces}
+	virtual, class := fs.network()
 	root := fs.dir().
 		Add("block", fs.dir()).
 		Add("bus", fs.dir().Add("cpu", fs.dir()).Add("pci", fs.dir().Add("devices", fs.dir())).Add("usb", fs.dir().Add("devices", fs.dir()))).
@@ -149,52 +139,6 @@ func (fs *FS) nodes(c Config) *pseudo.Dir {
 		node.Add(cpu, fs.LinkTo("../../cpu/"+cpu))
 	}
 	return d.Add("node0", node)
-}
-
-// network gives /sys/devices/virtual/net and the links to it in /sys/class/net.
-func (fs *FS) network(list []Interface) (virtual, class *pseudo.Dir) {
-	virtual, class = fs.dir(), fs.dir()
-	for _, n := range list {
-		statistics := fs.dir()
-		for _, name := range []string{"rx_bytes", "rx_packets", "rx_errors", "rx_dropped", "tx_bytes", "tx_packets", "tx_errors",
-			"tx_dropped", "collisions", "multicast"} {
-			statistics.Add(name, fs.line("0"))
-		}
-		virtual.Add(n.Name, fs.dir().
-			Add("address", fs.line("%s", n.Address)).
-			Add("addr_len", fs.line("6")).
-			Add("broadcast", fs.line("%s", broadcast(n))).
-			Add("carrier", fs.line("1")).
-			Add("dev_id", fs.line("0x0")).
-			Add("dormant", fs.line("0")).
-			Add("flags", fs.line("%#x", n.Flags)).
-			Add("ifindex", fs.line("%d", n.Index)).
-			Add("iflink", fs.line("%d", n.Index)).
-			Add("link_mode", fs.line("0")).
-			Add("mtu", fs.line("%d", n.MTU)).
-			Add("operstate", fs.line("%s", operstate(n))).
-			Add("statistics", statistics).
-			Add("subsystem", fs.LinkTo("../../../../class/net")).
-			Add("tx_queue_len", fs.line("1000")).
-			Add("type", fs.line("%d", n.Type)).
-			Add("uevent", fs.line("INTERFACE=%s\nIFINDEX=%d", n.Name, n.Index)))
-		class.Add(n.Name, fs.LinkTo("../../devices/virtual/net/"+n.Name))
-	}
-	return virtual, class
-}
-
-func broadcast(n Interface) string {
-	if n.Type == loopback.Type {
-		return loopback.Address
-	}
-	return "ff:ff:ff:ff:ff:ff"
-}
-
-func operstate(n Interface) string {
-	if n.Type == loopback.Type {
-		return "unknown"
-	}
-	return "up"
 }
 
 // kernel is /sys/kernel.

@@ -62,6 +62,42 @@ func TestHostHasTheSame(t *testing.T) {
 	}
 }
 
+// Interfaces come and go, and another of a name is another directory.
+func TestInterfaces(t *testing.T) {
+	list := []Interface{loopback, {Name: "v0", Index: 2, Link: 5, MTU: 9000, Type: 1, Flags: 0x1043, Address: "02:00:00:00:00:01", Operstate: "up"}}
+	list[1].Statistics[5] = 77
+	fs := New(Config{Interfaces: func() []Interface { return list }})
+	for path, want := range map[string]string{
+		"/class/net/v0/address": "02:00:00:00:00:01\n", "/class/net/v0/mtu": "9000\n", "/class/net/v0/flags": "0x1003\n", "/class/net/v0/iflink": "5\n",
+		"/class/net/v0/carrier": "1\n", "/class/net/v0/statistics/tx_bytes": "77\n", "/devices/virtual/net/v0/ifindex": "2\n", "/class/net/lo/carrier": "1\n",
+	} {
+		if got := read(t, fs, path); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+	ctx := vfs.KernelContext()
+	ns := vfs.NewNamespace(fs, vfs.MountReadOnly)
+	defer ns.Release()
+	open := func(path string) error {
+		f, err := vfs.Open(ctx, ns.Root(), ns.Root(), path, linux.O_RDONLY, 0, 0, 0)
+		if err == nil {
+			f.DecRef(ctx)
+		}
+		return err
+	}
+	if err := open("/class/net/v0/tun_flags"); err != linux.ENOENT {
+		t.Error("it is no TUN interface:", err)
+	}
+	list[1].Index = 3
+	if got := read(t, fs, "/class/net/v0/ifindex"); got != "3\n" {
+		t.Errorf("another of the name: %q", got)
+	}
+	list = list[:1]
+	if err := open("/class/net/v0/mtu"); err != linux.ENOENT {
+		t.Error("it has gone:", err)
+	}
+}
+
 func TestMask(t *testing.T) {
 	for _, c := range []struct {
 		low, high int

@@ -40,6 +40,8 @@ func (n *Network) setDevice(ctx vfs.Context, c *settings, datagrams bool, level,
 			i = &netdv1.Interface{Index: uint32(want)} // which may come to be
 		}
 		return true, c.bindDevice(ctx, i)
+	case optionKey{linux.IPPROTO_IP, linux.IP_UNICAST_IF}, optionKey{linux.IPPROTO_IPV6, linux.IPV6_UNICAST_IF}:
+		return true, n.unicastDevice(c, datagrams, optionKey{level, name}, v)
 	case optionKey{linux.IPPROTO_IP, linux.IP_MULTICAST_IF}:
 		if !datagrams {
 			return true, linux.EINVAL
@@ -62,6 +64,33 @@ func (n *Network) setDevice(ctx vfs.Context, c *settings, datagrams bool, level,
 		return true, nil
 	}
 	return false, nil
+}
+
+// unicastDevice is IP_UNICAST_IF or IPV6_UNICAST_IF, whose value is an index in the network's
+// order: EINVAL, EADDRNOTAVAIL. Streams only remember it.
+func (n *Network) unicastDevice(c *settings, datagrams bool, k optionKey, v []byte) error {
+	if len(v) < 4 || len(v) != 4 && k.level == linux.IPPROTO_IP {
+		return linux.EINVAL
+	}
+	want := binary.BigEndian.Uint32(v)
+	if want != 0 {
+		if _, err := n.device(func(i *netdv1.Interface) bool { return i.Index == want }); err != nil {
+			return linux.EADDRNOTAVAIL
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if want != 0 && c.o.Device != 0 && c.o.Device != want {
+		return linux.EINVAL
+	}
+	if c.kept == nil {
+		c.kept = map[optionKey]int{}
+	}
+	c.kept[k] = int(int32(binary.LittleEndian.Uint32(v)))
+	if datagrams {
+		c.o.UnicastDevice = want
+	}
+	return nil
 }
 
 // multicastDevice is IP_MULTICAST_IF, whose value is a struct in_addr, ip_mreq or

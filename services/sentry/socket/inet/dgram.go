@@ -418,8 +418,13 @@ func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error
 		told, err = d.conf.set(ctx, level, name, value)
 	}
 	if err == linux.ENOPROTOOPT && level == linux.SOL_SOCKET {
-		if err = d.Keep(ctx, name, value); name == linux.SO_TIMESTAMPING || name == linux.SO_TIMESTAMPING_NEW {
+		err = d.Keep(ctx, name, value)
+		switch name {
+		case linux.SO_TIMESTAMPING, linux.SO_TIMESTAMPING_NEW:
 			d.stamping.Store(uint32(d.KeptInt(name)))
+		case linux.SO_MARK:
+			told = err == nil
+			d.conf.mark(d.KeptInt(name))
 		}
 	}
 	if err != nil || !told || d.end.Load() == nil {

@@ -30,6 +30,7 @@ const (
 	siocEthtool   = 0x8946
 	siocSIFFlags  = 0x8914
 	siocSIFMTU    = 0x8922
+	siocSIFName   = 0x8923
 
 	sizeOfIfreq = 40
 )
@@ -107,7 +108,7 @@ func (n *Network) DeviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, 
 // deviceIoctl answers the requests about interfaces and their IPv4 addresses.
 func (n *Network) deviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
 	switch cmd {
-	case siocSIFFlags, siocSIFMTU, siocSIFAddr, siocSIFBroad, siocSIFMask, siocSIFHWAddr:
+	case siocSIFFlags, siocSIFMTU, siocSIFAddr, siocSIFBroad, siocSIFMask, siocSIFHWAddr, siocSIFName:
 		return 0, n.configure(ctx, cmd, arg)
 	case siocAddRT, siocDelRT:
 		return 0, n.changeRoute(ctx, cmd, arg)
@@ -137,7 +138,7 @@ func (n *Network) deviceIoctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, 
 		}
 		if cmd != siocGIFName && name == i.Name {
 			if cmd == siocEthtool {
-				return 0, linux.EOPNOTSUPP // no driver is behind it
+				return 0, ethtool(ctx, i, binary.LittleEndian.Uint64(req[16:]))
 			}
 			if err := describe(req[16:], cmd, i); err != nil {
 				return 0, err
@@ -166,14 +167,21 @@ func (n *Network) configure(ctx vfs.Context, cmd uint32, arg uint64) error {
 	switch cmd {
 	case siocSIFAddr, siocSIFBroad, siocSIFMask:
 		return n.addressed(cmd, i, req[16:32])
-	case siocSIFHWAddr:
-		return linux.EOPNOTSUPP // the link's is its outside's
 	}
 	c := &netdv1.LinkChange{Index: i.Index}
-	if cmd == siocSIFMTU {
+	switch cmd {
+	case siocSIFHWAddr:
+		if uint32(binary.LittleEndian.Uint16(req[16:])) != i.Hardware {
+			return linux.EINVAL
+		}
+		c.Mac = req[18:24]
+	case siocSIFName:
+		name := cString(req[16:32])
+		c.Name = &name
+	case siocSIFMTU:
 		mtu := binary.LittleEndian.Uint32(req[16:])
 		c.Mtu = &mtu
-	} else {
+	default:
 		up := req[16]&1 != 0
 		c.Up = &up
 	}
@@ -193,7 +201,7 @@ func describe(v []byte, cmd uint32, i *netdv1.Interface) error {
 	case siocGIFTxQLen:
 		binary.LittleEndian.PutUint32(v, 1000)
 	case siocGIFHWAddr:
-		binary.LittleEndian.PutUint16(v, hardwareOf(i.Index))
+		binary.LittleEndian.PutUint16(v, uint16(i.Hardware))
 		copy(v[2:8], i.Mac)
 	case siocGIFAddr, siocGIFDest, siocGIFBroad, siocGIFMask:
 		return describeAddress(v, cmd, i)

@@ -18,6 +18,7 @@ package inet
 import (
 	"context"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -414,15 +415,27 @@ func (n *Network) Routes() (*netdv1.Response, error) {
 // Change has netd change its configuration. Whoever calls it has checked that
 // the caller may.
 func (n *Network) Change(c *netdv1.Change) error {
-	resp, fds, err := n.call(&netdv1.Request{Op: &netdv1.Request_Change{Change: c}})
-	closeAll(fds)
+	resp, err := n.change(c)
 	if err != nil {
 		return err
+	}
+	if e := linux.Errno(resp.Error); c.GetNewLink() != nil && (e == linux.EEXIST || e == linux.ENOSPC) {
+		runtime.GC() // what is in a namespace that nobody uses is known only then
+		time.Sleep(10 * time.Millisecond)
+		if resp, err = n.change(c); err != nil {
+			return err
+		}
 	}
 	n.registry.mu.Lock()
 	n.registry.own.asked = time.Time{}
 	n.registry.mu.Unlock()
 	return errnoOf(resp.Error)
+}
+
+func (n *Network) change(c *netdv1.Change) (*netdv1.Response, error) {
+	resp, fds, err := n.call(&netdv1.Request{Op: &netdv1.Request_Change{Change: c}})
+	closeAll(fds)
+	return resp, err
 }
 
 // Watch has tell called for each change of netd's configuration from now on: ENETDOWN.

@@ -109,6 +109,12 @@ func (o *Outlet) Beside(owner *vfs.UserNamespace) (*Outlet, error) {
 // Space is the number of its namespace now, 0 for the first.
 func (o *Outlet) Space() uint32 { return o.now.Load().space }
 
+// Enter is Space of a namespace that netd is to know: ENETDOWN, ENOSPC.
+func (o *Outlet) Enter() (uint32, error) {
+	n := o.now.Load()
+	return n.space, n.ready()
+}
+
 // Rules says whether the caller has a capability over the network.
 func (o *Outlet) Rules(ctx vfs.Context, cap linux.Cap) bool { return o.now.Load().mayRule(ctx, cap) }
 

@@ -91,8 +91,15 @@ func cloneOptions(o *netdv1.Options) *netdv1.Options {
 		SendCoverage: o.SendCoverage, CheckCoverage: o.CheckCoverage, ReceiveCoverage: o.ReceiveCoverage,
 		HeaderIncluded: o.HeaderIncluded, BlockedTypes: o.BlockedTypes,
 		Congestion: o.Congestion, QuickAck: o.QuickAck, FastOpen: o.FastOpen, MaxPacing: o.MaxPacing,
-		ChecksumAt: o.ChecksumAt, MinHops: o.MinHops,
+		ChecksumAt: o.ChecksumAt, MinHops: o.MinHops, Mark: o.Mark, UnicastDevice: o.UnicastDevice,
 	}
+}
+
+// mark is SO_MARK.
+func (c *settings) mark(v int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.o.Mark = uint32(v)
 }
 
 // setOwner takes note of who makes the socket.

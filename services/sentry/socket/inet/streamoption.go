@@ -99,9 +99,15 @@ func (s *Stream) SetSockOpt(ctx vfs.Context, level, name int, value []byte) erro
 		told, err = s.conf.set(ctx, level, name, value)
 	}
 	if err == linux.ENOPROTOOPT && level == linux.SOL_SOCKET {
-		if err = s.Keep(ctx, name, value); err == nil && name == linux.SO_MAX_PACING_RATE {
+		err = s.Keep(ctx, name, value)
+		switch {
+		case err != nil:
+		case name == linux.SO_MAX_PACING_RATE:
 			told = true
 			s.conf.pace(s.KeptInt(name))
+		case name == linux.SO_MARK:
+			told = true
+			s.conf.mark(s.KeptInt(name))
 		}
 	}
 	if err == nil && level == linux.SOL_SOCKET && name == linux.SO_RCVLOWAT {

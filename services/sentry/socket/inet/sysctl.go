@@ -34,7 +34,7 @@ func truth(b bool) int64 {
 }
 
 // Conf6 are the numbers below /proc/sys/net/ipv6/conf that netd keeps, by interface
-// and name. The guest makes no interfaces, so that there are no others later.
+// and name.
 func (n *Network) Conf6() map[string]map[string]Sysctl {
 	all, err := n.Interfaces()
 	if err != nil {

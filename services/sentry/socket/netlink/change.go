@@ -28,6 +28,7 @@ func (r reader) Routes() (*netdv1.Response, error) {
 
 // More messages of rtnetlink(7).
 const (
+	delLink  = 17
 	setLink  = 19
 	delAddr  = 21
 	newRoute = 24
@@ -171,11 +172,13 @@ func (r *request) neighbour(b []byte, m *netdv1.NeighbourEntry, wanted byte) []b
 // attributes are those behind the first n bytes of the body; of several of one
 // type the last counts.
 func (r *request) attributes(n int) map[uint16][]byte {
+	return attributesOf(r.body[min(n, len(r.body)):])
+}
+
+// attributesOf are those in b.
+func attributesOf(b []byte) map[uint16][]byte {
 	out := map[uint16][]byte{}
-	if len(r.body) < n {
-		return out
-	}
-	for b := r.body[n:]; len(b) >= 4; {
+	for len(b) >= 4 {
 		k := int(le.Uint16(b))
 		if k < 4 || k > len(b) {
 			break
@@ -202,7 +205,7 @@ func (r *request) change(source Source, all []*netdv1.Interface) linux.Errno {
 	var c *netdv1.Change
 	var err linux.Errno
 	switch r.typ {
-	case newLink, setLink:
+	case newLink, setLink, delLink:
 		c, err = r.linkChange(all)
 	case newAddr, delAddr:
 		c, err = r.addressChange()
@@ -225,40 +228,6 @@ func (r *request) change(source Source, all []*netdv1.Interface) linux.Errno {
 		return e
 	}
 	return linux.EIO
-}
-
-// linkChange reads a struct ifinfomsg. Links are not made here.
-func (r *request) linkChange(all []*netdv1.Interface) (*netdv1.Change, linux.Errno) {
-	if len(r.body) < 16 {
-		return nil, linux.EINVAL
-	}
-	index, name := r.wanted()
-	for _, i := range all {
-		if index == 0 && i.Name == name {
-			index = i.Index
-		}
-	}
-	if index == 0 {
-		if r.typ == newLink && r.flags&flagCreate != 0 {
-			return nil, linux.EOPNOTSUPP
-		}
-		return nil, linux.ENODEV
-	}
-	for _, t := range []uint16{1, 3, 10, 19, 20, 28} { // an Ethernet address, a name, a master, a namespace, an alias
-		if _, ok := r.attributes(16)[t]; ok && (t != 3 || le.Uint32(r.body[4:]) != 0) {
-			return nil, linux.EOPNOTSUPP
-		}
-	}
-	m := &netdv1.LinkChange{Index: index}
-	if le.Uint32(r.body[12:])&1 != 0 { // IFF_UP is to be changed
-		up := le.Uint32(r.body[8:])&1 != 0
-		m.Up = &up
-	}
-	if v := r.attributes(16)[4]; len(v) >= 4 {
-		mtu := number(v)
-		m.Mtu = &mtu
-	}
-	return &netdv1.Change{What: &netdv1.Change_Link{Link: m}}, 0
 }
 
 // addressChange reads a struct ifaddrmsg.

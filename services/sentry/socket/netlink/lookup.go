@@ -12,8 +12,10 @@ import (
 const (
 	tableMain, tableLocal = 254, 255
 	typeLocal             = 2
+	attributeMark         = 16
 	scopeLink             = 253
 	flagCloned            = 0x200   // RTM_F_CLONED
+	flagLookup            = 0x1000  // RTM_F_LOOKUP_TABLE
 	flagLocal             = 1 << 31 // RTCF_LOCAL
 )
 
@@ -44,7 +46,16 @@ func (r *request) lookup(source Source, all []*netdv1.Interface) ([]byte, linux.
 			return nil, linux.ENETDOWN
 		}
 		from, _ := netip.AddrFromSlice(a[2])
-		best := byRules(known, from, dst, number(a[4]))
+		q := question{from: from, dst: dst, out: number(a[4]), mark: number(a[attributeMark])}
+		for _, i := range all {
+			switch i.Index {
+			case number(a[3]):
+				q.in = i.Name
+			case q.out:
+				q.bound = i.Name
+			}
+		}
+		best := byRules(known, q)
 		if best == nil {
 			return nil, linux.ENETUNREACH
 		}
@@ -58,6 +69,12 @@ func (r *request) lookup(source Source, all []*netdv1.Interface) ([]byte, linux.
 		if len(m.Source) == 0 {
 			m.Source = sourceOn(all, m, dst)
 		}
+		if from.Is4() {
+			m.Source = nil // it is known
+		}
+		if le.Uint32(r.body[8:])&flagLookup != 0 {
+			m.Table = best.Table
+		}
 	}
 	m.Destination = &netdv1.Prefix{Address: a[1], Bits: uint32(dst.BitLen())}
 	one := request{seq: r.seq, port: r.port}
@@ -65,6 +82,9 @@ func (r *request) lookup(source Source, all []*netdv1.Interface) ([]byte, linux.
 	if dst.Is6() {
 		b = one.withSource(b, a[2])
 	} else {
+		if len(a[2]) == 4 {
+			b = one.from(b, a[2])
+		}
 		b = one.withUser(b)
 	}
 	if len(b) >= headerSize+12 && dst.Is4() {
@@ -73,6 +93,9 @@ func (r *request) lookup(source Source, all []*netdv1.Interface) ([]byte, linux.
 			flags |= flagLocal
 		}
 		le.PutUint32(b[headerSize+8:], flags)
+	}
+	if mark := number(a[attributeMark]); mark != 0 {
+		b = resized(attribute(b, attributeMark, le.AppendUint32(nil, mark)))
 	}
 	return b, 0
 }
@@ -90,11 +113,11 @@ func owner(all []*netdv1.Interface, a netip.Addr) *netdv1.Interface {
 }
 
 // choose is the route to an address, over an interface if that is not 0: the longest
-// prefix, then the lowest metric, then the first.
-func choose(routes []*netdv1.RouteEntry, table uint32, dst netip.Addr, out uint32) (best *netdv1.RouteEntry) {
+// prefix, of so many bits at least, then the lowest metric, then the first.
+func choose(routes []*netdv1.RouteEntry, table, longer uint32, dst netip.Addr, out uint32) (best *netdv1.RouteEntry) {
 	for _, m := range routes {
 		net, ok := netip.AddrFromSlice(m.Destination.GetAddress())
-		if !ok || net.Is4() != dst.Is4() || m.Table != table && !(m.Table == 0 && table == tableMain) || out != 0 && m.Interface != out {
+		if !ok || net.Is4() != dst.Is4() || m.Table != table && !(m.Table == 0 && table == tableMain) || out != 0 && m.Interface != out || m.Destination.Bits < longer {
 			continue
 		}
 		p, err := net.Prefix(int(min(m.Destination.Bits, 128)))

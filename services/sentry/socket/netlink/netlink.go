@@ -38,12 +38,14 @@ type Family struct {
 	sockets func() []socket.Socket
 	hub     *hub
 	filter  *hub // of NETLINK_NETFILTER
+	// Others finds the namespaces that a caller names; nil: there are none.
+	Others func(ctx vfs.Context) Namespaces
 }
 
 // New makes the family. sockets lists those that processes of the sandbox have, for
 // sock_diag(7).
 func New(source Source, sockets func() []socket.Socket) Family {
-	return Family{source, sockets, &hub{source: source}, &hub{source: source, filter: true}}
+	return Family{source: source, sockets: sockets, hub: &hub{source: source}, filter: &hub{source: source, filter: true}}
 }
 
 // Socket makes a route socket, one of sock_diag(7), or one of kernel events that
@@ -55,7 +57,7 @@ func (f Family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error
 	if protocol != protoRoute && protocol != protoDiag && protocol != protoNetfilter && protocol != protoUevent {
 		return nil, linux.EPROTONOSUPPORT
 	}
-	s := &Socket{source: f.source, sockets: f.sockets, hub: f.hub}
+	s := &Socket{source: f.source, sockets: f.sockets, hub: f.hub, others: f.Others}
 	if protocol == protoNetfilter {
 		s.hub = f.filter
 	}
@@ -70,6 +72,7 @@ type Socket struct {
 	source  Source
 	sockets func() []socket.Socket
 	hub     *hub
+	others  func(vfs.Context) Namespaces
 
 	mu struct {
 		sync.Mutex
@@ -334,7 +337,11 @@ func (s *Socket) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 		}
 		room = maxRulesAnswers
 	default:
-		answers = answer(source, port, b, s.option(linux.NETLINK_CAP_ACK))
+		var others Namespaces
+		if s.others != nil {
+			others = s.others(ctx)
+		}
+		answers = answerIn(source, s.Space(), others, port, b, s.option(linux.NETLINK_CAP_ACK))
 	}
 	s.mu.Lock()
 	for _, a := range answers {

@@ -46,11 +46,19 @@ type request struct {
 	body       []byte
 	capped     bool // an error's answer leaves the request's body out: NETLINK_CAP_ACK
 	removed    bool // it is a notification of something that is no more
+
+	space      uint32     // the number of the socket's namespace of the network
+	namespaces Namespaces // nil: there are no others
 }
 
 // answer gives the datagrams that answer the requests in b. A header that does
 // not fit ends the reading, as in the kernel.
 func answer(source Source, port uint32, b []byte, capped bool) [][]byte {
+	return answerIn(source, 0, nil, port, b, capped)
+}
+
+// answerIn is answer for a socket of a namespace, whose owner knows others.
+func answerIn(source Source, space uint32, others Namespaces, port uint32, b []byte, capped bool) [][]byte {
 	var out [][]byte
 	for len(b) >= headerSize {
 		n := int(le.Uint32(b))
@@ -58,7 +66,7 @@ func answer(source Source, port uint32, b []byte, capped bool) [][]byte {
 			break
 		}
 		r := request{typ: le.Uint16(b[4:]), flags: le.Uint16(b[6:]), seq: le.Uint32(b[8:]), port: port, header: b[:headerSize], body: b[headerSize:n]}
-		r.capped = capped
+		r.capped, r.space, r.namespaces = capped, space, others
 		if r.flags&flagRequest != 0 && r.typ >= 16 {
 			out = append(out, r.answer(source)...)
 		}
@@ -231,33 +239,31 @@ func text(s string) []byte { return append([]byte(s), 0) }
 
 // link appends RTM_NEWLINK.
 func (r *request) link(b []byte, i *netdv1.Interface, flags uint16) []byte {
-	typ := uint16(1)
 	broadcast := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	if i.Flags&8 != 0 { // IFF_LOOPBACK
-		typ, broadcast = 772, make([]byte, 6)
+		broadcast = make([]byte, 6)
 	}
 	body := []byte{0, 0}
-	body = le.AppendUint16(body, typ)
+	body = le.AppendUint16(body, uint16(hardwareOf(i)))
 	body = le.AppendUint32(body, i.Index)
 	body = le.AppendUint32(body, i.Flags)
 	body = le.AppendUint32(body, 0)
 	body = attribute(body, 3, text(i.Name))
-	body = attribute(body, 13, le.AppendUint32(nil, 1000))
-	body = attribute(body, 16, []byte{operational(i.Flags)})
+	body = attribute(body, 13, le.AppendUint32(nil, QueueLength(i)))
+	body = attribute(body, 16, []byte{operational(i)})
 	body = attribute(body, 17, []byte{0})       // IFLA_LINKMODE
 	body = attribute(body, 27, make([]byte, 4)) // IFLA_GROUP
 	body = attribute(body, 30, make([]byte, 4)) // IFLA_PROMISCUITY
 	body = attribute(body, 4, le.AppendUint32(nil, i.Mtu))
-	queue := "noqueue"
-	if i.Flags&1 == 0 && len(i.Addresses) == 0 {
-		queue = "noop" // it was never up
+	body = attribute(body, 6, text(queueOf(i)))
+	if hardwareOf(i) != hardwareNone {
+		mac := make([]byte, 6)
+		copy(mac, i.Mac)
+		body = attribute(body, 1, mac)
+		body = attribute(body, 2, broadcast)
 	}
-	body = attribute(body, 6, text(queue))
-	mac := make([]byte, 6)
-	copy(mac, i.Mac)
-	body = attribute(body, 1, mac)
-	body = attribute(body, 2, broadcast)
-	body = attribute(body, 33, []byte{byte(i.Flags & 1)}) // the carrier: it has one while it is up
+	body = attribute(body, 33, []byte{byte(i.Flags >> 6 & 1)}) // the carrier: it is running
+	body = madeLink(body, i)
 	var small, wide []byte
 	for _, n := range linkStats(i) {
 		small, wide = le.AppendUint32(small, uint32(n)), le.AppendUint64(wide, n)
@@ -272,17 +278,60 @@ func (r *request) qdisc(b []byte, i *netdv1.Interface, flags uint16) []byte {
 	const root = 1<<32 - 1 // TC_H_ROOT
 	body := le.AppendUint32(make([]byte, 4), i.Index)
 	body = le.AppendUint32(le.AppendUint32(body, 0), root)
-	body = attribute(le.AppendUint32(body, 2), 1, text("noqueue"))
+	body = attribute(le.AppendUint32(body, 2), 1, text(queueOf(i)))
 	return r.message(b, getQdisc-2, flags, body)
 }
 
-// operational is an interface's state of RFC 2863, which the loopback has none of.
-func operational(flags uint32) byte {
-	const up, loopback = 1, 8
+// hardwareNone is the ARPHRD_ of what has no link header.
+const hardwareNone = 65534
+
+// hardwareOf is an interface's ARPHRD_.
+func hardwareOf(i *netdv1.Interface) uint32 {
 	switch {
-	case flags&up == 0:
+	case i.Hardware != 0:
+		return i.Hardware
+	case i.Flags&8 != 0: // IFF_LOOPBACK
+		return 772
+	}
+	return 1
+}
+
+// queueOf is the name of what packets wait in: nothing, but where Linux has a queue.
+func queueOf(i *netdv1.Interface) string {
+	switch {
+	case i.Flags&1 == 0 && len(i.Addresses) == 0 && !i.Used:
+		return "noop" // it was never up
+	case i.Kind == "tun" || i.Kind == "tap":
+		return "pfifo_fast"
+	}
+	return "noqueue"
+}
+
+// QueueLength is how many packets could wait there.
+func QueueLength(i *netdv1.Interface) uint32 {
+	if i.Kind == "tun" || i.Kind == "tap" {
+		return 500
+	}
+	return 1000
+}
+
+// Operstate is the name of an interface's state: RFC 2863.
+func Operstate(i *netdv1.Interface) string {
+	return map[byte]string{0: "unknown", 2: "down", 3: "lowerlayerdown", 6: "up"}[operational(i)]
+}
+
+// operational is an interface's state of RFC 2863, which the loopback has none of, nor what
+// has no carrier to lose.
+func operational(i *netdv1.Interface) byte {
+	const up, loopback, running = 1, 8, 0x40
+	switch {
+	case i.Flags&up == 0:
 		return 2
-	case flags&loopback != 0:
+	case i.Flags&running == 0 && i.Peer != 0 && i.PeerNamespace == 0:
+		return 3 // the other end, which it can see, is down
+	case i.Flags&running == 0:
+		return 2
+	case i.Flags&loopback != 0 || i.Kind != "" && i.Kind != "veth":
 		return 0 // unknown
 	}
 	return 6

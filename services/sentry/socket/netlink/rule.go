@@ -14,12 +14,18 @@ const (
 
 	ruleTo       = 1
 	ruleFrom     = 2
+	ruleIn       = 3
+	ruleMark     = 10
+	ruleGroups   = 13
+	ruleMask     = 16
+	ruleOut      = 17
 	rulePriority = 6
 	ruleSuppress = 14
 	ruleTable    = 15
 	ruleProtocol = 21
 
 	actionTable = 1
+	invertRule  = 2
 
 	tableDefault = 253
 	mainPriority = 32766
@@ -79,10 +85,27 @@ func (r *request) rule(b []byte, family byte, m *netdv1.RuleEntry) []byte {
 	if m.Table < 256 {
 		small = byte(m.Table)
 	}
-	body := []byte{family, byte(m.To.GetBits()), byte(m.From.GetBits()), 0, small, 0, 0, actionTable, 0, 0, 0, 0}
+	action, flags := byte(actionTable), byte(0)
+	if m.Kind != 0 {
+		action = byte(m.Kind)
+	}
+	if m.Invert {
+		flags = invertRule
+	}
+	body := []byte{family, byte(m.To.GetBits()), byte(m.From.GetBits()), 0, small, 0, 0, action, flags, 0, 0, 0}
 	body = attribute(body, ruleTable, le.AppendUint32(nil, m.Table))
-	body = attribute(body, ruleSuppress, le.AppendUint32(nil, 1<<32-1)) // none
-	body = attribute(body, ruleProtocol, []byte{2})                     // the kernel
+	body = attribute(body, ruleSuppress, le.AppendUint32(nil, m.Longer-1)) // all ones for none
+	if m.In != "" {
+		body = attribute(body, ruleIn, text(m.In))
+	}
+	if m.Out != "" {
+		body = attribute(body, ruleOut, text(m.Out))
+	}
+	if m.Mask != 0 {
+		body = attribute(body, ruleMark, le.AppendUint32(nil, m.Mark))
+		body = attribute(body, ruleMask, le.AppendUint32(nil, m.Mask))
+	}
+	body = attribute(body, ruleProtocol, []byte{2}) // the kernel
 	body = attribute(body, rulePriority, le.AppendUint32(nil, m.Priority))
 	if m.To != nil {
 		body = attribute(body, ruleTo, m.To.Address)
@@ -93,8 +116,8 @@ func (r *request) rule(b []byte, family byte, m *netdv1.RuleEntry) []byte {
 	return r.message(b, newRule, flagMulti, body)
 }
 
-// ruleChange reads a struct fib_rule_hdr: EOPNOTSUPP for what is more than addresses and a
-// table.
+// ruleChange reads a struct fib_rule_hdr: EOPNOTSUPP for what there is not, as ports and the
+// going on at another rule.
 func (r *request) ruleChange() (*netdv1.Change, linux.Errno) {
 	if len(r.body) < 12 {
 		return nil, linux.EINVAL
@@ -106,8 +129,8 @@ func (r *request) ruleChange() (*netdv1.Change, linux.Errno) {
 	a := r.attributes(12)
 	for t, v := range a {
 		switch t {
-		case ruleTo, ruleFrom, rulePriority, ruleTable, ruleProtocol:
-		case ruleSuppress:
+		case ruleTo, ruleFrom, rulePriority, ruleTable, ruleProtocol, ruleIn, ruleOut, ruleMark, ruleMask, ruleSuppress:
+		case ruleGroups:
 			if number(v) != 1<<32-1 {
 				return nil, linux.EOPNOTSUPP
 			}
@@ -115,12 +138,31 @@ func (r *request) ruleChange() (*netdv1.Change, linux.Errno) {
 			return nil, linux.EOPNOTSUPP
 		}
 	}
-	if action := r.body[7]; action != actionTable && !(action == 0 && r.typ == delRule) || r.body[3] != 0 || le.Uint32(r.body[8:]) != 0 {
+	m := &netdv1.RuleEntry{V6: family == linux.AF_INET6, Priority: number(a[rulePriority]), Table: number(a[ruleTable]),
+		In: cString(a[ruleIn]), Out: cString(a[ruleOut])}
+	switch action := r.body[7]; {
+	case action == actionTable, action == 0 && r.typ == delRule:
+	case action >= 6 && action <= 8: // FR_ACT_BLACKHOLE and the like are RTN_'s numbers
+		m.Kind = uint32(action)
+	default:
 		return nil, linux.EOPNOTSUPP
 	}
-	m := &netdv1.RuleEntry{V6: family == linux.AF_INET6, Priority: number(a[rulePriority]), Table: number(a[ruleTable])}
+	flags := le.Uint32(r.body[8:])
+	if r.body[3] != 0 || flags&^invertRule != 0 {
+		return nil, linux.EOPNOTSUPP
+	}
+	m.Invert = flags&invertRule != 0
 	if m.Table == 0 {
 		m.Table = uint32(r.body[4])
+	}
+	if a[ruleMark] != nil || a[ruleMask] != nil {
+		m.Mark, m.Mask = number(a[ruleMark]), 1<<32-1
+		if a[ruleMask] != nil {
+			m.Mask = number(a[ruleMask])
+		}
+	}
+	if v := number(a[ruleSuppress]); a[ruleSuppress] != nil && v != 1<<32-1 {
+		m.Longer = min(v, 128) + 1
 	}
 	for _, x := range []struct {
 		typ  uint16
@@ -138,23 +180,48 @@ func (r *request) ruleChange() (*netdv1.Change, linux.Errno) {
 	switch {
 	case m.Priority >= mainPriority:
 		return nil, linux.EOPNOTSUPP // the last ones are those that there always are
-	case r.typ == newRule && m.Table == 0:
+	case r.typ == newRule && m.Table == 0 && m.Kind == 0:
 		return nil, linux.EINVAL
 	}
 	return &netdv1.Change{What: &netdv1.Change_Rule{Rule: &netdv1.RuleChange{Rule: m, Remove: r.typ == delRule}}}, 0
 }
 
+// question is what a route is asked for.
+type question struct {
+	from, dst netip.Addr
+	out       uint32
+	mark      uint32
+	in, bound string // names of interfaces; empty: none
+}
+
 // byRules is the route that the rules lead to, nil without one.
-func byRules(known *netdv1.Response, from, dst netip.Addr, out uint32) *netdv1.RouteEntry {
-	for _, m := range ordered(known, dst.Is6()) {
-		if !within(m.From, from) || !within(m.To, dst) {
+func byRules(known *netdv1.Response, q question) *netdv1.RouteEntry {
+	for _, m := range ordered(known, q.dst.Is6()) {
+		if !q.meets(m) {
 			continue
 		}
-		if best := choose(known.Routes, m.Table, dst, out); best != nil {
+		switch m.Kind {
+		case 0:
+		case 7: // which a rule says otherwise than a route
+			return nil
+		default:
+			return &netdv1.RouteEntry{Kind: m.Kind}
+		}
+		if best := choose(known.Routes, m.Table, m.Longer, q.dst, q.out); best != nil {
 			return best
 		}
 	}
 	return nil
+}
+
+// meets says whether a rule is about it.
+func (q *question) meets(m *netdv1.RuleEntry) bool {
+	in := q.in
+	if in == "" {
+		in = "lo"
+	}
+	is := within(m.From, q.from) && within(m.To, q.dst) && (m.Mark^q.mark)&m.Mask == 0 && (m.In == "" || m.In == in) && (m.Out == "" || m.Out == q.bound)
+	return is != m.Invert
 }
 
 // within says whether an address is one of a rule's.
@@ -178,7 +245,15 @@ func (r *request) withSource(b, from []byte) []byte {
 	if len(from) != 16 {
 		from = make([]byte, 16)
 	}
-	b[headerSize+2] = 128
+	return r.from(b, from)
+}
+
+// from adds the address that it was asked for from.
+func (r *request) from(b, from []byte) []byte {
+	if len(b) < headerSize+12 {
+		return b
+	}
+	b[headerSize+2] = byte(8 * len(from))
 	return resized(attribute(b, 2, from))
 }
 

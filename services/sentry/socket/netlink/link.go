@@ -1,0 +1,217 @@
+package netlink
+
+import (
+	"bulkhead/proto/linux"
+	netdv1 "bulkhead/proto/netd/v1"
+)
+
+// Attributes of a link: linux/if_link.h.
+const (
+	linkAddress   = 1
+	linkName      = 3
+	linkMTU       = 4
+	linkLink      = 5
+	linkMaster    = 10
+	linkInfo      = 18
+	linkNetPID    = 19
+	linkAlias     = 20
+	linkNetFD     = 28
+	linkNetNSID   = 37
+	infoKind      = 1
+	infoData      = 2
+	vethPeer      = 1
+	flagExclusive = 0x200
+
+	sizeofIfinfomsg = 16
+)
+
+// Namespaces finds the number of the network's namespace that a descriptor of the caller's
+// or, with that below 0, a process is in: EBADF, EINVAL, ESRCH, EPERM.
+type Namespaces func(fd, pid int32) (uint32, error)
+
+// linkChange reads a struct ifinfomsg of RTM_NEWLINK, RTM_SETLINK or RTM_DELLINK.
+func (r *request) linkChange(all []*netdv1.Interface) (*netdv1.Change, linux.Errno) {
+	if len(r.body) < sizeofIfinfomsg {
+		return nil, linux.EINVAL
+	}
+	index, name := r.wanted()
+	there := false
+	for _, i := range all {
+		if there = i.Index == index || index == 0 && i.Name == name; there {
+			index = i.Index
+			break
+		}
+	}
+	a := r.attributes(sizeofIfinfomsg)
+	space, named, err := r.namespace(a)
+	switch {
+	case err != 0:
+		return nil, err
+	case r.typ == newLink && r.flags&flagCreate != 0 && (!there || named && space != r.space && a[linkInfo] != nil):
+		return r.newLink()
+	case !there:
+		return nil, linux.ENODEV
+	case r.typ == newLink && r.flags&flagExclusive != 0:
+		return nil, linux.EEXIST
+	case r.typ == delLink:
+		return &netdv1.Change{What: &netdv1.Change_RemoveLink{RemoveLink: &netdv1.LinkRemoval{Index: index}}}, 0
+	}
+	if a[linkMaster] != nil && number(a[linkMaster]) != 0 || a[linkAlias] != nil {
+		return nil, linux.EOPNOTSUPP
+	}
+	m := &netdv1.LinkChange{Index: index}
+	if le.Uint32(r.body[12:])&1 != 0 { // IFF_UP is to be changed
+		up := le.Uint32(r.body[8:])&1 != 0
+		m.Up = &up
+	}
+	if v := a[linkMTU]; len(v) >= 4 {
+		mtu := number(v)
+		m.Mtu = &mtu
+	}
+	if v := a[linkAddress]; v != nil {
+		if len(v) < 6 {
+			return nil, linux.EINVAL
+		}
+		m.Mac = v[:6]
+	}
+	if v := a[linkName]; v != nil && le.Uint32(r.body[4:]) != 0 {
+		name := cString(v)
+		m.Name = &name
+	}
+	if named {
+		m.Space = &space
+	}
+	return &netdv1.Change{What: &netdv1.Change_Link{Link: m}}, 0
+}
+
+// newLink reads what is to be made.
+func (r *request) newLink() (*netdv1.Change, linux.Errno) {
+	a := r.attributes(sizeofIfinfomsg)
+	info := attributesOf(a[linkInfo])
+	kind := cString(info[infoKind])
+	if kind == "" || a[linkMaster] != nil && number(a[linkMaster]) != 0 {
+		return nil, linux.EOPNOTSUPP
+	}
+	m := &netdv1.NewLink{Kind: kind}
+	var err linux.Errno
+	if m.Link, err = r.newInterface(r.body); err != 0 {
+		return nil, err
+	}
+	if kind == "veth" {
+		peer := attributesOf(info[infoData])[vethPeer]
+		if peer == nil {
+			peer = make([]byte, sizeofIfinfomsg)
+		}
+		if len(peer) < sizeofIfinfomsg {
+			return nil, linux.EINVAL
+		}
+		if m.Peer, err = r.newInterface(peer); err != 0 {
+			return nil, err
+		}
+	}
+	return &netdv1.Change{What: &netdv1.Change_NewLink{NewLink: m}}, 0
+}
+
+// newInterface reads the struct ifinfomsg of an interface that is to be made.
+func (r *request) newInterface(b []byte) (*netdv1.NewInterface, linux.Errno) {
+	a := attributesOf(b[sizeofIfinfomsg:])
+	m := &netdv1.NewInterface{Name: cString(a[linkName]), Mtu: number(a[linkMTU]), Index: le.Uint32(b[4:]), Up: le.Uint32(b[8:])&1 != 0}
+	if v := a[linkAddress]; v != nil {
+		if len(v) < 6 {
+			return nil, linux.EINVAL
+		}
+		m.Mac = v[:6]
+	}
+	space, named, err := r.namespace(a)
+	if !named {
+		space = r.space
+	}
+	m.Space = space
+	return m, err
+}
+
+// namespace is the one that attributes name, if they do.
+func (r *request) namespace(a map[uint16][]byte) (space uint32, named bool, _ linux.Errno) {
+	fd, pid := int32(-1), int32(0)
+	switch {
+	case len(a[linkNetFD]) >= 4:
+		fd = int32(number(a[linkNetFD]))
+		if fd < 0 {
+			return 0, false, linux.EBADF
+		}
+	case len(a[linkNetPID]) >= 4:
+		pid = int32(number(a[linkNetPID]))
+	default:
+		return 0, false, 0
+	}
+	if r.namespaces == nil {
+		return 0, false, linux.EINVAL
+	}
+	space, err := r.namespaces(fd, pid)
+	if err != nil {
+		e, ok := err.(linux.Errno)
+		if !ok {
+			e = linux.EINVAL
+		}
+		return 0, false, e
+	}
+	return space, true, 0
+}
+
+// cString is what comes before the first zero.
+func cString(b []byte) string {
+	for i, c := range b {
+		if c == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}
+
+// madeLink adds what tells of a link that the guest has made.
+func madeLink(body []byte, i *netdv1.Interface) []byte {
+	if i.Peer != 0 {
+		body = attribute(body, linkLink, le.AppendUint32(nil, i.Peer))
+		if i.PeerNamespace != 0 {
+			body = attribute(body, linkNetNSID, le.AppendUint32(nil, i.PeerNamespace-1))
+		}
+	}
+	kind := i.Kind
+	var data []byte
+	switch kind {
+	case "":
+		return body
+	case "tun", "tap": // linux/if_link.h: IFLA_TUN_
+		mode := byte(1)
+		if kind == "tap" {
+			mode = 2
+		}
+		if i.Owner != 1<<32-1 {
+			data = attribute(data, 1, le.AppendUint32(nil, i.Owner))
+		}
+		if i.Group != 1<<32-1 {
+			data = attribute(data, 2, le.AppendUint32(nil, i.Group))
+		}
+		data = attribute(data, 3, []byte{mode})
+		for attr := uint16(4); attr <= 7; attr++ { // struct tun_pi, a virtio-net header, it stays, more than one queue
+			v := byte(0)
+			if attr == 6 {
+				v = persists(i)
+			}
+			data = attribute(data, attr, []byte{v})
+		}
+		kind = "tun"
+	}
+	info := attribute(nil, infoKind, text(kind))
+	if data != nil {
+		info = attribute(info, infoData, data)
+	}
+	return attribute(body, linkInfo, info)
+}
+
+func persists(i *netdv1.Interface) byte {
+	if i.Persist {
+		return 1
+	}
+	return 0
+}
