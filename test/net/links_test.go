@@ -33,14 +33,23 @@ func alike(t *testing.T, interpreter, name string) {
 // TestVeth makes pairs of interfaces, some with an end in another namespace.
 func TestVeth(t *testing.T) { alike(t, "sh", "veth.sh") }
 
-// TestTunnel makes TUN and TAP interfaces and speaks their other side.
+// TestTunnel makes TUN and TAP interfaces and speaks their other side. Where the host has
+// none, what Linux 6.18 says stands for it.
 func TestTunnel(t *testing.T) {
-	if f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0); err != nil {
-		t.Skipf("the host has no TUN: %v", err)
-	} else {
+	if f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0); err == nil {
 		f.Close()
+		alike(t, "python3", "tunnel.py")
+		return
 	}
-	alike(t, "python3", "tunnel.py")
+	t.Parallel()
+	needs(t, "unshare", "ip", "python3")
+	want, err := os.ReadFile("testdata/tunnel.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := alone(t, "python3", "tunnel.py").InSandbox(t).Run(); got.Output != string(want) {
+		t.Errorf("inside (%d):\n%s\nwant:\n%s", got.Code, got.Output, want)
+	}
 }
 
 // TestDummy makes interfaces that lose what they are given, which the host may not have.
@@ -54,9 +63,9 @@ ip -br link show dummy0 | grep -o '<.*>'
 ip link show d1; ip -d link show d1 | grep -o '^ *dummy'
 ip route; ping -c1 -W20 10.9.0.1 | grep -c ttl=64
 python3 -c 'import socket; print(socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"lost", ("10.9.0.2", 9)))'
-ip neigh; ip -s link show d1 | grep -c ' [1-9]'
+ip neigh; ip -s link show d1 | tail -1 | grep -c ' [1-9]'
 ip link del d1; ip route; ip -br link | cut -d' ' -f1
-i=0; while ip link add type dummy 2>/dev/null; do i=$((i + 1)); done; test $i -gt 200 && test $i -lt 300 && echo bounded`
+yes 'link add type dummy' | head -300 | ip -batch - >/dev/null 2>&1; n=$(ip -o link | wc -l); test $n -gt 200 && test $n -lt 300 && echo bounded`
 	c := alone(t, "sh", "veth.sh")
 	c.Args = []string{"unshare", "-n", "-m", "sh", "-c", script}
 	const want = `<BROADCAST,NOARP>

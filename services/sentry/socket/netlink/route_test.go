@@ -129,7 +129,7 @@ func TestAddress(t *testing.T) {
 
 // What an interface has carried is told where ip -s link looks.
 func TestLinkStats(t *testing.T) {
-	i := &netdv1.Interface{Index: 2, Name: "eth0", Flags: 1, Counters: []uint64{1 << 33, 2, 3, 4, 5, 6, 7, 8}}
+	i := &netdv1.Interface{Index: 2, Name: "eth0", Flags: 0x41, Counters: []uint64{1 << 33, 2, 3, 4, 5, 6, 7, 8}}
 	out := answer(fixed{i}, 9, ask(getLink, flagDump, nil), false)
 	msgs, err := syscall.ParseNetlinkMessage(out[0])
 	if err != nil || len(msgs) != 1 {
