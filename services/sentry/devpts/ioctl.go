@@ -18,20 +18,13 @@ func (p *Pair) ioctl(ctx vfs.Context, cmd uint32, arg uint64, far bool) (uint64,
 		}
 		return p.terminal.CheckChange(ctx)
 	}
-	done, err := tty.TermiosIoctl(ctx, cmd, arg, p.termios, func(t linux.Termios2, flush bool) error {
-		if err := mayChange(); err != nil {
-			return err
+	if done, err := tty.TermiosIoctl(ctx, cmd, arg, p.termios, func(t linux.Termios2, flush bool) error {
+		err := mayChange()
+		if err == nil {
+			p.retermios(t, flush)
 		}
-		if flush {
-			p.change(func() {
-				p.keys = p.keys[:0]
-				p.d.FlushInput()
-			})
-		}
-		p.setTermios(t)
-		return nil
-	})
-	if done {
+		return err
+	}); done {
 		return 0, err
 	}
 	switch cmd {
@@ -61,22 +54,9 @@ func (p *Pair) ioctl(ctx vfs.Context, cmd uint32, arg uint64, far bool) (uint64,
 	case linux.TIOCGDEV:
 		return 0, tty.CopyOutInt(ctx, arg, int32(p.terminal.Rdev))
 	case linux.TIOCGLCKTRMIOS:
-		bits := linux.Termios2{Termios: p.lockedBits()}
-		return 0, ctx.CopyOut(arg, bits.Marshal()[:linux.SizeofTermios])
+		return 0, p.tellLocked(ctx, arg)
 	case linux.TIOCSLCKTRMIOS:
-		if !ctx.Creds().Has(linux.CAP_SYS_ADMIN) {
-			return 0, linux.EPERM
-		}
-		b := make([]byte, linux.SizeofTermios)
-		if err := ctx.CopyIn(arg, b); err != nil {
-			return 0, err
-		}
-		var bits linux.Termios2
-		bits.Unmarshal(b)
-		p.mu.Lock()
-		p.fixed = bits.Termios
-		p.mu.Unlock()
-		return 0, nil
+		return 0, p.lockBits(ctx, arg)
 	case linux.TIOCVHANGUP:
 		if !ctx.Creds().Has(linux.CAP_SYS_ADMIN) {
 			return 0, linux.EPERM
@@ -89,6 +69,40 @@ func (p *Pair) ioctl(ctx vfs.Context, cmd uint32, arg uint64, far bool) (uint64,
 		return 0, mayChange()
 	}
 	return 0, linux.ENOTTY
+}
+
+// retermios changes the settings, with what was typed before thrown away if asked for.
+func (p *Pair) retermios(t linux.Termios2, flush bool) {
+	if flush {
+		p.change(func() {
+			p.keys = p.keys[:0]
+			p.d.FlushInput()
+		})
+	}
+	p.setTermios(t)
+}
+
+// lockBits is TIOCSLCKTRMIOS: EPERM.
+func (p *Pair) lockBits(ctx vfs.Context, arg uint64) error {
+	if !ctx.Creds().Has(linux.CAP_SYS_ADMIN) {
+		return linux.EPERM
+	}
+	b := make([]byte, linux.SizeofTermios)
+	if err := ctx.CopyIn(arg, b); err != nil {
+		return err
+	}
+	var bits linux.Termios2
+	bits.Unmarshal(b)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fixed = bits.Termios
+	return nil
+}
+
+// tellLocked is TIOCGLCKTRMIOS.
+func (p *Pair) tellLocked(ctx vfs.Context, arg uint64) error {
+	bits := linux.Termios2{Termios: p.lockedBits()}
+	return ctx.CopyOut(arg, bits.Marshal()[:linux.SizeofTermios])
 }
 
 // lockedBits are those that TIOCSLCKTRMIOS has set.

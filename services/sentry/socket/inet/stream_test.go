@@ -82,7 +82,16 @@ func TestStreamErrors(t *testing.T) {
 	_, _, err = socket.Accept(ctx, l, true)
 	wantErr(t, "accept nothing", err, linux.EAGAIN)
 	l.Release()
-	time.Sleep(10 * time.Millisecond)
+	for end := time.Now().Add(20 * time.Second); ; { // netd hears of it by the bell
+		c := open(t, f, linux.AF_INET, linux.SOCK_STREAM)
+		err := c.Connect(ctx, addr, false)
+		c.Release()
+		if err == linux.ECONNREFUSED {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("connect to a listener that is closed: %v", err)
+		}
+	}
 	wantErr(t, "connect to nobody", dup.Connect(ctx, addr, false), linux.ECONNREFUSED)
 	wantErr(t, "and again", dup.Connect(ctx, addr, false), linux.ECONNREFUSED)
 	wantErr(t, "connect to an unreachable address", dup.Connect(ctx, sa("192.0.2.1:80"), false), linux.ENETUNREACH)
