@@ -370,16 +370,19 @@ func (t *Task) awaitVfork(tid int32, let <-chan struct{}) (uint64, error) {
 	t.th.Patience()
 	t.state.Store(killable)
 	defer t.state.Store(inKernel)
+	if t.attention.Load() && t.doomed() {
+		return uint64(tid), nil
+	}
 	for {
 		select {
 		case <-let:
 			done()
 			return uint64(tid), nil
 		case <-t.interrupt:
-			if t.killed.Load() {
+			t.attention.Store(true)
+			if t.doomed() {
 				return uint64(tid), nil
 			}
-			t.attention.Store(true)
 		}
 	}
 }

@@ -23,7 +23,9 @@ const dispatchCode = 2
 // SetDispatch sets it, nil for none. A child does not have it, nor a new program.
 func (t *Task) SetDispatch(d *Dispatch) {
 	old := t.dispatch.Swap(d)
-	if d == nil && old != nil && t.answersItself() {
+	if d != nil {
+		t.askForAll() // from the next call on
+	} else if old != nil && t.answersItself() {
 		t.asksAll = false
 		t.tellSelf()
 	}

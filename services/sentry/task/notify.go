@@ -102,8 +102,9 @@ func (t *Task) askListener(f *seccomp.Filter, d *seccomp.Data) bool {
 	l.mu.Unlock()
 	l.queue.Notify(wait.In)
 	for t.Sleep(a.done, time.Time{}) != nil {
+		doomed := t.doomed()
 		l.mu.Lock()
-		if slices.Contains(l.calls, a) && !(l.killable && a.told && !t.killed.Load()) {
+		if slices.Contains(l.calls, a) && (!l.killable || !a.told || doomed) {
 			l.calls = without(l.calls, a)
 			l.mu.Unlock()
 			t.reply.err = linux.ERESTARTSYS
@@ -111,7 +112,7 @@ func (t *Task) askListener(f *seccomp.Filter, d *seccomp.Data) bool {
 		}
 		l.mu.Unlock()
 		if !t.sleepKillable(a.done) {
-			continue // it is killed
+			continue // it ends
 		}
 		break
 	}
@@ -125,13 +126,16 @@ func (t *Task) sleepKillable(done <-chan struct{}) bool {
 	t.th.Patience()
 	t.state.Store(killable)
 	defer t.state.Store(inKernel)
+	if t.attention.Load() && t.doomed() {
+		return false
+	}
 	for {
 		select {
 		case <-done:
 			return true
 		case <-t.interrupt:
 			t.attention.Store(true)
-			if t.killed.Load() {
+			if t.doomed() {
 				return false
 			}
 		}

@@ -11,6 +11,7 @@ var (
 	synchronous = linux.SigSetOf(linux.SIGSEGV, linux.SIGBUS, linux.SIGILL, linux.SIGTRAP, linux.SIGFPE, linux.SIGSYS)
 	stopSignals = linux.SigSetOf(linux.SIGSTOP, linux.SIGTSTP, linux.SIGTTIN, linux.SIGTTOU)
 	ignored     = linux.SigSetOf(linux.SIGCHLD, linux.SIGURG, linux.SIGWINCH)
+	dumps       = synchronous | linux.SigSetOf(linux.SIGQUIT, linux.SIGABRT, linux.SIGXCPU, linux.SIGXFSZ)
 	unblockable = linux.SigSetOf(linux.SIGKILL, linux.SIGSTOP)
 )
 

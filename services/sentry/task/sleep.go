@@ -41,6 +41,28 @@ func (e *eagerness) ended(took time.Duration) {
 	}
 }
 
+// doomed says whether the thread is to end: it is killed, or a signal waits for it that
+// ends the process, without a dump. Nobody who traces it is asked in that case.
+func (t *Task) doomed() bool {
+	g := t.group
+	if t.killed.Load() {
+		return true
+	}
+	if t.Traced() || g.isInit() && !g.mortal.Load() {
+		return false
+	}
+	g.sigMu.Lock()
+	defer g.sigMu.Unlock()
+	ready := (t.pending.set | g.pending.set) &^ t.blockedLocked()
+	for sig := linux.Signal(1); ready>>(sig-1) != 0 && sig <= linux.NSIG; sig++ {
+		ends := !ignored.Has(sig) && !stopSignals.Has(sig) && !dumps.Has(sig) && sig != linux.SIGCONT
+		if ready.Has(sig) && ends && g.handlers.action(sig).Handler == linux.SIG_DFL {
+			return true
+		}
+	}
+	return false
+}
+
 // Sleep implements wait.Sleeper.
 func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) error {
 	select {

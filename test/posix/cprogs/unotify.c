@@ -345,6 +345,11 @@ static void killable(void)
 	ws = finish(p);
 	status("killed", ws);
 	err("its call", valid(fd, n.id));
+	child(&p, once);
+	receive(fd);
+	kill(p, SIGTERM);
+	ws = finish(p);
+	status("ended", ws);
 }
 
 /* Once nobody has the filter the listener hears of that. */

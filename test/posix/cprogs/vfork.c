@@ -155,7 +155,7 @@ static void signals(void)
 }
 
 /* A parent that is killed ends at once; its child goes on. */
-static void killed_parent(void)
+static void parent_ends_by(int sig)
 {
 	int up[2], down[2];
 	if (pipe(up) || pipe(down))
@@ -176,12 +176,18 @@ static void killed_parent(void)
 	}
 	pid_t child;
 	say("the child runs: %d", read(up[0], &child, sizeof child) == sizeof child);
-	kill(p, SIGKILL);
+	kill(p, sig);
 	reap("parent", p);
 	err("the child is there", kill(child, 0));
 	if (write(down[1], "", 1) != 1)
 		_exit(1);
 	reap("child", child);
+}
+
+static void killed_parent(void)
+{
+	parent_ends_by(SIGKILL);
+	parent_ends_by(SIGTERM);
 }
 
 /* Another thread of the parent ends it all, or executes a program. */

@@ -10,5 +10,6 @@ set -f
 for m in ${PARTS:-$parts}; do # a part may be MODULE:TESTS, of which unittest's patterns
 	only=
 	case $m in *:*) only="-m ${m#*:}" ;; esac
-	timeout -k 5 300 /usr/bin/python3 -m test -v $only ${m%%:*} </dev/null || echo "$m: status $?"
+	# A machine with /dev/vsock and nobody at the other end waits for ever.
+	timeout -k 5 300 /usr/bin/python3 -m test -v $only -i 'test.test_socket.ThreadedVSOCK*' ${m%%:*} </dev/null || echo "$m: status $?"
 done
