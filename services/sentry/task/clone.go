@@ -212,7 +212,7 @@ func (t *Task) newChild(a *CloneArgs) (*Task, error) {
 func (k *Kernel) adopt(t, c *Task, a *CloneArgs) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if t.group.exiting {
+	if t.group.exiting || t.group.execing != nil { // which has counted whom it waits for
 		return linux.ERESTARTNOINTR
 	}
 	if uint64(len(k.tasks)) >= t.group.Limit(unix.RLIMIT_NPROC).Cur && t.Creds().UID != 0 {

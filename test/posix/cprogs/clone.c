@@ -171,10 +171,53 @@ static void parent(void)
 	say("both are mine: %d", sum);
 }
 
+static void *returns(void *arg)
+{
+	return arg;
+}
+
+static void *makes_threads(void *arg)
+{
+	pthread_t t;
+	for (;;)
+		if (pthread_create(&t, 0, returns, arg) == 0)
+			pthread_join(t, 0);
+}
+
+static void *executes(void *arg)
+{
+	usleep((long)arg);
+	execl("/proc/self/exe", "cprogs", "+exit", "31", (char *)0);
+	_exit(98);
+}
+
+/* Threads make others, and two of them execute a program: of all these only one is left,
+ * whoever was just being made. */
+static void while_executing(void)
+{
+	int as_it_should = 0;
+	for (long i = 0; i < 60; i++) {
+		pid_t p = fork();
+		if (p == 0) {
+			pthread_t t;
+			for (int n = 0; n < 2; n++) {
+				pthread_create(&t, 0, makes_threads, 0);
+				pthread_create(&t, 0, executes, (void *)(i * 29 % 700));
+			}
+			makes_threads(0);
+		}
+		int ws = 0;
+		waitpid(p, &ws, 0);
+		as_it_should += WIFEXITED(ws) && WEXITSTATUS(ws) == 31;
+	}
+	say("ended as the program does: %d of 60", as_it_should);
+}
+
 const struct row clone_rows[] = {
 	{"clone.handlers", handlers},
 	{"clone.sharing", sharing},
 	{"clone.clone3", three},
 	{"clone.parent", parent},
+	{"clone.execute", while_executing},
 	{0, 0},
 };
