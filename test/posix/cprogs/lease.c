@@ -299,7 +299,7 @@ static void against_model_reserved(void)
 	against_model_of(reserved);
 }
 
-__attribute__((unused)) static void against_model_hinted(void)
+static void against_model_hinted(void)
 {
 	against_model_of(hinted);
 }
@@ -650,6 +650,7 @@ static void shared(void)
 const struct row lease_rows[] = {
 	{"lease.model", against_model},
 	{"lease.model-reserved", against_model_reserved},
+	{"lease.model-hinted", against_model_hinted},
 	{"lease.strangers", strangers},
 	{"lease.advised", advised},
 	{"lease.mdwe", never_executable},
