@@ -41,6 +41,7 @@ type lease struct {
 	// them: all below is free.
 	seen   []byte
 	closed bool // to be ended
+	foreigns
 }
 
 // delegation is a Space's part in this.
@@ -184,6 +185,15 @@ func (s *Space) letGo(th *platform.Thread) {
 // catchUp brings the list of regions to what the stub has noted. The lease's lock
 // is held.
 func (s *Space) catchUp() {
+	s.replay()
+	s.catchUpPages()
+	if !s.lease.shut && len(s.regions.All()) > mostRegions {
+		s.refresh()
+	}
+}
+
+// catchUpPages is the part of the stretch in it.
+func (s *Space) catchUpPages() {
 	l := s.lease
 	was := l.seen
 	cursor := l.Claims()
@@ -302,7 +312,11 @@ func (s *Space) unlock() {
 func (s *Space) tell() {
 	start, end := s.regions.Changed()
 	l := s.lease
-	if l == nil || end <= l.low || start >= l.top || !l.Holder().Sentry() {
+	if l == nil || start >= end || !l.Holder().Sentry() {
+		return
+	}
+	s.tellOutside(start, end)
+	if end <= l.low || start >= l.top {
 		return
 	}
 	start, end = max(start, l.low), min(end, l.top)
@@ -388,7 +402,7 @@ func (s *Space) carve(n uint64) (Addr, bool) {
 // held for th, if there is a lease.
 func (s *Space) couldSpare(th *platform.Thread, n uint64) {
 	s.spared++
-	if s.never || s.limited || s.spared < leaseAfter {
+	if s.never || s.limited || s.spared < leaseAfter || s.DenyWriteExec() != 0 {
 		return
 	}
 	if s.lease != nil {
@@ -422,6 +436,7 @@ func (s *Space) grant(th *platform.Thread) {
 	words.Take(platform.LeaseNobody, th.Holds())
 	words.Rewriting(s.rewrites.entry != 0)
 	s.lease = l
+	s.refresh()
 	l.publish(0)
 	s.hold(th)
 }

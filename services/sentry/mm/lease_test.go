@@ -13,6 +13,7 @@ import (
 const (
 	testTop    = 0x7000_0000_0000
 	testCursor = testTop - 64*PageSize
+	testLibs   = testTop - 16*PageSize
 	protRW     = unix.PROT_READ | unix.PROT_WRITE
 )
 
@@ -213,7 +214,7 @@ func TestLease_anchor(t *testing.T) {
 }
 
 // FuzzLease writes what a guest might write, over and over: the list stays in order,
-// within the lease, and what is the sentry's stays as it was.
+// within the guest's memory, and what is the sentry's stays as it was.
 func FuzzLease(f *testing.F) {
 	f.Add([]byte("\x0a\x0b\x00\xff\x80\x08"), int64(2), uint32(0))
 	f.Add([]byte("\x80\x80\x80"), int64(-40), uint32(1))
@@ -234,6 +235,10 @@ func FuzzLease(f *testing.F) {
 			for k := range p[at : at+8] {
 				p[at+k] = w[len(w)-1] + byte(k)*w[len(w)/2]
 			}
+			for i, b := range writes {
+				at := []uint64{testTop, testLibs, testCursor, l.low, uint64(move)}[int(b>>4)%5] + uint64(b)*PageSize
+				l.Logs(i%platform.LeaseLogSize, at+uint64(b>>1), at+uint64(w[0])*PageSize+uint64(b&1)*uint64(move), uint32(len(writes)))
+			}
 			l.Take(l.Holder(), platform.LeaseHolder(lock))
 			inOrder(t, s)
 			l.Take(l.Holder(), platform.LeaseNobody)
@@ -247,7 +252,7 @@ func inOrder(t *testing.T, s *Space) {
 	t.Helper()
 	end := uint64(0)
 	for _, r := range s.Regions() {
-		if r.Start < end || r.End <= r.Start || r.Start < s.lease.low || r.End > s.lease.top || r.Start%PageSize != 0 || r.End%PageSize != 0 || r.Prot > 7 {
+		if r.Start < end || r.End <= r.Start || r.Start < platform.GuestBottom || r.End > GuestTop || r.Start%PageSize != 0 || r.End%PageSize != 0 || r.Prot > 7 {
 			t.Fatalf("%+v", s.regions.list)
 		}
 		end = r.End

@@ -294,6 +294,8 @@ func (s *Space) Map(th *platform.Thread, m Mapping) (addr Addr, undo func(), err
 	if leaseable {
 		s.couldSpare(th, n)
 		addr, leaseable = s.carve(n)
+	} else if m.FD < 0 && m.File == nil && m.Kind == Plain && platform.LeaseablePlace(m.Addr, n, m.Flags) {
+		s.asked(th, m.Addr, m.Addr+n)
 	}
 	if !leaseable {
 		addr, err = s.place(m, n)
@@ -438,9 +440,7 @@ func (s *Space) Unmap(th *platform.Thread, addr, n uint64) error {
 	}
 	s.change(th)
 	defer s.unlock()
-	if s.delegable(addr, end) {
-		s.couldSpare(th, 0)
-	}
+	s.asked(th, addr, end)
 	if s.sealed(addr, end) {
 		return linux.EPERM
 	}
@@ -461,9 +461,7 @@ func (s *Space) Protect(th *platform.Thread, addr, n uint64, prot uint8) error {
 	}
 	s.change(th)
 	defer s.unlock()
-	if s.delegable(addr, end) {
-		s.couldSpare(th, 0)
-	}
+	s.asked(th, addr, end)
 	for _, r := range s.regions.Overlap(addr, end) {
 		if r.Sealed {
 			return linux.EPERM
@@ -495,8 +493,8 @@ func (s *Space) Advise(th *platform.Thread, addr, n uint64, advice uint64) error
 	}
 	s.change(th)
 	defer s.unlock()
-	if s.delegable(addr, end) && (advice == unix.MADV_DONTNEED || advice == unix.MADV_FREE) {
-		s.couldSpare(th, 0)
+	if platform.LeaseAdvice(advice) {
+		s.asked(th, addr, end)
 	}
 	if discards(advice) {
 		for _, r := range s.regions.Overlap(addr, end) {

@@ -33,8 +33,13 @@ func (s *Space) SetNoHugePages(on bool) { s.traits.noHugePages.Store(on) }
 // can be written to and executed, nor become executable that was not.
 func (s *Space) DenyWriteExec() uint32 { return s.traits.denyWriteExec.Load() }
 
-// SetDenyWriteExec sets them.
-func (s *Space) SetDenyWriteExec(bits uint32) { s.traits.denyWriteExec.Store(bits) }
+// SetDenyWriteExec sets them. It is as StopDelegating.
+func (s *Space) SetDenyWriteExec(bits uint32) {
+	s.traits.denyWriteExec.Store(bits)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endLease()
+}
 
 // mayProtect says whether a region that was mapped with old may have prot: EACCES.
 func (s *Space) mayProtect(old, prot uint8) error {

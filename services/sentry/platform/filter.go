@@ -32,7 +32,8 @@ const (
 		unix.CLONE_THREAD | unix.CLONE_SYSVSEM | unix.CLONE_SETTLS | unix.CLONE_CHILD_CLEARTID |
 		unix.CLONE_PARENT | 0x11 // SIGCHLD
 	mmapFlags = unix.MAP_SHARED | unix.MAP_PRIVATE | unix.MAP_FIXED | unix.MAP_ANONYMOUS |
-		unix.MAP_NORESERVE | unix.MAP_GROWSDOWN | unix.MAP_STACK | unix.MAP_POPULATE | mapDroppable
+		unix.MAP_NORESERVE | unix.MAP_GROWSDOWN | unix.MAP_STACK | unix.MAP_POPULATE | mapDroppable |
+		unix.MAP_FIXED_NOREPLACE // less than MAP_FIXED: the stub's own mappings at a hint (lease_amd64.h)
 	// mapDroppable is MAP_DROPPABLE: glibc's getrandom in the vDSO asks for it.
 	mapDroppable = 0x08
 )

@@ -13,6 +13,12 @@ import (
 // what is mapped now, a byte for each page. The sentry reads that when it next has
 // to know.
 //
+// Outside of the stretch, too, they do so where an address is given and everything is
+// private anonymous memory, or nothing: in the reservations of browsers, of runtimes
+// and of allocators. The sentry gives the spans that hold all else, the foreign ones, and
+// the stub logs what it has done: one call, one entry. When the log is full it asks, and
+// the sentry reads the log first.
+//
 // Who changes anything in it, or has to know all of it, holds the lease's lock. The
 // stub tries for it once, and asks the sentry, as without a lease, if another has it.
 // The sentry holds it from the moment that it decides on a change of the address space
@@ -37,12 +43,22 @@ const (
 	leaseTop      = 0x10 // u64, sentry: the end of the stretch; 0 if there is none
 	leaseLow      = 0x18 // u64, sentry: its start
 	leaseCursor   = 0x20 // u64, both: all from leaseLow up to here is free
-	leasePages    = 0x40 // a byte for each page from leaseCursor to leaseTop, the highest first
+	leaseLogged   = 0x28 // u32, both: how many entries the log has
+	leaseForeign  = 0x40 // LeaseForeigns * {start, end} u64, sentry: where the stub keeps off; all 0 for none
+	// A byte for each page from leaseCursor to leaseTop, the highest first.
+	leasePages = leaseForeign + 16*LeaseForeigns
+	// LeaseLogSize * {what, end} u64, stub: the address, the PROT_ bits from bit 4 on, the call.
+	leaseLog = slotSize - 16*LeaseLogSize
 
+	// LeaseForeigns is how many foreign spans there can be.
+	LeaseForeigns = 16
+	// LeaseLogSize is how many calls can be logged, a power of two.
+	LeaseLogSize = 256
 	// LeaseSpan is how long a lease is at most, in bytes: what the slot has bytes for.
-	LeaseSpan = 0xff00 * pageSize
+	LeaseSpan = (leaseLog - leasePages) &^ 0xff * pageSize
 	// LeaseLongest is the longest range that the stub deals with, in bytes. A page of
-	// bytes is 16 MiB, and costs more than a request when it is touched first.
+	// bytes is 16 MiB, and costs more than a request when it is touched first; and the
+	// lock is held meanwhile.
 	LeaseLongest = 16 << 20
 
 	// What a page's byte can be: LeaseMapped with the PROT_ bits, private and
@@ -56,7 +72,15 @@ const (
 	// leaseFlags are what the stub's mmap(2) may have besides MAP_PRIVATE and MAP_ANONYMOUS.
 	leaseFlags = unix.MAP_NORESERVE | unix.MAP_STACK
 	leasePlain = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS
-	archX86_64 = unix.AUDIT_ARCH_X86_64
+	// leaseAdvice has a bit for each advice that changes nothing but pages, or how the
+	// host deals with them.
+	leaseAdvice = 1<<unix.MADV_NORMAL | 1<<unix.MADV_RANDOM | 1<<unix.MADV_SEQUENTIAL | 1<<unix.MADV_WILLNEED |
+		1<<unix.MADV_DONTNEED | 1<<unix.MADV_FREE | 1<<unix.MADV_DONTFORK | 1<<unix.MADV_DOFORK |
+		1<<unix.MADV_HUGEPAGE | 1<<unix.MADV_NOHUGEPAGE | 1<<unix.MADV_DONTDUMP | 1<<unix.MADV_DODUMP |
+		1<<unix.MADV_WIPEONFORK | 1<<unix.MADV_KEEPONFORK | 1<<unix.MADV_COLD | 1<<unix.MADV_PAGEOUT
+	mapFixed     = unix.MAP_FIXED
+	mapNoReplace = unix.MAP_FIXED_NOREPLACE
+	archX86_64   = unix.AUDIT_ARCH_X86_64
 
 	// A holder of the lock is the upper bits of its slot's address; leaseSentry is
 	// added where the sentry holds it, for that thread's answer or by itself.
@@ -66,6 +90,22 @@ const (
 // Leaseable says whether the stub could do an mmap(2) by itself.
 func Leaseable(addr, length uint64, flags uint32) bool {
 	return addr == 0 && length <= LeaseLongest && flags&^leaseFlags == leasePlain
+}
+
+// LeaseablePlace says whether the stub could do an mmap(2) at a place that is given.
+func LeaseablePlace(addr, length uint64, flags uint32) bool {
+	return addr%pageSize == 0 && addr >= GuestBottom && addr < GuestTop && length <= LeaseLongest && length <= GuestTop-addr &&
+		flags&^(leaseFlags|mapFixed) == leasePlain
+}
+
+// LeaseAdvice says whether the stub gives the host an advice of madvise(2) by itself.
+func LeaseAdvice(advice uint64) bool { return advice < 32 && leaseAdvice>>advice&1 != 0 }
+
+// LeaseChange is what the stub has done outside of the stretch.
+type LeaseChange struct {
+	Call       uint32 // SYS_MMAP, SYS_MUNMAP or SYS_MPROTECT
+	Prot       uint8  // of PROT_READ, PROT_WRITE and PROT_EXEC
+	Start, End uint64 // whole pages of a guest's
 }
 
 // Lease is the sentry's side of a lease. Its methods must not be called by two
@@ -99,6 +139,7 @@ func (th *Thread) NewLease() (*Lease, bool) {
 	}
 	l := &Lease{th.space, mem}
 	l.store(leaseTop, 0)
+	atomic.StoreUint32(mem.word(leaseLogged), 0)
 	atomic.StoreUint32(mem.word(leaseLock), 0)
 	l.space.leased.Store(true)
 	return l, true
@@ -143,6 +184,37 @@ func (l *Lease) Bytes(n uint64) []byte {
 		return nil
 	}
 	return l.mem.mem[leasePages : leasePages+n]
+}
+
+// Foreign gives the stub the spans that it has to keep off: LeaseForeigns at most. The
+// caller holds the lock.
+func (l *Lease) Foreign(spans [][2]uint64) {
+	for i := range LeaseForeigns {
+		var span [2]uint64
+		if i < len(spans) {
+			span = spans[i]
+		}
+		l.store(leaseForeign+16*i, span[0])
+		l.store(leaseForeign+16*i+8, span[1])
+	}
+}
+
+// Log gives each change of the log to see, in order, and empties it. A guest may have made
+// them up: what none but a guest writes is left out. The caller holds the lock.
+func (l *Lease) Log(see func(LeaseChange)) {
+	logged := l.mem.word(leaseLogged)
+	n := min(atomic.LoadUint32(logged), LeaseLogSize)
+	for i := range int(n) {
+		what, end := l.mem.load(leaseLog+16*i), l.mem.load(leaseLog+16*i+8)
+		c := LeaseChange{uint32(what & 15), uint8(what >> 4 & 7), what &^ (pageSize - 1), end}
+		known := c.Call == unix.SYS_MMAP || c.Call == unix.SYS_MUNMAP || c.Call == unix.SYS_MPROTECT
+		if known && c.Start >= GuestBottom && c.Start < c.End && c.End <= GuestTop && c.End%pageSize == 0 {
+			see(c)
+		}
+	}
+	if n > 0 {
+		atomic.StoreUint32(logged, 0)
+	}
 }
 
 // Holder says who holds the lock, or so says the guest.
@@ -200,4 +272,12 @@ func boolWord(on bool) uint32 {
 func SelfLease() *Lease {
 	mem := make([]uint64, slotSize/8)
 	return &Lease{&Space{}, slot{mem: unsafe.Slice((*byte)(unsafe.Pointer(&mem[0])), slotSize)}}
+}
+
+// Logs writes entry i of the log, and how many there are, as the stub or a guest would:
+// for tests.
+func (l *Lease) Logs(i int, what, end uint64, logged uint32) {
+	l.store(leaseLog+16*i, what)
+	l.store(leaseLog+16*i+8, end)
+	atomic.StoreUint32(l.mem.word(leaseLogged), logged)
 }

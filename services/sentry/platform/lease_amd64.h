@@ -12,7 +12,7 @@
 	// the stub is, and every index is checked against its end though a guest may have
 	// forged the words that it comes from. A kick in here is noted on the fast lane
 	// and goes on where it came (kickedInside), or waits for rt_sigreturn on the trap
-	// lane; none of the three calls can be interrupted but by the process's death. So
+	// lane; none of the calls can be interrupted but by the process's death. So
 	// a thread that holds the lock comes to release it, unless it dies with all of its
 	// process; only one that shared its memory by vfork(2) then leaves anybody behind
 	// (Lease.Lost).
@@ -55,6 +55,8 @@ leaseOurs:
 	JNE  leaseTheirs
 	MOVQ const_leaseTop(R8), R10
 	MOVQ const_leaseCursor(R8), R9
+	TESTQ R10, R10
+	JZ   leaseUnlock        // it has ended meanwhile
 	CMPQ BP, $SYS_mmap
 	JEQ  leaseMap
 
@@ -70,10 +72,11 @@ leaseOurs:
 	XORL R11, R11
 	JMP  leaseRange
 leaseAdvice:
-	CMPQ DX, $4             // MADV_DONTNEED
-	JEQ  leaseRange
-	CMPQ DX, $8             // MADV_FREE
-	JNE  leaseUnlock
+	CMPQ DX, $31
+	JA   leaseUnlock
+	MOVL $const_leaseAdvice, CX
+	BTL  DX, CX
+	JCC  leaseUnlock
 	JMP  leaseRange
 leaseProt:
 	CMPQ DX, $7
@@ -82,9 +85,9 @@ leaseRange:
 	TESTQ $0xfff, DI
 	JNZ  leaseUnlock
 	CMPQ DI, R9
-	JB   leaseUnlock
+	JB   leaseOutside
 	CMPQ DI, R10
-	JAE  leaseUnlock
+	JAE  leaseOutside
 	SUBQ DI, R10
 	CMPQ R10, $const_LeaseSpan
 	JA   leaseUnlock
@@ -118,11 +121,16 @@ leaseWord:
 leaseDo:
 	CMPQ BP, $SYS_madvise
 	JNE  leaseChange
+leaseAdvise:
 	MOVL $0, const_leaseLock(R8) // advice changes nothing that is noted
 	MOVQ BP, AX
 	SYSCALL
+	TESTQ AX, AX
+	JNZ  leaseTheirs
 	JMP  leaseAnswer
 leaseChange:
+	CMPQ BP, $SYS_mmap
+	JEQ  leaseOver
 	MOVQ BP, AX
 	SYSCALL
 	TESTQ AX, AX
@@ -166,10 +174,21 @@ leaseCursorSet:
 	MOVQ CX, const_leaseCursor(R8)
 	JMP  leaseDone
 
-	// mmap, of the place below the cursor.
+	// mmap with MAP_FIXED, over what is leased and mapped already, or was.
+leaseOver:
+	MOVQ R9, BX
+	MOVQ (const_slotRegs+8*2)(R13), R10
+	MOVQ $-1, R8
+	XORL R9, R9
+	MOVQ BP, AX
+	SYSCALL
+	MOVQ $const_leaseAt, R8
+	CMPQ AX, DI
+	JEQ  leaseMapped
+	JMP  leaseUnlock        // the sentry finds out what is left there
+
+	// mmap, of the place below the cursor, or of one that is given.
 leaseMap:
-	TESTQ DI, DI
-	JNZ  leaseUnlock
 	CMPQ DX, $7
 	JA   leaseUnlock
 	CMPQ (const_slotRegs+8*1)(R13), $0 // the offset
@@ -177,6 +196,18 @@ leaseMap:
 	MOVQ (const_slotRegs+8*2)(R13), AX // the flags
 	MOVQ AX, CX
 	ANDQ $~const_leaseFlags, CX
+	TESTQ DI, DI
+	JZ   leaseAnywhere
+	MOVQ $0x8080808080808080, BX // not foreign
+	XORL R11, R11
+	CMPQ CX, $(const_leasePlain|const_mapFixed)
+	JEQ  leaseRange
+	CMPQ CX, $const_leasePlain
+	JNE  leaseUnlock
+	TESTQ $0xfff, DI
+	JZ   leaseOutside       // where nothing is mapped
+	JMP  leaseUnlock
+leaseAnywhere:
 	CMPQ CX, $const_leasePlain
 	JNE  leaseUnlock
 	MOVQ R9, DI
@@ -202,6 +233,7 @@ leaseMap:
 	CMPQ AX, DI
 	JNE  leaseDone          // an error
 	MOVQ DI, const_leaseCursor(R8)
+leaseMapped:
 	MOVQ DI, R10
 	MOVQ BX, DI
 	MOVQ SI, CX
@@ -209,6 +241,72 @@ leaseMap:
 	LEAL const_LeaseMapped(DX), AX
 	REP; STOSB
 	MOVQ R10, AX
+	JMP  leaseDone
+
+	// Outside of the stretch: nothing of it, nor of the foreign spans, may be touched.
+	// What the host has done is logged, and what it refuses is the sentry's to answer.
+leaseOutside:
+	LEAQ (DI)(SI*1), CX     // CX: the end
+	MOVQ $const_GuestTop, AX
+	CMPQ DI, AX
+	JAE  leaseUnlock
+	CMPQ CX, AX
+	JA   leaseUnlock
+	CMPQ DI, $const_GuestBottom
+	JB   leaseUnlock
+	CMPQ DI, R10
+	JAE  leaseAside
+	CMPQ CX, const_leaseLow(R8)
+	JA   leaseUnlock
+leaseAside:
+	LEAQ const_leaseForeign(R8), AX
+	LEAQ (16*const_LeaseForeigns)(AX), R11
+leaseSpan:
+	CMPQ CX, 0(AX)
+	JLS  leaseNext
+	CMPQ DI, 8(AX)
+	JB   leaseUnlock
+leaseNext:
+	ADDQ $16, AX
+	CMPQ AX, R11
+	JB   leaseSpan
+	CMPQ BP, $SYS_madvise
+	JEQ  leaseAdvise
+	CMPL const_leaseLogged(R8), $const_LeaseLogSize
+	JAE  leaseUnlock
+	MOVQ CX, BX
+	MOVQ (const_slotRegs+8*2)(R13), R10 // of mmap; others take no notice of it
+	TESTL $const_mapFixed, R10
+	JNZ  leaseLogCall
+	ORL  $const_mapNoReplace, R10 // a hint is taken where nothing is
+leaseLogCall:
+	MOVQ $-1, R8
+	XORL R9, R9
+	MOVQ BP, AX
+	SYSCALL
+	MOVQ $const_leaseAt, R8
+	XORL CX, CX
+	CMPQ BP, $SYS_mmap
+	CMOVQEQ DI, CX
+	CMPQ AX, CX
+	JNE  leaseUnlock
+	MOVL BP, R9             // R9: address, protection, call, in one word
+	CMPQ BP, $SYS_munmap
+	JEQ  leaseLogNext
+	MOVL DX, R10
+	SHLL $4, R10
+	ORL  R10, R9
+leaseLogNext:
+	ADDQ DI, R9
+	MOVL const_leaseLogged(R8), CX
+	ANDL $(const_LeaseLogSize-1), CX // whatever it was forged to
+	MOVL CX, R10
+	SHLL $4, R10
+	ADDQ R8, R10
+	MOVQ R9, (const_leaseLog+0)(R10)
+	MOVQ BX, (const_leaseLog+8)(R10)
+	INCL CX
+	MOVL CX, const_leaseLogged(R8)
 
 	// The stores before this one come before it for all who take the lock, those of
 	// a string instruction too.

@@ -14,6 +14,7 @@ import (
 const (
 	leaseTestTop = 0x7000_0000_0000
 	leaseTestLow = leaseTestTop - 64*pageSize
+	elsewhere    = 0x2000_0000_0000 // outside of it
 )
 
 // arguments sets the registers of a call's first arguments.
@@ -112,6 +113,60 @@ func TestLease_stubMaps(t *testing.T) {
 	}
 }
 
+// TestLease_elsewhere: the stub maps, protects and unmaps at addresses that are given,
+// and logs it.
+func TestLease_elsewhere(t *testing.T) {
+	m := fastMachine(t)
+	const private, none = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS, ^uint64(0)
+	for _, lane := range lanes {
+		t.Run(lane.name, func(t *testing.T) {
+			th, l := leased(t, m, join(call(1000),
+				arguments(elsewhere, 3*pageSize-1, 3, private|unix.MAP_NORESERVE, none, 0), lane.call(m, unix.SYS_MMAP), moveRAX, call(1001),
+				arguments(elsewhere, pageSize, unix.PROT_READ), lane.call(m, unix.SYS_MPROTECT), moveRAX, call(1002),
+				arguments(elsewhere+pageSize, pageSize, unix.MADV_DONTNEED), lane.call(m, unix.SYS_MADVISE), moveRAX, call(1003),
+				arguments(elsewhere+2*pageSize, pageSize, 99), lane.call(m, unix.SYS_MUNMAP), moveRAX, call(1004),
+				arguments(elsewhere, pageSize, 3, private|unix.MAP_FIXED, none, 0), lane.call(m, unix.SYS_MMAP), moveRAX, call(1005),
+				// Over what is leased and mapped.
+				mmapArgs(2*pageSize), lane.call(m, unix.SYS_MMAP), moveRAX, call(1006),
+				arguments(leaseTestTop-pageSize, pageSize, 1, private|unix.MAP_FIXED, none, 0), lane.call(m, unix.SYS_MMAP), moveRAX, call(1007)))
+			l.Foreign([][2]uint64{{codeAt, elsewhere}, {elsewhere + 3*pageSize, leaseTestLow}})
+			for _, step := range []struct {
+				nr, result uint64
+				change     LeaseChange
+				writes     []bool // of the pages elsewhere
+			}{
+				{1001, elsewhere, LeaseChange{unix.SYS_MMAP, 3, elsewhere, elsewhere + 3*pageSize}, []bool{true, true, true}},
+				{1002, 0, LeaseChange{unix.SYS_MPROTECT, 1, elsewhere, elsewhere + pageSize}, []bool{false, true, true}},
+				{1003, 0, LeaseChange{}, []bool{false, true, true}},
+				{1004, 0, LeaseChange{unix.SYS_MUNMAP, 0, elsewhere + 2*pageSize, elsewhere + 3*pageSize}, []bool{false, true, false}},
+				{1005, elsewhere, LeaseChange{unix.SYS_MMAP, 3, elsewhere, elsewhere + pageSize}, []bool{true, true, false}},
+				{1006, leaseTestTop - 2*pageSize, LeaseChange{}, nil},
+				{1007, leaseTestTop - pageSize, LeaseChange{}, nil},
+			} {
+				th.Return(0)
+				expect(t, th, Syscall)
+				if th.Regs.RAX != step.nr || th.Regs.RBX != step.result || l.Holder() != LeaseNobody {
+					t.Fatalf("call %d, and the last was answered with %#x, want %d, %#x; the lock is held by %#x", th.Regs.RAX, th.Regs.RBX, step.nr, step.result, l.Holder())
+				}
+				var got LeaseChange
+				l.Log(func(c LeaseChange) { got = c })
+				if got != step.change {
+					t.Fatalf("%d: logged %+v, want %+v", step.nr, got, step.change)
+				}
+				for i, w := range step.writes {
+					if writes := th.proc.CopyOut(elsewhere+uint64(i)*pageSize, []byte{1}) == nil; writes != w {
+						t.Fatalf("%d: page %d can be written %v", step.nr, i, writes)
+					}
+				}
+			}
+			if got := l.Bytes(2); !bytes.Equal(got, []byte{LeaseMapped | 1, LeaseMapped | 3}) || th.proc.CopyOut(leaseTestTop-pageSize, []byte{1}) == nil {
+				t.Errorf("over what is leased: %v", got)
+			}
+			th.Exit(true)
+		})
+	}
+}
+
 // TestLease_asks: what is not the stub's comes to the sentry, with the lock free.
 func TestLease_asks(t *testing.T) {
 	m := fastMachine(t)
@@ -122,7 +177,23 @@ func TestLease_asks(t *testing.T) {
 		args []byte
 		set  func(th *Thread, l *Lease)
 	}{
-		{"a hint", unix.SYS_MMAP, arguments(codeAt, pageSize, 3, private, ^uint64(0), 0), nil},
+		{"a hint where something is", unix.SYS_MMAP, arguments(codeAt, pageSize, 3, private, ^uint64(0), 0), nil},
+		{"a hint into what is free", unix.SYS_MMAP, arguments(leaseTestTop-2*pageSize, pageSize, 3, private, ^uint64(0), 0), nil},
+		{"an odd hint", unix.SYS_MMAP, arguments(elsewhere+1, pageSize, 3, private, ^uint64(0), 0), nil},
+		{"a low hint", unix.SYS_MMAP, arguments(pageSize, pageSize, 3, private, ^uint64(0), 0), nil},
+		{"into the stub", unix.SYS_MMAP, arguments(GuestTop-pageSize, 2*pageSize, 3, private|unix.MAP_FIXED, ^uint64(0), 0), nil},
+		{"without end", unix.SYS_MUNMAP, arguments(^uint64(0xfff), pageSize), nil},
+		{"in a foreign span", unix.SYS_MMAP, arguments(elsewhere, 2*pageSize, 3, private|unix.MAP_FIXED, ^uint64(0), 0), func(_ *Thread, l *Lease) {
+			l.Foreign([][2]uint64{{0, pageSize}, {elsewhere + pageSize, elsewhere + 2*pageSize}})
+		}},
+		{"advice there", unix.SYS_MADVISE, arguments(elsewhere+pageSize, pageSize, unix.MADV_DONTNEED), func(_ *Thread, l *Lease) {
+			l.Foreign([][2]uint64{{elsewhere, elsewhere + 2*pageSize}})
+		}},
+		{"the host refuses", unix.SYS_MPROTECT, arguments(elsewhere, pageSize, 3), nil},
+		{"the host refuses advice", unix.SYS_MADVISE, arguments(elsewhere, pageSize, unix.MADV_DONTNEED), nil},
+		{"the log is full", unix.SYS_MUNMAP, arguments(elsewhere, pageSize), func(_ *Thread, l *Lease) {
+			*l.mem.word(leaseLogged) = LeaseLogSize
+		}},
 		{"shared", unix.SYS_MMAP, arguments(0, pageSize, 3, unix.MAP_SHARED|unix.MAP_ANONYMOUS, ^uint64(0), 0), nil},
 		{"no length", unix.SYS_MMAP, mmapArgs(0), nil},
 		{"too long", unix.SYS_MMAP, mmapArgs(LeaseLongest + 1), nil},
@@ -134,7 +205,7 @@ func TestLease_asks(t *testing.T) {
 		{"unmap unaligned", unix.SYS_MUNMAP, arguments(leaseTestTop-pageSize+1, 1), nil},
 		{"protect what is not mapped", unix.SYS_MPROTECT, arguments(leaseTestTop-pageSize, pageSize, 3), func(_ *Thread, l *Lease) { l.Bytes(1)[0] = 0 }},
 		{"unmap a file's", unix.SYS_MUNMAP, arguments(leaseTestTop-pageSize, pageSize), func(_ *Thread, l *Lease) { l.Bytes(1)[0] = LeaseForeign }},
-		{"other advice", unix.SYS_MADVISE, arguments(leaseTestTop-pageSize, pageSize, unix.MADV_WIPEONFORK), nil},
+		{"other advice", unix.SYS_MADVISE, arguments(leaseTestTop-pageSize, pageSize, unix.MADV_POPULATE_READ), nil},
 		{"the lock is held", unix.SYS_MMAP, mmapArgs(pageSize), func(_ *Thread, l *Lease) { l.Take(LeaseNobody, LeaseReader) }},
 		{"no lease for this thread", unix.SYS_MMAP, mmapArgs(pageSize), func(th *Thread, _ *Lease) { th.UseLease(false) }},
 		{"no lease", unix.SYS_MMAP, mmapArgs(pageSize), func(_ *Thread, l *Lease) { l.Set(0, 0, 0) }},

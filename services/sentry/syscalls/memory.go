@@ -150,7 +150,11 @@ func mprotect(t *task.Task, addr mm.Addr, length uint64, prot uint32) (uint64, e
 
 // mremap moves or resizes a mapping: mremap(2).
 func mremap(t *task.Task, old mm.Addr, oldLen, newLen uint64, flags uint32, to mm.Addr) (uint64, error) {
-	return t.MM().Remap(t.Thread(), old, oldLen, newLen, flags, to, limits(t))
+	at, undo, err := t.MM().Remap(t.Thread(), old, oldLen, newLen, flags, to, limits(t))
+	if undo != nil {
+		t.OnFailure(func(linux.Errno) { undo() })
+	}
+	return at, err
 }
 
 // brk moves the end of the heap and gives it: brk(2).

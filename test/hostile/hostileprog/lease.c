@@ -3,11 +3,14 @@
 
 #define LEASE (SLOTS + 15UL * SLOT_SIZE)
 
-enum { PAGES = 0xff00 };
+enum { PAGES = 0xee00, SPANS = 16, LOG = 256 };
 
 static volatile unsigned *lock = (void *)LEASE;
 static volatile unsigned long *words = (void *)LEASE; // 2 the end, 3 the start, 4 the cursor
-static volatile unsigned char *bytes = (void *)(LEASE + 0x40);
+static volatile unsigned *logged = (void *)(LEASE + 0x28);
+static volatile unsigned long *spans = (void *)(LEASE + 0x40);
+static volatile unsigned char *bytes = (void *)(LEASE + 0x40 + 16 * SPANS);
+static volatile unsigned long *entries = (void *)(LEASE + SLOT_SIZE - 16 * LOG);
 
 static char *get(size_t n)
 {
@@ -41,11 +44,50 @@ static void *churns(void *unused)
 	return unused;
 }
 
+// in_reservation makes calls that the stub can do outside of the lease.
+static void in_reservation(char *r, int rounds)
+{
+	for (int i = 0; i < rounds; i++) {
+		char *p = r + i % 64 * 16 * 4096;
+		mprotect(p, 8 * 4096, PROT_READ | PROT_WRITE);
+		munmap(p + 4096, 4096);
+		mmap(p, 8 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	}
+}
+
+// forge_log has the log say what was not done.
+static void forge_log(int n)
+{
+	static const unsigned calls[] = {9, 10, 11, 0, 15};
+	char *r = mmap(0, 1 << 30, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	pthread_t t;
+	if (n & 1)
+		pthread_create(&t, 0, churns, 0);
+	for (int round = 0; round < 200; round++) {
+		in_reservation(r, 40);
+		for (int i = 0; i < LOG; i++) {
+			unsigned long at = n & 2 ? plausible((char *)&t) & -4096UL : (unsigned long)r + (2UL * i + 512UL * round) * 4096;
+			entries[2 * i] = at + (rand() % 8 << 4) + calls[rand() % (n & 2 ? 5 : 2)];
+			entries[2 * i + 1] = n & 2 && rand() % 4 == 0 ? plausible((char *)&t) : at + 4096;
+		}
+		for (int i = 0; n & 2 && i < 2 * SPANS; i++)
+			spans[i] = rand() % 3 ? 0 : plausible((char *)&t);
+		*logged = rand() % 4 ? LOG : plausible((char *)&t);
+		churn(1);
+		if (round % 50 == 0 && !fork())
+			_exit(0);
+	}
+}
+
 void lease(int n)
 {
 	pthread_t t;
 	alarm(4);
 	churn(30);
+	if (n >= 16) {
+		forge_log(n);
+		return;
+	}
 	if (n % 2)
 		pthread_create(&t, 0, churns, 0);
 	switch (n % 8) {

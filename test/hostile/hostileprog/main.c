@@ -38,7 +38,7 @@ static const struct attack {
 	{"map-over", 24, 4, map_over},
 	{"unmap-own", 8, 2, unmap_own},
 	{"remap-overlap", 8, 2, remap_overlap},
-	{"lease", 16, 4, lease},
+	{"lease", 20, 4, lease},
 	{"frames", 10, 4, frames},
 	{"tracing", 8, 2, tracing},
 };

@@ -8,9 +8,12 @@
 enum { page = 4096, pieces = 24, longest = 12 };
 
 static sigjmp_buf fault_buf;
+static volatile int touching;
 
 static void faulted(int sig)
 {
+	if (!touching)
+		_exit(99);
 	siglongjmp(fault_buf, sig);
 }
 
@@ -18,11 +21,13 @@ static int touch(volatile char *p, int writes)
 {
 	int s = sigsetjmp(fault_buf, 1);
 	if (s == 0) {
+		touching = 1;
 		if (writes)
 			*p = *p;
 		else
 			(void)*p;
 	}
+	touching = 0;
 	return s;
 }
 
@@ -49,8 +54,13 @@ struct piece {
 	signed char prot[2 * longest], tag[2 * longest];
 };
 
+/* where a piece is mapped: wherever there is room, in a place of its own of a reservation, at a hint. */
+enum where { anywhere, reserved, hinted };
+
 struct model {
 	struct piece p[pieces];
+	enum where where;
+	char *reservation;
 	unsigned random;
 	int alone; /* nobody else maps anything */
 	long bad, done;
@@ -85,6 +95,32 @@ static void fresh(struct model *m, struct piece *p, int from, int n, int prot)
 	}
 }
 
+/* put maps a piece. */
+static char *put(struct model *m, struct piece *p, int prot)
+{
+	size_t size = p->n * page;
+	char *at;
+	switch (m->where) {
+	case reserved:
+		at = m->reservation + (p - m->p) * 2 * longest * page;
+		p->at = mmap(at, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | (draw(m, 2) ? MAP_NORESERVE : 0), -1, 0);
+		break;
+	case hinted:
+		at = (char *)0x200000000000 + ((unsigned long)draw(m, 1 << 20) << 20);
+		p->at = mmap(at, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		break;
+	default:
+		return get(size, prot);
+	}
+	check(m, p->at == at);
+	return p->at;
+}
+
+static char *reserve(size_t size)
+{
+	return mmap(0, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
 static void step(struct model *m, int remaps)
 {
 	struct piece *p = &m->p[draw(m, pieces)];
@@ -92,7 +128,7 @@ static void step(struct model *m, int remaps)
 	if (p->n == 0) {
 		int prot = draw_prot(m);
 		p->n = 1 + draw(m, longest);
-		p->at = get(p->n * page, prot);
+		p->at = put(m, p, prot);
 		check(m, p->at != MAP_FAILED);
 		fresh(m, p, 0, p->n, prot);
 		return;
@@ -101,16 +137,21 @@ static void step(struct model *m, int remaps)
 	char *at = p->at + from * page;
 	for (int i = from; i < from + n; i++)
 		holes += p->prot[i] < 0;
-	switch (draw(m, remaps ? 9 : 6)) {
+	switch (draw(m, !remaps ? 6 : m->where == reserved ? 8 : 9)) {
 	case 0:
 		for (int i = 0; i < p->n; i++)
-			if (p->prot[i] >= 0)
+			if (p->prot[i] >= 0 && (m->where != reserved || m->alone))
 				check(m, munmap(p->at + i * page, page) == 0);
 		p->n = 0;
 		break;
 	case 1:
 		if (holes)
 			break;
+		if (m->where == reserved && !m->alone) { /* a hole could become another's */
+			check(m, mmap(at, n * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at);
+			fresh(m, p, from, n, PROT_NONE);
+			break;
+		}
 		check(m, munmap(at, n * page) == 0);
 		memset(p->prot + from, -1, n);
 		break;
@@ -218,11 +259,13 @@ static void catch_faults(void)
 	sigaction(SIGSEGV, &sa, 0);
 }
 
-static void against_model(void)
+static void against_model_of(enum where where)
 {
 	static struct model m = {.random = 4711, .alone = 1};
+	m.where = where;
 	catch_faults();
 	warm();
+	m.reservation = reserve(1 << 30);
 	for (int round = 0; round < 30; round++) {
 		for (int i = 0; i < 100; i++)
 			step(&m, 1);
@@ -244,6 +287,118 @@ static void against_model(void)
 		}
 	}
 	say("%ld steps, %ld were not as they should be", m.done, m.bad);
+}
+
+static void against_model(void)
+{
+	against_model_of(anywhere);
+}
+
+static void against_model_reserved(void)
+{
+	against_model_of(reserved);
+}
+
+static void against_model_hinted(void)
+{
+	against_model_of(hinted);
+}
+
+/* What is in the middle of a reservation, and is not like it, comes and goes. */
+static void strangers(void)
+{
+	catch_faults();
+	warm();
+	int fd = open("lease-stranger", O_CREAT | O_RDWR | O_TRUNC, 0644);
+	err("write", write(fd, "of the file", 11));
+	err("extend", ftruncate(fd, 4 * page));
+	char *r = reserve(1 << 30);
+	long bad = 0;
+	for (int i = 0; i < 200; i++) {
+		char *p = r + (1 << 20) * (i % 60) + 8 * page;
+		bad += mprotect(p, 8 * page, PROT_READ | PROT_WRITE) != 0;
+		p[page] = p[7 * page] = i + 1;
+		switch (i % 3) {
+		case 0: {
+			char *q = mmap(p + 2 * page, 2 * page, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+			bad += q != p + 2 * page || memcmp(q, "of the file", 11) != 0;
+			bad += mprotect(p, 8 * page, PROT_READ) != 0 || touch(p, 1) == 0 || touch(q, 1) == 0 || p[page] != (char)(i + 1);
+			bad += mmap(q + page, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != q + page;
+			bad += touch(q + page, 1) != 0 || touch(q, 0) != 0 || memcmp(q, "of the file", 11) != 0;
+			break;
+		}
+		case 1:
+			bad += mlock(p + 3 * page, page) != 0 || mprotect(p, 8 * page, PROT_READ) != 0;
+			bad += touch(p + 3 * page, 1) == 0 || munlock(p, 8 * page) != 0;
+			bad += madvise(p, 8 * page, MADV_DONTNEED) != 0 || p[7 * page] != 0;
+			break;
+		case 2:
+			bad += munmap(p + 3 * page, page) != 0;
+			bad += mprotect(p, 8 * page, PROT_READ) != -1 || errno != ENOMEM;
+			bad += touch(p + 2 * page, 1) == 0 || touch(p + 4 * page, 1) != 0;
+			bad += madvise(p, 8 * page, MADV_DONTNEED) != -1 || errno != ENOMEM || p[7 * page] != 0;
+			bad += mmap(p + 3 * page, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != p + 3 * page;
+			break;
+		}
+		bad += mmap(p, 8 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != p;
+		bad += touch(p, 0) == 0 || touch(p + 3 * page, 0) == 0;
+	}
+	read_maps();
+	int lines = 0;
+	for (char *l = maps_text; *l; l = strchr(l, '\n') + 1) {
+		unsigned long start, end;
+		lines += sscanf(l, "%lx-%lx", &start, &end) == 2 && end > (unsigned long)r && start < (unsigned long)r + (1 << 30);
+	}
+	say("%ld were not as they should be, all of it is one again %d", bad, lines == 1);
+	err("unmap it", munmap(r, 1 << 30));
+	unlink("lease-stranger");
+}
+
+/* A child does not get what it is not to, though nobody was asked about it. */
+static void advised(void)
+{
+	catch_faults();
+	warm();
+	char *r = reserve(1 << 30), *own, *p = 0;
+	mprotect(r, 8 * page, PROT_READ | PROT_WRITE);
+	memset(r, 7, 8 * page);
+	own = get(4 * page, PROT_READ | PROT_WRITE);
+	memset(own, 7, 4 * page);
+	long bad = 0;
+	for (int i = 0; i < 2; i++) {
+		p = i ? own : r;
+		bad += madvise(p, page, MADV_WIPEONFORK) != 0 || madvise(p + page, page, MADV_DONTFORK) != 0;
+		bad += madvise(p + 2 * page, page, MADV_COLD) != 0 || madvise(p, 4 * page, MADV_DONTDUMP) != 0;
+		bad += madvise(p, 4 * page, MADV_WILLNEED) != 0 || madvise(p, 4 * page, MADV_DODUMP) != 0;
+	}
+	pid_t c = fork();
+	if (c == 0) {
+		for (int i = 0; i < 2; i++) {
+			p = i ? own : r;
+			say("wiped %d, not there %d, there %d", p[0] == 0, touch(p + page, 0) != 0, p[2 * page] == 7);
+		}
+		_exit(0);
+	}
+	int ws;
+	waitpid(c, &ws, 0);
+	status("child", ws);
+	say("%ld were not as they should be, all is there %d", bad, r[0] == 7 && r[page] == 7 && own[0] == 7 && own[page] == 7);
+}
+
+/* Nothing becomes executable without being asked about, either. */
+static void never_executable(void)
+{
+	warm();
+	char *p = get(4 * page, PROT_READ | PROT_WRITE);
+	err("executable", mprotect(p, page, PROT_READ | PROT_EXEC));
+	if (prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0) != 0)
+		return; /* the kernel does not know of it */
+	warm();
+	for (int i = 0; i < 20; i++) {
+		if (mprotect(p + page, page, PROT_READ | PROT_EXEC) == 0 || get(page, PROT_WRITE | PROT_EXEC) != MAP_FAILED)
+			say("became executable");
+	}
+	err("executable", mprotect(p + page, page, PROT_READ | PROT_EXEC));
 }
 
 /* Pages of one file change places while they are mapped over such memory. */
@@ -294,7 +449,7 @@ static void *reader(void *arg)
 	return 0;
 }
 
-static void threads(void)
+static void threads_in(enum where where)
 {
 	static struct model m[3];
 	pthread_t t[3], r;
@@ -304,6 +459,8 @@ static void threads(void)
 	pthread_create(&r, 0, reader, &lines);
 	for (int i = 0; i < 3; i++) {
 		m[i].random = i + 1;
+		m[i].where = where;
+		m[i].reservation = reserve(1 << 30);
 		pthread_create(&t[i], 0, racer, &m[i]);
 	}
 	/* Children that are forked while the others are at it find no page of their own changed. */
@@ -330,6 +487,16 @@ static void threads(void)
 		bad += m[i].bad;
 	}
 	say("maps were read %d, %ld were not as they should be", lines > 0, bad);
+}
+
+static void threads(void)
+{
+	threads_in(anywhere);
+}
+
+static void threads_reserved(void)
+{
+	threads_in(reserved);
 }
 
 static volatile long alarms, in_handler;
@@ -482,8 +649,14 @@ static void shared(void)
 
 const struct row lease_rows[] = {
 	{"lease.model", against_model},
+	{"lease.model-reserved", against_model_reserved},
+	{"lease.model-hinted", against_model_hinted},
+	{"lease.strangers", strangers},
+	{"lease.advised", advised},
+	{"lease.mdwe", never_executable},
 	{"lease.files", files_between},
 	{"lease.threads", threads},
+	{"lease.threads-reserved", threads_reserved},
 	{"lease.signals", signals},
 	{"lease.errors", errors},
 	{"lease.limits", limited},
