@@ -182,6 +182,7 @@ func (t *Task) eventForTracer(event int, message uint64) bool {
 	s := traceStop{code: uint32(linux.SIGTRAP) | uint32(event)<<8}
 	s.info = linux.SigInfo{Signo: int32(linux.SIGTRAP), Code: int32(s.code)}
 	s.info.SetPID(t.Number())
+	s.info.SetUID(t.Creds().UID)
 	t.stopForTracer(s)
 	t.redeliver()
 	return true
