@@ -151,14 +151,20 @@ func (v *verifier) claim(th *Thread, tid int32) bool {
 	return true
 }
 
-// forget is meet's undoing.
+// forget is meet's undoing, for a thread that is about to end. The calls of its last
+// answer it may still have to make: they come before its end.
 func (v *verifier) forget(th *Thread) {
 	v.mu.Lock()
-	if tid := uint32(th.tid.Load()); v.threads[tid] == th {
+	v.forgetSpentLocked(uint32(th.tid.Load()))
+	v.mu.Unlock()
+}
+
+// forgetSpentLocked forgets host thread tid if it has been let go of and has nothing left
+// to do.
+func (v *verifier) forgetSpentLocked(tid uint32) {
+	if th := v.threads[tid]; th != nil && th.dropped.Load() && len(th.orders.due) == 0 {
 		delete(v.threads, tid)
 	}
-	th.orders.due = nil
-	v.mu.Unlock()
 }
 
 // born lets a process whose token was good map the slots of its own address
@@ -175,6 +181,11 @@ func (v *verifier) born(pid uint32) {
 func (v *verifier) buried(pid uint32) {
 	v.mu.Lock()
 	delete(v.newborn, pid)
+	for tid, th := range v.threads {
+		if th.proc.PID() == int(pid) { // with calls still to make
+			delete(v.threads, tid)
+		}
+	}
 	v.mu.Unlock()
 }
 
@@ -216,6 +227,7 @@ func (m *Machine) verify(n *notification) {
 		if m.send(&response{id: n.id, flags: notifContinue}) != 0 {
 			undo() // a signal or a freezer was quicker: the call comes again
 		}
+		v.forgetSpentLocked(n.pid)
 	}
 	v.mu.Unlock()
 	if !ok {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,6 +27,37 @@ func TestVerified_suite(t *testing.T) {
 	out, _ := cmd.CombinedOutput()
 	if !bytes.HasSuffix(bytes.TrimSpace(out), []byte("PASS")) {
 		t.Errorf("%s", out)
+	}
+}
+
+// A thread that ends makes the calls of its last answer first, though the sentry has let
+// go of it by then.
+func TestVerified_lastAnswer(t *testing.T) {
+	if !verifiedRun() {
+		t.Skip("strict mode is tested by TestVerified_suite")
+	}
+	m := machine(t)
+	for range 20 {
+		th := guest(t, m, call(unix.SYS_GETPPID))
+		expect(t, th, Syscall)
+		th.Patience()
+		time.Sleep(5 * time.Millisecond) // it sleeps, and so is not quick to make them
+		for i := range uint64(8) {
+			th.HostCall(unix.SYS_MMAP, 0x70_0000+i<<12, 0x1000, 3, unix.MAP_PRIVATE|unix.MAP_FIXED|unix.MAP_ANONYMOUS, ^uint64(0), 0)
+		}
+		dead := th.proc.Dead()
+		th.Exit(true)
+		<-dead
+		if ws := th.proc.Status(); !ws.Exited() || ws.ExitStatus() != 0 {
+			t.Fatalf("ended with %v (signal %v), want 0", ws, ws.Signal())
+		}
+	}
+	m.verifier.mu.Lock()
+	defer m.verifier.mu.Unlock()
+	for tid, th := range m.verifier.threads {
+		if th.dropped.Load() && th.proc.gone.Load() {
+			t.Errorf("host thread %d is not forgotten", tid)
+		}
 	}
 }
 
