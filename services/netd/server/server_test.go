@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ type sentry struct {
 	t       testing.TB
 	client  *channel.Client
 	bell    *channel.Bell
+	mu      sync.Mutex // held while the maps change: by who asks, and by notices
 	rings   map[uint32]*channel.Rings
 	heads   map[uint32]*channel.Heads
 	keep    bool  // the descriptors of shared memory
@@ -101,8 +103,10 @@ func (s *sentry) notice(f *channel.Frame) {
 		if err != nil {
 			s.t.Error(err)
 		}
+		s.mu.Lock()
 		s.heads[h.Id] = m
 		s.keepFD(f.FDs[0])
+		s.mu.Unlock()
 	}
 	a := n.GetAccepted()
 	if a == nil {
@@ -115,6 +119,8 @@ func (s *sentry) notice(f *channel.Frame) {
 }
 
 func (s *sentry) mapRings(r *netdv1.Rings, fd int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	h := s.heads[r.Heads]
 	if h == nil {
 		s.t.Errorf("rings %d have heads %d, which did not come before", r.Id, r.Heads)
