@@ -10,6 +10,10 @@ import (
 // kick. It loses nothing by ending sooner; a busy host is what the time is for.
 const kickPatience = time.Second
 
+// execPatience is how much longer it may take if another thread of the process executes a
+// program meanwhile: the new one would end with it.
+const execPatience = 9 * time.Second
+
 // expectEnd ends the host's process of a thread that has been kicked because it
 // must end and does not come in. A kick is only noted while a thread is in the
 // stub, which it leaves soon: but a guest that has jumped there by itself may go
@@ -19,13 +23,25 @@ func (t *Task) expectEnd() {
 		return
 	}
 	time.AfterFunc(kickPatience, func() {
-		status, must := t.mustEnd()
-		if !must || t.state.Load() != inUser {
+		t.k.mu.Lock()
+		goesOn := t.group.execing != nil
+		t.k.mu.Unlock()
+		if goesOn {
+			time.AfterFunc(execPatience, t.endOverdue)
 			return
 		}
-		t.k.kill(t.group, status) // the status stands before the host's process ends
-		t.host.Load().Process().Kill()
+		t.endOverdue()
 	})
+}
+
+// endOverdue ends the process if the thread still is not there.
+func (t *Task) endOverdue() {
+	status, must := t.mustEnd()
+	if !must || t.state.Load() != inUser {
+		return
+	}
+	t.k.kill(t.group, status) // the status stands before the host's process ends
+	t.host.Load().Process().Kill()
 }
 
 // mustEnd says whether the thread will end as soon as it comes in, and with
