@@ -46,6 +46,8 @@ static const struct attack {
 // How long a child may take, in ms, before it is killed, and then to end.
 enum { LATE = 800, PATIENCE = 10000, END = 20000 };
 
+enum { MANY = 16 };
+
 static long now(void)
 {
 	struct timespec t;
@@ -129,8 +131,10 @@ static void all_children(const struct attack *a, int seed)
 {
 	struct child running[32];
 	int count = 0, died = 0, late = 0, children = a->children ? a->children : stub_children();
-	// Of very many, the seed chooses one in $STRIDE.
-	int stride = a->children || !getenv("STRIDE") ? 1 : atoi(getenv("STRIDE"));
+	// Of very many, the seed chooses one in $STRIDE, and of many one in two.
+	int stride = getenv("STRIDE") ? atoi(getenv("STRIDE")) : 1;
+	if (a->children)
+		stride = stride > 1 && a->children >= MANY ? 2 : 1;
 	for (int n = seed % stride; n < children; n += stride) {
 		while (count == a->parallel)
 			count = reap(running, count, &died, &late);
