@@ -41,13 +41,14 @@ type Head struct {
 	downRead    atomic.Uint64 // client
 	_           [56]byte
 
-	// State, Error, ErrorCount and Queued are the service's; what they mean is
+	// State, Error, ErrorCount, Queued and SendSpace are the service's; what they mean is
 	// the protocol's business.
 	State      atomic.Uint32
 	Error      atomic.Uint32
 	ErrorCount atomic.Uint32
 	Queued     atomic.Uint32
-	_          [48]byte
+	SendSpace  atomic.Uint32
+	_          [44]byte
 
 	// Taken is the client's.
 	Taken atomic.Uint32

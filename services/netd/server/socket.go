@@ -62,7 +62,7 @@ func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
 	stackOpts, cfg := k.apply(o.Options)
 	switch {
 	case o.Family == familyTunnel:
-		k.end, k.receiveLimit = &tunnelEnd{}, RingSize
+		k.end, k.receiveLimit = &tunnelEnd{}, untoldFrames
 		k.rings.Head.WantUp.Store(1)
 	case packet && (o.Type == linux.SOCK_RAW || o.Type == linux.SOCK_DGRAM) && o.Protocol <= 0xffff:
 		k.pack = s.stack.NewPacket(o.Type == linux.SOCK_DGRAM, uint16(o.Protocol), k)
@@ -323,13 +323,24 @@ func (k *socket) tellDown() {
 	}
 }
 
+// sendSpace is how much of the ring up is to be used: SO_SNDBUF, or as much as a stream's
+// window needs, of which the sentry hears (tcp_sndbuf_expand).
+func (k *socket) sendSpace() int {
+	if k.tcp == nil || k.options.GetSendBuffer() != 0 {
+		return k.sendLimit
+	}
+	n := min(max(k.tcp.SendSpaceLocked(), untoldSend), k.sendLimit)
+	k.rings.Head.SendSpace.Store(uint32(n))
+	return n
+}
+
 // tellSpace tells of room in the ring up, once there is a worthwhile piece.
 func (k *socket) tellSpace() {
 	w := &k.rings.Head.WantSpace
 	if w.Load() == 0 {
 		return
 	}
-	if n, err := k.up.Len(); err == nil && n > k.sendLimit*2/3 {
+	if n, err := k.up.Len(); err == nil && n > k.sendSpace()*2/3 {
 		return
 	}
 	if w.Swap(0) != 0 {

@@ -1,5 +1,7 @@
 package tcp
 
+import "math"
+
 // tuner grows the window with what the user reads in a round trip: dynamic right
 // sizing, as Linux's tcp_rcv_space_adjust. limit 0 is no tuning.
 type tuner struct {
@@ -52,11 +54,20 @@ func (c *Conn) tuneReceive(now Time, s *Segment) {
 	}
 	if n := int(read - t.read); 2*n+16*c.rcvMSS > t.limit {
 		// The sender doubles in slow start: leave room for that.
-		t.limit = min(max(2*n+16*c.rcvMSS, t.limit), c.cfg.ReceiveLimit)
+		t.limit = max(min(2*n+16*c.rcvMSS, c.cfg.ReceiveLimit, near(t.rtt)), t.limit)
 	}
 	t.since, t.read, t.edge = now, read, c.rcvAdv
 }
 
 // SendSpace is how much the send buffer should hold so that it does not limit
 // the rate: twice the window (tcp_sndbuf_expand).
-func (c *Conn) SendSpace() int { return max(2*c.cwnd+c.mss, 16<<10) }
+func (c *Conn) SendSpace() int { return min(max(2*c.cwnd+c.mss, 16<<10), near(c.rtt.srtt)) }
+
+// near is how much a buffer is to hold at most where a round trip takes rtt, in bytes. With
+// a short one more would only be more memory that the bytes pass through, which no cache holds.
+func near(rtt Time) int {
+	if rtt < 5*Millisecond {
+		return 1 << 20
+	}
+	return math.MaxInt
+}

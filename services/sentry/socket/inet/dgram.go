@@ -277,7 +277,7 @@ func (d *Dgram) ready(e *end) wait.Events {
 	d.sending.Lock()
 	used, err := e.up.Used()
 	d.sending.Unlock()
-	if err != nil || used <= d.conf.sendLimit(e.up.Size())*2/3 {
+	if err != nil || used <= d.conf.sendLimit(e.up.Size(), 0)*2/3 {
 		ev |= wait.Out
 	}
 	return ev

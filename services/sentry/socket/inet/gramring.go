@@ -58,7 +58,7 @@ func (e *end) room(c *settings, blocked *atomic.Bool, need int) error {
 		if err != nil {
 			return linux.EIO
 		}
-		if used == 0 && need <= e.up.Size() || used+need <= c.sendLimit(e.up.Size()) {
+		if used == 0 && need <= e.up.Size() || used+need <= c.sendLimit(e.up.Size(), 0) {
 			return nil
 		}
 		if armed {

@@ -396,7 +396,7 @@ func (p *Packet) look(e *end) wait.Events {
 	p.receiving.Unlock()
 	p.sending.Lock()
 	used, err := e.up.Used()
-	if err != nil || used <= p.conf.sendLimit(e.up.Size())*2/3 {
+	if err != nil || used <= p.conf.sendLimit(e.up.Size(), 0)*2/3 {
 		ev |= wait.Out
 	} else {
 		p.blocked.Store(true)

@@ -155,9 +155,15 @@ func (c *settings) resets() bool {
 	return c.o.Linger && c.o.LingerSeconds == 0
 }
 
-// receiveLimit and sendLimit are how much of a ring may be used.
-func (c *settings) receiveLimit(ring int) int { return c.bufferLimit(&c.receive, ring) }
-func (c *settings) sendLimit(ring int) int    { return c.bufferLimit(&c.send, ring) }
+// untoldSend is how much of a ring up is used if the guest has set no SO_SNDBUF, in bytes.
+const untoldSend = 1 << 20
+
+// receiveLimit and sendLimit are how much of a ring may be used; tuned is what netd would
+// have of a ring up, or 0.
+func (c *settings) receiveLimit(ring int) int { return c.bufferLimit(&c.receive, ring, ring) }
+func (c *settings) sendLimit(ring, tuned int) int {
+	return c.bufferLimit(&c.send, ring, max(tuned, untoldSend))
+}
 
 // buffers are SO_RCVBUF and SO_SNDBUF; 0 is untuned.
 func (c *settings) buffers() (receive, send int) {
@@ -225,13 +231,13 @@ func (c *settings) inline() bool {
 	return c.oobInline
 }
 
-func (c *settings) bufferLimit(size *int, ring int) int {
+func (c *settings) bufferLimit(size *int, ring, untold int) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if *size == 0 || *size > ring {
-		return ring
+	if *size == 0 {
+		return min(untold, ring)
 	}
-	return *size
+	return min(*size, ring)
 }
 
 // untuned says whether SO_RCVBUF or SO_SNDBUF was never set.

@@ -238,7 +238,12 @@ func (s *Stream) writable(e *end, need bool) (int, error) {
 	case st&connected == 0:
 		return 0, linux.EPIPE
 	}
-	return s.roomWithin(e, need, s.conf.sendLimit(e.up.Size()))
+	return s.roomWithin(e, need, s.sendLimit(e))
+}
+
+// sendLimit is how much of the ring up may be used: SO_SNDBUF, or what netd would have.
+func (s *Stream) sendLimit(e *end) int {
+	return s.conf.sendLimit(e.up.Size(), int(e.head.SendSpace.Load()))
 }
 
 // sent makes n bytes of the ring up netd's, and rings if it sleeps.
@@ -354,7 +359,7 @@ func (s *Stream) ready(e *end) wait.Events {
 	s.sending.Lock()
 	used, err := e.up.Used()
 	s.sending.Unlock()
-	if err != nil || used <= s.conf.sendLimit(e.up.Size())*2/3 {
+	if err != nil || used <= s.sendLimit(e)*2/3 {
 		ev |= wait.Out
 	}
 	return ev

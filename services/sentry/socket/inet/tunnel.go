@@ -309,7 +309,7 @@ func (t *Tunnel) Poll() wait.Events {
 	used, err := e.up.Used()
 	switch {
 	case !e.connected():
-	case err != nil || used <= t.conf.sendLimit(e.up.Size())*2/3:
+	case err != nil || used <= t.conf.sendLimit(e.up.Size(), 0)*2/3:
 		ev |= wait.Out
 	default:
 		t.blocked.Store(true)
