@@ -53,7 +53,7 @@ var law = []layer{
 	{"services/sentry/mqueue", []string{"proto/linux", "services/sentry/wait", "services/sentry/vfs"}},
 	{"services/sentry/mm/...", []string{"proto/linux", "services/sentry/platform/...", "services/sentry/rewrite", "services/sentry/wait", "services/sentry/vfs", "services/sentry/mm/..."}},
 	{"services/sentry/loader/...", []string{"proto/linux", "services/sentry/mm/...", "services/sentry/platform/...", "services/sentry/vfs", "services/sentry/wait"}},
-	{"services/sentry/task/...", []string{"proto/linux", "services/sentry/loader/...", "services/sentry/mm/...", "services/sentry/platform/...",
+	{"services/sentry/task/...", []string{"proto/linux", "services/sentry/budget", "services/sentry/loader/...", "services/sentry/mm/...", "services/sentry/platform/...",
 		"services/sentry/vfs", "services/sentry/wait", "services/sentry/task/...", "services/sentry/futex", "services/sentry/clock", "services/sentry/sysvipc", "services/sentry/mqueue", "services/sentry/seccomp"}},
 	// What needs to know tasks: the table of calls and what /proc shows.
 	{"services/sentry/syscalls/...", []string{"proto/...", "services/sentry/..."}},

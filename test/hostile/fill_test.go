@@ -40,7 +40,7 @@ func TestFill(t *testing.T) {
 	if out, err := exec.Command("cp", prog, filepath.Join(root, "prog")).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	const caps = `"CAP_SYS_ADMIN", "CAP_SYS_RESOURCE", "CAP_MKNOD", "CAP_KILL"`
+	const caps = `"CAP_SYS_ADMIN", "CAP_SYS_RESOURCE", "CAP_MKNOD", "CAP_KILL", "CAP_IPC_LOCK"`
 	if err := os.WriteFile(filepath.Join(bundle, "config.json"), fmt.Appendf(nil, fillConfig, caps, fillMemory), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -73,3 +73,38 @@ true`, "P ", prog+" "))}.Run()
 		t.Errorf("a wrong name: status %d\n%s", r.Code, r.Output)
 	}
 }
+
+// What an allowed packet is made into on its way out is what may leave: the checksum that a
+// program's own interface leaves to be filled in is not written over a port.
+func TestEgressForgedSum(t *testing.T) {
+	t.Parallel()
+	needs(t, "python3", "ethtool")
+	w := newWire(t)
+	w.run([]string{"ip", "netns", "exec", w.inside, "ethtool", "-K", "eth0", "tx", "off"}) // a card's part is the kernel's then
+	script, err := os.ReadFile("testdata/forged.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const listen = `
+import select, socket, sys
+ends = []
+for port in (5300, 8000):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("10.98.0.2", port))
+    ends.append(s)
+print("ready", flush=True)
+while True:
+    for s in select.select(ends + [sys.stdin], [], [])[0]:
+        if s is sys.stdin: sys.exit()
+        print(s.getsockname()[1], s.recv(2000), flush=True)
+`
+	peer := w.start(w.peer("python3", "-c", listen), "ready")
+	w.run(w.sandbox([]string{"--egress-allow", "udp:" + outsideV4 + ":5300"}, "python3", "-c", string(script), insideV4, outsideV4, "5300", "8000"))
+	out := peer.output()
+	if !strings.Contains(out, "5300 b'plainly'") {
+		t.Errorf("nothing came at all:\n%s", out)
+	}
+	if strings.Contains(out, "8000 b") {
+		t.Errorf("a datagram came to a port that is not allowed:\n%s", out)
+	}
+}

@@ -104,12 +104,12 @@ func (g *guard) Start(sink link.Sink) error {
 
 func (g *guard) allows(p *link.Packet) bool {
 	h, kind := g.read(p)
-	switch kind {
-	case chores:
-		return true
-	case unreadable:
+	switch {
+	case kind == unreadable || p.Offload.SumDue && !h.summed(p):
 		g.refused(flow{})
 		return false
+	case kind == chores:
+		return true
 	}
 	f := policy.Flow{Protocol: h.protocol, To: h.dst, Port: h.dstPort}
 	if g.names != nil && g.names.asked(&h) {
@@ -233,6 +233,7 @@ type head struct {
 	discovery        bool // neighbour discovery that could leave the link
 	near             bool // it has not been forwarded, or cannot be: RFC 4861, section 3.1
 
+	at         int    // where what follows the IP headers begins in the packet's Header
 	ip         []byte // from the IP header on, as far as it is in one piece
 	body, rest []byte // what follows the IP headers, in two pieces
 }
@@ -289,11 +290,19 @@ func (g *guard) read(p *link.Packet) (h head, kind int) {
 	default:
 		return h, unreadable
 	}
-	h.ip = whole
+	h.ip, h.at = whole, len(p.Header)-len(b)
 	if later {
 		return h, packet // its first piece, which has the ports, decides
 	}
 	return h.transport(b, p.Payload)
+}
+
+// summed says whether the checksum that the device is to fill in is that of the transport
+// header. Elsewhere it would be written over what was looked at: an interface of the
+// guest's own lets a program say where.
+func (h *head) summed(p *link.Packet) bool {
+	place := map[uint8]uint16{wire.ProtoTCP: 16, wire.ProtoUDP: 6}[h.protocol]
+	return place > 0 && h.body != nil && int(p.Offload.SumStart) == h.at && p.Offload.SumOffset == place
 }
 
 // routed says whether one of the extension headers in b, which have been checked, is a

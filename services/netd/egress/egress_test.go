@@ -334,3 +334,32 @@ func TestManyPeers(t *testing.T) {
 		t.Errorf("%d are kept", n)
 	}
 }
+
+// TestSumElsewhere: the checksum that a device fills in is not written over what was looked at.
+func TestSumElsewhere(t *testing.T) {
+	d, g := guarded("allow 10.0.0.9", "allow [2001:db8::9]", "allow udp:10.0.0.8:53")
+	datagram := udp("10.0.0.1", "10.0.0.9", 7, 53)
+	later := udp("10.0.0.1", "10.0.0.9", 7, 53)
+	later.Header[7] = 1 // its offset
+	segment := segmentOf("10.0.0.1", "10.0.0.9", 7, 443, wire.SYN, 1, nil)
+	datagram6 := ip6("2001:db8::1", "2001:db8::9", 64, wire.ProtoDestOpts, []byte{wire.ProtoUDP, 0, 1, 4, 0, 0, 0, 0}, []byte{0, 7, 0, 53, 0, 8, 0, 0})
+	neighbour := ip6("fe80::1", "fe80::9", 255, wire.ProtoICMPv6, nil, append([]byte{135, 0, 0, 0}, "anything at all"...))
+	for i, c := range []struct {
+		p             *link.Packet
+		start, offset uint16
+		left          int
+	}{
+		{datagram, 20, 6, 1}, {datagram, 20, 2, 0}, {datagram, 14, 2, 0}, {datagram, 16, 6, 0}, {datagram, 20, 16, 0},
+		{udp("10.0.0.1", "10.0.0.8", 7, 53), 20, 2, 0},
+		{segment, 20, 16, 1}, {segment, 20, 6, 0}, {segment, 0, 16, 0},
+		{later, 20, 6, 0}, {later, 0, 16, 0},
+		{datagram6, 48, 6, 1}, {datagram6, 40, 6, 0},
+		{neighbour, 40, 2, 0},
+	} {
+		d.sent = 0
+		c.p.Offload = link.Offload{SumDue: true, SumStart: c.start, SumOffset: c.offset}
+		if g.Send([]*link.Packet{c.p}); d.sent != c.left {
+			t.Errorf("%d: %d left, want %d", i, d.sent, c.left)
+		}
+	}
+}

@@ -93,6 +93,13 @@ func (s *Stack) forwardTo(a *arrival, p *link.Packet, path route.Path) {
 		s.recycle(q)
 		return
 	}
+	if q.Offload.SumDue && !sumInPlace(q, n) {
+		if gso != link.GSONone {
+			s.recycle(q)
+			return
+		}
+		completeSum(q) // before anybody looks at what it is written over
+	}
 	lessHops(h)
 	if s.screens && !s.screenLeaving(a, q, &path) {
 		s.recycle(q)
@@ -103,6 +110,22 @@ func (s *Stack) forwardTo(a *arrival, p *link.Packet, path route.Path) {
 		return
 	}
 	s.send(q, &path)
+}
+
+// sumInPlace says whether the checksum that p leaves to its device is that of TCP or UDP,
+// whose header follows an IP header of n bytes and what belongs to it. A program that feeds
+// an interface can ask for any.
+func sumInPlace(p *link.Packet, n int) bool {
+	proto := p.Header[9]
+	if p.Header[0]>>4 == 6 {
+		next, more, err := wire.Extensions(p.Header[6], p.Header[n:])
+		if err != nil {
+			return false
+		}
+		proto, n = next, n+more
+	}
+	o := &p.Offload
+	return int(o.SumStart) == n && (proto == wire.ProtoTCP && o.SumOffset == 16 || proto == wire.ProtoUDP && o.SumOffset == 6)
 }
 
 // lessHops counts a hop; an IPv4 header's checksum follows (RFC 1624).

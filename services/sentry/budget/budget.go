@@ -77,6 +77,27 @@ func Check() error {
 	return linux.ENOMEM
 }
 
+// borrowed is what calls hold on the heap only for as long as they wait, in bytes.
+var borrowed atomic.Int64
+
+// Borrow is Check for a call that holds n bytes until it calls Return: all such calls
+// together may hold a quarter of the memory, however many begin before the next
+// collection sees what they hold.
+func Borrow(n int64) error {
+	if borrowed.Add(n) > 2*most.Load() {
+		borrowed.Add(-n)
+		return linux.ENOMEM
+	}
+	if err := Check(); err != nil {
+		borrowed.Add(-n)
+		return err
+	}
+	return nil
+}
+
+// Return ends a Borrow.
+func Return(n int64) { borrowed.Add(-n) }
+
 // again has look called after each garbage collection: the finalizer of what nobody
 // holds runs then.
 func again() {

@@ -30,6 +30,21 @@ func TestCheck_heap(t *testing.T) {
 	becomes(t, nil)
 }
 
+// What calls borrow is bounded before anything is collected, and comes back.
+func TestBorrow(t *testing.T) {
+	Start(1) // least
+	becomes(t, nil)
+	for range 3 {
+		if err := Borrow(2 * least); err != nil {
+			t.Fatal(err)
+		}
+		if err := Borrow(1); err != linux.ENOMEM {
+			t.Errorf("more than there may be: %v", err)
+		}
+		Return(2 * least)
+	}
+}
+
 func becomes(t *testing.T, want error) {
 	t.Helper()
 	var err error

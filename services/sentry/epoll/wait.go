@@ -164,12 +164,18 @@ func (w *waiter) register(q *wait.Queue, mask wait.Events) {
 }
 
 // put unregisters everything and gives the waiter back.
+// mostKept is how many registrations a waiter may have room for that is kept.
+const mostKept = 4096
+
 func (w *waiter) put() {
 	for i := range w.used {
 		w.entries[i].queue.Unregister(&w.entries[i].entry)
 		w.entries[i] = registration{}
 	}
 	w.used = 0
+	if cap(w.entries) > mostKept {
+		w.entries = nil
+	}
 	w.alarm.Reset()
 	waiters.Put(w)
 }

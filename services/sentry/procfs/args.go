@@ -46,8 +46,7 @@ func envEnd(m Memory) mm.Addr {
 }
 
 // environ is /proc/PID/environ.
-func environ(e *entry, _ vfs.Context) ([]byte, error) {
-	m := e.thread.Memory()
+func environ(_ *entry, m Memory, _ vfs.Context) ([]byte, error) {
 	if m == nil {
 		return nil, nil
 	}
@@ -56,8 +55,8 @@ func environ(e *entry, _ vfs.Context) ([]byte, error) {
 }
 
 // auxv is /proc/PID/auxv: getauxval(3).
-func auxv(e *entry, _ vfs.Context) ([]byte, error) {
-	if m := e.thread.Memory(); m != nil {
+func auxv(_ *entry, m Memory, _ vfs.Context) ([]byte, error) {
+	if m != nil {
 		return m.Auxv(), nil
 	}
 	return nil, nil

@@ -138,10 +138,40 @@ func text(name string, mode uint32, gen func(e *entry, ctx vfs.Context) ([]byte,
 	return row{name: name, mode: linux.S_IFREG | mode, make: func(e *entry) vfs.Node { return e.file(mode, gen) }}
 }
 
-// private is a text that only those may open who may inspect the process.
+// private is a text that only those may open, and read, who may inspect the process: it
+// may have come to more power in between.
 func private(name string, mode uint32, gen func(e *entry, ctx vfs.Context) ([]byte, error)) row {
 	return row{name: name, mode: linux.S_IFREG | mode, make: func(e *entry) vfs.Node {
-		return e.file(mode, gen).WithCheck(e.inspect)
+		return e.file(mode, func(e *entry, ctx vfs.Context) ([]byte, error) {
+			if err := e.inspect(ctx); err != nil {
+				return nil, err
+			}
+			return gen(e, ctx)
+		}).WithCheck(e.inspect)
+	}}
+}
+
+// ofMemory is a text, for those who may inspect the process, about the memory that it has
+// when the file is opened. After an execve gen gets nil, as when there is none: the new
+// program may be one that the reader may not look into.
+func ofMemory(name string, mode uint32, gen func(e *entry, m Memory, ctx vfs.Context) ([]byte, error)) row {
+	return row{name: name, mode: linux.S_IFREG | mode, make: func(e *entry) vfs.Node {
+		f := e.file(mode, nil).WithCheck(e.inspect)
+		return f.WithBind(func(ctx vfs.Context) func(vfs.Context) ([]byte, error) {
+			m := e.thread.Memory()
+			if e.inspect(ctx) != nil { // the one that is asked about: see task.Memory
+				m = nil
+			}
+			return func(ctx vfs.Context) ([]byte, error) {
+				if err := e.alive(); err != nil {
+					return nil, err
+				}
+				if m != nil && e.thread.Memory() != m {
+					return gen(e, nil, ctx)
+				}
+				return gen(e, m, ctx)
+			}
+		})
 	}}
 }
 

@@ -16,8 +16,7 @@ import (
 const nameColumn = 73
 
 // maps is /proc/PID/maps.
-func maps(e *entry, ctx vfs.Context) ([]byte, error) {
-	m := e.thread.Memory()
+func maps(e *entry, m Memory, ctx vfs.Context) ([]byte, error) {
 	if m == nil {
 		return nil, nil
 	}
@@ -93,8 +92,7 @@ var smapsFields = []string{"Rss", "Pss", "Pss_Dirty", "Shared_Clean", "Shared_Di
 	"Private_Hugetlb", "Swap", "SwapPss", "Locked"}
 
 // smaps is /proc/PID/smaps.
-func smaps(e *entry, ctx vfs.Context) ([]byte, error) {
-	m := e.thread.Memory()
+func smaps(e *entry, m Memory, ctx vfs.Context) ([]byte, error) {
 	if m == nil {
 		return nil, nil
 	}
@@ -173,8 +171,7 @@ func vmFlags(r mm.Region) string {
 }
 
 // smapsRollup is /proc/PID/smaps_rollup: all regions as one.
-func smapsRollup(e *entry, _ vfs.Context) ([]byte, error) {
-	m := e.thread.Memory()
+func smapsRollup(_ *entry, m Memory, _ vfs.Context) ([]byte, error) {
 	if m == nil {
 		return nil, linux.ESRCH
 	}

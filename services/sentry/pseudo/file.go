@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/vfs"
 	"bulkhead/services/sentry/wait"
 )
@@ -11,12 +12,16 @@ import (
 // maxWrite is the most that one write to a knob may bring, in bytes.
 const maxWrite = 4096
 
+// large is from where on a text may be kept only while there is room for more, in bytes.
+const large = 32 << 10
+
 // File is a regular file of generated text.
 type File struct {
 	node
 	text  func(ctx vfs.Context) ([]byte, error)
 	set   func(ctx vfs.Context, opener *vfs.Creds, p []byte) error
 	check func(ctx vfs.Context) error
+	bind  func(ctx vfs.Context) func(ctx vfs.Context) ([]byte, error)
 	queue *wait.Queue
 }
 
@@ -50,6 +55,13 @@ func (f *File) WithCheck(check func(ctx vfs.Context) error) *File {
 	return f
 }
 
+// WithBind has bind say, when f is opened and check has allowed it, what makes the text of
+// that open file.
+func (f *File) WithBind(bind func(ctx vfs.Context) func(ctx vfs.Context) ([]byte, error)) *File {
+	f.bind = bind
+	return f
+}
+
 // WithQueue has poll(2) and epoll(7) of f wait for what q tells.
 func (f *File) WithQueue(q *wait.Queue) *File {
 	f.queue = q
@@ -79,15 +91,20 @@ func (f *File) Open(ctx vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {
 		}
 	}
 	if f.queue != nil {
-		return &watched{open{file: f, opener: ctx.Creds()}, f.queue}, nil
+		return &watched{open{file: f, opener: ctx.Creds(), make: f.text}, f.queue}, nil
 	}
-	return &open{file: f, opener: ctx.Creds()}, nil
+	o := &open{file: f, opener: ctx.Creds(), make: f.text}
+	if f.bind != nil {
+		o.make = f.bind(ctx)
+	}
+	return o, nil
 }
 
 // open is an open File.
 type open struct {
 	file   *File
 	opener *vfs.Creds
+	make   func(ctx vfs.Context) ([]byte, error)
 
 	mu   sync.Mutex
 	text []byte // a snapshot; nil before the first read
@@ -99,14 +116,17 @@ func (o *open) Release() {}
 // ReadAt implements vfs.ReaderAt. The text is generated without o's lock held,
 // as it may need the caller's memory.
 func (o *open) ReadAt(ctx vfs.Context, p []byte, off int64) (int, error) {
-	if o.file.text == nil {
+	if o.make == nil {
 		return 0, linux.EINVAL
 	}
 	o.mu.Lock()
 	text := o.text
 	o.mu.Unlock()
 	if off == 0 || text == nil {
-		fresh, err := o.file.text(ctx)
+		fresh, err := o.make(ctx)
+		if err == nil && len(fresh) > large {
+			err = budget.Check()
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/epoll"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/task"
@@ -20,6 +21,7 @@ type pollSet struct {
 	items []epoll.Item
 	raw   []byte // struct pollfd, or the bits of select
 	fds   []linux.FD
+	held  int64 // what is borrowed for it
 }
 
 var pollSets = sync.Pool{New: func() any { return new(pollSet) }}
@@ -48,8 +50,31 @@ func (s *pollSet) free(t *task.Task) {
 		}
 	}
 	clear(s.items)
+	budget.Return(s.held)
+	if cap(s.items) > mostKept || cap(s.raw) > mostKept*linux.SizeofPollFD {
+		return
+	}
 	s.items, s.fds = s.items[:0], s.fds[:0]
 	pollSets.Put(s)
+}
+
+// fewFiles is how many a call may wait for however much there is already, mostKept how
+// many a set may have had to be kept for reuse, and perFile what it takes to wait for one,
+// in bytes.
+const fewFiles, mostKept, perFile = 1024, 4096, 160
+
+// newPollSet is an empty set for n files: ENOMEM.
+func newPollSet(n int) (*pollSet, error) {
+	held := int64(0)
+	if n > fewFiles {
+		held = int64(n) * perFile
+		if err := budget.Borrow(held); err != nil {
+			return nil, err
+		}
+	}
+	s := pollSets.Get().(*pollSet)
+	s.held = held
+	return s, nil
 }
 
 // room makes raw n bytes long.
@@ -129,7 +154,10 @@ func pollFDs(t *task.Task, addr mm.Addr, n uint32, p *patience) (uint64, error) 
 	if uint64(n) > t.Group().Limit(unix.RLIMIT_NOFILE).Cur {
 		return 0, linux.EINVAL
 	}
-	s := pollSets.Get().(*pollSet)
+	s, err := newPollSet(int(n))
+	if err != nil {
+		return 0, err
+	}
 	defer s.free(t)
 	s.room(int(n) * linux.SizeofPollFD)
 	if err := t.CopyIn(addr, s.raw); err != nil {
@@ -141,7 +169,6 @@ func pollFDs(t *task.Task, addr mm.Addr, n uint32, p *patience) (uint64, error) 
 	}
 	ready := epoll.Ready(s.items)
 	if ready == 0 && !p.none() {
-		var err error
 		*p = until(p.deadline())
 		if ready, err = epoll.Poll(t, s.items, p.at); err != nil {
 			return 0, err
@@ -269,7 +296,10 @@ func selectFDs(t *task.Task, n int32, in, out, except mm.Addr, deadline time.Tim
 		return 0, linux.EINVAL
 	}
 	n = min(n, int32(min(t.Group().Limit(unix.RLIMIT_NOFILE).Max, 1<<20)))
-	s := pollSets.Get().(*pollSet)
+	s, err := newPollSet(int(n))
+	if err != nil {
+		return 0, err
+	}
 	defer s.free(t)
 	size := (int(n) + 63) / 64 * 8
 	s.room(3 * size)

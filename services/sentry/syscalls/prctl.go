@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/task"
 )
@@ -201,7 +202,10 @@ func prctlSetVMA(t *task.Task, a prctlArgs) (uint64, error) {
 	}
 	name := ""
 	if a[3] != 0 {
-		var err error
+		err := budget.Check() // regions with different names are many
+		if err != nil {
+			return 0, err
+		}
 		if name, err = t.CopyInString(a[3], maxVMAName); err == linux.ENAMETOOLONG {
 			err = linux.EINVAL
 		}
@@ -232,6 +236,9 @@ func prctlSetSeccomp(t *task.Task, a prctlArgs) (uint64, error) {
 	case unix.SECCOMP_MODE_STRICT:
 		return 0, t.SetStrict()
 	case unix.SECCOMP_MODE_FILTER:
+		if err := budget.Check(); err != nil {
+			return 0, err
+		}
 		return seccomp_(t, seccompSetFilter, 0, a[1])
 	}
 	return 0, linux.EINVAL

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 )
 
 // pendingSignals are signals that have been sent and not taken, those of each
@@ -28,6 +29,9 @@ type queuedSignal struct {
 // maxQueued bounds the queue of a task or group, whatever RLIMIT_SIGPENDING says.
 const maxQueued = 1 << 16
 
+// fewQueued may always be.
+const fewQueued = 64
+
 // add queues info. A standard signal that is pending already is not queued again:
 // signal(7). Past the limit, a real-time signal with a value is refused with
 // EAGAIN, and any other becomes pending without its siginfo.
@@ -36,7 +40,8 @@ func (p *pendingSignals) add(info linux.SigInfo, timer *posixTimer, limit uint64
 	if p.set.Has(sig) && sig < linux.SIGRTMIN {
 		return nil
 	}
-	if uint64(p.length) >= min(limit, maxQueued) && (sig >= linux.SIGRTMIN || info.Code < 0) {
+	full := uint64(p.length) >= min(limit, maxQueued) || p.length > fewQueued && budget.Check() != nil
+	if full && (sig >= linux.SIGRTMIN || info.Code < 0) {
 		if sig >= linux.SIGRTMIN && info.Code != linux.SI_USER {
 			return linux.EAGAIN
 		}

@@ -20,6 +20,7 @@
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <mqueue.h>
+#include <poll.h>
 #include <sched.h>
 
 static char junk[1 << 20];
@@ -405,6 +406,103 @@ static int one_segment(long i)
 	return r;
 }
 
+// one_text reads of files whose text is made when they are read: opened before there was much
+// to tell.
+static int one_text(long i)
+{
+	static int fds[4096];
+	char c;
+	if (i == 0) {
+		for (int k = 0; k < 4096; k++)
+			fds[k] = open("/proc/self/maps", O_RDONLY);
+		char *p = mmap(0, 25000UL * 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		for (int k = 0; k < 25000; k++)
+			if (mprotect(p + k * 8192, 4096, PROT_READ))
+				return -1;
+	}
+	return read(fds[i], &c, 1) == 1 ? 0 : -1;
+}
+
+static struct pollfd many[1 << 19];
+static int poll_failed, poll_pipe[2];
+static pthread_barrier_t all_there;
+
+static void *polls(void *arg)
+{
+	pthread_barrier_wait(&all_there);
+	if (poll(many, sizeof many / sizeof *many, -1) < 0)
+		poll_failed = errno;
+	return arg;
+}
+
+// one_poll has threads, which are there already, wait for very many files, which are one.
+static int one_poll(long i)
+{
+	enum { THREADS = 100 };
+	pthread_t t;
+	if (i == 0) {
+		if (pipe(poll_pipe))
+			return -1;
+		for (size_t k = 0; k < sizeof many / sizeof *many; k++)
+			many[k] = (struct pollfd){poll_pipe[0], POLLIN, 0};
+		pthread_barrier_init(&all_there, 0, THREADS + 1);
+		for (int k = 0; k < THREADS; k++)
+			if ((errno = pthread_create(&t, 0, polls, 0)))
+				return -1;
+		pthread_barrier_wait(&all_there);
+	}
+	usleep(100000);
+	return (errno = poll_failed) ? -1 : 0;
+}
+
+// one_locked has every other page locked, which is no change for anybody else.
+static int one_locked(long i)
+{
+	static char *p;
+	if (i == 0)
+		p = mmap(0, (1UL << 20) * 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	mlock(p + i * 8192, 4096);
+	return 0;
+}
+
+// one_named gives every page a name.
+static int one_named(long i)
+{
+	static char *p;
+	char name[80];
+	if (i == 0)
+		p = mmap(0, (1UL << 20) * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	sprintf(name, "%078ld", i);
+	return prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p + i * 4096, 4096, name);
+}
+
+static void *sleeps(void *arg)
+{
+	for (;;)
+		pause();
+	return arg;
+}
+
+// one_kill sends a signal, which nobody takes, to one thread of many.
+static int one_kill(long i)
+{
+	enum { THREADS = 500 };
+	static pid_t first;
+	pthread_attr_t small;
+	pthread_t t;
+	if (i == 0) {
+		pthread_attr_init(&small);
+		pthread_attr_setstacksize(&small, 65536);
+		first = getpid();
+		for (int k = 0; k < THREADS; k++)
+			if ((errno = pthread_create(&t, &small, sleeps, 0)))
+				return -1;
+	}
+	if (syscall(SYS_tgkill, getpid(), first + 1 + i / 30000 % THREADS, SIGRTMIN + 3) == 0 || errno == ESRCH)
+		return 0;
+	return -1;
+}
+
 static const struct {
 	const char *name;
 	long most;
@@ -439,6 +537,11 @@ static const struct {
 	{"tcp", 1 << 16, one_tcp},
 	{"udp", 1 << 16, one_udp},
 	{"memfds", 1 << 16, one_memfd},
+	{"texts", 4096, one_text},
+	{"polls", 100, one_poll},
+	{"locked", 1 << 20, one_locked},
+	{"named", 1 << 20, one_named},
+	{"kills", 1 << 23, one_kill},
 	{"mapped", 64, one_mapped},
 	{"segments", 64, one_segment},
 };
@@ -448,13 +551,20 @@ static const struct {
 int fill(const char *kind)
 {
 	struct rlimit files = {1 << 20, 1 << 20};
+	if (!strcmp(kind, "list")) {
+		for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+			puts(kinds[k].name);
+		return 0;
+	}
+	if (getpid() != 1) { // it ends all processes that it can see
+		fputs("fill: only as the first process of a sandbox\n", stderr);
+		return 1;
+	}
 	// Where nothing more may be made, nothing may be written to a pipe.
 	volatile struct { long made; int error, done; } *said = mmap(0, 4096, 3, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	setrlimit(RLIMIT_NOFILE, &files);
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-		if (!strcmp(kind, "list"))
-			puts(kinds[k].name);
 		if (strcmp(kind, kinds[k].name))
 			continue;
 		mkdir("/tmp/fill", 0700);
