@@ -49,7 +49,7 @@ type Conn struct {
 	rcvScale  uint8
 	shut      bool    // the window announced last was 0
 	ooo       []block // ascending, apart from each other
-	recent    block   // the one that changed last, for SACK's first block
+	recent    recency // the blocks' order for SACK
 	finAt     Seq     // the peer's FIN, valid if finKnown
 	finKnown  bool
 	orphan    bool // nobody will read: the user has closed
