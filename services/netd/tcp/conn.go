@@ -203,6 +203,9 @@ func (c *Conn) Configure(cfg Config, now Time) {
 	if c.cfg.QuickAck && c.timer.ack != Never {
 		c.timer.ack, c.ackDue = Never, true
 	}
+	if c.cfg.NoDelay && !old.NoDelay && c.send != nil && c.Unsent() > 0 {
+		c.timer.uncork = true // what a cork holds goes: TCP_NODELAY of tcp(7)
+	}
 	c.armKeepAlive(now)
 	c.Opened()
 }
