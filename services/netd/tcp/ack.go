@@ -11,8 +11,8 @@ func (c *Conn) receiveAck(now Time, s *Segment) bool {
 		c.challenge(now)
 		return false
 	}
-	if s.Ack.Less(c.una - Seq(max(c.maxWnd, 65535))) {
-		c.challenge(now) // RFC 5961, section 5
+	if oldest := min(uint64(c.maxWnd), c.stats.BytesAcked); s.Ack.Less(c.una - Seq(oldest)) {
+		c.challenge(now) // RFC 5961, section 5; as Linux, nothing that was never acknowledged
 		return false
 	}
 	a := &c.sample

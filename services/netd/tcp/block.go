@@ -1,6 +1,10 @@
 package tcp
 
-import "bulkhead/services/netd/wire"
+import (
+	"slices"
+
+	"bulkhead/services/netd/wire"
+)
 
 // block is a range of sequence numbers, end excluded.
 type block struct{ start, end Seq }
@@ -32,8 +36,27 @@ func insertBlock(blocks []block, b block, limit int) (out []block, joined block,
 	return append(blocks[:i+1], blocks[j:]...), b, true
 }
 
-// sackBlocks fills o with what we have out of order, the latest first: RFC 2018,
-// section 4.
+// recency says which blocks changed last: a number in each, the latest first.
+type recency struct {
+	at [4]Seq
+	n  int
+}
+
+// changed puts b first, in place of those that it has taken in.
+func (r *recency) changed(b block) {
+	kept := [len(r.at)]Seq{b.start}
+	n := 1
+	for _, at := range r.at[:r.n] {
+		if n < len(kept) && (at.Less(b.start) || b.end.Leq(at)) {
+			kept[n] = at
+			n++
+		}
+	}
+	r.at, r.n = kept, n
+}
+
+// sackBlocks fills o with what we have out of order, in the order in which it
+// changed, the latest first: RFC 2018, section 4.
 func (c *Conn) sackBlocks(o *wire.TCPOptions) {
 	limit := 4
 	if c.tsOK {
@@ -48,21 +71,21 @@ func (c *Conn) sackBlocks(o *wire.TCPOptions) {
 		return
 	}
 	add := func(b block) {
-		if o.SACKBlocks < limit {
-			o.SACK[o.SACKBlocks] = wire.SACKBlock{Start: uint32(b.start), End: uint32(b.end)}
+		w := wire.SACKBlock{Start: uint32(b.start), End: uint32(b.end)}
+		if o.SACKBlocks < limit && !slices.Contains(o.SACK[first:o.SACKBlocks], w) {
+			o.SACK[o.SACKBlocks] = w
 			o.SACKBlocks++
 		}
 	}
-	for _, b := range c.ooo {
-		if b.start.Leq(c.recent.start) && c.recent.start.Less(b.end) {
-			add(b)
-			break
+	for _, at := range c.recent.at[:c.recent.n] {
+		for _, b := range c.ooo {
+			if b.start.Leq(at) && at.Less(b.end) {
+				add(b)
+				break
+			}
 		}
 	}
-	for _, b := range c.ooo {
-		if o.SACKBlocks > first && uint32(b.start) == o.SACK[first].Start {
-			continue
-		}
+	for _, b := range c.ooo { // what was forgotten
 		add(b)
 	}
 }

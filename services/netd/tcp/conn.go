@@ -49,7 +49,7 @@ type Conn struct {
 	rcvScale  uint8
 	shut      bool    // the window announced last was 0
 	ooo       []block // ascending, apart from each other
-	recent    block   // the one that changed last, for SACK's first block
+	recent    recency // the blocks' order for SACK
 	finAt     Seq     // the peer's FIN, valid if finKnown
 	finKnown  bool
 	orphan    bool // nobody will read: the user has closed
@@ -202,6 +202,9 @@ func (c *Conn) Configure(cfg Config, now Time) {
 	}
 	if c.cfg.QuickAck && c.timer.ack != Never {
 		c.timer.ack, c.ackDue = Never, true
+	}
+	if c.cfg.NoDelay && !old.NoDelay && c.send != nil && c.Unsent() > 0 {
+		c.timer.uncork = true // what a cork holds goes: TCP_NODELAY of tcp(7)
 	}
 	c.armKeepAlive(now)
 	c.Opened()

@@ -3,7 +3,8 @@ package tcp
 // rack is the loss detection of RFC 8985: what was sent long enough before
 // something that has arrived, and has not arrived itself, is lost.
 type rack struct {
-	// The piece sent last of those delivered: section 6.2, step 2.
+	// The piece sent last of those delivered, and how long the one delivered last
+	// took: section 6.2, step 2.
 	at    Time
 	end   Seq
 	rtt   Time
@@ -35,15 +36,16 @@ func sentAfter(t1 Time, s1 Seq, t2 Time, s2 Seq) bool {
 func (c *Conn) rackDelivered(now Time, p *piece) {
 	r := &c.rack
 	rtt := now - p.at
-	if p.again && rtt < c.minRTT.get() {
+	if p.again && (rtt < c.minRTT.get() || c.tsOK && c.echoed != 0 && int32(c.echoed-c.tsNow(p.at)) < 0) {
 		return // the first one arrived, not the second
 	}
 	if !p.again && p.end.Less(r.fack) {
 		r.reordered = true
 	}
 	r.fack = maxSeq(r.fack, p.end)
+	r.rtt = rtt
 	if !r.valid || sentAfter(p.at, p.end, r.at, r.end) {
-		r.at, r.end, r.rtt, r.valid = p.at, p.end, rtt, true
+		r.at, r.end, r.valid = p.at, p.end, true
 		r.advanced = true
 	}
 }

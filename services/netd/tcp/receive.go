@@ -337,7 +337,8 @@ func (c *Conn) store(now Time, seq Seq, p []byte) {
 	}
 	c.count(mib.OFOQueue, 1)
 	c.receive.Put(int(seq-c.rcvNxt), p)
-	c.ooo, c.recent = blocks, joined
+	c.ooo = blocks
+	c.recent.changed(joined)
 	if first := c.ooo[0]; first.start == c.rcvNxt {
 		c.ooo = append(c.ooo[:0], c.ooo[1:]...)
 		c.commit(first.end)
@@ -377,6 +378,7 @@ func (c *Conn) receiveFIN(now Time, s *Segment) {
 	c.rcvNxt++
 	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt)
 	c.ackDue = true
+	c.dsack = block{} // as Linux: a FIN ends what SACK says
 	switch c.state {
 	case Established:
 		c.state = CloseWait

@@ -101,9 +101,9 @@ func (c *Conn) reducing(a *ackSample, progress bool) {
 	if pipe > c.ssthresh {
 		n = (l.delivered*c.ssthresh+l.flight-1)/l.flight - l.out
 	} else {
-		n = l.delivered - l.out
+		n = max(l.delivered-l.out, a.delivered)
 		if progress && a.lost == 0 {
-			n = max(n, a.delivered) + c.mss
+			n += c.mss
 		}
 		n = min(n, c.ssthresh-pipe)
 	}

@@ -23,6 +23,7 @@ import (
 //	> FLAGS SEQ:END KEY=VALUE...   this one is sent then, and no other before
 //	none                    nothing is sent
 //	write N, read N, close, shutdown, abort, urgent, path N
+//	configure KEY=VALUE...  options of the socket change
 //	state NAME, cause N, window N, unread N, mark N
 //	learned COOKIE [dropped] of Fast Open, "none" for no cookie
 //
@@ -294,6 +295,9 @@ func (x *script) do(op string, words []string) {
 	case "urgent":
 		x.s.b = append(x.s.b, '!')
 		x.s.urgent = len(x.s.b)
+		x.poll()
+	case "configure":
+		x.c.Configure(x.config(parseArgs(words)), x.now)
 		x.poll()
 	case "path":
 		x.c.LimitMSS(x.now, n)
