@@ -47,7 +47,7 @@ func (s *Sandbox) network(netd *os.File) error {
 	n := s.networkOf(o, syscalls.Families[linux.AF_UNIX].(*unix.Family))
 	syscalls.Families = n.families
 	s.kernel.Net().Network = n
-	s.kernel.NewNetwork = s.newNetwork
+	s.kernel.NewNetwork, s.kernel.NetworkLeft = s.newNetwork, o.LookForSpaces
 	devfs.RegisterTun(func(ctx vfs.Context) (vfs.Impl, error) { return s.networkFor(ctx).outlet.OpenTunnel() })
 	return nil
 }

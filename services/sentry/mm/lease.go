@@ -297,7 +297,7 @@ func (s *Space) leased(from, to int) []Region {
 
 // plain says whether the stub may change r by itself.
 func (r Region) plain() bool {
-	return r.File == nil && !r.Shared && !r.Grows && r.Kind == Plain && !r.NoWrite && !r.NoRemap && !r.Locked && !r.Sealed && r.Name == ""
+	return r.File == nil && !r.Shared && !r.Grows && r.Kind == Plain && !r.NoWrite && !r.NoRemap && !r.Locked && !r.Sealed && !r.NoFork && r.Name == ""
 }
 
 // unlock lets go of s.mu, after it has told the stub what has changed in the list.

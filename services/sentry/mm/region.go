@@ -66,6 +66,7 @@ type Region struct {
 	NoRemap bool
 	Locked  bool   // by mlock(2)
 	Sealed  bool   // by mseal(2): stays what it is
+	NoFork  bool   // by MADV_DONTFORK of madvise(2): no child has it
 	Name    string // of anonymous memory: Space.SetName
 }
 
@@ -76,7 +77,7 @@ func (r Region) Len() uint64 { return r.End - r.Start }
 func (r Region) continues(next Region) bool {
 	return r.End == next.Start && r.Prot == next.Prot && r.Shared == next.Shared && r.Grows == next.Grows &&
 		r.Kind == next.Kind && r.File == next.File && r.NoRemap == next.NoRemap && r.NoWrite == next.NoWrite &&
-		r.Locked == next.Locked && r.Sealed == next.Sealed && r.Name == next.Name &&
+		r.Locked == next.Locked && r.Sealed == next.Sealed && r.NoFork == next.NoFork && r.Name == next.Name &&
 		(r.File == nil || r.Offset+r.Len() == next.Offset)
 }
 

@@ -40,14 +40,16 @@ func (s *Space) sealed(start, end Addr) bool {
 // not write there would so change: mseal(2).
 func discards(advice uint64) bool {
 	switch advice {
-	case unix.MADV_DONTNEED, unix.MADV_FREE, unix.MADV_REMOVE, unix.MADV_DONTFORK, unix.MADV_WIPEONFORK, MadvGuardInstall:
+	case unix.MADV_DONTNEED, MadvDontNeedLocked, unix.MADV_FREE, unix.MADV_REMOVE, unix.MADV_DONTFORK, unix.MADV_WIPEONFORK, MadvGuardInstall:
 		return true
 	}
 	return false
 }
 
-// Advice of madvise(2) since Linux 6.13.
+// Advice of madvise(2) since Linux 5.18, and since 6.13.
 const (
+	MadvDontNeedLocked = 24
+
 	MadvGuardInstall = 102
 	MadvGuardRemove  = 103
 )

@@ -110,6 +110,11 @@ func (s *Space) Fork() *Space {
 		linker:     s.linker, linkerEnd: s.linkerEnd,
 	}
 	c.Inherit(s)
+	for _, r := range s.regions.All() {
+		if r.NoFork {
+			c.regions.Remove(r.Start, r.End)
+		}
+	}
 	c.regions.Update(0, GuestTop, func(r *Region) { r.Locked = false }) // mlock(2), NOTES
 	return c
 }
@@ -503,11 +508,42 @@ func (s *Space) Advise(th *platform.Thread, addr, n uint64, advice uint64) error
 			}
 		}
 	}
+	refused := error(nil)
+	if at, found := s.lockedFrom(addr, end); found && needsUnlocked(advice) {
+		if end, refused = at, linux.EINVAL; end == addr {
+			return refused
+		}
+	}
+	if advice == MadvDontNeedLocked {
+		advice = unix.MADV_DONTNEED // what is locked is so in name only
+	}
 	th.HostCall(unix.SYS_MADVISE, addr, end-addr, advice)
-	if !s.regions.Covered(addr, end) {
+	if advice == unix.MADV_DONTFORK || advice == unix.MADV_DOFORK {
+		s.regions.Update(addr, end, func(r *Region) { r.NoFork = advice == unix.MADV_DONTFORK && !r.NoRemap })
+	}
+	if refused == nil && !s.regions.Covered(addr, end) {
 		return linux.ENOMEM
 	}
-	return nil
+	return refused
+}
+
+// needsUnlocked says whether advice is none for memory that mlock(2) keeps: madvise(2).
+func needsUnlocked(advice uint64) bool {
+	switch advice {
+	case unix.MADV_DONTNEED, unix.MADV_FREE, unix.MADV_REMOVE, unix.MADV_COLD, unix.MADV_PAGEOUT, MadvGuardInstall:
+		return true
+	}
+	return false
+}
+
+// lockedFrom is where in [start, end) locked memory begins. s.mu is held.
+func (s *Space) lockedFrom(start, end Addr) (Addr, bool) {
+	for _, r := range s.regions.Overlap(start, end) {
+		if r.Locked {
+			return max(r.Start, start), true
+		}
+	}
+	return 0, false
 }
 
 // Covered says whether all of [addr, addr+n) is mapped.

@@ -75,8 +75,7 @@ const (
 	// leaseAdvice has a bit for each advice that changes nothing but pages, or how the
 	// host deals with them.
 	leaseAdvice = 1<<unix.MADV_NORMAL | 1<<unix.MADV_RANDOM | 1<<unix.MADV_SEQUENTIAL | 1<<unix.MADV_WILLNEED |
-		1<<unix.MADV_DONTNEED | 1<<unix.MADV_FREE | 1<<unix.MADV_DONTFORK | 1<<unix.MADV_DOFORK |
-		1<<unix.MADV_HUGEPAGE | 1<<unix.MADV_NOHUGEPAGE | 1<<unix.MADV_DONTDUMP | 1<<unix.MADV_DODUMP |
+		1<<unix.MADV_DONTNEED | 1<<unix.MADV_FREE | 1<<unix.MADV_HUGEPAGE | 1<<unix.MADV_NOHUGEPAGE | 1<<unix.MADV_DONTDUMP | 1<<unix.MADV_DODUMP |
 		1<<unix.MADV_WIPEONFORK | 1<<unix.MADV_KEEPONFORK | 1<<unix.MADV_COLD | 1<<unix.MADV_PAGEOUT
 	mapFixed     = unix.MAP_FIXED
 	mapNoReplace = unix.MAP_FIXED_NOREPLACE

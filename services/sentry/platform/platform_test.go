@@ -114,6 +114,39 @@ func TestExit_withoutTheGuest(t *testing.T) {
 	}
 }
 
+// A thread that ends does so whatever becomes of the rest of its last answer.
+func TestExit_afterACallThatFails(t *testing.T) {
+	m := machine(t)
+	th := guest(t, m, join(call(56), call(39)))
+	expect(t, th, Syscall)
+	child, err := th.CloneThread(Birth{Report: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	th.Return(5)
+	if err := child.WaitReady(); err != nil {
+		t.Fatal(err)
+	}
+	child.Regs = th.Regs
+	child.Regs.RAX, child.Regs.RIP, child.Regs.RSP = 0, codeAt+7, dataAt+0x2000
+	child.Resume()
+	expect(t, child, Syscall)
+	expect(t, th, Syscall)
+	pid, tid := child.proc.PID(), int(child.tid.Load())
+	child.HostCall(unix.SYS_MADVISE, dataAt, 0x1000, 0xbad)
+	child.CopyOut(0x1000, []byte("nothing is there"))
+	child.Exit(false)
+	deadline := time.Now().Add(20 * time.Second)
+	for unix.Tgkill(pid, tid, 0) == nil {
+		if time.Now().After(deadline) {
+			t.Fatal("the host's thread lives on")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	th.Exit(true)
+	<-th.proc.dead
+}
+
 func TestCopyIn_pathComesWithTheRequest(t *testing.T) {
 	m := machine(t)
 	// lea rdi, [rip+path]; open; path: "/etc/passwd"

@@ -181,6 +181,9 @@ func fixed(name string, mode uint32, s string) row {
 }
 
 func (e *entry) file(mode uint32, gen func(e *entry, ctx vfs.Context) ([]byte, error)) *pseudo.File {
+	if gen == nil {
+		return e.fs.File(mode, e.owner, nil)
+	}
 	return e.fs.File(mode, e.owner, func(ctx vfs.Context) ([]byte, error) {
 		if err := e.alive(); err != nil {
 			return nil, err

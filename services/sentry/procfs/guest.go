@@ -156,6 +156,9 @@ func (m guestMemory) Resident(regions []mm.Region) ([]uint64, uint64) {
 	return m.memory.Resident(regions)
 }
 
+// Present implements Presence.
+func (m guestMemory) Present(addrs []uint64, in []bool) error { return m.memory.Present(addrs, in) }
+
 func (m guestMemory) Write(addr mm.Addr, p []byte) error {
 	return m.t.WriteMemory(m.memory, addr, p)
 }

@@ -23,6 +23,8 @@ type Host struct {
 	Boot time.Time
 	// Release and Version are uname(2)'s, as guests see them.
 	Release, Version string
+	// Vsyscall says that the host has the old page of calls, which it serves itself.
+	Vsyscall bool
 }
 
 // ReadHost reads the host's facts. Its release and version are the host's own.
@@ -36,6 +38,8 @@ func ReadHost() (Host, error) {
 	if err != nil {
 		return h, err
 	}
+	own, _ := os.ReadFile("/proc/self/maps")
+	h.Vsyscall = bytes.Contains(own, []byte("[vsyscall]"))
 	h.CPUs = max(bytes.Count(h.CPUInfo, []byte("processor\t:")), 1)
 	h.Memory = parseMeminfo(string(text))
 	h.Boot = bootTime()

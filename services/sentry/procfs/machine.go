@@ -20,6 +20,13 @@ func (fs *FS) addMachine(root *pseudo.Dir) {
 	gen("uptime", fs.uptimeText)
 	gen("loadavg", fs.loadavg)
 	gen("version", fs.version)
+	gen("interrupts", func() []byte { return fs.perCPU(11, 3, "NMI", "LOC", "RES", "CAL", "TLB") })
+	gen("softirqs", func() []byte {
+		return fs.perCPU(20, 12, "HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU")
+	})
+	gen("vmstat", fs.vmstat)
+	gen("buddyinfo", fs.buddyinfo)
+	gen("zoneinfo", fs.zoneinfo)
 	for _, f := range machineTexts {
 		root.Add(f.name, fs.Text(0o444, f.text))
 	}
@@ -41,10 +48,11 @@ var machineTexts = []struct{ name, text string }{
 	{"modules", ""},
 	{"locks", ""},
 	{"misc", ""},
-	{"interrupts", "            CPU0       \n"},
 	{"consoles", ""},
 	{"cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"},
-	{"vmstat", "nr_free_pages 0\nnr_dirty 0\nnr_writeback 0\npgpgin 0\npgpgout 0\npswpin 0\npswpout 0\npgfault 0\npgmajfault 0\noom_kill 0\n"},
+	{"execdomains", "0-0\tLinux           \t[kernel]\n"},
+	{"crypto", ""},
+	{"dma", ""},
 }
 
 const ttyDrivers = "/dev/tty             /dev/tty        5       0 system:/dev/tty\n" +

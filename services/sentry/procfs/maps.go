@@ -25,8 +25,15 @@ func maps(e *entry, m Memory, ctx vfs.Context) ([]byte, error) {
 	for _, r := range m.Regions() {
 		mapsLine(&b, r, regionName(r, root))
 	}
+	if e.fs.host.Vsyscall {
+		mapsLine(&b, vsyscall, "[vsyscall]")
+	}
 	return b.Bytes(), nil
 }
+
+// vsyscall is the page at a fixed address that Linux shows above all others, whose three
+// calls the host carries out: vsyscall(7) is long gone, and programs of then are not.
+var vsyscall = mm.Region{Start: 0xffffffffff600000, End: 0xffffffffff601000, Prot: unix.PROT_EXEC}
 
 func mapsLine(b *bytes.Buffer, r mm.Region, name string) {
 	start := b.Len()
@@ -166,6 +173,9 @@ func vmFlags(r mm.Region) string {
 	}
 	if r.Locked {
 		s += "lo "
+	}
+	if r.NoFork {
+		s += "dc "
 	}
 	return s
 }

@@ -24,6 +24,13 @@ const (
 	nsTGIDFrom = 0x8004b707
 	nsPIDIn    = 0x8004b708
 	nsTGIDIn   = 0x8004b709
+
+	// Of namespaces of mounts, whose struct mnt_ns_info is of any size from 16 bytes on;
+	// and of all.
+	nsMountInfo = 10 // numbers of requests
+	nsMountNext = 11
+	nsMountPrev = 12
+	nsGetID     = 0x8008b70d
 )
 
 var nsTypes = map[string]uint64{
@@ -56,8 +63,40 @@ func (n nsImpl) Ioctl(ctx vfs.Context, cmd uint32, arg uint64) (uint64, error) {
 		return 0, ctx.CopyOut(arg, binary.LittleEndian.AppendUint64(nil, uint64(n.ino)))
 	case nsPIDFrom, nsTGIDFrom, nsPIDIn, nsTGIDIn:
 		return n.translate(ctx, cmd, int32(arg))
+	case nsGetID:
+		return 0, ctx.CopyOut(arg, binary.LittleEndian.AppendUint64(nil, uint64(n.ino)))
+	}
+	const mountRequests = 2<<30 | 0xb7<<8 // and what is read
+	size := int(cmd >> 16 & 0x3fff)
+	if cmd&0xc000ff00 != mountRequests || size < mountInfoLeast {
+		return 0, linux.ENOTTY
+	}
+	switch nr := cmd & 0xff; nr {
+	case nsMountInfo, nsMountNext, nsMountPrev:
+		return n.mounts(ctx, nr, size, arg)
 	}
 	return 0, linux.ENOTTY
+}
+
+// mountInfoLeast is the size of struct mnt_ns_info, in bytes.
+const mountInfoLeast = 16
+
+// mounts tells how large a namespace of mounts is: EINVAL. Which others there are is only
+// for who is in the machine's first namespaces: EPERM, as in a container.
+func (n nsImpl) mounts(ctx vfs.Context, nr uint32, size int, arg uint64) (uint64, error) {
+	if nr != nsMountInfo {
+		return 0, linux.EPERM
+	}
+	ns, ok := n.ns.(*vfs.Namespace)
+	if !ok || arg == 0 {
+		return 0, linux.EINVAL
+	}
+	b := make([]byte, size)
+	le := binary.LittleEndian
+	le.PutUint32(b, mountInfoLeast)
+	le.PutUint32(b[4:], uint32(ns.Len()))
+	le.PutUint64(b[8:], uint64(n.ino))
+	return 0, ctx.CopyOut(arg, b)
 }
 
 // related gives a descriptor of what of says.

@@ -16,7 +16,6 @@ var namespaces = []struct {
 }{
 	{"cgroup", "cgroup", 4026531835}, {"ipc", "ipc", 4026531839}, {"mnt", "mnt", 4026531841},
 	{"net", "net", 4026531840}, {"pid", "pid", 4026531836}, {"pid_for_children", "pid", 4026531836},
-	{"time", "time", 4026531834}, {"time_for_children", "time", 4026531834},
 	{"user", "user", 4026531837}, {"uts", "uts", 4026531838},
 }
 
@@ -28,7 +27,19 @@ type nsImpl struct {
 	ns   any // the namespace itself; nil where all are in the only one
 }
 
-func (nsImpl) Release() {}
+// Release implements vfs.Impl.
+func (n nsImpl) Release() {
+	if net, ok := n.ns.(*task.Net); ok && net != nil {
+		net.Look()
+	}
+}
+
+// NamespaceLeft is told of a node whose mount is gone.
+func NamespaceLeft(n vfs.Node) {
+	if ns, ok := n.(nsNode); ok {
+		ns.Release()
+	}
+}
 
 // Node implements vfs.Noder.
 func (n nsImpl) Node() vfs.Node { return nsNode{n} }
@@ -119,6 +130,27 @@ func childrenNS(e *entry) (ns any, ino uint32, err error) {
 	}
 	ns, ino = pidNSOf(n, task.FirstPIDInode)
 	return ns, ino, nil
+}
+
+// NamespaceFile opens a thread's namespace of a kind, as its link in /proc/PID/ns has it:
+// ENOENT, EOPNOTSUPP for a kind that there is none of.
+func NamespaceFile(t *task.Task, link string) (*vfs.File, error) {
+	for _, ns := range namespaces {
+		if ns.name != link {
+			continue
+		}
+		e := &entry{thread: guestThread{t}}
+		if link == "pid_for_children" {
+			n, ino, err := childrenNS(e)
+			if err != nil {
+				return nil, err
+			}
+			return nsFile(ns.kind, ino, n), nil
+		}
+		n, ino := nsOf(e.thread, ns.kind, ns.ino)
+		return nsFile(ns.kind, ino, n), nil
+	}
+	return nil, linux.EOPNOTSUPP
 }
 
 // NamespaceOf is the namespace that an open link of /proc/PID/ns stands for, and its

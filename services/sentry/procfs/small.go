@@ -17,14 +17,6 @@ import (
 // refuse is a knob that cannot be turned (again): EPERM.
 func refuse(*entry, vfs.Context, []byte) error { return linux.EPERM }
 
-// accept takes a number that makes no difference here.
-func accept(_ *entry, _ vfs.Context, p []byte) error {
-	if _, err := strconv.ParseUint(strings.TrimSpace(string(p)), 0, 64); err != nil {
-		return linux.EINVAL
-	}
-	return nil
-}
-
 // rlimits are the rows of limits, in the kernel's order.
 var rlimits = []struct {
 	name string
@@ -79,6 +71,32 @@ func cgroup(e *entry, _ vfs.Context) ([]byte, error) {
 // personality is /proc/PID/personality: personality(2).
 func personality(e *entry, _ vfs.Context) ([]byte, error) {
 	return fmt.Appendf(nil, "%08x\n", e.thread.Personality()), nil
+}
+
+// ksmStat is /proc/PID/ksm_stat: nothing looks for equal pages.
+const ksmStat = "ksm_rmap_items 0\nksm_zero_pages 0\nksm_merging_pages 0\nksm_process_profit 0\n" +
+	"ksm_merge_any: no\nksm_mergeable: no\n"
+
+// kernelStack is /proc/PID/stack, for the machine's administrator; what a thread of the
+// guest waits for in the kernel has no functions of Linux's.
+func kernelStack(name string, mode uint32) row {
+	return private(name, mode, func(_ *entry, ctx vfs.Context) ([]byte, error) {
+		if !ctx.Creds().Has(linux.CAP_SYS_ADMIN) {
+			return nil, linux.EACCES
+		}
+		return nil, nil
+	})
+}
+
+// autogroup is /proc/PID/autogroup: sched(7). All are in one.
+func autogroup(*entry, vfs.Context) ([]byte, error) { return []byte("/autogroup-1 nice 0\n"), nil }
+
+// setAutogroup takes a nice value, which makes no difference: EINVAL.
+func setAutogroup(_ *entry, _ vfs.Context, p []byte) error {
+	if v, err := strconv.ParseInt(strings.TrimSpace(string(p)), 0, 32); err != nil || v < -20 || v > 19 {
+		return linux.EINVAL
+	}
+	return nil
 }
 
 // running is /proc/PID/syscall, which a thread finds running when it asks.
@@ -146,8 +164,33 @@ func setOOMAdj(e *entry, ctx vfs.Context, p []byte) error {
 	return setOOMScoreAdj(e, ctx, strconv.AppendInt(nil, adj, 10))
 }
 
-func loginUID(*entry, vfs.Context) ([]byte, error)       { return []byte("4294967295"), nil }
-func coredumpFilter(*entry, vfs.Context) ([]byte, error) { return []byte("00000033\n"), nil }
+func loginUID(*entry, vfs.Context) ([]byte, error) { return []byte("4294967295"), nil }
+
+// dumper is a Process that remembers what its core dumps would hold.
+type dumper interface {
+	DumpFilter() uint32
+	SetDumpFilter(uint32)
+}
+
+// coredumpFilter is /proc/PID/coredump_filter: core(5). Nobody dumps.
+func coredumpFilter(e *entry, _ vfs.Context) ([]byte, error) {
+	d, ok := e.process.(dumper)
+	if !ok || e.thread.Memory() == nil {
+		return nil, nil
+	}
+	return fmt.Appendf(nil, "%08x\n", d.DumpFilter()), nil
+}
+
+func setCoredumpFilter(e *entry, _ vfs.Context, p []byte) error {
+	v, err := strconv.ParseUint(strings.TrimSpace(string(p)), 0, 32)
+	if err != nil {
+		return linux.EINVAL
+	}
+	if d, ok := e.process.(dumper); ok {
+		d.SetDumpFilter(uint32(v))
+	}
+	return nil
+}
 
 // timerSlack is /proc/PID/timerslack_ns.
 func timerSlack(e *entry, _ vfs.Context) ([]byte, error) {

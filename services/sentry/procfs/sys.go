@@ -11,7 +11,6 @@ import (
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/aio"
 	"bulkhead/services/sentry/pseudo"
-	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 )
 
@@ -28,95 +27,20 @@ const (
 	fixedValue sysctlKind = iota // mode 0444
 	number                       // as many integers as it has, writable
 	word                         // any text, writable
+	secret                       // numbers that only root sees and writes: 0600
+	trigger                      // a number that is written, and not read: 0200
 )
 
-// sysctlTable is what programs look for, with Linux's own defaults: proc_sys(5)
-// and its pages for fs, kernel, vm and net. Writing is CAP_SYS_ADMIN's, and
-// changes what is read here, no more.
-var sysctlTable = []sysctl{
-	{"fs/aio-max-nr", "65536", number},
-	{"fs/dentry-state", "0\t0\t45\t0\t0\t0", fixedValue},
-	{"fs/epoll/max_user_watches", "1048576", number},
-	{"fs/file-max", "9223372036854775807", number},
-	{"fs/file-nr", "1024\t0\t9223372036854775807", fixedValue},
-	{"fs/inode-nr", "0\t0", fixedValue},
-	{"fs/inotify/max_queued_events", "16384", number},
-	{"fs/inotify/max_user_instances", "128", number},
-	{"fs/inotify/max_user_watches", "1048576", number},
-	{"fs/lease-break-time", "45", number},
-	{"fs/leases-enable", "1", number},
-	{"fs/mount-max", "100000", number},
-	{"fs/mqueue/msg_default", "10", number},
-	{"fs/mqueue/msg_max", "10", number},
-	{"fs/mqueue/msgsize_default", "8192", number},
-	{"fs/mqueue/msgsize_max", "8192", number},
-	{"fs/mqueue/queues_max", "256", number},
-	{"fs/nr_open", "1048576", number},
-	{"fs/overflowgid", "65534", number},
-	{"fs/overflowuid", "65534", number},
-	{"fs/pipe-max-size", "1048576", number},
-	{"fs/pipe-user-pages-hard", "0", number},
-	{"fs/pipe-user-pages-soft", "16384", number},
-	{"fs/protected_fifos", "0", number},
-	{"fs/protected_hardlinks", "1", number},
-	{"fs/protected_regular", "0", number},
-	{"fs/protected_symlinks", "1", number},
-	{"fs/suid_dumpable", "0", number},
-	{"kernel/auto_msgmni", "0", number},
-	{"kernel/cap_last_cap", strconv.Itoa(int(linux.CAP_LAST_CAP)), fixedValue},
-	{"kernel/core_pattern", "core", word},
-	{"kernel/core_pipe_limit", "0", number},
-	{"kernel/core_uses_pid", "0", number},
-	{"kernel/dmesg_restrict", "1", number},
-	{"kernel/io_uring_disabled", "2", number},
-	{"kernel/kptr_restrict", "1", number},
-	{"kernel/max_lock_depth", "1024", number},
-	{"kernel/msgmax", "8192", number},
-	{"kernel/msgmnb", "16384", number},
-	{"kernel/msgmni", "32000", number},
-	{"kernel/ngroups_max", "65536", fixedValue},
-	{"kernel/ns_last_pid", "0", number},
-	{"kernel/ostype", "Linux", fixedValue},
-	{"kernel/overflowgid", "65534", number},
-	{"kernel/overflowuid", "65534", number},
-	{"kernel/panic", "0", number},
-	{"kernel/perf_event_paranoid", "4", number},
-	{"kernel/pid_max", strconv.Itoa(task.PIDMax), number},
-	{"kernel/printk", "4\t4\t1\t7", number},
-	{"kernel/pty/max", "4096", number},
-	{"kernel/pty/nr", "0", fixedValue},
-	{"kernel/pty/reserve", "1024", number},
-	{"kernel/random/entropy_avail", "256", fixedValue},
-	{"kernel/random/poolsize", "256", fixedValue},
-	{"kernel/random/urandom_min_reseed_secs", "60", number},
-	{"kernel/random/write_wakeup_threshold", "256", number},
-	{"kernel/randomize_va_space", "2", number},
-	{"kernel/sched_child_runs_first", "0", number},
-	{"kernel/sched_rr_timeslice_ms", "100", number},
-	{"kernel/sched_rt_period_us", "1000000", number},
-	{"kernel/sched_rt_runtime_us", "950000", number},
-	{"kernel/seccomp/actions_avail", "kill_process kill_thread trap errno trace log allow", fixedValue},
-	{"kernel/sem", "32000\t1024000000\t500\t32000", number},
-	{"kernel/shm_rmid_forced", "0", number},
-	{"kernel/shmall", "18446744073692774399", number},
-	{"kernel/shmmax", "18446744073692774399", number},
-	{"kernel/shmmni", "4096", number},
-	{"kernel/sysrq", "0", number},
-	{"kernel/tainted", "0", fixedValue},
-	{"kernel/threads-max", "65536", number},
-	{"kernel/unprivileged_bpf_disabled", "2", number},
-	{"kernel/yama/ptrace_scope", "0", number},
-	{"user/max_user_namespaces", "1024", fixedValue},
-	{"vm/dirty_background_ratio", "10", number},
-	{"vm/dirty_ratio", "20", number},
-	{"vm/drop_caches", "0", number},
-	{"vm/max_map_count", "65530", number},
-	{"vm/mmap_min_addr", "65536", number},
-	{"vm/nr_hugepages", "0", number},
-	{"vm/overcommit_memory", "0", number},
-	{"vm/overcommit_ratio", "50", number},
-	{"vm/swappiness", "60", number},
-	{"vm/vfs_cache_pressure", "100", number},
+func (k sysctlKind) mode() uint32 {
+	switch k {
+	case fixedValue:
+		return 0o444
+	case secret:
+		return 0o600
+	case trigger:
+		return 0o200
+	}
+	return 0o644
 }
 
 // sysctls is /proc/sys.
@@ -148,11 +72,7 @@ func (s *sysctls) fill() {
 	fs := s.fs
 	for _, c := range slices.Concat(sysctlTable, networkTable()) {
 		s.values[c.path], s.kind[c.path] = c.value, c.kind
-		mode := uint32(0o644)
-		if c.kind == fixedValue {
-			mode = 0o444
-		}
-		s.put(c.path, mode, func(ctx vfs.Context) (string, error) { return s.value(ctx, c.path), nil },
+		s.put(c.path, c.kind.mode(), func(ctx vfs.Context) (string, error) { return s.value(ctx, c.path), nil },
 			func(ctx vfs.Context, v string) error { return s.write(ctx, c.path, v) })
 	}
 	readOnly := func(path string, get func() string) {
@@ -280,7 +200,7 @@ func (s *sysctls) value(ctx vfs.Context, path string) string {
 
 // write checks a value against what is there: as many numbers, or any word.
 func (s *sysctls) write(ctx vfs.Context, path, v string) (err error) {
-	if s.kind[path] == number {
+	if k := s.kind[path]; k == number || k == secret || k == trigger {
 		if v, err = numbers(v, len(strings.Fields(s.value(ctx, path)))); err != nil {
 			return err
 		}

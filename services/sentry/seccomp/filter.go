@@ -41,6 +41,8 @@ type Filter struct {
 	// Listener is whoever is asked where the program says so, if anybody; it is set before
 	// the filter is used.
 	Listener any
+	// Logs is SECCOMP_FILTER_FLAG_LOG, which is remembered.
+	Logs bool
 
 	program []Instruction
 	before  *Filter
@@ -82,6 +84,20 @@ func (f *Filter) Descends(old *Filter) bool {
 	}
 	return old == nil
 }
+
+// Nth is the filter with that many older ones, or nil.
+func (f *Filter) Nth(older uint64) *Filter {
+	for f != nil && uint64(f.count)-1 > older {
+		f = f.before
+	}
+	if f == nil || uint64(f.count)-1 != older {
+		return nil
+	}
+	return f
+}
+
+// Program is the filter's own.
+func (f *Filter) Program() []Instruction { return f.program }
 
 // Decide runs all programs: the action that wins is the newest of the most severe.
 func (f *Filter) Decide(d *Data) (action Action, data uint16) {

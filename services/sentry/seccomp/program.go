@@ -60,6 +60,16 @@ func ReadInstructions(b []byte) []Instruction {
 	return out
 }
 
+// AppendInstructions is the opposite of ReadInstructions.
+func AppendInstructions(b []byte, list []Instruction) []byte {
+	le := binary.LittleEndian
+	for _, i := range list {
+		b = append(le.AppendUint16(b, i.Code), i.JT, i.JF)
+		b = le.AppendUint32(b, i.K)
+	}
+	return b
+}
+
 // Codes of instructions: linux/bpf_common.h.
 const (
 	classLD   = 0

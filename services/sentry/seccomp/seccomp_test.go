@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"golang.org/x/net/bpf"
@@ -126,4 +127,32 @@ func oracle(p []Instruction, words *[16]uint32) (uint32, bool) {
 	}
 	n, err := vm.Run(packet[:])
 	return uint32(n), err == nil
+}
+
+// Filters are numbered from the oldest on, and told as they were given.
+func TestFilter_nth(t *testing.T) {
+	var f *Filter
+	var all [][]Instruction
+	for i := range uint32(3) {
+		program := []Instruction{ret(uint32(Allow) | i)}
+		next, err := New(f, program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, all = next, append(all, program)
+	}
+	for i, want := range all {
+		got := f.Nth(uint64(i))
+		if got == nil || !slices.Equal(ReadInstructions(AppendInstructions(nil, got.Program())), want) {
+			t.Errorf("filter %d is %v, not %v", i, got, want)
+		}
+	}
+	for _, past := range []uint64{3, 1 << 63} {
+		if got := f.Nth(past); got != nil {
+			t.Errorf("filter %d is %v", past, got)
+		}
+	}
+	if (*Filter)(nil).Nth(0) != nil {
+		t.Error("there is one where there is none")
+	}
 }

@@ -379,4 +379,8 @@ var rows = [...]row{
 	460: {"lsm_set_self_attr", ""},
 	461: {"lsm_list_modules", ""},
 	462: {"mseal", "ptr size hex"},
+	463: {"setxattrat", "at path atflags str ptr size"},
+	464: {"getxattrat", "at path atflags str ptr size"},
+	465: {"listxattrat", "at path atflags buf* size"},
+	466: {"removexattrat", "at path atflags str"},
 }

@@ -82,22 +82,3 @@ func Dispatch(t *task.Task, nr uint64, args [6]uint64) (uint64, error) {
 	}
 	return table[nr].call(t, args[0], args[1], args[2], args[3], args[4], args[5])
 }
-
-// Name gives a call's name, or "".
-func Name(nr uint64) string {
-	if nr >= uint64(len(table)) {
-		return ""
-	}
-	return table[nr].name
-}
-
-// Supported gives the names of all calls that there are, by number.
-func Supported() []string {
-	var out []string
-	for _, r := range table {
-		if r.call != nil {
-			out = append(out, r.name)
-		}
-	}
-	return out
-}

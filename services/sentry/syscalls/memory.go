@@ -170,7 +170,7 @@ func madvise(t *task.Task, addr mm.Addr, length uint64, advice uint32) (uint64, 
 		unix.MADV_FREE, unix.MADV_REMOVE, unix.MADV_DONTFORK, unix.MADV_DOFORK, unix.MADV_HUGEPAGE,
 		unix.MADV_NOHUGEPAGE, unix.MADV_DONTDUMP, unix.MADV_DODUMP, unix.MADV_WIPEONFORK, unix.MADV_KEEPONFORK,
 		unix.MADV_COLD, unix.MADV_PAGEOUT, unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE, unix.MADV_COLLAPSE,
-		mm.MadvGuardInstall, mm.MadvGuardRemove:
+		mm.MadvDontNeedLocked, mm.MadvGuardInstall, mm.MadvGuardRemove:
 		return 0, t.MM().Advise(t.Thread(), addr, length, uint64(advice))
 	}
 	switch advice {
@@ -182,14 +182,9 @@ func madvise(t *task.Task, addr mm.Addr, length uint64, advice uint32) (uint64, 
 			return 0, linux.ENOMEM
 		}
 		return 0, nil
-	case madvDontNeedLocked: // what is locked is so in name only
-		return 0, t.MM().Advise(t.Thread(), addr, length, unix.MADV_DONTNEED)
 	}
 	return 0, linux.EINVAL
 }
-
-// madvDontNeedLocked is MADV_DONTNEED_LOCKED of madvise(2).
-const madvDontNeedLocked = 24
 
 // mseal keeps memory as it is mapped: mseal(2).
 func mseal(t *task.Task, addr mm.Addr, length, flags uint64) (uint64, error) {

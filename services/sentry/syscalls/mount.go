@@ -169,8 +169,12 @@ func umount2(t *task.Task, target mm.Addr, flags int32) (uint64, error) {
 	if !mayMount(t) {
 		return 0, linux.EPERM
 	}
-	p = p.Top()                                      // of ".", what is mounted over it
-	return 0, ownMounts(t).Unmount(t, p, int(flags)) // EINVAL for one of another namespace
+	p = p.Top()                                                    // of ".", what is mounted over it
+	if err := ownMounts(t).Unmount(t, p, int(flags)); err != nil { // EINVAL for one of another namespace
+		return 0, err
+	}
+	procfs.NamespaceLeft(p.Node())
+	return 0, nil
 }
 
 // pivot_root makes the mount at newRoot the root, and puts the old one at putOld:
@@ -217,7 +221,7 @@ func setns(t *task.Task, fd linux.FD, kinds uint32) (uint64, error) {
 // setnsOf is setns to a process's namespaces.
 func setnsOf(t *task.Task, g *task.Group, kinds uint32) error {
 	const known = unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID |
-		unix.CLONE_NEWNET | unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME
+		unix.CLONE_NEWNET | unix.CLONE_NEWCGROUP
 	if kinds == 0 || kinds&^known != 0 {
 		return linux.EINVAL
 	}

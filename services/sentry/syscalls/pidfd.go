@@ -23,6 +23,9 @@ func (p *pidfd) Release() {}
 // Process implements procfs.ProcessFile.
 func (p *pidfd) Process() *task.Group { return p.group }
 
+// Node implements vfs.Noder: two descriptors are of the same process if their files are.
+func (p *pidfd) Node() vfs.Node { return pidNode{p} }
+
 func (p *pidfd) Poll() wait.Events {
 	if p.group.Zombie() {
 		return wait.In
@@ -61,6 +64,20 @@ func peerPIDFD(t *task.Task, s socket.Socket) ([]byte, error) {
 
 func installPIDFD(t *task.Task) func(*task.Group) (linux.FD, error) {
 	return func(g *task.Group) (linux.FD, error) { return newPIDFD(t, g, false) }
+}
+
+// Numbers that stand for a descriptor of the caller, where a pidfd is taken: pidfd_open(2).
+const (
+	pidfdSelfThread = -10000
+	pidfdSelf       = -10001
+)
+
+// orSelf has the caller's numbers stand for its process, for the calls that take them.
+func orSelf(t *task.Task, fd linux.FD, find func(*task.Task, linux.FD) (*task.Group, error)) (*task.Group, error) {
+	if fd == pidfdSelf || fd == pidfdSelfThread {
+		return t.Group(), nil
+	}
+	return find(t, fd)
 }
 
 // pidfdGroup gives the process that fd stands for; EBADF.
@@ -130,9 +147,15 @@ func pidfd_send_signal(t *task.Task, fd linux.FD, sig linux.Signal, info mm.Addr
 	if flags&^(pidfdSignalThread|pidfdSignalGroup|pidfdSignalProcessGroup) != 0 || flags&(flags-1) != 0 {
 		return 0, linux.EINVAL
 	}
-	g, err := signalledGroup(t, fd)
+	g, err := orSelf(t, fd, signalledGroup)
 	if err != nil {
 		return 0, err
+	}
+	thread := g.PID()
+	if fd == pidfdSelfThread {
+		if thread = t.TID(); flags == 0 {
+			flags = pidfdSignalThread
+		}
 	}
 	if !t.Sees(g) {
 		return 0, linux.EINVAL
@@ -151,7 +174,7 @@ func pidfd_send_signal(t *task.Task, fd linux.FD, sig linux.Signal, info mm.Addr
 	}
 	switch flags {
 	case pidfdSignalThread:
-		return tgkill(t, t.ShowPID(g.PID()), t.ShowPID(g.PID()), sig)
+		return tgkill(t, t.ShowPID(g.PID()), t.ShowPID(thread), sig)
 	case pidfdSignalProcessGroup:
 		return kill(t, -t.ShowPID(g.PID()), sig)
 	}
@@ -188,6 +211,10 @@ func pidfdTask(t *task.Task, fd linux.FD) (*task.Task, error) {
 	if err != nil {
 		return nil, err
 	}
+	return runningTask(g)
+}
+
+func runningTask(g *task.Group) (*task.Task, error) {
 	for _, o := range g.Tasks() {
 		if o.MM() != nil {
 			return o, nil
@@ -206,9 +233,16 @@ func process_madvise(t *task.Task, fd linux.FD, iov mm.Addr, count uint64, advic
 	if err != nil {
 		return 0, err
 	}
-	o, err := pidfdTask(t, fd)
+	g, err := orSelf(t, fd, pidfdGroup)
 	if err != nil {
 		return 0, err
+	}
+	o, err := runningTask(g)
+	if err != nil {
+		return 0, err
+	}
+	if o.MM() == t.MM() {
+		return madviseEach(t, &v, advice)
 	}
 	switch advice {
 	case unix.MADV_COLD, unix.MADV_PAGEOUT, unix.MADV_WILLNEED, unix.MADV_COLLAPSE:
@@ -231,6 +265,23 @@ func process_madvise(t *task.Task, fd linux.FD, iov mm.Addr, count uint64, advic
 	}
 	return done, nil
 }
+
+// madviseEach is madvise of each of v's ranges of the caller's own, as many as one answer
+// has room for; it gives how many bytes that was.
+func madviseEach(t *task.Task, v *vector, advice uint32) (uint64, error) {
+	done := uint64(0)
+	for v.piece() > 0 && t.Thread().OrdersLeft() > madviseOrders {
+		addr, n := v.next(int(v.piece()))
+		if _, err := madvise(t, addr, uint64(n), advice); err != nil {
+			return partial(done, err)
+		}
+		done += uint64(n)
+	}
+	return done, nil
+}
+
+// madviseOrders is how many host calls are left for what else an answer may hold.
+const madviseOrders = 4
 
 // process_mrelease gives back the memory of a process that is being killed, which
 // the host does: process_mrelease(2). EINVAL if it is not.

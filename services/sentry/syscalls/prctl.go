@@ -266,30 +266,36 @@ func prctlGetSubreaper(t *task.Task, a prctlArgs) (uint64, error) {
 // prctlSetDispatch has calls from some addresses raise SIGSYS: syscall user dispatch.
 // EFAULT, EINVAL.
 func prctlSetDispatch(t *task.Task, a prctlArgs) (uint64, error) {
+	d, err := dispatchOf(a[0], a[1], a[2], a[3])
+	if err == nil {
+		t.SetDispatch(d)
+	}
+	return 0, err
+}
+
+// dispatchOf is what a mode and its arguments ask for, nil for none.
+func dispatchOf(mode, start, n uint64, selector mm.Addr) (*task.Dispatch, error) {
 	const off, exclusive, inclusive = 0, 1, 2
-	start, n, selector := a[1], a[2], a[3]
-	switch a[0] {
+	switch mode {
 	case off:
 		if start|n|selector != 0 {
-			return 0, linux.EINVAL
+			return nil, linux.EINVAL
 		}
-		t.SetDispatch(nil)
-		return 0, nil
+		return nil, nil
 	case exclusive:
 		if start != 0 && start+n <= start {
-			return 0, linux.EINVAL
+			return nil, linux.EINVAL
 		}
 	case inclusive:
 		if n == 0 || start+n <= start {
-			return 0, linux.EINVAL
+			return nil, linux.EINVAL
 		}
 		start, n = start+n, -n // all but the range, by the same comparison
 	default:
-		return 0, linux.EINVAL
+		return nil, linux.EINVAL
 	}
 	if selector >= mm.GuestTop {
-		return 0, linux.EFAULT
+		return nil, linux.EFAULT
 	}
-	t.SetDispatch(&task.Dispatch{Start: start, Len: n, Selector: selector})
-	return 0, nil
+	return &task.Dispatch{Start: start, Len: n, Selector: selector}, nil
 }

@@ -13,10 +13,16 @@ import (
 
 // Requests that package unix does not name.
 const (
-	ptracePeekSigInfo    = 0x4209
-	ptraceGetSigMask     = 0x420a
-	ptraceSetSigMask     = 0x420b
-	ptraceGetSyscallInfo = 0x420e
+	ptracePeekSigInfo        = 0x4209
+	ptraceGetSigMask         = 0x420a
+	ptraceSetSigMask         = 0x420b
+	ptraceSeccompGetFilter   = 0x420c
+	ptraceSeccompGetMetadata = 0x420d
+	ptraceGetSyscallInfo     = 0x420e
+	ptraceGetRseqConfig      = 0x420f
+	ptraceSetDispatchConfig  = 0x4210
+	ptraceGetDispatchConfig  = 0x4211
+	ptraceSetSyscallInfo     = 0x4212
 )
 
 // Kinds of register set: elf(5).
@@ -50,8 +56,12 @@ func ptrace(t *task.Task, request int64, tid int32, addr mm.Addr, data uint64) (
 		return 0, t.ResumeTracee(tid, task.Continue, data)
 	case unix.PTRACE_SYSCALL:
 		return 0, t.ResumeTracee(tid, task.StepSyscall, data)
-	case unix.PTRACE_SINGLESTEP:
+	case unix.PTRACE_SINGLESTEP, unix.PTRACE_SINGLEBLOCK: // a block ends where the processor cannot tell its end
 		return 0, t.ResumeTracee(tid, task.Step, data)
+	case unix.PTRACE_SYSEMU:
+		return 0, t.ResumeTracee(tid, task.Emulate, data)
+	case unix.PTRACE_SYSEMU_SINGLESTEP:
+		return 0, t.ResumeTracee(tid, task.EmulateStep, data)
 	case unix.PTRACE_SETOPTIONS:
 		return 0, t.SetTraceOptions(tid, data)
 	case unix.PTRACE_PEEKTEXT, unix.PTRACE_PEEKDATA:
@@ -114,6 +124,38 @@ func ptraceRegisters(t *task.Task, request int64, tid int32, addr mm.Addr, data 
 			return 0, err
 		}
 		return uint64(len(p)), t.CopyOutLater(data, p[:min(uint64(len(p)), addr)])
+	}
+	return ptraceConfiguration(t, request, tid, addr, data)
+}
+
+// ptraceConfiguration are the requests about how a stopped thread's calls are looked at.
+func ptraceConfiguration(t *task.Task, request int64, tid int32, size, data uint64) (uint64, error) {
+	switch request {
+	case ptraceSetSyscallInfo:
+		var p [task.SyscallInfoSize]byte
+		if err := t.Ask(tid, func(*task.Task) error { return nil }); err != nil {
+			return 0, err
+		}
+		if size < uint64(len(p)) {
+			return 0, linux.EINVAL
+		}
+		if err := t.CopyIn(data, p[:]); err != nil {
+			return 0, err
+		}
+		return 0, t.SetSyscallInfo(tid, p[:])
+	case ptraceGetRseqConfig:
+		const whole = 24
+		_, err := getRegisters(t, tid, data, int(min(size, whole)), (*task.Task).RseqConfiguration)
+		if err != nil {
+			return 0, err
+		}
+		return whole, nil
+	case ptraceGetDispatchConfig, ptraceSetDispatchConfig:
+		return 0, dispatchConfiguration(t, request == ptraceSetDispatchConfig, tid, size, data)
+	case ptraceSeccompGetFilter:
+		return tracedFilter(t, tid, size, data)
+	case ptraceSeccompGetMetadata:
+		return tracedMetadata(t, tid, size, data)
 	}
 	// An unknown request of a thread that is not traced is ESRCH.
 	if err := t.Ask(tid, func(*task.Task) error { return nil }); err != nil {
@@ -197,18 +239,21 @@ func registerSet(t *task.Task, set bool, tid int32, kind, iov uint64) (uint64, e
 const (
 	userDebug    = 848 // u_debugreg, 8 words
 	userDebugEnd = userDebug + 64
-	userSize     = 912
+	userSize     = userDebugEnd + 16
 )
 
-// peekUser reads a word of struct user. There are no hardware breakpoints: the
-// debug registers read as 0.
+// peekUser reads a word of struct user.
 func peekUser(t *task.Task, tid int32, at, to uint64) error {
 	if at%8 != 0 || at >= userSize {
 		return linux.EIO
 	}
 	word := make([]byte, 8)
 	err := t.Ask(tid, func(o *task.Task) error {
-		if at >= task.UserRegsSize {
+		switch {
+		case at >= userDebug && at < userDebugEnd:
+			binary.LittleEndian.PutUint64(word, o.DebugRegister(int(at-userDebug)/8))
+			return nil
+		case at >= task.UserRegsSize:
 			return nil
 		}
 		p, err := o.UserRegs()
@@ -223,7 +268,7 @@ func peekUser(t *task.Task, tid int32, at, to uint64) error {
 	return t.CopyOutLater(to, word)
 }
 
-// pokeUser writes a word of struct user: EIO for a breakpoint in hardware.
+// pokeUser writes a word of struct user: EIO, EINVAL.
 func pokeUser(t *task.Task, tid int32, at, value uint64) error {
 	if at%8 != 0 || at >= userSize {
 		return linux.EIO
@@ -237,8 +282,8 @@ func pokeUser(t *task.Task, tid int32, at, value uint64) error {
 			}
 			binary.LittleEndian.PutUint64(p[at:], value)
 			return o.SetUserRegs(p)
-		case at >= userDebug && at < userDebugEnd && value == 0:
-			return nil
+		case at >= userDebug && at < userDebugEnd:
+			return o.SetDebugRegister(int(at-userDebug)/8, value)
 		}
 		return linux.EIO
 	})

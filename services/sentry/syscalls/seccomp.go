@@ -88,7 +88,7 @@ func setFilter(t *task.Task, flags uint32, args mm.Addr) (uint64, error) {
 	if listens {
 		return addListened(t, seccomp.ReadInstructions(b), flags)
 	}
-	stray, err := t.AddFilter(seccomp.ReadInstructions(b), flags&seccompTsync != 0, nil)
+	stray, err := t.AddFilter(seccomp.ReadInstructions(b), flags&seccompTsync != 0, flags&seccompLog != 0, nil)
 	if stray != 0 && flags&seccompTsyncESRCH != 0 {
 		return 0, linux.ESRCH
 	}
@@ -102,7 +102,7 @@ func addListened(t *task.Task, program []seccomp.Instruction, flags uint32) (uin
 	if err != nil {
 		return 0, err
 	}
-	stray, err := t.AddFilter(program, flags&seccompTsync != 0, l)
+	stray, err := t.AddFilter(program, flags&seccompTsync != 0, flags&seccompLog != 0, l)
 	if stray != 0 {
 		err = linux.ESRCH
 	}

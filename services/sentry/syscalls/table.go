@@ -232,9 +232,6 @@ var table = [...]row{
 	245: {"mq_getsetattr", call3(mq_getsetattr)},
 	246: {"kexec_load", refuse(linux.EPERM)},
 	247: {"waitid", call5(waitid)},
-	248: {"add_key", refuse(linux.EPERM)},
-	249: {"request_key", refuse(linux.EPERM)},
-	250: {"keyctl", refuse(linux.EPERM)},
 	251: {"ioprio_set", call3(ioprio_set)},
 	252: {"ioprio_get", call2(ioprio_get)},
 	253: {"inotify_init", makes(call0(inotify_init))},
@@ -336,4 +333,8 @@ var table = [...]row{
 	457: {"statmount", call4(statmount)},
 	458: {"listmount", call4(listmount)},
 	462: {"mseal", makes(call3(mseal))},
+	463: {"setxattrat", makes(call6(setxattrat))},
+	464: {"getxattrat", call6(getxattrat)},
+	465: {"listxattrat", call5(listxattrat)},
+	466: {"removexattrat", call4(removexattrat)},
 }

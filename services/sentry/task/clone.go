@@ -178,6 +178,7 @@ func (t *Task) newChild(a *CloneArgs) (*Task, error) {
 		}
 	}
 	c.ns.Load().mount.enter()
+	c.ns.Load().Net.enter()
 	if a.Flags&unix.CLONE_FILES != 0 {
 		c.fds.Store(t.fds.Load().share())
 	} else {
@@ -250,7 +251,7 @@ func (k *Kernel) adopt(t, c *Task, a *CloneArgs) error {
 func (g *Group) fork(pid int32, parent *Group, a *CloneArgs) *Group {
 	c := &Group{
 		k: g.k, pid: pid, parent: parent, sid: g.sid, session: g.session, exitSignal: a.ExitSignal,
-		started: time.Now(),
+		started: time.Now(), serial: serials.Add(1),
 	}
 	if a.Flags&unix.CLONE_PARENT != 0 {
 		c.exitSignal = g.exitSignal
@@ -267,6 +268,7 @@ func (g *Group) fork(pid int32, parent *Group, a *CloneArgs) *Group {
 		c.limits[i].v.Store(g.limits[i].v.Load())
 	}
 	c.oomScoreAdj.Store(g.oomScoreAdj.Load())
+	c.dumpFilter.Store(g.dumpFilter.Load())
 	c.nice.Store(g.nice.Load())
 	c.dumpable.Store(g.dumpable.Load())
 	c.keeper.Store(g.keeper.Load())
@@ -399,6 +401,7 @@ func (t *Task) letGo() {
 func (t *Task) release() {
 	if t.left.CompareAndSwap(false, true) {
 		t.ns.Load().mount.leave()
+		t.ns.Load().Net.leave()
 	}
 	if s := t.mm.Swap(nil); s != nil {
 		s.DecUsers()

@@ -73,7 +73,7 @@ func (k *Kernel) enroll(t *Task, n NewProcess) error {
 	if err != nil {
 		return err
 	}
-	g := &Group{k: k, pid: id, leader: t, tasks: []*Task{t}, exitSignal: linux.SIGCHLD, started: time.Now(), handlers: &handlers{}}
+	g := &Group{k: k, pid: id, leader: t, tasks: []*Task{t}, exitSignal: linux.SIGCHLD, started: time.Now(), serial: serials.Add(1), handlers: &handlers{}}
 	t.tid, t.group = id, g
 	g.dumpable.Store(1)
 	for what, l := range n.Limits {

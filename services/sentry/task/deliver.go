@@ -82,7 +82,7 @@ func (t *Task) deliver() bool {
 	}
 	t.stopStepping()
 	t.handler(info, a)
-	if t.Traced() && t.trace.mode == traceStep {
+	if t.Traced() && t.trace.mode.steps() {
 		t.stopForTracer(traceStop{code: uint32(linux.SIGTRAP), info: t.UserSignal(linux.SIGTRAP, linux.SI_USER)})
 		t.redeliver()
 	}

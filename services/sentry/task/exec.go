@@ -224,6 +224,7 @@ func (t *Task) enter(p *program) error {
 	}
 	t.th.SetRobust(0)
 	t.SetDispatch(nil)
+	t.clearDebug()
 	space := mm.New()
 	space.Inherit(t.MM())
 	if old := t.mm.Swap(space); old != nil {

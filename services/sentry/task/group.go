@@ -19,6 +19,7 @@ type Group struct {
 	// neither changes.
 	pidNS  *PIDNamespace
 	number int32
+	serial uint64 // of all processes there ever were
 
 	// ChildQueue is told (wait.In) when a child changes state, for wait4(2).
 	childQueue wait.Queue
@@ -71,9 +72,11 @@ type Group struct {
 	childUsage Usage // of children that were waited for
 
 	oomScoreAdj atomic.Int32
-	nice        atomic.Int32 // -20 to 19; told, not acted on
-	dumpable    atomic.Int32
-	keeper      atomic.Pointer[vfs.UserNamespace] // who has power there may look into it, dumpable or not
+	// dumpFilter is what differs from usualDumpFilter.
+	dumpFilter atomic.Uint32
+	nice       atomic.Int32 // -20 to 19; told, not acted on
+	dumpable   atomic.Int32
+	keeper     atomic.Pointer[vfs.UserNamespace] // who has power there may look into it, dumpable or not
 }
 
 // Usage is what getrusage(2) tells, as far as it is known.
@@ -90,6 +93,11 @@ func (g *Group) Kernel() *Kernel { return g.k }
 
 // Started is when the process was made.
 func (g *Group) Started() time.Time { return g.started }
+
+// Serial is a number that no other process has or will have.
+func (g *Group) Serial() uint64 { return g.serial }
+
+var serials atomic.Uint64
 
 // Leader is the thread whose id is the process's; it stays when it has exited.
 func (g *Group) Leader() *Task {
@@ -159,6 +167,15 @@ func (g *Group) Stopped() bool {
 
 // SemUndo is what the process's end takes back of its semaphores' operations.
 func (g *Group) SemUndo() *sysvipc.Undo { return &g.semUndo }
+
+// usualDumpFilter is what a core dump would hold: core(5).
+const usualDumpFilter = 0x33
+
+// DumpFilter is what /proc/PID/coredump_filter holds.
+func (g *Group) DumpFilter() uint32 { return g.dumpFilter.Load() ^ usualDumpFilter }
+
+// SetDumpFilter sets it. Of its bits nine have a meaning.
+func (g *Group) SetDumpFilter(v uint32) { g.dumpFilter.Store(v&0x1ff ^ usualDumpFilter) }
 
 // OOMScoreAdj is what /proc/PID/oom_score_adj holds, -1000 to 1000.
 func (g *Group) OOMScoreAdj() int32 { return g.oomScoreAdj.Load() }

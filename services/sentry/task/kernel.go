@@ -42,6 +42,9 @@ type Kernel struct {
 	Log func(format string, args ...any)
 	// NewNetwork, if set, makes what Net.Network of a new namespace is: ENOSPC.
 	NewNetwork func(owner *vfs.UserNamespace) (any, error)
+	// NetworkLeft, if set, is told when a network that NewNetwork made may have become
+	// nobody's. It must not wait.
+	NetworkLeft func()
 	// Boot is when the sandbox started.
 	Boot time.Time
 

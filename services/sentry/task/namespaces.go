@@ -154,6 +154,24 @@ type Net struct {
 	Owner *vfs.UserNamespace
 	// Network is whatever the packages of sockets keep there.
 	Network any
+
+	k       *Kernel // nil for the first
+	threads atomic.Int32
+}
+
+func (n *Net) enter() { n.threads.Add(1) }
+
+func (n *Net) leave() {
+	n.threads.Add(-1)
+	n.Look()
+}
+
+// Look has a network that a guest has made looked after, if no thread is in it: it may be
+// that nobody holds it any more. It is to be called when something has let go of it.
+func (n *Net) Look() {
+	if n.k != nil && n.threads.Load() <= 0 && n.k.NetworkLeft != nil {
+		n.k.NetworkLeft()
+	}
 }
 
 // Net is the thread's network.
@@ -223,7 +241,7 @@ func (t *Task) makeNamespaces(flags uint64, fs *FSContext) (m made, err error) {
 		ns.IPC = newIPC(newInode(), m.creds.UserNS)
 	}
 	if flags&unix.CLONE_NEWNET != 0 {
-		n := &Net{Inode: newInode(), Owner: m.creds.UserNS}
+		n := &Net{Inode: newInode(), Owner: m.creds.UserNS, k: t.k}
 		if n.Network, err = t.k.NewNetwork(n.Owner); err != nil {
 			return m, err
 		}
@@ -249,9 +267,14 @@ func (t *Task) makeNamespaces(flags uint64, fs *FSContext) (m made, err error) {
 
 // take gives the thread what was made.
 func (t *Task) take(m made) {
-	if old := t.ns.Load(); old.mount != m.ns.mount {
+	old := t.ns.Load()
+	if old.mount != m.ns.mount {
 		m.ns.mount.enter()
 		defer old.mount.leave()
+	}
+	if old.Net != m.ns.Net {
+		m.ns.Net.enter()
+		defer old.Net.leave()
 	}
 	if m.fs != nil {
 		t.fs.Store(m.fs)

@@ -6,13 +6,17 @@ import (
 	"bulkhead/proto/linux"
 )
 
-// kickPatience is how long a thread that must end may take to come in after a
-// kick. It loses nothing by ending sooner; a busy host is what the time is for.
-const kickPatience = time.Second
+// patience is how long a thread that must end may take to come in.
+type patience struct {
+	// kick is how long after a kick. It loses nothing by ending sooner; a busy host is
+	// what the time is for.
+	kick time.Duration
+	// exec is how much longer if another thread of the process executes a program
+	// meanwhile: the new one would end with it.
+	exec time.Duration
+}
 
-// execPatience is how much longer it may take if another thread of the process executes a
-// program meanwhile: the new one would end with it.
-const execPatience = 9 * time.Second
+var usualPatience = patience{kick: time.Second, exec: 9 * time.Second}
 
 // expectEnd ends the host's process of a thread that has been kicked because it
 // must end and does not come in. A kick is only noted while a thread is in the
@@ -22,16 +26,25 @@ func (t *Task) expectEnd() {
 	if _, must := t.mustEnd(); !must {
 		return
 	}
-	time.AfterFunc(kickPatience, func() {
-		t.k.mu.Lock()
-		goesOn := t.group.execing != nil
-		t.k.mu.Unlock()
-		if goesOn {
-			time.AfterFunc(execPatience, t.endOverdue)
+	usualPatience.run(t.execingMeanwhile, t.endOverdue)
+}
+
+// run calls end once the time is over.
+func (p patience) run(execing func() bool, end func()) {
+	time.AfterFunc(p.kick, func() {
+		if execing() {
+			time.AfterFunc(p.exec, end)
 			return
 		}
-		t.endOverdue()
+		end()
 	})
+}
+
+// execingMeanwhile says whether a thread of the process executes a program.
+func (t *Task) execingMeanwhile() bool {
+	t.k.mu.RLock()
+	defer t.k.mu.RUnlock()
+	return t.group.execing != nil
 }
 
 // endOverdue ends the process if the thread still is not there.

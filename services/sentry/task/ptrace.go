@@ -11,7 +11,8 @@ import (
 
 // This is ptrace(2): who traces whom, and what a tracer asks for. What a tracee
 // does when it stops is in ptrace_stop.go, what a tracer sees of it in
-// ptrace_regs.go and ptrace_mem.go.
+// ptrace_regs.go, ptrace_call.go and ptrace_mem.go, what it hears by wait4(2) in
+// ptrace_wait.go.
 
 // traced is a task's side of being traced. Guarded by Kernel.mu, except for what
 // is said otherwise.
@@ -44,7 +45,10 @@ type traced struct {
 	nr      uint64        // its number: orig_rax
 	passed  chan struct{} // the group-stop that the task was resumed from
 	changed bool          // the tracer has set registers before the call
-	newborn struct {      // of the call under way: the child to tell of
+	debug   debugRegs
+	// watching is set while any of the debug registers is in use.
+	watching bool
+	newborn  struct { // of the call under way: the child to tell of
 		event int
 		tid   int32
 	}
@@ -57,8 +61,16 @@ const (
 	traceCont traceMode = iota
 	traceSyscall
 	traceStep
+	traceEmulate // the tracer does what the next call asks for
+	traceEmulateStep
 	traceListen
 )
+
+// steps says whether the thread goes one instruction on.
+func (m traceMode) steps() bool { return m == traceStep || m == traceEmulateStep }
+
+// emulates says whether no call is carried out.
+func (m traceMode) emulates() bool { return m == traceEmulate || m == traceEmulateStep }
 
 // traceStop is one stop of a tracee.
 type traceStop struct {
@@ -82,7 +94,8 @@ const (
 	traceExit      = 1 << 6
 	traceSeccomp   = 1 << 7
 	traceExitKill  = 1 << 20
-	traceOptions   = traceSysGood | traceFork | traceVfork | traceClone | traceExec | traceVforkDone | traceExit | traceSeccomp | traceExitKill
+	traceSuspend   = 1 << 21 // PTRACE_O_SUSPEND_SECCOMP
+	traceOptions   = traceSuspend | traceSysGood | traceFork | traceVfork | traceClone | traceExec | traceVforkDone | traceExit | traceSeccomp | traceExitKill
 )
 
 // Events in a wait status.
@@ -176,6 +189,9 @@ func (t *Task) Attach(tid int32, seize bool, options uint32) error {
 	if options&^uint32(traceOptions) != 0 {
 		return linux.EIO
 	}
+	if err := t.mayTraceWith(options); err != nil {
+		return err
+	}
 	k := t.k
 	o := t.Named(tid)
 	if o == nil {
@@ -264,11 +280,13 @@ func (t *Task) ResumeTracee(tid int32, mode traceMode, sig uint64) error {
 	})
 }
 
-// Continue, StepSyscall and Step are the ways to resume a tracee.
+// These are the ways to resume a tracee.
 const (
 	Continue    = traceCont
 	StepSyscall = traceSyscall
 	Step        = traceStep
+	Emulate     = traceEmulate
+	EmulateStep = traceEmulateStep
 )
 
 // goOn ends the stop that the task's own goroutine is in.
@@ -301,6 +319,7 @@ func (t *Task) Detach(tid int32, sig uint64) error {
 		o.k.mu.Lock()
 		o.unlinkLocked()
 		o.k.mu.Unlock()
+		o.clearDebug()
 		o.goOn(traceCont, linux.Signal(sig))
 		return nil
 	})
@@ -355,6 +374,9 @@ func (t *Task) SetTraceOptions(tid int32, options uint64) error {
 	}
 	if options&^uint64(traceOptions) != 0 {
 		return linux.EINVAL
+	}
+	if err := t.mayTraceWith(uint32(options)); err != nil {
+		return err
 	}
 	t.k.mu.Lock()
 	o.trace.options = uint32(options)
@@ -463,97 +485,4 @@ func (t *Task) leaveTracer(replaced bool) {
 	if tr != nil {
 		tr.group.childQueue.Notify(wait.In)
 	}
-}
-
-// holdForTracer keeps the end of g from its parent until the tracer has waited
-// for it; false if there is no such tracer.
-func (k *Kernel) holdForTracer(g, parent *Group) bool {
-	k.mu.Lock()
-	t := g.leader
-	tr := t.trace.tracer
-	if tr == nil || tr.group == parent {
-		if tr != nil {
-			t.unlinkLocked()
-		}
-		k.mu.Unlock()
-		return false
-	}
-	t.trace.dead, t.trace.status, t.trace.undelivered = true, g.exitStatus, parent
-	k.mu.Unlock()
-	if a := tr.group.Action(linux.SIGCHLD); a.Handler != linux.SIG_IGN {
-		tr.group.Send(g.endSignal(tr.group, linux.SIGCHLD))
-	}
-	tr.group.childQueue.Notify(wait.In)
-	return true
-}
-
-// endSignal is the siginfo of SIGCHLD for the end of g.
-func (g *Group) endSignal(to *Group, sig linux.Signal) linux.SigInfo {
-	code, status := int32(linux.CLD_EXITED), int32(g.exitStatus>>8)
-	if s := g.exitStatus & 0x7f; s != 0 {
-		code, status = linux.CLD_KILLED, int32(s)
-	}
-	return g.childSignal(to, sig, code, status)
-}
-
-// findTracee looks for a tracee of a thread of g with something to report, as
-// findChild does. Kernel.mu is held. settle is to be called without it.
-func (g *Group) findTraceeLocked(o WaitOptions, self *Task) (w Waited, found, any bool, settle func()) {
-	settle = func() {}
-	for _, tr := range g.tasks {
-		if o.Options&unix.WNOTHREAD != 0 && tr != self {
-			continue
-		}
-		for _, c := range tr.trace.tracees {
-			if o.PID != 0 && c.tid != o.PID || o.PGID != 0 && c.group.pgid != o.PGID {
-				continue
-			}
-			any = true
-			keep := o.Options&unix.WNOWAIT != 0
-			switch s := c.trace.stop; {
-			case c.trace.dead && o.Options&unix.WEXITED != 0:
-				w = c.waitedTracee(g, c.trace.status, linux.CLD_EXITED)
-				if s := c.trace.status & 0x7f; s != 0 {
-					w.Code = linux.CLD_KILLED
-				}
-				if !keep {
-					settle = c.reapedLocked()
-				}
-				return w, true, true, settle
-			case s != nil && !s.reported:
-				s.reported = !keep
-				return c.waitedTracee(g, s.code<<8|0x7f, linux.CLD_TRAPPED), true, true, settle
-			}
-		}
-	}
-	return w, false, any, settle
-}
-
-func (t *Task) waitedTracee(by *Group, status uint32, code int32) Waited {
-	return Waited{PID: by.pidNS.Number(t.tid), UID: t.Creds().UID, Status: status, Code: code}
-}
-
-// reapedLocked takes a dead tracee from its tracer, and gives what is to follow
-// without the lock.
-func (t *Task) reapedLocked() func() {
-	t.unlinkLocked()
-	parent, g := t.trace.undelivered, t.group
-	t.trace.undelivered = nil
-	if parent == nil {
-		return func() {}
-	}
-	return func() { g.k.announce(g, parent, nil) }
-}
-
-// spared says whether the parent g must not hear of its child c yet, since a
-// tracer that is not the parent has not waited for it. Kernel.mu is held.
-func (c *Group) sparedLocked(g *Group) bool {
-	tr := c.leader.trace.tracer
-	return tr != nil && tr.group != g && c.zombie
-}
-
-// tracedByLocked says whether the leader of c is traced by a thread of g.
-func (c *Group) tracedByLocked(g *Group) bool {
-	tr := c.leader.trace.tracer
-	return tr != nil && tr.group == g
 }

@@ -240,33 +240,3 @@ func (t *Task) EventMessage(tid int32) (message uint64, err error) {
 	err = t.Ask(tid, func(o *Task) error { message = o.trace.event; return nil })
 	return message, err
 }
-
-// SyscallInfo is struct ptrace_syscall_info: PTRACE_GET_SYSCALL_INFO.
-func (t *Task) SyscallInfo(tid int32) (p []byte, err error) {
-	_, s, err := t.tracee(tid, false)
-	if err != nil {
-		return nil, err
-	}
-	err = t.Ask(tid, func(o *Task) error {
-		r := &o.th.Regs
-		le := binary.LittleEndian
-		p = make([]byte, 24, 88)
-		p[0] = s.op
-		le.PutUint32(p[4:], unix.AUDIT_ARCH_X86_64)
-		rip := o.MM().Visible(r.RIP)
-		le.PutUint64(p[8:], rip)
-		le.PutUint64(p[16:], r.RSP)
-		switch s.op {
-		case syscallEntry:
-			for _, v := range [...]uint64{o.trace.nr, r.RDI, r.RSI, r.RDX, r.R10, r.R8, r.R9} {
-				p = le.AppendUint64(p, v)
-			}
-		case syscallExit:
-			v := o.shownRAX()
-			p = le.AppendUint64(p, v)
-			p = append(p, byte(b2i(v >= ^uint64(4094))))
-		}
-		return nil
-	})
-	return p, err
-}

@@ -18,7 +18,7 @@ func (t *Task) stopForTracer(s traceStop) bool {
 		return false
 	}
 	k, g := t.k, t.group
-	t.th.Regs.EFlags &^= trapFlag * uint64(b2i(t.trace.mode == traceStep))
+	t.th.Regs.EFlags &^= trapFlag * uint64(b2i(t.stepsByItself()))
 	k.mu.Lock()
 	tr := t.trace.tracer
 	if tr == nil {
@@ -65,7 +65,10 @@ func (t *Task) stopForTracer(s traceStop) bool {
 	}
 	t.state.Store(inKernel)
 	t.attention.Store(true)
-	if t.trace.mode == traceStep && t.Traced() {
+	if t.trace.watching && t.Traced() {
+		t.lookAround()
+	}
+	if t.trace.mode.steps() && t.Traced() {
 		t.th.Regs.EFlags |= trapFlag
 		t.trace.dirtyRegs(t)
 	}
@@ -180,6 +183,9 @@ func (t *Task) eventForTracer(event int, message uint64) bool {
 	}
 	t.trace.event = message
 	s := traceStop{code: uint32(linux.SIGTRAP) | uint32(event)<<8}
+	if event == eventSeccomp {
+		s.op = syscallSeccomp
+	}
 	s.info = linux.SigInfo{Signo: int32(linux.SIGTRAP), Code: int32(s.code)}
 	s.info.SetPID(t.Number())
 	s.info.SetUID(t.Creds().UID)
@@ -199,9 +205,10 @@ func (t *Task) redeliver() {
 
 // The kinds of PTRACE_GET_SYSCALL_INFO.
 const (
-	syscallNone  = 0
-	syscallEntry = 1
-	syscallExit  = 2
+	syscallNone    = 0
+	syscallEntry   = 1
+	syscallExit    = 2
+	syscallSeccomp = 3
 )
 
 // callStop stops at a system call's entry or exit.
@@ -209,9 +216,9 @@ func (t *Task) callStop(op byte) {
 	t.k.mu.RLock()
 	good := t.trace.options&traceSysGood != 0
 	t.k.mu.RUnlock()
-	s := traceStop{code: uint32(linux.SIGTRAP), op: op}
-	if good {
-		s.code |= 0x80
+	s := traceStop{code: uint32(linux.SIGTRAP)}
+	if good { // else it is any trap, of which nobody can tell
+		s.code, s.op = s.code|0x80, op
 	}
 	s.info = linux.SigInfo{Signo: int32(linux.SIGTRAP), Code: int32(s.code)}
 	s.info.SetPID(t.Number())
@@ -225,7 +232,8 @@ func (t *Task) callStop(op byte) {
 func (t *Task) enterTraced(nr *uint64, args *[6]uint64) bool {
 	regs := &t.th.Regs
 	t.trace.inCall, t.trace.nr = true, *nr
-	if t.trace.mode != traceSyscall {
+	emulated := t.trace.mode.emulates()
+	if t.trace.mode != traceSyscall && !emulated {
 		return true
 	}
 	enosys := linux.ENOSYS
@@ -237,7 +245,7 @@ func (t *Task) enterTraced(nr *uint64, args *[6]uint64) bool {
 	*nr = t.trace.nr
 	*args = [6]uint64{regs.RDI, regs.RSI, regs.RDX, regs.R10, regs.R8, regs.R9}
 	t.reply = reply{syscall: true, nr: *nr, result: regs.RAX}
-	return int32(*nr) != -1 && !t.killed.Load()
+	return int32(*nr) != -1 && !emulated && !t.killed.Load()
 }
 
 // leaveTraced is the end of a traced thread's call: what it has led to, and its
@@ -305,7 +313,7 @@ func (t *Task) exitForTracer(status uint32) {
 // stopStepping takes the trap flag of a stepping tracer away: a handler's frame
 // has none.
 func (t *Task) stopStepping() {
-	if t.trace.mode == traceStep {
+	if t.stepsByItself() {
 		t.th.Regs.EFlags &^= trapFlag
 	}
 }

@@ -12,6 +12,9 @@ const (
 	residentLeast  = 64   // pages of a region
 )
 
+// Present says which of the pages at addrs are in RAM.
+func (m Memory) Present(addrs []uint64, in []bool) error { return m.host.Resident(addrs, in) }
+
 // Resident says how much of each region is in RAM, in bytes, and the sum; nothing,
 // if the host does not tell.
 func (m Memory) Resident(regions []mm.Region) (each []uint64, sum uint64) {

@@ -136,6 +136,9 @@ func (t *Task) fault(f platform.FaultInfo) {
 	if !f.Signal.Valid() || !synchronous.Has(f.Signal) {
 		info = KernelSignal(linux.SIGSEGV)
 	}
+	if t.trace.watching && f.Signal == linux.SIGTRAP && f.Code == trapTrace && t.watched(&info) {
+		return
+	}
 	regs := &t.th.Regs
 	t.th.SetLastFault(regs.Err, regs.TrapNo, regs.CR2)
 	t.Force(info)
@@ -162,6 +165,9 @@ func (t *Task) resume() bool {
 			break
 		}
 		t.state.Store(inKernel)
+	}
+	if t.trace.watching {
+		t.keepWatching()
 	}
 	if t.reply.syscall && !t.reply.dirty {
 		if !isRestart(t.reply.err) {

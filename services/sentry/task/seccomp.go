@@ -52,7 +52,7 @@ func (t *Task) SetStrict() error {
 // thread of the process, which then have the caller's: SECCOMP_FILTER_FLAG_TSYNC.
 // stray is a thread that has a filter of its own, and none is set then. l, if any, is
 // told of calls. EBUSY if somebody is, EINVAL, ENOMEM.
-func (t *Task) AddFilter(program []seccomp.Instruction, all bool, l *Listener) (stray int32, err error) {
+func (t *Task) AddFilter(program []seccomp.Instruction, all, logs bool, l *Listener) (stray int32, err error) {
 	t.MM().StopDelegating()
 	k := t.k
 	k.mu.Lock() // a clone takes the filter of its parent under it
@@ -69,6 +69,7 @@ func (t *Task) AddFilter(program []seccomp.Instruction, all bool, l *Listener) (
 	if err != nil {
 		return 0, err
 	}
+	f.Logs = logs
 	if l != nil {
 		if listened(before) {
 			return 0, linux.EBUSY
@@ -106,6 +107,9 @@ var strictCalls = map[uint64]bool{unix.SYS_READ: true, unix.SYS_WRITE: true, uni
 func (t *Task) screen(nr *uint64, args *[6]uint64) bool {
 	s := t.seccomp.Load()
 	t.askForAll()
+	if t.filtersSuspended() {
+		return true
+	}
 	if s.Filter == nil {
 		if t.th.Arch() == unix.AUDIT_ARCH_X86_64 && strictCalls[*nr] {
 			return true

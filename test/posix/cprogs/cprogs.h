@@ -78,6 +78,10 @@ struct row {
 	T(urgent) \
 	T(notice) \
 	T(newer) \
+	T(advice) \
+	T(debug) \
+	T(pidfd) \
+	T(xattrat) \
 	T(vfork)
 
 #define DECLARE(name) extern const struct row name##_rows[];

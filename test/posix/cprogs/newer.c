@@ -469,7 +469,8 @@ static const struct {
 	int nr;
 } needs[] = {
 	{"newer.mseal", SYS_mseal_}, {"newer.guard", -1}, {"newer.futex", SYS_futex_wake_}, {"newer.cachestat", SYS_cachestat_},
-	{"newer.mounts", SYS_statmount_}, {"newer.their_mounts", -1}, {"newer.fcntl", -1}, {"newer.fdinfo", -1}, {"newer.params", -1}, {"newer.senders", -1},
+	{"newer.mounts", SYS_statmount_}, {"newer.their_mounts", -1}, {"newer.fcntl", -1}, {"newer.fdinfo", -1}, {"newer.params", -1}, {"newer.senders", -1}, {"debug.calls", -1}, {"names.xattrat", 463},
+	{"pidfd.info", -1}, {"pidfd.namespaces", -1}, {"pidfd.self", -1}, {"pidfd.mountspaces", -1},
 };
 
 /* has617 says whether this is at least Linux 6.17, for what has no number to ask. */

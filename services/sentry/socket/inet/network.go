@@ -46,6 +46,8 @@ type Network struct {
 	space  uint32                           // its number
 	owner  *vfs.UserNamespace               // who has power there rules it
 	spaces map[uint32]weak.Pointer[Network] // of the first: guarded by mu
+	// looking is set while a look for spaces that nobody has is due: LookForSpaces.
+	looking [len(lookTimes)]atomic.Bool
 
 	hello struct {
 		sync.Once

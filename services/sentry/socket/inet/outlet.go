@@ -80,6 +80,13 @@ func (o *Outlet) replaceLocked(n *Network) (old *Network) {
 	return o.now.Swap(n)
 }
 
+// LookForSpaces is to be called when somebody has let go of another namespace.
+func (o *Outlet) LookForSpaces() {
+	if n := o.now.Load(); n != nil {
+		n.lead().LookForSpaces()
+	}
+}
+
 // Beside makes the outlet of another namespace, which those have power over who have it
 // in owner: ENOSPC.
 func (o *Outlet) Beside(owner *vfs.UserNamespace) (*Outlet, error) {

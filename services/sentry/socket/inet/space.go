@@ -77,6 +77,28 @@ func (n *Network) enroll(sub *Network) bool {
 	return false
 }
 
+// lookTimes are how long after somebody has left a space it is looked whether anybody is
+// still there: a process that has ended holds it until it was waited for.
+var lookTimes = [...]time.Duration{20 * time.Millisecond, 200 * time.Millisecond, 2 * time.Second}
+
+// LookForSpaces has spaces that nobody has any more found soon, not only when the garbage
+// collector next runs for want of memory: of a pair of interfaces the other one goes too.
+func (n *Network) LookForSpaces() {
+	for i, after := range lookTimes {
+		if n.looking[i].CompareAndSwap(false, true) {
+			time.AfterFunc(after, func() {
+				n.looking[i].Store(false)
+				n.mu.Lock()
+				left := len(n.spaces)
+				n.mu.Unlock()
+				if left > 0 {
+					runtime.GC()
+				}
+			})
+		}
+	}
+}
+
 // endSpace ends a space that nobody has any more, and then its number is free. The
 // bell's letters come to netd before.
 func (n *Network) endSpace(space uint32) {
