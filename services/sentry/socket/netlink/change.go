@@ -1,6 +1,11 @@
 package netlink
 
 import (
+	"bytes"
+	"cmp"
+	"net/netip"
+	"slices"
+
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
 )
@@ -86,6 +91,7 @@ func (r *request) tables(source Source) ([]byte, error) {
 			return nil, err
 		}
 		r.devices = devices
+		slices.SortStableFunc(all.Routes, listedBefore)
 		for _, m := range all.Routes {
 			b = r.route(b, m, wanted)
 		}
@@ -104,6 +110,31 @@ func (r *request) tables(source Source) ([]byte, error) {
 		b = r.neighbour(b, m, wanted)
 	}
 	return b, nil
+}
+
+// listedBefore is the order of a dump: by table, then as Linux's tries are walked.
+func listedBefore(a, b *netdv1.RouteEntry) int {
+	x, y := a.Destination.GetAddress(), b.Destination.GetAddress()
+	if n := cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(len(x), len(y))); n != 0 {
+		return n
+	}
+	longer := cmp.Compare(b.Destination.GetBits(), a.Destination.GetBits())
+	if len(x) == 16 { // what lies within a prefix comes before it
+		p, ok1 := prefixOf(a.Destination)
+		q, ok2 := prefixOf(b.Destination)
+		if ok1 && ok2 && longer != 0 && p.Overlaps(q) {
+			return longer
+		}
+	}
+	return cmp.Or(bytes.Compare(x, y), longer, cmp.Compare(b.Tos, a.Tos), cmp.Compare(a.Metric, b.Metric))
+}
+
+func prefixOf(m *netdv1.Prefix) (netip.Prefix, bool) {
+	a, ok := netip.AddrFromSlice(m.GetAddress())
+	if !ok || m.GetBits() > uint32(a.BitLen()) {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(a, int(m.GetBits())), true
 }
 
 // listed are the flags of a message: one of a dump's, or a notification's.

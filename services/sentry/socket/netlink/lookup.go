@@ -63,10 +63,11 @@ func (r *request) lookup(source Source, all []*netdv1.Interface) ([]byte, linux.
 			return r.fibmatch(source, best), 0
 		}
 		m = answered(best, dst.Is6())
+		m.Tos = uint32(r.body[3])
 		if len(a[2]) == 4 {
 			m.Source = nil // it is known
 		}
-		if flags&flagLookup != 0 && best.Table != 0 {
+		if flags&flagLookup != 0 && best.Table != 0 && best.Kind != typeLocal {
 			m.Table = best.Table
 		}
 	}
@@ -130,9 +131,6 @@ func answered(best *netdv1.RouteEntry, v6 bool) *netdv1.RouteEntry {
 		m.Metric = best.Metric
 	} else {
 		m.Protocol = 0
-	}
-	if best.Kind == typeLocal {
-		m.Table, m.Source = tableLocal, best.Source
 	}
 	return m
 }

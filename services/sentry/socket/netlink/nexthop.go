@@ -18,6 +18,7 @@ const (
 	routeNexthop   = 30
 
 	onLink   = 4  // RTNH_F_ONLINK
+	dead     = 1  // RTNH_F_DEAD
 	linkDown = 16 // RTNH_F_LINKDOWN
 
 	metricLock       = 1
@@ -115,7 +116,11 @@ func (r *request) waysOf(body []byte, m *netdv1.RouteEntry) []byte {
 // stateOf are the flags of a way over an interface, if it is known: it may have no carrier.
 func (r *request) stateOf(index uint32) byte {
 	const up, running = 1, 0x40
-	if i := numbered(r.devices, index); i != nil && i.Flags&(up|running) == up {
+	switch i := numbered(r.devices, index); {
+	case i == nil:
+	case i.Flags&up == 0:
+		return dead | linkDown
+	case i.Flags&running == 0:
 		return linkDown
 	}
 	return 0
@@ -188,10 +193,13 @@ func (r *request) nexthopChange() (*netdv1.Change, linux.Errno) {
 		return nil, linux.EINVAL
 	}
 	a := r.attributes(sizeofNhmsg)
-	m := &netdv1.NexthopEntry{Id: number(a[nexthopID]), V6: r.body[0] == linux.AF_INET6, Protocol: uint32(r.body[2]), Scope: 253,
+	m := &netdv1.NexthopEntry{Id: number(a[nexthopID]), V6: r.body[0] == linux.AF_INET6, Protocol: uint32(r.body[2]),
 		OnLink: r.body[4]&onLink != 0, Gateway: a[nexthopGateway], Interface: number(a[nexthopOut]), Blackhole: a[nexthopBlackhole] != nil}
-	if len(m.Gateway) > 0 {
-		m.Scope = 0
+	switch {
+	case len(m.Gateway) > 0:
+		m.Scope = scopeLink
+	case m.Interface != 0:
+		m.Scope = scopeHost
 	}
 	for t := range a {
 		switch t {
