@@ -74,6 +74,7 @@ var law = []layer{
 	{"services/netd/icmp", []string{"services/netd/wire", "services/netd/ip"}},
 	{"services/netd/udp", []string{"services/netd/wire", "services/netd/ip"}},
 	{"services/netd/mib", nil},
+	{"services/netd/bridge", nil},
 	{"services/netd/tcp", []string{"services/netd/wire", "services/netd/ip", "services/netd/mib"}},
 	{"services/netd/netfilter", []string{"proto/linux", "services/netd/wire", "services/netd/ip"}},
 	{"services/netd/nfnetlink", []string{"proto/linux", "services/netd/netfilter"}},
@@ -90,7 +91,7 @@ var aboveLeaves = []string{"services/sentry/task", "services/sentry/syscalls", "
 var notLeaves = append(slices.Clone(aboveLeaves), "services/sentry")
 
 // A pure core has no clock, no network and no host: time comes as an argument.
-var pure = []string{"services/netd/wire", "services/netd/ip", "services/netd/icmp", "services/netd/udp", "services/netd/tcp", "services/netd/route", "services/netd/neigh", "services/netd/mcast", "services/netd/mib",
+var pure = []string{"services/netd/wire", "services/netd/ip", "services/netd/icmp", "services/netd/udp", "services/netd/tcp", "services/netd/route", "services/netd/neigh", "services/netd/mcast", "services/netd/mib", "services/netd/bridge",
 	"services/netd/netfilter", "services/netd/nfnetlink"}
 
 // impure is what a pure core must not import.

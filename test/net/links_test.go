@@ -97,3 +97,13 @@ func TestTunnelAway(t *testing.T) {
 
 // TestPolicy has rules of routing go by more than addresses.
 func TestPolicy(t *testing.T) { alike(t, "sh", "policy.sh") }
+
+// TestBridge has a nested network as container engines make it: namespaces on a bridge, with a
+// way out and a way in by address translation.
+func TestBridge(t *testing.T) {
+	needs(t, "bridge", "iptables")
+	alike(t, "sh", "bridge.sh")
+}
+
+// TestRoutes has routes of several ways, with metrics and by objects, and rules by ports and users.
+func TestRoutes(t *testing.T) { alike(t, "sh", "routes.sh") }

@@ -270,6 +270,8 @@ type Request struct {
 	//	*Request_SourceFilter
 	//	*Request_Space
 	//	*Request_Tunnel
+	//	*Request_Path
+	//	*Request_Stations
 	Op            isRequest_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -542,6 +544,24 @@ func (x *Request) GetTunnel() *Tunnel {
 	return nil
 }
 
+func (x *Request) GetPath() *PathQuery {
+	if x != nil {
+		if x, ok := x.Op.(*Request_Path); ok {
+			return x.Path
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetStations() *StationDump {
+	if x != nil {
+		if x, ok := x.Op.(*Request_Stations); ok {
+			return x.Stations
+		}
+	}
+	return nil
+}
+
 type isRequest_Op interface {
 	isRequest_Op()
 }
@@ -647,6 +667,14 @@ type Request_Tunnel struct {
 	Tunnel *Tunnel `protobuf:"bytes,67,opt,name=tunnel,proto3,oneof"`
 }
 
+type Request_Path struct {
+	Path *PathQuery `protobuf:"bytes,68,opt,name=path,proto3,oneof"`
+}
+
+type Request_Stations struct {
+	Stations *StationDump `protobuf:"bytes,69,opt,name=stations,proto3,oneof"`
+}
+
 func (*Request_Hello) isRequest_Op() {}
 
 func (*Request_Bind) isRequest_Op() {}
@@ -695,6 +723,10 @@ func (*Request_Space) isRequest_Op() {}
 
 func (*Request_Tunnel) isRequest_Op() {}
 
+func (*Request_Path) isRequest_Op() {}
+
+func (*Request_Stations) isRequest_Op() {}
+
 // Response answers a Request.
 type Response struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -727,7 +759,14 @@ type Response struct {
 	// Of a SourceFilter that asks.
 	SourceFilter *SourceFilter `protobuf:"bytes,62,opt,name=source_filter,json=sourceFilter,proto3" json:"source_filter,omitempty"`
 	// Of a RouteDump.
-	Rules         []*RuleEntry `protobuf:"bytes,63,rep,name=rules,proto3" json:"rules,omitempty"`
+	Rules []*RuleEntry `protobuf:"bytes,63,rep,name=rules,proto3" json:"rules,omitempty"`
+	// Of a PathQuery: the route that leads there, with the one gateway and the source address
+	// that are used.
+	Path *RouteEntry `protobuf:"bytes,64,opt,name=path,proto3" json:"path,omitempty"`
+	// Of a StationDump.
+	Stations []*Station `protobuf:"bytes,65,rep,name=stations,proto3" json:"stations,omitempty"`
+	// Of a RouteDump.
+	Nexthops      []*NexthopEntry `protobuf:"bytes,66,rep,name=nexthops,proto3" json:"nexthops,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -863,6 +902,27 @@ func (x *Response) GetSourceFilter() *SourceFilter {
 func (x *Response) GetRules() []*RuleEntry {
 	if x != nil {
 		return x.Rules
+	}
+	return nil
+}
+
+func (x *Response) GetPath() *RouteEntry {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *Response) GetStations() []*Station {
+	if x != nil {
+		return x.Stations
+	}
+	return nil
+}
+
+func (x *Response) GetNexthops() []*NexthopEntry {
+	if x != nil {
+		return x.Nexthops
 	}
 	return nil
 }
@@ -3117,7 +3177,20 @@ type RouteEntry struct {
 	// What is left of it in seconds; 0: it does not expire.
 	Expires uint32 `protobuf:"varint,11,opt,name=expires,proto3" json:"expires,omitempty"`
 	// Of a router: RFC 4191, section 2.1.
-	Preference    int32 `protobuf:"zigzag32,12,opt,name=preference,proto3" json:"preference,omitempty"`
+	Preference int32 `protobuf:"zigzag32,12,opt,name=preference,proto3" json:"preference,omitempty"`
+	// Several gateways that take turns, instead of gateway and interface.
+	Hops []*Hop `protobuf:"bytes,13,rep,name=hops,proto3" json:"hops,omitempty"`
+	// RTAX_ values by their numbers, whose first is 0; those that are 0 are not set. What is
+	// RTAX_MTU there is mtu above.
+	Metrics []uint32 `protobuf:"varint,14,rep,packed,name=metrics,proto3" json:"metrics,omitempty"`
+	// RTAX_CC_ALGO.
+	Congestion string `protobuf:"bytes,15,opt,name=congestion,proto3" json:"congestion,omitempty"`
+	// RTNH_F_ONLINK: the gateway is taken to be on the link.
+	OnLink bool `protobuf:"varint,16,opt,name=on_link,json=onLink,proto3" json:"on_link,omitempty"`
+	// rtm_tos.
+	Tos uint32 `protobuf:"varint,17,opt,name=tos,proto3" json:"tos,omitempty"`
+	// What an object that a NexthopChange made says, instead of gateway and interface.
+	Nexthop       uint32 `protobuf:"varint,18,opt,name=nexthop,proto3" json:"nexthop,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3236,6 +3309,662 @@ func (x *RouteEntry) GetPreference() int32 {
 	return 0
 }
 
+func (x *RouteEntry) GetHops() []*Hop {
+	if x != nil {
+		return x.Hops
+	}
+	return nil
+}
+
+func (x *RouteEntry) GetMetrics() []uint32 {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+func (x *RouteEntry) GetCongestion() string {
+	if x != nil {
+		return x.Congestion
+	}
+	return ""
+}
+
+func (x *RouteEntry) GetOnLink() bool {
+	if x != nil {
+		return x.OnLink
+	}
+	return false
+}
+
+func (x *RouteEntry) GetTos() uint32 {
+	if x != nil {
+		return x.Tos
+	}
+	return 0
+}
+
+func (x *RouteEntry) GetNexthop() uint32 {
+	if x != nil {
+		return x.Nexthop
+	}
+	return 0
+}
+
+// Hop is one of several ways that a route has: struct rtnexthop.
+type Hop struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Gateway   []byte                 `protobuf:"bytes,1,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	Interface uint32                 `protobuf:"varint,2,opt,name=interface,proto3" json:"interface,omitempty"`
+	// From 1 to 256.
+	Weight        uint32 `protobuf:"varint,3,opt,name=weight,proto3" json:"weight,omitempty"`
+	OnLink        bool   `protobuf:"varint,4,opt,name=on_link,json=onLink,proto3" json:"on_link,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hop) Reset() {
+	*x = Hop{}
+	mi := &file_netd_v1_data_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hop) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hop) ProtoMessage() {}
+
+func (x *Hop) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hop.ProtoReflect.Descriptor instead.
+func (*Hop) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Hop) GetGateway() []byte {
+	if x != nil {
+		return x.Gateway
+	}
+	return nil
+}
+
+func (x *Hop) GetInterface() uint32 {
+	if x != nil {
+		return x.Interface
+	}
+	return 0
+}
+
+func (x *Hop) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *Hop) GetOnLink() bool {
+	if x != nil {
+		return x.OnLink
+	}
+	return false
+}
+
+// NexthopEntry is struct nhmsg with its attributes: ip-nexthop(8).
+type NexthopEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In a change 0 is one that is free.
+	Id        uint32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	V6        bool   `protobuf:"varint,2,opt,name=v6,proto3" json:"v6,omitempty"`
+	Gateway   []byte `protobuf:"bytes,3,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	Interface uint32 `protobuf:"varint,4,opt,name=interface,proto3" json:"interface,omitempty"`
+	Blackhole bool   `protobuf:"varint,5,opt,name=blackhole,proto3" json:"blackhole,omitempty"`
+	Protocol  uint32 `protobuf:"varint,6,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	OnLink    bool   `protobuf:"varint,7,opt,name=on_link,json=onLink,proto3" json:"on_link,omitempty"`
+	// Others by their numbers, each with its weight from 1 to 256.
+	Members []*NexthopMember `protobuf:"bytes,8,rep,name=members,proto3" json:"members,omitempty"`
+	// rtm_scope.
+	Scope         uint32 `protobuf:"varint,9,opt,name=scope,proto3" json:"scope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NexthopEntry) Reset() {
+	*x = NexthopEntry{}
+	mi := &file_netd_v1_data_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NexthopEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NexthopEntry) ProtoMessage() {}
+
+func (x *NexthopEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NexthopEntry.ProtoReflect.Descriptor instead.
+func (*NexthopEntry) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *NexthopEntry) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *NexthopEntry) GetV6() bool {
+	if x != nil {
+		return x.V6
+	}
+	return false
+}
+
+func (x *NexthopEntry) GetGateway() []byte {
+	if x != nil {
+		return x.Gateway
+	}
+	return nil
+}
+
+func (x *NexthopEntry) GetInterface() uint32 {
+	if x != nil {
+		return x.Interface
+	}
+	return 0
+}
+
+func (x *NexthopEntry) GetBlackhole() bool {
+	if x != nil {
+		return x.Blackhole
+	}
+	return false
+}
+
+func (x *NexthopEntry) GetProtocol() uint32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
+}
+
+func (x *NexthopEntry) GetOnLink() bool {
+	if x != nil {
+		return x.OnLink
+	}
+	return false
+}
+
+func (x *NexthopEntry) GetMembers() []*NexthopMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *NexthopEntry) GetScope() uint32 {
+	if x != nil {
+		return x.Scope
+	}
+	return 0
+}
+
+// NexthopMember is struct nexthop_grp.
+type NexthopMember struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Weight        uint32                 `protobuf:"varint,2,opt,name=weight,proto3" json:"weight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NexthopMember) Reset() {
+	*x = NexthopMember{}
+	mi := &file_netd_v1_data_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NexthopMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NexthopMember) ProtoMessage() {}
+
+func (x *NexthopMember) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NexthopMember.ProtoReflect.Descriptor instead.
+func (*NexthopMember) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *NexthopMember) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *NexthopMember) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+// NexthopChange adds, replaces or removes one, and with it the routes by it: EEXIST, ENOENT,
+// ENODEV, ENETDOWN, ENETUNREACH, EHOSTUNREACH, EINVAL, ENOSPC.
+type NexthopChange struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Nexthop *NexthopEntry          `protobuf:"bytes,1,opt,name=nexthop,proto3" json:"nexthop,omitempty"`
+	Remove  bool                   `protobuf:"varint,2,opt,name=remove,proto3" json:"remove,omitempty"`
+	Replace bool                   `protobuf:"varint,3,opt,name=replace,proto3" json:"replace,omitempty"`
+	// It must not be there yet.
+	Exclusive     bool `protobuf:"varint,4,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NexthopChange) Reset() {
+	*x = NexthopChange{}
+	mi := &file_netd_v1_data_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NexthopChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NexthopChange) ProtoMessage() {}
+
+func (x *NexthopChange) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NexthopChange.ProtoReflect.Descriptor instead.
+func (*NexthopChange) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *NexthopChange) GetNexthop() *NexthopEntry {
+	if x != nil {
+		return x.Nexthop
+	}
+	return nil
+}
+
+func (x *NexthopChange) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+func (x *NexthopChange) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+func (x *NexthopChange) GetExclusive() bool {
+	if x != nil {
+		return x.Exclusive
+	}
+	return false
+}
+
+// PathQuery asks how a packet would leave: ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL.
+type PathQuery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 4 or 16 bytes.
+	Destination []byte `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"`
+	Source      []byte `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	// The interface to leave by, and the one that it has come by; 0: any, and none.
+	Out  uint32 `protobuf:"varint,3,opt,name=out,proto3" json:"out,omitempty"`
+	In   uint32 `protobuf:"varint,4,opt,name=in,proto3" json:"in,omitempty"`
+	Mark uint32 `protobuf:"varint,5,opt,name=mark,proto3" json:"mark,omitempty"`
+	Uid  uint32 `protobuf:"varint,6,opt,name=uid,proto3" json:"uid,omitempty"`
+	// IPPROTO_ and ports; 0: none.
+	Protocol        uint32 `protobuf:"varint,7,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	SourcePort      uint32 `protobuf:"varint,8,opt,name=source_port,json=sourcePort,proto3" json:"source_port,omitempty"`
+	DestinationPort uint32 `protobuf:"varint,9,opt,name=destination_port,json=destinationPort,proto3" json:"destination_port,omitempty"`
+	Tos             uint32 `protobuf:"varint,10,opt,name=tos,proto3" json:"tos,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *PathQuery) Reset() {
+	*x = PathQuery{}
+	mi := &file_netd_v1_data_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathQuery) ProtoMessage() {}
+
+func (x *PathQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathQuery.ProtoReflect.Descriptor instead.
+func (*PathQuery) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *PathQuery) GetDestination() []byte {
+	if x != nil {
+		return x.Destination
+	}
+	return nil
+}
+
+func (x *PathQuery) GetSource() []byte {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *PathQuery) GetOut() uint32 {
+	if x != nil {
+		return x.Out
+	}
+	return 0
+}
+
+func (x *PathQuery) GetIn() uint32 {
+	if x != nil {
+		return x.In
+	}
+	return 0
+}
+
+func (x *PathQuery) GetMark() uint32 {
+	if x != nil {
+		return x.Mark
+	}
+	return 0
+}
+
+func (x *PathQuery) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
+func (x *PathQuery) GetProtocol() uint32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
+}
+
+func (x *PathQuery) GetSourcePort() uint32 {
+	if x != nil {
+		return x.SourcePort
+	}
+	return 0
+}
+
+func (x *PathQuery) GetDestinationPort() uint32 {
+	if x != nil {
+		return x.DestinationPort
+	}
+	return 0
+}
+
+func (x *PathQuery) GetTos() uint32 {
+	if x != nil {
+		return x.Tos
+	}
+	return 0
+}
+
+// StationDump asks for what bridges know of stations.
+type StationDump struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StationDump) Reset() {
+	*x = StationDump{}
+	mi := &file_netd_v1_data_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StationDump) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StationDump) ProtoMessage() {}
+
+func (x *StationDump) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StationDump.ProtoReflect.Descriptor instead.
+func (*StationDump) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
+}
+
+// Station is an entry of a bridge's: struct ndmsg of AF_BRIDGE.
+type Station struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Bridge uint32                 `protobuf:"varint,1,opt,name=bridge,proto3" json:"bridge,omitempty"`
+	// The interface behind which it is; the bridge itself for its own.
+	Interface uint32 `protobuf:"varint,2,opt,name=interface,proto3" json:"interface,omitempty"`
+	// Six bytes.
+	Mac []byte `protobuf:"bytes,3,opt,name=mac,proto3" json:"mac,omitempty"`
+	// The address is the interface's own.
+	Local bool `protobuf:"varint,4,opt,name=local,proto3" json:"local,omitempty"`
+	// Somebody has said so.
+	Fixed bool `protobuf:"varint,5,opt,name=fixed,proto3" json:"fixed,omitempty"`
+	// Since it was heard, in seconds.
+	Age           uint32 `protobuf:"varint,6,opt,name=age,proto3" json:"age,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Station) Reset() {
+	*x = Station{}
+	mi := &file_netd_v1_data_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Station) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Station) ProtoMessage() {}
+
+func (x *Station) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Station.ProtoReflect.Descriptor instead.
+func (*Station) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Station) GetBridge() uint32 {
+	if x != nil {
+		return x.Bridge
+	}
+	return 0
+}
+
+func (x *Station) GetInterface() uint32 {
+	if x != nil {
+		return x.Interface
+	}
+	return 0
+}
+
+func (x *Station) GetMac() []byte {
+	if x != nil {
+		return x.Mac
+	}
+	return nil
+}
+
+func (x *Station) GetLocal() bool {
+	if x != nil {
+		return x.Local
+	}
+	return false
+}
+
+func (x *Station) GetFixed() bool {
+	if x != nil {
+		return x.Fixed
+	}
+	return false
+}
+
+func (x *Station) GetAge() uint32 {
+	if x != nil {
+		return x.Age
+	}
+	return 0
+}
+
+// StationChange adds or removes one: EEXIST, ENOENT, EINVAL, ENODEV, ENOSPC.
+type StationChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Station       *Station               `protobuf:"bytes,1,opt,name=station,proto3" json:"station,omitempty"`
+	Remove        bool                   `protobuf:"varint,2,opt,name=remove,proto3" json:"remove,omitempty"`
+	Replace       bool                   `protobuf:"varint,3,opt,name=replace,proto3" json:"replace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StationChange) Reset() {
+	*x = StationChange{}
+	mi := &file_netd_v1_data_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StationChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StationChange) ProtoMessage() {}
+
+func (x *StationChange) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StationChange.ProtoReflect.Descriptor instead.
+func (*StationChange) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *StationChange) GetStation() *Station {
+	if x != nil {
+		return x.Station
+	}
+	return nil
+}
+
+func (x *StationChange) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+func (x *StationChange) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
 // NeighbourEntry is struct ndmsg with its attributes.
 type NeighbourEntry struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -3251,7 +3980,7 @@ type NeighbourEntry struct {
 
 func (x *NeighbourEntry) Reset() {
 	*x = NeighbourEntry{}
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3263,7 +3992,7 @@ func (x *NeighbourEntry) String() string {
 func (*NeighbourEntry) ProtoMessage() {}
 
 func (x *NeighbourEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[25]
+	mi := &file_netd_v1_data_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3276,7 +4005,7 @@ func (x *NeighbourEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighbourEntry.ProtoReflect.Descriptor instead.
 func (*NeighbourEntry) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{25}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *NeighbourEntry) GetInterface() uint32 {
@@ -3321,6 +4050,8 @@ type Change struct {
 	//	*Change_Rule
 	//	*Change_NewLink
 	//	*Change_RemoveLink
+	//	*Change_Station
+	//	*Change_Nexthop
 	What          isChange_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3328,7 +4059,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3340,7 +4071,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[26]
+	mi := &file_netd_v1_data_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3353,7 +4084,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{26}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Change) GetWhat() isChange_What {
@@ -3435,6 +4166,24 @@ func (x *Change) GetRemoveLink() *LinkRemoval {
 	return nil
 }
 
+func (x *Change) GetStation() *StationChange {
+	if x != nil {
+		if x, ok := x.What.(*Change_Station); ok {
+			return x.Station
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetNexthop() *NexthopChange {
+	if x != nil {
+		if x, ok := x.What.(*Change_Nexthop); ok {
+			return x.Nexthop
+		}
+	}
+	return nil
+}
+
 type isChange_What interface {
 	isChange_What()
 }
@@ -3471,6 +4220,14 @@ type Change_RemoveLink struct {
 	RemoveLink *LinkRemoval `protobuf:"bytes,8,opt,name=remove_link,json=removeLink,proto3,oneof"`
 }
 
+type Change_Station struct {
+	Station *StationChange `protobuf:"bytes,9,opt,name=station,proto3,oneof"`
+}
+
+type Change_Nexthop struct {
+	Nexthop *NexthopChange `protobuf:"bytes,10,opt,name=nexthop,proto3,oneof"`
+}
+
 func (*Change_Link) isChange_What() {}
 
 func (*Change_Address) isChange_What() {}
@@ -3487,21 +4244,34 @@ func (*Change_NewLink) isChange_What() {}
 
 func (*Change_RemoveLink) isChange_What() {}
 
+func (*Change_Station) isChange_What() {}
+
+func (*Change_Nexthop) isChange_What() {}
+
 // NewLink makes an interface in the request's namespace, or a pair: EEXIST, EINVAL,
 // ENOSPC where there are too many, EOPNOTSUPP of a kind that there is not.
 type NewLink struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "dummy" or "veth", whose other end is peer.
-	Kind          string        `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	Link          *NewInterface `protobuf:"bytes,2,opt,name=link,proto3" json:"link,omitempty"`
-	Peer          *NewInterface `protobuf:"bytes,3,opt,name=peer,proto3" json:"peer,omitempty"`
+	// "dummy", "bridge", "veth", whose other end is peer, or "vlan" and "macvlan", which lie
+	// upon another.
+	Kind string        `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Link *NewInterface `protobuf:"bytes,2,opt,name=link,proto3" json:"link,omitempty"`
+	Peer *NewInterface `protobuf:"bytes,3,opt,name=peer,proto3" json:"peer,omitempty"`
+	// Of a bridge: IFLA_BR_ values by their numbers. EOPNOTSUPP of what there is not.
+	Bridge map[uint32]uint32 `protobuf:"bytes,4,rep,name=bridge,proto3" json:"bridge,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// The interface of the request's namespace that it lies upon.
+	Lower uint32 `protobuf:"varint,5,opt,name=lower,proto3" json:"lower,omitempty"`
+	// Of a VLAN: from 1 to 4094.
+	Vlan uint32 `protobuf:"varint,6,opt,name=vlan,proto3" json:"vlan,omitempty"`
+	// Of a macvlan: MACVLAN_MODE_.
+	Mode          uint32 `protobuf:"varint,7,opt,name=mode,proto3" json:"mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NewLink) Reset() {
 	*x = NewLink{}
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3513,7 +4283,7 @@ func (x *NewLink) String() string {
 func (*NewLink) ProtoMessage() {}
 
 func (x *NewLink) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[27]
+	mi := &file_netd_v1_data_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3526,7 +4296,7 @@ func (x *NewLink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewLink.ProtoReflect.Descriptor instead.
 func (*NewLink) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{27}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *NewLink) GetKind() string {
@@ -3550,6 +4320,34 @@ func (x *NewLink) GetPeer() *NewInterface {
 	return nil
 }
 
+func (x *NewLink) GetBridge() map[uint32]uint32 {
+	if x != nil {
+		return x.Bridge
+	}
+	return nil
+}
+
+func (x *NewLink) GetLower() uint32 {
+	if x != nil {
+		return x.Lower
+	}
+	return 0
+}
+
+func (x *NewLink) GetVlan() uint32 {
+	if x != nil {
+		return x.Vlan
+	}
+	return 0
+}
+
+func (x *NewLink) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
 // NewInterface is what one is to be.
 type NewInterface struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3562,15 +4360,17 @@ type NewInterface struct {
 	// The namespace that it is to be in.
 	Space uint32 `protobuf:"varint,4,opt,name=space,proto3" json:"space,omitempty"`
 	// 0: the next that is free.
-	Index         uint32 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"`
-	Up            bool   `protobuf:"varint,6,opt,name=up,proto3" json:"up,omitempty"`
+	Index uint32 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"`
+	Up    bool   `protobuf:"varint,6,opt,name=up,proto3" json:"up,omitempty"`
+	// The bridge that it is to be a port of; 0: none.
+	Master        uint32 `protobuf:"varint,7,opt,name=master,proto3" json:"master,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NewInterface) Reset() {
 	*x = NewInterface{}
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3582,7 +4382,7 @@ func (x *NewInterface) String() string {
 func (*NewInterface) ProtoMessage() {}
 
 func (x *NewInterface) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[28]
+	mi := &file_netd_v1_data_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3595,7 +4395,7 @@ func (x *NewInterface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewInterface.ProtoReflect.Descriptor instead.
 func (*NewInterface) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{28}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *NewInterface) GetName() string {
@@ -3640,6 +4440,13 @@ func (x *NewInterface) GetUp() bool {
 	return false
 }
 
+func (x *NewInterface) GetMaster() uint32 {
+	if x != nil {
+		return x.Master
+	}
+	return 0
+}
+
 // LinkRemoval takes away an interface that a NewLink made, and its other end: ENODEV,
 // EOPNOTSUPP.
 type LinkRemoval struct {
@@ -3651,7 +4458,7 @@ type LinkRemoval struct {
 
 func (x *LinkRemoval) Reset() {
 	*x = LinkRemoval{}
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3663,7 +4470,7 @@ func (x *LinkRemoval) String() string {
 func (*LinkRemoval) ProtoMessage() {}
 
 func (x *LinkRemoval) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[29]
+	mi := &file_netd_v1_data_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3676,7 +4483,7 @@ func (x *LinkRemoval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkRemoval.ProtoReflect.Descriptor instead.
 func (*LinkRemoval) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{29}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LinkRemoval) GetIndex() uint32 {
@@ -3711,7 +4518,7 @@ type Tunnel struct {
 
 func (x *Tunnel) Reset() {
 	*x = Tunnel{}
-	mi := &file_netd_v1_data_proto_msgTypes[30]
+	mi := &file_netd_v1_data_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3723,7 +4530,7 @@ func (x *Tunnel) String() string {
 func (*Tunnel) ProtoMessage() {}
 
 func (x *Tunnel) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[30]
+	mi := &file_netd_v1_data_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3736,7 +4543,7 @@ func (x *Tunnel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tunnel.ProtoReflect.Descriptor instead.
 func (*Tunnel) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{30}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Tunnel) GetAttach() string {
@@ -3817,15 +4624,26 @@ type RuleEntry struct {
 	Invert bool `protobuf:"varint,10,opt,name=invert,proto3" json:"invert,omitempty"`
 	// Of the table, routes with shorter prefixes than so many bits are passed over.
 	Longer uint32 `protobuf:"varint,11,opt,name=longer,proto3" json:"longer,omitempty"`
-	// RTN_: 6, 7 or 8 of a rule that leads nowhere; 0: to the table.
-	Kind          uint32 `protobuf:"varint,12,opt,name=kind,proto3" json:"kind,omitempty"`
+	// FR_ACT_: 2 goes on at the rule with the priority target, 3 does nothing, 6, 7 and 8 lead
+	// nowhere as routes of these types do; 0: to the table.
+	Kind   uint32 `protobuf:"varint,12,opt,name=kind,proto3" json:"kind,omitempty"`
+	Target uint32 `protobuf:"varint,13,opt,name=target,proto3" json:"target,omitempty"`
+	// IPPROTO_ of the packet; 0: any.
+	IpProtocol       uint32 `protobuf:"varint,14,opt,name=ip_protocol,json=ipProtocol,proto3" json:"ip_protocol,omitempty"`
+	SourcePorts      *Range `protobuf:"bytes,15,opt,name=source_ports,json=sourcePorts,proto3" json:"source_ports,omitempty"`
+	DestinationPorts *Range `protobuf:"bytes,16,opt,name=destination_ports,json=destinationPorts,proto3" json:"destination_ports,omitempty"`
+	// Whose socket it is.
+	Users *Range `protobuf:"bytes,17,opt,name=users,proto3" json:"users,omitempty"`
+	Tos   uint32 `protobuf:"varint,18,opt,name=tos,proto3" json:"tos,omitempty"`
+	// Who made the rule: rtm_protocol.
+	Protocol      uint32 `protobuf:"varint,19,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RuleEntry) Reset() {
 	*x = RuleEntry{}
-	mi := &file_netd_v1_data_proto_msgTypes[31]
+	mi := &file_netd_v1_data_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3837,7 +4655,7 @@ func (x *RuleEntry) String() string {
 func (*RuleEntry) ProtoMessage() {}
 
 func (x *RuleEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[31]
+	mi := &file_netd_v1_data_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3850,7 +4668,7 @@ func (x *RuleEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleEntry.ProtoReflect.Descriptor instead.
 func (*RuleEntry) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{31}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RuleEntry) GetV6() bool {
@@ -3937,6 +4755,108 @@ func (x *RuleEntry) GetKind() uint32 {
 	return 0
 }
 
+func (x *RuleEntry) GetTarget() uint32 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *RuleEntry) GetIpProtocol() uint32 {
+	if x != nil {
+		return x.IpProtocol
+	}
+	return 0
+}
+
+func (x *RuleEntry) GetSourcePorts() *Range {
+	if x != nil {
+		return x.SourcePorts
+	}
+	return nil
+}
+
+func (x *RuleEntry) GetDestinationPorts() *Range {
+	if x != nil {
+		return x.DestinationPorts
+	}
+	return nil
+}
+
+func (x *RuleEntry) GetUsers() *Range {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *RuleEntry) GetTos() uint32 {
+	if x != nil {
+		return x.Tos
+	}
+	return 0
+}
+
+func (x *RuleEntry) GetProtocol() uint32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
+}
+
+// Range is what lies between two numbers, both included.
+type Range struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	Last          uint32                 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Range) Reset() {
+	*x = Range{}
+	mi := &file_netd_v1_data_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Range) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Range) ProtoMessage() {}
+
+func (x *Range) ProtoReflect() protoreflect.Message {
+	mi := &file_netd_v1_data_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Range.ProtoReflect.Descriptor instead.
+func (*Range) Descriptor() ([]byte, []int) {
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Range) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Range) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
 // RuleChange adds or removes one: EEXIST, ENOENT, EINVAL, ENOSPC.
 type RuleChange struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3948,7 +4868,7 @@ type RuleChange struct {
 
 func (x *RuleChange) Reset() {
 	*x = RuleChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[32]
+	mi := &file_netd_v1_data_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3960,7 +4880,7 @@ func (x *RuleChange) String() string {
 func (*RuleChange) ProtoMessage() {}
 
 func (x *RuleChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[32]
+	mi := &file_netd_v1_data_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3973,7 +4893,7 @@ func (x *RuleChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleChange.ProtoReflect.Descriptor instead.
 func (*RuleChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{32}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RuleChange) GetRule() *RuleEntry {
@@ -4002,7 +4922,7 @@ type SettingsChange struct {
 
 func (x *SettingsChange) Reset() {
 	*x = SettingsChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[33]
+	mi := &file_netd_v1_data_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4014,7 +4934,7 @@ func (x *SettingsChange) String() string {
 func (*SettingsChange) ProtoMessage() {}
 
 func (x *SettingsChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[33]
+	mi := &file_netd_v1_data_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4027,7 +4947,7 @@ func (x *SettingsChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsChange.ProtoReflect.Descriptor instead.
 func (*SettingsChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{33}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SettingsChange) GetIndex() uint32 {
@@ -4054,14 +4974,21 @@ type LinkChange struct {
 	Mac  []byte  `protobuf:"bytes,4,opt,name=mac,proto3,oneof" json:"mac,omitempty"`
 	Name *string `protobuf:"bytes,5,opt,name=name,proto3,oneof" json:"name,omitempty"`
 	// The namespace that it is to move to.
-	Space         *uint32 `protobuf:"varint,6,opt,name=space,proto3,oneof" json:"space,omitempty"`
+	Space *uint32 `protobuf:"varint,6,opt,name=space,proto3,oneof" json:"space,omitempty"`
+	// The bridge that it is to be a port of; 0: none.
+	Master *uint32 `protobuf:"varint,7,opt,name=master,proto3,oneof" json:"master,omitempty"`
+	// As NewLink's.
+	Bridge map[uint32]uint32 `protobuf:"bytes,8,rep,name=bridge,proto3" json:"bridge,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// IFLA_BRPORT_ values of a bridge's port by their numbers: EOPNOTSUPP, EINVAL.
+	Port          map[uint32]uint32 `protobuf:"bytes,9,rep,name=port,proto3" json:"port,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Mode          *uint32           `protobuf:"varint,10,opt,name=mode,proto3,oneof" json:"mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LinkChange) Reset() {
 	*x = LinkChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[34]
+	mi := &file_netd_v1_data_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4073,7 +5000,7 @@ func (x *LinkChange) String() string {
 func (*LinkChange) ProtoMessage() {}
 
 func (x *LinkChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[34]
+	mi := &file_netd_v1_data_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4086,7 +5013,7 @@ func (x *LinkChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkChange.ProtoReflect.Descriptor instead.
 func (*LinkChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{34}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *LinkChange) GetIndex() uint32 {
@@ -4131,6 +5058,34 @@ func (x *LinkChange) GetSpace() uint32 {
 	return 0
 }
 
+func (x *LinkChange) GetMaster() uint32 {
+	if x != nil && x.Master != nil {
+		return *x.Master
+	}
+	return 0
+}
+
+func (x *LinkChange) GetBridge() map[uint32]uint32 {
+	if x != nil {
+		return x.Bridge
+	}
+	return nil
+}
+
+func (x *LinkChange) GetPort() map[uint32]uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return nil
+}
+
+func (x *LinkChange) GetMode() uint32 {
+	if x != nil && x.Mode != nil {
+		return *x.Mode
+	}
+	return 0
+}
+
 // AddressChange adds or removes one, or with replace changes the one that is there:
 // EEXIST, EADDRNOTAVAIL, EINVAL.
 type AddressChange struct {
@@ -4150,7 +5105,7 @@ type AddressChange struct {
 
 func (x *AddressChange) Reset() {
 	*x = AddressChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[35]
+	mi := &file_netd_v1_data_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4162,7 +5117,7 @@ func (x *AddressChange) String() string {
 func (*AddressChange) ProtoMessage() {}
 
 func (x *AddressChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[35]
+	mi := &file_netd_v1_data_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4175,7 +5130,7 @@ func (x *AddressChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressChange.ProtoReflect.Descriptor instead.
 func (*AddressChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{35}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AddressChange) GetIndex() uint32 {
@@ -4239,7 +5194,7 @@ type RouteChange struct {
 
 func (x *RouteChange) Reset() {
 	*x = RouteChange{}
-	mi := &file_netd_v1_data_proto_msgTypes[36]
+	mi := &file_netd_v1_data_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4251,7 +5206,7 @@ func (x *RouteChange) String() string {
 func (*RouteChange) ProtoMessage() {}
 
 func (x *RouteChange) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[36]
+	mi := &file_netd_v1_data_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4264,7 +5219,7 @@ func (x *RouteChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteChange.ProtoReflect.Descriptor instead.
 func (*RouteChange) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{36}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RouteChange) GetRoute() *RouteEntry {
@@ -4297,7 +5252,7 @@ type StatisticsQuery struct {
 
 func (x *StatisticsQuery) Reset() {
 	*x = StatisticsQuery{}
-	mi := &file_netd_v1_data_proto_msgTypes[37]
+	mi := &file_netd_v1_data_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4309,7 +5264,7 @@ func (x *StatisticsQuery) String() string {
 func (*StatisticsQuery) ProtoMessage() {}
 
 func (x *StatisticsQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[37]
+	mi := &file_netd_v1_data_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4322,7 +5277,7 @@ func (x *StatisticsQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsQuery.ProtoReflect.Descriptor instead.
 func (*StatisticsQuery) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{37}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{46}
 }
 
 // Watch asks to be told of changes of the configuration from now on: Changed.
@@ -4334,7 +5289,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_netd_v1_data_proto_msgTypes[38]
+	mi := &file_netd_v1_data_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4346,7 +5301,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[38]
+	mi := &file_netd_v1_data_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4359,7 +5314,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{38}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{47}
 }
 
 // ConnectionDump asks for the TCP connections that are no socket of the sentry's
@@ -4372,7 +5327,7 @@ type ConnectionDump struct {
 
 func (x *ConnectionDump) Reset() {
 	*x = ConnectionDump{}
-	mi := &file_netd_v1_data_proto_msgTypes[39]
+	mi := &file_netd_v1_data_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4384,7 +5339,7 @@ func (x *ConnectionDump) String() string {
 func (*ConnectionDump) ProtoMessage() {}
 
 func (x *ConnectionDump) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[39]
+	mi := &file_netd_v1_data_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4397,7 +5352,7 @@ func (x *ConnectionDump) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectionDump.ProtoReflect.Descriptor instead.
 func (*ConnectionDump) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{39}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{48}
 }
 
 // Connection is one of those.
@@ -4420,7 +5375,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_netd_v1_data_proto_msgTypes[40]
+	mi := &file_netd_v1_data_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4432,7 +5387,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[40]
+	mi := &file_netd_v1_data_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4445,7 +5400,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{40}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Connection) GetLocal() *Address {
@@ -4517,7 +5472,7 @@ type Destroy struct {
 
 func (x *Destroy) Reset() {
 	*x = Destroy{}
-	mi := &file_netd_v1_data_proto_msgTypes[41]
+	mi := &file_netd_v1_data_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4529,7 +5484,7 @@ func (x *Destroy) String() string {
 func (*Destroy) ProtoMessage() {}
 
 func (x *Destroy) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[41]
+	mi := &file_netd_v1_data_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4542,7 +5497,7 @@ func (x *Destroy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Destroy.ProtoReflect.Descriptor instead.
 func (*Destroy) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{41}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Destroy) GetLocal() *Address {
@@ -4573,7 +5528,7 @@ type Tuning struct {
 
 func (x *Tuning) Reset() {
 	*x = Tuning{}
-	mi := &file_netd_v1_data_proto_msgTypes[42]
+	mi := &file_netd_v1_data_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4585,7 +5540,7 @@ func (x *Tuning) String() string {
 func (*Tuning) ProtoMessage() {}
 
 func (x *Tuning) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[42]
+	mi := &file_netd_v1_data_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4598,7 +5553,7 @@ func (x *Tuning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tuning.ProtoReflect.Descriptor instead.
 func (*Tuning) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{42}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Tuning) GetName() string {
@@ -4642,7 +5597,7 @@ type SourceFilter struct {
 
 func (x *SourceFilter) Reset() {
 	*x = SourceFilter{}
-	mi := &file_netd_v1_data_proto_msgTypes[43]
+	mi := &file_netd_v1_data_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4654,7 +5609,7 @@ func (x *SourceFilter) String() string {
 func (*SourceFilter) ProtoMessage() {}
 
 func (x *SourceFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[43]
+	mi := &file_netd_v1_data_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4667,7 +5622,7 @@ func (x *SourceFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceFilter.ProtoReflect.Descriptor instead.
 func (*SourceFilter) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{43}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SourceFilter) GetGroup() []byte {
@@ -4723,7 +5678,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_netd_v1_data_proto_msgTypes[44]
+	mi := &file_netd_v1_data_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4735,7 +5690,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[44]
+	mi := &file_netd_v1_data_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4748,7 +5703,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{44}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Filter) GetProgram() []byte {
@@ -4776,7 +5731,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_netd_v1_data_proto_msgTypes[45]
+	mi := &file_netd_v1_data_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4788,7 +5743,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[45]
+	mi := &file_netd_v1_data_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4801,7 +5756,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{45}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Membership) GetAction() MembershipAction {
@@ -4858,9 +5813,9 @@ type Interface struct {
 	Ipv6 *Autoconfiguration `protobuf:"bytes,8,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
 	// Multicast groups that it listens to.
 	Groups []*Group `protobuf:"bytes,60,rep,name=groups,proto3" json:"groups,omitempty"`
-	// What the guest made: "dummy", "veth", "tun" or "tap"; empty for others.
+	// What the guest made: "tun" or "tap", or a NewLink's; empty for others.
 	Kind string `protobuf:"bytes,61,opt,name=kind,proto3" json:"kind,omitempty"`
-	// The other end of a pair, and where that is: 1 more than the number of its namespace by
+	// The other end of a pair or what it lies upon, and where that is: 1 more than the number of its namespace by
 	// which this one knows it, 0 for this one itself.
 	Peer          uint32 `protobuf:"varint,62,opt,name=peer,proto3" json:"peer,omitempty"`
 	PeerNamespace uint32 `protobuf:"varint,63,opt,name=peer_namespace,json=peerNamespace,proto3" json:"peer_namespace,omitempty"`
@@ -4869,16 +5824,23 @@ type Interface struct {
 	// It was up at least once.
 	Used bool `protobuf:"varint,65,opt,name=used,proto3" json:"used,omitempty"`
 	// Of a TUN or TAP interface, as Tunnel has it.
-	Persist       bool   `protobuf:"varint,66,opt,name=persist,proto3" json:"persist,omitempty"`
-	Owner         uint32 `protobuf:"varint,67,opt,name=owner,proto3" json:"owner,omitempty"`
-	Group         uint32 `protobuf:"varint,68,opt,name=group,proto3" json:"group,omitempty"`
+	Persist bool   `protobuf:"varint,66,opt,name=persist,proto3" json:"persist,omitempty"`
+	Owner   uint32 `protobuf:"varint,67,opt,name=owner,proto3" json:"owner,omitempty"`
+	Group   uint32 `protobuf:"varint,68,opt,name=group,proto3" json:"group,omitempty"`
+	// The bridge that it is a port of; 0: none.
+	Master uint32 `protobuf:"varint,69,opt,name=master,proto3" json:"master,omitempty"`
+	// As NewLink's and LinkChange's.
+	Bridge        map[uint32]uint32 `protobuf:"bytes,70,rep,name=bridge,proto3" json:"bridge,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Port          map[uint32]uint32 `protobuf:"bytes,71,rep,name=port,proto3" json:"port,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Vlan          uint32            `protobuf:"varint,72,opt,name=vlan,proto3" json:"vlan,omitempty"`
+	Mode          uint32            `protobuf:"varint,73,opt,name=mode,proto3" json:"mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_netd_v1_data_proto_msgTypes[46]
+	mi := &file_netd_v1_data_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4890,7 +5852,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[46]
+	mi := &file_netd_v1_data_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4903,7 +5865,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{46}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Interface) GetIndex() uint32 {
@@ -5025,6 +5987,41 @@ func (x *Interface) GetGroup() uint32 {
 	return 0
 }
 
+func (x *Interface) GetMaster() uint32 {
+	if x != nil {
+		return x.Master
+	}
+	return 0
+}
+
+func (x *Interface) GetBridge() map[uint32]uint32 {
+	if x != nil {
+		return x.Bridge
+	}
+	return nil
+}
+
+func (x *Interface) GetPort() map[uint32]uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return nil
+}
+
+func (x *Interface) GetVlan() uint32 {
+	if x != nil {
+		return x.Vlan
+	}
+	return 0
+}
+
+func (x *Interface) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
 // Group is one of an interface's.
 type Group struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -5038,7 +6035,7 @@ type Group struct {
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_netd_v1_data_proto_msgTypes[47]
+	mi := &file_netd_v1_data_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5050,7 +6047,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[47]
+	mi := &file_netd_v1_data_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5063,7 +6060,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{47}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Group) GetAddress() []byte {
@@ -5097,7 +6094,7 @@ type InterfaceAddress struct {
 
 func (x *InterfaceAddress) Reset() {
 	*x = InterfaceAddress{}
-	mi := &file_netd_v1_data_proto_msgTypes[48]
+	mi := &file_netd_v1_data_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5109,7 +6106,7 @@ func (x *InterfaceAddress) String() string {
 func (*InterfaceAddress) ProtoMessage() {}
 
 func (x *InterfaceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[48]
+	mi := &file_netd_v1_data_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5122,7 +6119,7 @@ func (x *InterfaceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterfaceAddress.ProtoReflect.Descriptor instead.
 func (*InterfaceAddress) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{48}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *InterfaceAddress) GetAddress() []byte {
@@ -5171,7 +6168,7 @@ type Space struct {
 
 func (x *Space) Reset() {
 	*x = Space{}
-	mi := &file_netd_v1_data_proto_msgTypes[49]
+	mi := &file_netd_v1_data_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5183,7 +6180,7 @@ func (x *Space) String() string {
 func (*Space) ProtoMessage() {}
 
 func (x *Space) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[49]
+	mi := &file_netd_v1_data_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5196,7 +6193,7 @@ func (x *Space) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Space.ProtoReflect.Descriptor instead.
 func (*Space) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{49}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Space) GetEnd() bool {
@@ -5223,7 +6220,7 @@ type Rings struct {
 
 func (x *Rings) Reset() {
 	*x = Rings{}
-	mi := &file_netd_v1_data_proto_msgTypes[50]
+	mi := &file_netd_v1_data_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5235,7 +6232,7 @@ func (x *Rings) String() string {
 func (*Rings) ProtoMessage() {}
 
 func (x *Rings) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[50]
+	mi := &file_netd_v1_data_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5248,7 +6245,7 @@ func (x *Rings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rings.ProtoReflect.Descriptor instead.
 func (*Rings) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{50}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Rings) GetId() uint32 {
@@ -5289,7 +6286,7 @@ type Heads struct {
 
 func (x *Heads) Reset() {
 	*x = Heads{}
-	mi := &file_netd_v1_data_proto_msgTypes[51]
+	mi := &file_netd_v1_data_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5301,7 +6298,7 @@ func (x *Heads) String() string {
 func (*Heads) ProtoMessage() {}
 
 func (x *Heads) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[51]
+	mi := &file_netd_v1_data_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5314,7 +6311,7 @@ func (x *Heads) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heads.ProtoReflect.Descriptor instead.
 func (*Heads) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{51}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Heads) GetId() uint32 {
@@ -5342,7 +6339,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_netd_v1_data_proto_msgTypes[52]
+	mi := &file_netd_v1_data_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5354,7 +6351,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[52]
+	mi := &file_netd_v1_data_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5367,7 +6364,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{52}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Accepted) GetListener() uint32 {
@@ -5422,7 +6419,7 @@ type Forgotten struct {
 
 func (x *Forgotten) Reset() {
 	*x = Forgotten{}
-	mi := &file_netd_v1_data_proto_msgTypes[53]
+	mi := &file_netd_v1_data_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5434,7 +6431,7 @@ func (x *Forgotten) String() string {
 func (*Forgotten) ProtoMessage() {}
 
 func (x *Forgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_netd_v1_data_proto_msgTypes[53]
+	mi := &file_netd_v1_data_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5447,7 +6444,7 @@ func (x *Forgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forgotten.ProtoReflect.Descriptor instead.
 func (*Forgotten) Descriptor() ([]byte, []int) {
-	return file_netd_v1_data_proto_rawDescGZIP(), []int{53}
+	return file_netd_v1_data_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Forgotten) GetRings() uint32 {
@@ -5461,7 +6458,8 @@ var File_netd_v1_data_proto protoreflect.FileDescriptor
 
 const file_netd_v1_data_proto_rawDesc = "" +
 	"\n" +
-	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\xd1\t\n" +
+	"\x12netd/v1/data.proto\x12\anetd.v1\x1a\x15netd/v1/control.proto\"\xaf\n" +
+	"\n" +
 	"\aRequest\x12\x16\n" +
 	"\x06socket\x18\x01 \x01(\rR\x06socket\x12!\n" +
 	"\x04open\x18\x02 \x01(\v2\r.netd.v1.OpenR\x04open\x12&\n" +
@@ -5495,8 +6493,10 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x06tuning\x18@ \x01(\v2\x0f.netd.v1.TuningH\x00R\x06tuning\x12<\n" +
 	"\rsource_filter\x18A \x01(\v2\x15.netd.v1.SourceFilterH\x00R\fsourceFilter\x12&\n" +
 	"\x05space\x18B \x01(\v2\x0e.netd.v1.SpaceH\x00R\x05space\x12)\n" +
-	"\x06tunnel\x18C \x01(\v2\x0f.netd.v1.TunnelH\x00R\x06tunnelB\x04\n" +
-	"\x02op\"\xf8\x05\n" +
+	"\x06tunnel\x18C \x01(\v2\x0f.netd.v1.TunnelH\x00R\x06tunnel\x12(\n" +
+	"\x04path\x18D \x01(\v2\x12.netd.v1.PathQueryH\x00R\x04path\x122\n" +
+	"\bstations\x18E \x01(\v2\x14.netd.v1.StationDumpH\x00R\bstationsB\x04\n" +
+	"\x02op\"\x82\a\n" +
 	"\bResponse\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\rR\x05error\x12&\n" +
 	"\x05local\x18\x02 \x01(\v2\x10.netd.v1.AddressR\x05local\x12(\n" +
@@ -5519,7 +6519,10 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"statistics\x125\n" +
 	"\vconnections\x18= \x03(\v2\x13.netd.v1.ConnectionR\vconnections\x12:\n" +
 	"\rsource_filter\x18> \x01(\v2\x15.netd.v1.SourceFilterR\fsourceFilter\x12(\n" +
-	"\x05rules\x18? \x03(\v2\x12.netd.v1.RuleEntryR\x05rules\x1a=\n" +
+	"\x05rules\x18? \x03(\v2\x12.netd.v1.RuleEntryR\x05rules\x12'\n" +
+	"\x04path\x18@ \x01(\v2\x13.netd.v1.RouteEntryR\x04path\x12,\n" +
+	"\bstations\x18A \x03(\v2\x10.netd.v1.StationR\bstations\x121\n" +
+	"\bnexthops\x18B \x03(\v2\x15.netd.v1.NexthopEntryR\bnexthops\x1a=\n" +
 	"\x0fStatisticsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xac\x03\n" +
@@ -5741,7 +6744,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"RouteQuery\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"\x10\n" +
 	"\x0eInterfaceQuery\"\v\n" +
-	"\tRouteDump\"\xcf\x02\n" +
+	"\tRouteDump\"\xf0\x03\n" +
 	"\n" +
 	"RouteEntry\x121\n" +
 	"\vdestination\x18\x01 \x01(\v2\x0f.netd.v1.PrefixR\vdestination\x12\x18\n" +
@@ -5758,12 +6761,68 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\aexpires\x18\v \x01(\rR\aexpires\x12\x1e\n" +
 	"\n" +
 	"preference\x18\f \x01(\x11R\n" +
-	"preference\"p\n" +
+	"preference\x12 \n" +
+	"\x04hops\x18\r \x03(\v2\f.netd.v1.HopR\x04hops\x12\x18\n" +
+	"\ametrics\x18\x0e \x03(\rR\ametrics\x12\x1e\n" +
+	"\n" +
+	"congestion\x18\x0f \x01(\tR\n" +
+	"congestion\x12\x17\n" +
+	"\aon_link\x18\x10 \x01(\bR\x06onLink\x12\x10\n" +
+	"\x03tos\x18\x11 \x01(\rR\x03tos\x12\x18\n" +
+	"\anexthop\x18\x12 \x01(\rR\anexthop\"n\n" +
+	"\x03Hop\x12\x18\n" +
+	"\agateway\x18\x01 \x01(\fR\agateway\x12\x1c\n" +
+	"\tinterface\x18\x02 \x01(\rR\tinterface\x12\x16\n" +
+	"\x06weight\x18\x03 \x01(\rR\x06weight\x12\x17\n" +
+	"\aon_link\x18\x04 \x01(\bR\x06onLink\"\x81\x02\n" +
+	"\fNexthopEntry\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12\x0e\n" +
+	"\x02v6\x18\x02 \x01(\bR\x02v6\x12\x18\n" +
+	"\agateway\x18\x03 \x01(\fR\agateway\x12\x1c\n" +
+	"\tinterface\x18\x04 \x01(\rR\tinterface\x12\x1c\n" +
+	"\tblackhole\x18\x05 \x01(\bR\tblackhole\x12\x1a\n" +
+	"\bprotocol\x18\x06 \x01(\rR\bprotocol\x12\x17\n" +
+	"\aon_link\x18\a \x01(\bR\x06onLink\x120\n" +
+	"\amembers\x18\b \x03(\v2\x16.netd.v1.NexthopMemberR\amembers\x12\x14\n" +
+	"\x05scope\x18\t \x01(\rR\x05scope\"7\n" +
+	"\rNexthopMember\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12\x16\n" +
+	"\x06weight\x18\x02 \x01(\rR\x06weight\"\x90\x01\n" +
+	"\rNexthopChange\x12/\n" +
+	"\anexthop\x18\x01 \x01(\v2\x15.netd.v1.NexthopEntryR\anexthop\x12\x16\n" +
+	"\x06remove\x18\x02 \x01(\bR\x06remove\x12\x18\n" +
+	"\areplace\x18\x03 \x01(\bR\areplace\x12\x1c\n" +
+	"\texclusive\x18\x04 \x01(\bR\texclusive\"\x87\x02\n" +
+	"\tPathQuery\x12 \n" +
+	"\vdestination\x18\x01 \x01(\fR\vdestination\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\fR\x06source\x12\x10\n" +
+	"\x03out\x18\x03 \x01(\rR\x03out\x12\x0e\n" +
+	"\x02in\x18\x04 \x01(\rR\x02in\x12\x12\n" +
+	"\x04mark\x18\x05 \x01(\rR\x04mark\x12\x10\n" +
+	"\x03uid\x18\x06 \x01(\rR\x03uid\x12\x1a\n" +
+	"\bprotocol\x18\a \x01(\rR\bprotocol\x12\x1f\n" +
+	"\vsource_port\x18\b \x01(\rR\n" +
+	"sourcePort\x12)\n" +
+	"\x10destination_port\x18\t \x01(\rR\x0fdestinationPort\x12\x10\n" +
+	"\x03tos\x18\n" +
+	" \x01(\rR\x03tos\"\r\n" +
+	"\vStationDump\"\x8f\x01\n" +
+	"\aStation\x12\x16\n" +
+	"\x06bridge\x18\x01 \x01(\rR\x06bridge\x12\x1c\n" +
+	"\tinterface\x18\x02 \x01(\rR\tinterface\x12\x10\n" +
+	"\x03mac\x18\x03 \x01(\fR\x03mac\x12\x14\n" +
+	"\x05local\x18\x04 \x01(\bR\x05local\x12\x14\n" +
+	"\x05fixed\x18\x05 \x01(\bR\x05fixed\x12\x10\n" +
+	"\x03age\x18\x06 \x01(\rR\x03age\"m\n" +
+	"\rStationChange\x12*\n" +
+	"\astation\x18\x01 \x01(\v2\x10.netd.v1.StationR\astation\x12\x16\n" +
+	"\x06remove\x18\x02 \x01(\bR\x06remove\x12\x18\n" +
+	"\areplace\x18\x03 \x01(\bR\areplace\"p\n" +
 	"\x0eNeighbourEntry\x12\x1c\n" +
 	"\tinterface\x18\x01 \x01(\rR\tinterface\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\fR\aaddress\x12\x10\n" +
 	"\x03mac\x18\x03 \x01(\fR\x03mac\x12\x14\n" +
-	"\x05state\x18\x04 \x01(\rR\x05state\"\x98\x03\n" +
+	"\x05state\x18\x04 \x01(\rR\x05state\"\x80\x04\n" +
 	"\x06Change\x12)\n" +
 	"\x04link\x18\x01 \x01(\v2\x13.netd.v1.LinkChangeH\x00R\x04link\x122\n" +
 	"\aaddress\x18\x02 \x01(\v2\x16.netd.v1.AddressChangeH\x00R\aaddress\x12,\n" +
@@ -5773,19 +6832,30 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x04rule\x18\x06 \x01(\v2\x13.netd.v1.RuleChangeH\x00R\x04rule\x12-\n" +
 	"\bnew_link\x18\a \x01(\v2\x10.netd.v1.NewLinkH\x00R\anewLink\x127\n" +
 	"\vremove_link\x18\b \x01(\v2\x14.netd.v1.LinkRemovalH\x00R\n" +
-	"removeLinkB\x06\n" +
-	"\x04what\"s\n" +
+	"removeLink\x122\n" +
+	"\astation\x18\t \x01(\v2\x16.netd.v1.StationChangeH\x00R\astation\x122\n" +
+	"\anexthop\x18\n" +
+	" \x01(\v2\x16.netd.v1.NexthopChangeH\x00R\anexthopB\x06\n" +
+	"\x04what\"\xa2\x02\n" +
 	"\aNewLink\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12)\n" +
 	"\x04link\x18\x02 \x01(\v2\x15.netd.v1.NewInterfaceR\x04link\x12)\n" +
-	"\x04peer\x18\x03 \x01(\v2\x15.netd.v1.NewInterfaceR\x04peer\"\x82\x01\n" +
+	"\x04peer\x18\x03 \x01(\v2\x15.netd.v1.NewInterfaceR\x04peer\x124\n" +
+	"\x06bridge\x18\x04 \x03(\v2\x1c.netd.v1.NewLink.BridgeEntryR\x06bridge\x12\x14\n" +
+	"\x05lower\x18\x05 \x01(\rR\x05lower\x12\x12\n" +
+	"\x04vlan\x18\x06 \x01(\rR\x04vlan\x12\x12\n" +
+	"\x04mode\x18\a \x01(\rR\x04mode\x1a9\n" +
+	"\vBridgeEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\x9a\x01\n" +
 	"\fNewInterface\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\fR\x03mac\x12\x10\n" +
 	"\x03mtu\x18\x03 \x01(\rR\x03mtu\x12\x14\n" +
 	"\x05space\x18\x04 \x01(\rR\x05space\x12\x14\n" +
 	"\x05index\x18\x05 \x01(\rR\x05index\x12\x0e\n" +
-	"\x02up\x18\x06 \x01(\bR\x02up\"#\n" +
+	"\x02up\x18\x06 \x01(\bR\x02up\x12\x16\n" +
+	"\x06master\x18\a \x01(\rR\x06master\"#\n" +
 	"\vLinkRemoval\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\"\xf3\x01\n" +
 	"\x06Tunnel\x12\x1b\n" +
@@ -5801,7 +6871,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\n" +
 	"\b_persistB\b\n" +
 	"\x06_ownerB\b\n" +
-	"\x06_group\"\xa1\x02\n" +
+	"\x06_group\"\x9e\x04\n" +
 	"\tRuleEntry\x12\x0e\n" +
 	"\x02v6\x18\x01 \x01(\bR\x02v6\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\rR\bpriority\x12#\n" +
@@ -5815,14 +6885,25 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x06invert\x18\n" +
 	" \x01(\bR\x06invert\x12\x16\n" +
 	"\x06longer\x18\v \x01(\rR\x06longer\x12\x12\n" +
-	"\x04kind\x18\f \x01(\rR\x04kind\"L\n" +
+	"\x04kind\x18\f \x01(\rR\x04kind\x12\x16\n" +
+	"\x06target\x18\r \x01(\rR\x06target\x12\x1f\n" +
+	"\vip_protocol\x18\x0e \x01(\rR\n" +
+	"ipProtocol\x121\n" +
+	"\fsource_ports\x18\x0f \x01(\v2\x0e.netd.v1.RangeR\vsourcePorts\x12;\n" +
+	"\x11destination_ports\x18\x10 \x01(\v2\x0e.netd.v1.RangeR\x10destinationPorts\x12$\n" +
+	"\x05users\x18\x11 \x01(\v2\x0e.netd.v1.RangeR\x05users\x12\x10\n" +
+	"\x03tos\x18\x12 \x01(\rR\x03tos\x12\x1a\n" +
+	"\bprotocol\x18\x13 \x01(\rR\bprotocol\"1\n" +
+	"\x05Range\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\rR\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\rR\x04last\"L\n" +
 	"\n" +
 	"RuleChange\x12&\n" +
 	"\x04rule\x18\x01 \x01(\v2\x12.netd.v1.RuleEntryR\x04rule\x12\x16\n" +
 	"\x06remove\x18\x02 \x01(\bR\x06remove\"V\n" +
 	"\x0eSettingsChange\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12.\n" +
-	"\x04ipv6\x18\x02 \x01(\v2\x1a.netd.v1.AutoconfigurationR\x04ipv6\"\xc3\x01\n" +
+	"\x04ipv6\x18\x02 \x01(\v2\x1a.netd.v1.AutoconfigurationR\x04ipv6\"\xed\x03\n" +
 	"\n" +
 	"LinkChange\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x13\n" +
@@ -5830,12 +6911,25 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x03mtu\x18\x03 \x01(\rH\x01R\x03mtu\x88\x01\x01\x12\x15\n" +
 	"\x03mac\x18\x04 \x01(\fH\x02R\x03mac\x88\x01\x01\x12\x17\n" +
 	"\x04name\x18\x05 \x01(\tH\x03R\x04name\x88\x01\x01\x12\x19\n" +
-	"\x05space\x18\x06 \x01(\rH\x04R\x05space\x88\x01\x01B\x05\n" +
+	"\x05space\x18\x06 \x01(\rH\x04R\x05space\x88\x01\x01\x12\x1b\n" +
+	"\x06master\x18\a \x01(\rH\x05R\x06master\x88\x01\x01\x127\n" +
+	"\x06bridge\x18\b \x03(\v2\x1f.netd.v1.LinkChange.BridgeEntryR\x06bridge\x121\n" +
+	"\x04port\x18\t \x03(\v2\x1d.netd.v1.LinkChange.PortEntryR\x04port\x12\x17\n" +
+	"\x04mode\x18\n" +
+	" \x01(\rH\x06R\x04mode\x88\x01\x01\x1a9\n" +
+	"\vBridgeEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a7\n" +
+	"\tPortEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01B\x05\n" +
 	"\x03_upB\x06\n" +
 	"\x04_mtuB\x06\n" +
 	"\x04_macB\a\n" +
 	"\x05_nameB\b\n" +
-	"\x06_space\"\xdd\x01\n" +
+	"\x06_spaceB\t\n" +
+	"\a_masterB\a\n" +
+	"\x05_mode\"\xdd\x01\n" +
 	"\rAddressChange\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12'\n" +
 	"\x06prefix\x18\x02 \x01(\v2\x0f.netd.v1.PrefixR\x06prefix\x12\x16\n" +
@@ -5886,7 +6980,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x05group\x18\x02 \x01(\fR\x05group\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\rR\x05index\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\fR\aaddress\x12\x16\n" +
-	"\x06source\x18\x05 \x01(\fR\x06source\"\xe1\x03\n" +
+	"\x06source\x18\x05 \x01(\fR\x06source\"\xff\x05\n" +
 	"\tInterface\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -5904,7 +6998,18 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x04used\x18A \x01(\bR\x04used\x12\x18\n" +
 	"\apersist\x18B \x01(\bR\apersist\x12\x14\n" +
 	"\x05owner\x18C \x01(\rR\x05owner\x12\x14\n" +
-	"\x05group\x18D \x01(\rR\x05group\"7\n" +
+	"\x05group\x18D \x01(\rR\x05group\x12\x16\n" +
+	"\x06master\x18E \x01(\rR\x06master\x126\n" +
+	"\x06bridge\x18F \x03(\v2\x1e.netd.v1.Interface.BridgeEntryR\x06bridge\x120\n" +
+	"\x04port\x18G \x03(\v2\x1c.netd.v1.Interface.PortEntryR\x04port\x12\x12\n" +
+	"\x04vlan\x18H \x01(\rR\x04vlan\x12\x12\n" +
+	"\x04mode\x18I \x01(\rR\x04mode\x1a9\n" +
+	"\vBridgeEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a7\n" +
+	"\tPortEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"7\n" +
 	"\x05Group\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x14\n" +
 	"\x05users\x18\x02 \x01(\rR\x05users\"\x8a\x01\n" +
@@ -5962,7 +7067,7 @@ func file_netd_v1_data_proto_rawDescGZIP() []byte {
 }
 
 var file_netd_v1_data_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_netd_v1_data_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
 var file_netd_v1_data_proto_goTypes = []any{
 	(SocketState)(0),            // 0: netd.v1.SocketState
 	(MembershipAction)(0),       // 1: netd.v1.MembershipAction
@@ -5992,128 +7097,161 @@ var file_netd_v1_data_proto_goTypes = []any{
 	(*InterfaceQuery)(nil),      // 25: netd.v1.InterfaceQuery
 	(*RouteDump)(nil),           // 26: netd.v1.RouteDump
 	(*RouteEntry)(nil),          // 27: netd.v1.RouteEntry
-	(*NeighbourEntry)(nil),      // 28: netd.v1.NeighbourEntry
-	(*Change)(nil),              // 29: netd.v1.Change
-	(*NewLink)(nil),             // 30: netd.v1.NewLink
-	(*NewInterface)(nil),        // 31: netd.v1.NewInterface
-	(*LinkRemoval)(nil),         // 32: netd.v1.LinkRemoval
-	(*Tunnel)(nil),              // 33: netd.v1.Tunnel
-	(*RuleEntry)(nil),           // 34: netd.v1.RuleEntry
-	(*RuleChange)(nil),          // 35: netd.v1.RuleChange
-	(*SettingsChange)(nil),      // 36: netd.v1.SettingsChange
-	(*LinkChange)(nil),          // 37: netd.v1.LinkChange
-	(*AddressChange)(nil),       // 38: netd.v1.AddressChange
-	(*RouteChange)(nil),         // 39: netd.v1.RouteChange
-	(*StatisticsQuery)(nil),     // 40: netd.v1.StatisticsQuery
-	(*Watch)(nil),               // 41: netd.v1.Watch
-	(*ConnectionDump)(nil),      // 42: netd.v1.ConnectionDump
-	(*Connection)(nil),          // 43: netd.v1.Connection
-	(*Destroy)(nil),             // 44: netd.v1.Destroy
-	(*Tuning)(nil),              // 45: netd.v1.Tuning
-	(*SourceFilter)(nil),        // 46: netd.v1.SourceFilter
-	(*Filter)(nil),              // 47: netd.v1.Filter
-	(*Membership)(nil),          // 48: netd.v1.Membership
-	(*Interface)(nil),           // 49: netd.v1.Interface
-	(*Group)(nil),               // 50: netd.v1.Group
-	(*InterfaceAddress)(nil),    // 51: netd.v1.InterfaceAddress
-	(*Space)(nil),               // 52: netd.v1.Space
-	(*Rings)(nil),               // 53: netd.v1.Rings
-	(*Heads)(nil),               // 54: netd.v1.Heads
-	(*Accepted)(nil),            // 55: netd.v1.Accepted
-	(*Forgotten)(nil),           // 56: netd.v1.Forgotten
-	nil,                         // 57: netd.v1.Response.StatisticsEntry
-	(*Prefix)(nil),              // 58: netd.v1.Prefix
-	(*Autoconfiguration)(nil),   // 59: netd.v1.Autoconfiguration
+	(*Hop)(nil),                 // 28: netd.v1.Hop
+	(*NexthopEntry)(nil),        // 29: netd.v1.NexthopEntry
+	(*NexthopMember)(nil),       // 30: netd.v1.NexthopMember
+	(*NexthopChange)(nil),       // 31: netd.v1.NexthopChange
+	(*PathQuery)(nil),           // 32: netd.v1.PathQuery
+	(*StationDump)(nil),         // 33: netd.v1.StationDump
+	(*Station)(nil),             // 34: netd.v1.Station
+	(*StationChange)(nil),       // 35: netd.v1.StationChange
+	(*NeighbourEntry)(nil),      // 36: netd.v1.NeighbourEntry
+	(*Change)(nil),              // 37: netd.v1.Change
+	(*NewLink)(nil),             // 38: netd.v1.NewLink
+	(*NewInterface)(nil),        // 39: netd.v1.NewInterface
+	(*LinkRemoval)(nil),         // 40: netd.v1.LinkRemoval
+	(*Tunnel)(nil),              // 41: netd.v1.Tunnel
+	(*RuleEntry)(nil),           // 42: netd.v1.RuleEntry
+	(*Range)(nil),               // 43: netd.v1.Range
+	(*RuleChange)(nil),          // 44: netd.v1.RuleChange
+	(*SettingsChange)(nil),      // 45: netd.v1.SettingsChange
+	(*LinkChange)(nil),          // 46: netd.v1.LinkChange
+	(*AddressChange)(nil),       // 47: netd.v1.AddressChange
+	(*RouteChange)(nil),         // 48: netd.v1.RouteChange
+	(*StatisticsQuery)(nil),     // 49: netd.v1.StatisticsQuery
+	(*Watch)(nil),               // 50: netd.v1.Watch
+	(*ConnectionDump)(nil),      // 51: netd.v1.ConnectionDump
+	(*Connection)(nil),          // 52: netd.v1.Connection
+	(*Destroy)(nil),             // 53: netd.v1.Destroy
+	(*Tuning)(nil),              // 54: netd.v1.Tuning
+	(*SourceFilter)(nil),        // 55: netd.v1.SourceFilter
+	(*Filter)(nil),              // 56: netd.v1.Filter
+	(*Membership)(nil),          // 57: netd.v1.Membership
+	(*Interface)(nil),           // 58: netd.v1.Interface
+	(*Group)(nil),               // 59: netd.v1.Group
+	(*InterfaceAddress)(nil),    // 60: netd.v1.InterfaceAddress
+	(*Space)(nil),               // 61: netd.v1.Space
+	(*Rings)(nil),               // 62: netd.v1.Rings
+	(*Heads)(nil),               // 63: netd.v1.Heads
+	(*Accepted)(nil),            // 64: netd.v1.Accepted
+	(*Forgotten)(nil),           // 65: netd.v1.Forgotten
+	nil,                         // 66: netd.v1.Response.StatisticsEntry
+	nil,                         // 67: netd.v1.NewLink.BridgeEntry
+	nil,                         // 68: netd.v1.LinkChange.BridgeEntry
+	nil,                         // 69: netd.v1.LinkChange.PortEntry
+	nil,                         // 70: netd.v1.Interface.BridgeEntry
+	nil,                         // 71: netd.v1.Interface.PortEntry
+	(*Prefix)(nil),              // 72: netd.v1.Prefix
+	(*Autoconfiguration)(nil),   // 73: netd.v1.Autoconfiguration
 }
 var file_netd_v1_data_proto_depIdxs = []int32{
-	13, // 0: netd.v1.Request.open:type_name -> netd.v1.Open
-	12, // 1: netd.v1.Request.hello:type_name -> netd.v1.Hello
-	16, // 2: netd.v1.Request.bind:type_name -> netd.v1.Bind
-	17, // 3: netd.v1.Request.connect:type_name -> netd.v1.Connect
-	18, // 4: netd.v1.Request.listen:type_name -> netd.v1.Listen
-	19, // 5: netd.v1.Request.shutdown:type_name -> netd.v1.Shutdown
-	20, // 6: netd.v1.Request.close:type_name -> netd.v1.Close
-	15, // 7: netd.v1.Request.options:type_name -> netd.v1.Options
-	21, // 8: netd.v1.Request.info:type_name -> netd.v1.Info
-	24, // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
-	25, // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
-	26, // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
-	29, // 12: netd.v1.Request.change:type_name -> netd.v1.Change
-	47, // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
-	48, // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
-	5,  // 15: netd.v1.Request.netfilter:type_name -> netd.v1.Netfilter
-	7,  // 16: netd.v1.Request.original_destination:type_name -> netd.v1.OriginalDestination
-	40, // 17: netd.v1.Request.statistics:type_name -> netd.v1.StatisticsQuery
-	41, // 18: netd.v1.Request.watch:type_name -> netd.v1.Watch
-	42, // 19: netd.v1.Request.connections:type_name -> netd.v1.ConnectionDump
-	44, // 20: netd.v1.Request.destroy:type_name -> netd.v1.Destroy
-	45, // 21: netd.v1.Request.tuning:type_name -> netd.v1.Tuning
-	46, // 22: netd.v1.Request.source_filter:type_name -> netd.v1.SourceFilter
-	52, // 23: netd.v1.Request.space:type_name -> netd.v1.Space
-	33, // 24: netd.v1.Request.tunnel:type_name -> netd.v1.Tunnel
-	14, // 25: netd.v1.Response.local:type_name -> netd.v1.Address
-	14, // 26: netd.v1.Response.remote:type_name -> netd.v1.Address
-	53, // 27: netd.v1.Response.rings:type_name -> netd.v1.Rings
-	22, // 28: netd.v1.Response.info:type_name -> netd.v1.InfoResult
-	49, // 29: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
-	27, // 30: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
-	28, // 31: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
-	6,  // 32: netd.v1.Response.netfilter:type_name -> netd.v1.NetfilterResult
-	57, // 33: netd.v1.Response.statistics:type_name -> netd.v1.Response.StatisticsEntry
-	43, // 34: netd.v1.Response.connections:type_name -> netd.v1.Connection
-	46, // 35: netd.v1.Response.source_filter:type_name -> netd.v1.SourceFilter
-	34, // 36: netd.v1.Response.rules:type_name -> netd.v1.RuleEntry
-	2,  // 37: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
-	55, // 38: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
-	56, // 39: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
-	11, // 40: netd.v1.Notice.error:type_name -> netd.v1.SocketError
-	54, // 41: netd.v1.Notice.heads:type_name -> netd.v1.Heads
-	10, // 42: netd.v1.Notice.changed:type_name -> netd.v1.Changed
-	8,  // 43: netd.v1.Notice.filter:type_name -> netd.v1.FilterChanged
-	49, // 44: netd.v1.Changed.link:type_name -> netd.v1.Interface
-	49, // 45: netd.v1.Changed.address:type_name -> netd.v1.Interface
-	27, // 46: netd.v1.Changed.route:type_name -> netd.v1.RouteEntry
-	28, // 47: netd.v1.Changed.neighbour:type_name -> netd.v1.NeighbourEntry
-	14, // 48: netd.v1.SocketError.destination:type_name -> netd.v1.Address
-	15, // 49: netd.v1.Open.options:type_name -> netd.v1.Options
-	14, // 50: netd.v1.Bind.address:type_name -> netd.v1.Address
-	14, // 51: netd.v1.Connect.address:type_name -> netd.v1.Address
-	23, // 52: netd.v1.InfoResult.timer:type_name -> netd.v1.Timer
-	14, // 53: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
-	58, // 54: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
-	37, // 55: netd.v1.Change.link:type_name -> netd.v1.LinkChange
-	38, // 56: netd.v1.Change.address:type_name -> netd.v1.AddressChange
-	39, // 57: netd.v1.Change.route:type_name -> netd.v1.RouteChange
-	28, // 58: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
-	36, // 59: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
-	35, // 60: netd.v1.Change.rule:type_name -> netd.v1.RuleChange
-	30, // 61: netd.v1.Change.new_link:type_name -> netd.v1.NewLink
-	32, // 62: netd.v1.Change.remove_link:type_name -> netd.v1.LinkRemoval
-	31, // 63: netd.v1.NewLink.link:type_name -> netd.v1.NewInterface
-	31, // 64: netd.v1.NewLink.peer:type_name -> netd.v1.NewInterface
-	58, // 65: netd.v1.RuleEntry.from:type_name -> netd.v1.Prefix
-	58, // 66: netd.v1.RuleEntry.to:type_name -> netd.v1.Prefix
-	34, // 67: netd.v1.RuleChange.rule:type_name -> netd.v1.RuleEntry
-	59, // 68: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
-	58, // 69: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
-	27, // 70: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
-	14, // 71: netd.v1.Connection.local:type_name -> netd.v1.Address
-	14, // 72: netd.v1.Connection.remote:type_name -> netd.v1.Address
-	23, // 73: netd.v1.Connection.timer:type_name -> netd.v1.Timer
-	14, // 74: netd.v1.Destroy.local:type_name -> netd.v1.Address
-	14, // 75: netd.v1.Destroy.remote:type_name -> netd.v1.Address
-	1,  // 76: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
-	51, // 77: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
-	59, // 78: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
-	50, // 79: netd.v1.Interface.groups:type_name -> netd.v1.Group
-	14, // 80: netd.v1.Accepted.local:type_name -> netd.v1.Address
-	14, // 81: netd.v1.Accepted.remote:type_name -> netd.v1.Address
-	53, // 82: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
-	83, // [83:83] is the sub-list for method output_type
-	83, // [83:83] is the sub-list for method input_type
-	83, // [83:83] is the sub-list for extension type_name
-	83, // [83:83] is the sub-list for extension extendee
-	0,  // [0:83] is the sub-list for field type_name
+	13,  // 0: netd.v1.Request.open:type_name -> netd.v1.Open
+	12,  // 1: netd.v1.Request.hello:type_name -> netd.v1.Hello
+	16,  // 2: netd.v1.Request.bind:type_name -> netd.v1.Bind
+	17,  // 3: netd.v1.Request.connect:type_name -> netd.v1.Connect
+	18,  // 4: netd.v1.Request.listen:type_name -> netd.v1.Listen
+	19,  // 5: netd.v1.Request.shutdown:type_name -> netd.v1.Shutdown
+	20,  // 6: netd.v1.Request.close:type_name -> netd.v1.Close
+	15,  // 7: netd.v1.Request.options:type_name -> netd.v1.Options
+	21,  // 8: netd.v1.Request.info:type_name -> netd.v1.Info
+	24,  // 9: netd.v1.Request.route:type_name -> netd.v1.RouteQuery
+	25,  // 10: netd.v1.Request.interfaces:type_name -> netd.v1.InterfaceQuery
+	26,  // 11: netd.v1.Request.routes:type_name -> netd.v1.RouteDump
+	37,  // 12: netd.v1.Request.change:type_name -> netd.v1.Change
+	56,  // 13: netd.v1.Request.filter:type_name -> netd.v1.Filter
+	57,  // 14: netd.v1.Request.membership:type_name -> netd.v1.Membership
+	5,   // 15: netd.v1.Request.netfilter:type_name -> netd.v1.Netfilter
+	7,   // 16: netd.v1.Request.original_destination:type_name -> netd.v1.OriginalDestination
+	49,  // 17: netd.v1.Request.statistics:type_name -> netd.v1.StatisticsQuery
+	50,  // 18: netd.v1.Request.watch:type_name -> netd.v1.Watch
+	51,  // 19: netd.v1.Request.connections:type_name -> netd.v1.ConnectionDump
+	53,  // 20: netd.v1.Request.destroy:type_name -> netd.v1.Destroy
+	54,  // 21: netd.v1.Request.tuning:type_name -> netd.v1.Tuning
+	55,  // 22: netd.v1.Request.source_filter:type_name -> netd.v1.SourceFilter
+	61,  // 23: netd.v1.Request.space:type_name -> netd.v1.Space
+	41,  // 24: netd.v1.Request.tunnel:type_name -> netd.v1.Tunnel
+	32,  // 25: netd.v1.Request.path:type_name -> netd.v1.PathQuery
+	33,  // 26: netd.v1.Request.stations:type_name -> netd.v1.StationDump
+	14,  // 27: netd.v1.Response.local:type_name -> netd.v1.Address
+	14,  // 28: netd.v1.Response.remote:type_name -> netd.v1.Address
+	62,  // 29: netd.v1.Response.rings:type_name -> netd.v1.Rings
+	22,  // 30: netd.v1.Response.info:type_name -> netd.v1.InfoResult
+	58,  // 31: netd.v1.Response.interfaces:type_name -> netd.v1.Interface
+	27,  // 32: netd.v1.Response.routes:type_name -> netd.v1.RouteEntry
+	36,  // 33: netd.v1.Response.neighbours:type_name -> netd.v1.NeighbourEntry
+	6,   // 34: netd.v1.Response.netfilter:type_name -> netd.v1.NetfilterResult
+	66,  // 35: netd.v1.Response.statistics:type_name -> netd.v1.Response.StatisticsEntry
+	52,  // 36: netd.v1.Response.connections:type_name -> netd.v1.Connection
+	55,  // 37: netd.v1.Response.source_filter:type_name -> netd.v1.SourceFilter
+	42,  // 38: netd.v1.Response.rules:type_name -> netd.v1.RuleEntry
+	27,  // 39: netd.v1.Response.path:type_name -> netd.v1.RouteEntry
+	34,  // 40: netd.v1.Response.stations:type_name -> netd.v1.Station
+	29,  // 41: netd.v1.Response.nexthops:type_name -> netd.v1.NexthopEntry
+	2,   // 42: netd.v1.Netfilter.operation:type_name -> netd.v1.Netfilter.Operation
+	64,  // 43: netd.v1.Notice.accepted:type_name -> netd.v1.Accepted
+	65,  // 44: netd.v1.Notice.forgotten:type_name -> netd.v1.Forgotten
+	11,  // 45: netd.v1.Notice.error:type_name -> netd.v1.SocketError
+	63,  // 46: netd.v1.Notice.heads:type_name -> netd.v1.Heads
+	10,  // 47: netd.v1.Notice.changed:type_name -> netd.v1.Changed
+	8,   // 48: netd.v1.Notice.filter:type_name -> netd.v1.FilterChanged
+	58,  // 49: netd.v1.Changed.link:type_name -> netd.v1.Interface
+	58,  // 50: netd.v1.Changed.address:type_name -> netd.v1.Interface
+	27,  // 51: netd.v1.Changed.route:type_name -> netd.v1.RouteEntry
+	36,  // 52: netd.v1.Changed.neighbour:type_name -> netd.v1.NeighbourEntry
+	14,  // 53: netd.v1.SocketError.destination:type_name -> netd.v1.Address
+	15,  // 54: netd.v1.Open.options:type_name -> netd.v1.Options
+	14,  // 55: netd.v1.Bind.address:type_name -> netd.v1.Address
+	14,  // 56: netd.v1.Connect.address:type_name -> netd.v1.Address
+	23,  // 57: netd.v1.InfoResult.timer:type_name -> netd.v1.Timer
+	14,  // 58: netd.v1.RouteQuery.address:type_name -> netd.v1.Address
+	72,  // 59: netd.v1.RouteEntry.destination:type_name -> netd.v1.Prefix
+	28,  // 60: netd.v1.RouteEntry.hops:type_name -> netd.v1.Hop
+	30,  // 61: netd.v1.NexthopEntry.members:type_name -> netd.v1.NexthopMember
+	29,  // 62: netd.v1.NexthopChange.nexthop:type_name -> netd.v1.NexthopEntry
+	34,  // 63: netd.v1.StationChange.station:type_name -> netd.v1.Station
+	46,  // 64: netd.v1.Change.link:type_name -> netd.v1.LinkChange
+	47,  // 65: netd.v1.Change.address:type_name -> netd.v1.AddressChange
+	48,  // 66: netd.v1.Change.route:type_name -> netd.v1.RouteChange
+	36,  // 67: netd.v1.Change.neighbour:type_name -> netd.v1.NeighbourEntry
+	45,  // 68: netd.v1.Change.ipv6:type_name -> netd.v1.SettingsChange
+	44,  // 69: netd.v1.Change.rule:type_name -> netd.v1.RuleChange
+	38,  // 70: netd.v1.Change.new_link:type_name -> netd.v1.NewLink
+	40,  // 71: netd.v1.Change.remove_link:type_name -> netd.v1.LinkRemoval
+	35,  // 72: netd.v1.Change.station:type_name -> netd.v1.StationChange
+	31,  // 73: netd.v1.Change.nexthop:type_name -> netd.v1.NexthopChange
+	39,  // 74: netd.v1.NewLink.link:type_name -> netd.v1.NewInterface
+	39,  // 75: netd.v1.NewLink.peer:type_name -> netd.v1.NewInterface
+	67,  // 76: netd.v1.NewLink.bridge:type_name -> netd.v1.NewLink.BridgeEntry
+	72,  // 77: netd.v1.RuleEntry.from:type_name -> netd.v1.Prefix
+	72,  // 78: netd.v1.RuleEntry.to:type_name -> netd.v1.Prefix
+	43,  // 79: netd.v1.RuleEntry.source_ports:type_name -> netd.v1.Range
+	43,  // 80: netd.v1.RuleEntry.destination_ports:type_name -> netd.v1.Range
+	43,  // 81: netd.v1.RuleEntry.users:type_name -> netd.v1.Range
+	42,  // 82: netd.v1.RuleChange.rule:type_name -> netd.v1.RuleEntry
+	73,  // 83: netd.v1.SettingsChange.ipv6:type_name -> netd.v1.Autoconfiguration
+	68,  // 84: netd.v1.LinkChange.bridge:type_name -> netd.v1.LinkChange.BridgeEntry
+	69,  // 85: netd.v1.LinkChange.port:type_name -> netd.v1.LinkChange.PortEntry
+	72,  // 86: netd.v1.AddressChange.prefix:type_name -> netd.v1.Prefix
+	27,  // 87: netd.v1.RouteChange.route:type_name -> netd.v1.RouteEntry
+	14,  // 88: netd.v1.Connection.local:type_name -> netd.v1.Address
+	14,  // 89: netd.v1.Connection.remote:type_name -> netd.v1.Address
+	23,  // 90: netd.v1.Connection.timer:type_name -> netd.v1.Timer
+	14,  // 91: netd.v1.Destroy.local:type_name -> netd.v1.Address
+	14,  // 92: netd.v1.Destroy.remote:type_name -> netd.v1.Address
+	1,   // 93: netd.v1.Membership.action:type_name -> netd.v1.MembershipAction
+	60,  // 94: netd.v1.Interface.addresses:type_name -> netd.v1.InterfaceAddress
+	73,  // 95: netd.v1.Interface.ipv6:type_name -> netd.v1.Autoconfiguration
+	59,  // 96: netd.v1.Interface.groups:type_name -> netd.v1.Group
+	70,  // 97: netd.v1.Interface.bridge:type_name -> netd.v1.Interface.BridgeEntry
+	71,  // 98: netd.v1.Interface.port:type_name -> netd.v1.Interface.PortEntry
+	14,  // 99: netd.v1.Accepted.local:type_name -> netd.v1.Address
+	14,  // 100: netd.v1.Accepted.remote:type_name -> netd.v1.Address
+	62,  // 101: netd.v1.Accepted.rings:type_name -> netd.v1.Rings
+	102, // [102:102] is the sub-list for method output_type
+	102, // [102:102] is the sub-list for method input_type
+	102, // [102:102] is the sub-list for extension type_name
+	102, // [102:102] is the sub-list for extension extendee
+	0,   // [0:102] is the sub-list for field type_name
 }
 
 func init() { file_netd_v1_data_proto_init() }
@@ -6147,6 +7285,8 @@ func file_netd_v1_data_proto_init() {
 		(*Request_SourceFilter)(nil),
 		(*Request_Space)(nil),
 		(*Request_Tunnel)(nil),
+		(*Request_Path)(nil),
+		(*Request_Stations)(nil),
 	}
 	file_netd_v1_data_proto_msgTypes[6].OneofWrappers = []any{
 		(*Notice_Accepted)(nil),
@@ -6162,7 +7302,7 @@ func file_netd_v1_data_proto_init() {
 		(*Changed_Route)(nil),
 		(*Changed_Neighbour)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[26].OneofWrappers = []any{
+	file_netd_v1_data_proto_msgTypes[34].OneofWrappers = []any{
 		(*Change_Link)(nil),
 		(*Change_Address)(nil),
 		(*Change_Route)(nil),
@@ -6171,17 +7311,19 @@ func file_netd_v1_data_proto_init() {
 		(*Change_Rule)(nil),
 		(*Change_NewLink)(nil),
 		(*Change_RemoveLink)(nil),
+		(*Change_Station)(nil),
+		(*Change_Nexthop)(nil),
 	}
-	file_netd_v1_data_proto_msgTypes[30].OneofWrappers = []any{}
-	file_netd_v1_data_proto_msgTypes[34].OneofWrappers = []any{}
-	file_netd_v1_data_proto_msgTypes[35].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[38].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[43].OneofWrappers = []any{}
+	file_netd_v1_data_proto_msgTypes[44].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netd_v1_data_proto_rawDesc), len(file_netd_v1_data_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   55,
+			NumMessages:   69,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

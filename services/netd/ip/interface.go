@@ -25,6 +25,10 @@ const (
 	Veth  Kind = "veth"
 	TUN   Kind = "tun"
 	TAP   Kind = "tap"
+
+	Bridge  Kind = "bridge"
+	VLAN    Kind = "vlan"
+	Macvlan Kind = "macvlan"
 )
 
 // Interface is one network interface.
@@ -41,6 +45,7 @@ type Interface struct {
 	NoEther   bool // packets have no Ethernet header there
 	Kind      Kind
 	MAC       [6]byte
+	Master    int // the bridge that it is a port of; 0: none
 	Addresses []Address
 }
 

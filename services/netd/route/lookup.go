@@ -12,6 +12,8 @@ type Path struct {
 	Source netip.Addr
 	Next   netip.Addr // the neighbour to give them to
 	MTU    int        // bytes
+	// Metrics are what the route says of connections; nil: nothing.
+	Metrics *Metrics
 }
 
 // Query is what a path is looked for.
@@ -21,6 +23,11 @@ type Query struct {
 	Out    int        // the only interface to leave by; 0: any
 	Mark   uint32     // the packet's: SO_MARK
 	In     string     // the interface that it came by; empty: it is this host's own
+	TOS    uint8      // its traffic class
+	UID    uint32     // whose socket sends it
+	// What rules go by besides: the transport protocol and its ports.
+	Protocol            uint8
+	SourcePort, DstPort uint16
 }
 
 // Verdict is what Find found.
@@ -46,44 +53,27 @@ func (t *Table) Lookup(dst, src netip.Addr) (p Path, ok bool) {
 // Find finds the path for q. Packets to this host's own addresses go over the
 // loopback.
 func (t *Table) Find(q Query) (Path, Verdict) {
+	p, _, v := t.FindRoute(q)
+	return p, v
+}
+
+// FindRoute is Find, and gives the route that leads there too, if it is one.
+func (t *Table) FindRoute(q Query) (Path, *Route, Verdict) {
 	if _, local := t.Local(q.Dst); local {
-		return t.toSelf(q)
+		p, v := t.toSelf(q)
+		return p, nil, v
 	}
-	if q.Dst.IsMulticast() || q.Dst == ip.BroadcastAll {
+	many := q.Dst.IsMulticast() || q.Dst == ip.BroadcastAll
+	if many || q.Dst.IsLinkLocalUnicast() && q.Dst.Is6() && q.Out != 0 {
 		if p, ok := t.scoped(q); ok {
-			return p, Found
+			return p, nil, Found
 		}
 	}
-	if q.Dst.IsLinkLocalUnicast() && q.Dst.Is6() && q.Out != 0 {
-		if p, ok := t.scoped(q); ok {
-			return p, Found
-		}
+	p, r, v := t.byRules(&q)
+	if v == NoRoute && many {
+		p, v = t.anyOut(q)
 	}
-	for i := range t.rules {
-		r := &t.rules[i]
-		if !r.matches(t, &q) {
-			continue
-		}
-		if v, ok := verdicts[r.Kind]; ok {
-			if v == Refused {
-				v = NoRoute // a rule says so otherwise than a route
-			}
-			return Path{}, v
-		}
-		if p, v := t.in(r.Table, q, r.Longer); v != NoRoute {
-			return p, v
-		}
-	}
-	if p, v := t.in(Main, q, 0); v != NoRoute {
-		return p, v
-	}
-	if p, v := t.in(Default, q, 0); v != NoRoute {
-		return p, v
-	}
-	if q.Dst.IsMulticast() || q.Dst == ip.BroadcastAll {
-		return t.anyOut(q)
-	}
-	return Path{}, NoRoute
+	return p, r, v
 }
 
 func (t *Table) toSelf(q Query) (Path, Verdict) {
@@ -98,7 +88,7 @@ func (t *Table) toSelf(q Query) (Path, Verdict) {
 				src = ip.LocalhostV4
 			}
 		}
-		return Path{i, src, q.Dst, i.MTU}, Found
+		return Path{Out: i, Source: src, Next: q.Dst, MTU: i.MTU}, Found
 	}
 	return Path{}, NoRoute
 }
@@ -117,7 +107,7 @@ func (t *Table) scoped(q Query) (Path, bool) {
 	if !src.IsValid() {
 		src = out.Source(q.Dst)
 	}
-	return Path{out, src, q.Dst, out.MTUFor(q.Dst)}, src.IsValid()
+	return Path{Out: out, Source: src, Next: q.Dst, MTU: out.MTUFor(q.Dst)}, src.IsValid()
 }
 
 // anyOut sends a multicast or broadcast that no route names over the first
@@ -139,38 +129,45 @@ func (t *Table) anyOut(q Query) (Path, Verdict) {
 var verdicts = map[Kind]Verdict{Blackhole: Dropped, Unreachable: Refused, Prohibit: Forbidden}
 
 // in looks into one table, for routes whose prefixes are so long at least.
-func (t *Table) in(table uint32, q Query, longer int) (Path, Verdict) {
+func (t *Table) in(table uint32, q *Query, longer int) (Path, *Route, Verdict) {
 	for k := range t.routes {
 		r := &t.routes[k]
-		if r.Table != table || r.Destination.Bits() < longer || !r.Destination.Contains(q.Dst) {
+		if r.Table != table || r.Destination.Bits() < longer || !r.Destination.Contains(q.Dst) || r.TOS != 0 && r.TOS != q.TOS&^3 {
 			continue
 		}
-		if r.Kind != Unicast {
-			if v, ok := verdicts[r.Kind]; ok {
-				return Path{}, v
+		if r.Kind == Throw {
+			return Path{}, nil, NoRoute
+		}
+		if v, ok := verdicts[r.Kind]; ok {
+			return Path{}, r, v
+		}
+		if r.Nexthop != 0 {
+			if n := t.Nexthop(r.Nexthop); n != nil && n.Blackhole {
+				return Path{}, r, Dropped
 			}
 		}
-		out := t.Interface(r.Interface)
-		if out == nil || out.Down || q.Out != 0 && q.Out != out.Index {
+		h, out := t.way(r, q)
+		if out == nil {
 			continue
 		}
-		return r.path(out, q)
+		p, v := r.path(&h, out, q)
+		return p, r, v
 	}
-	return Path{}, NoRoute
+	return Path{}, nil, NoRoute
 }
 
-func (r *Route) path(out *ip.Interface, q Query) (Path, Verdict) {
-	p := Path{Out: out, Source: q.Source, Next: q.Dst, MTU: out.MTUFor(q.Dst)}
-	if r.Gateway.IsValid() {
-		p.Next = r.Gateway
+// path is the one by a way of the route's.
+func (r *Route) path(h *Hop, out *ip.Interface, q *Query) (Path, Verdict) {
+	p := Path{Out: out, Source: q.Source, Next: q.Dst, MTU: out.MTUFor(q.Dst), Metrics: r.Metrics}
+	if h.Gateway.IsValid() {
+		p.Next = h.Gateway
 	}
 	if r.MTU > 0 {
 		p.MTU = min(p.MTU, r.MTU)
 	}
 	if !p.Source.IsValid() {
 		if p.Source = r.Source; !p.Source.IsValid() || p.Source.Is4() != q.Dst.Is4() {
-			p.Source = out.Source(p.Next)
-			if r.Gateway.IsValid() && q.Dst.Is6() {
+			if p.Source = out.Source(p.Next); p.Next.Is4() != q.Dst.Is4() || h.Gateway.IsValid() && q.Dst.Is6() {
 				p.Source = out.Source(q.Dst) // never a link-local one because the router is
 			}
 		}

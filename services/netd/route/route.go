@@ -30,9 +30,17 @@ type Kind uint8
 // The kinds.
 const (
 	Unicast     Kind = 1
+	Own         Kind = 2 // this host itself
 	Blackhole   Kind = 6 // EINVAL, silently
 	Unreachable Kind = 7 // EHOSTUNREACH
 	Prohibit    Kind = 8 // EACCES
+	Throw       Kind = 9 // the table says nothing
+)
+
+// Kinds of rules besides: FR_ACT_GOTO and FR_ACT_NOP.
+const (
+	Goto Kind = 2
+	Nop  Kind = 3
 )
 
 // Who made a route, and how far it leads: rtm_protocol and rtm_scope of rtnetlink(7).
@@ -59,7 +67,12 @@ type Route struct {
 	Scope       uint8  // rtm_scope, likewise
 	MTU         int    // of the path; 0: the interface's
 	Preference  int8   // of a router: RFC 4191, section 2.1
-	Expires     int64  // when whoever made it takes it away, in ns of the stack's clock; 0: never
+	OnLink      bool   // the gateway is taken to be on the link
+	TOS         uint8  // only for packets with it; 0: all
+	Hops        *Hops  // several ways, instead of Gateway and Interface; nil: there is one
+	Nexthop     uint32 // the number of an object that has them; 0: none
+	Metrics     *Metrics
+	Expires     int64 // when whoever made it takes it away, in ns of the stack's clock; 0: never
 }
 
 func (r *Route) normal() {
@@ -72,41 +85,6 @@ func (r *Route) normal() {
 	}
 }
 
-// Rule sends those it matches to a table: ip-rule(8). Prefixes that are not
-// valid match everything.
-type Rule struct {
-	V6       bool // it is about IPv6
-	Priority uint32
-	From, To netip.Prefix
-	Table    uint32
-	// Of a packet's mark the bits of Mask are to be those of Mark.
-	Mark, Mask uint32
-	In, Out    string // the interfaces' names; empty: any
-	Invert     bool   // it matches what it would not
-	// Longer is how many bits the prefix of a route has at least that is not passed over.
-	Longer int
-	// Kind is Blackhole, Unreachable or Prohibit of a rule that says so itself.
-	Kind Kind
-}
-
-// matches says whether a rule is about q.
-func (r *Rule) matches(t *Table, q *Query) bool {
-	if r.V6 == q.Dst.Is4() {
-		return false
-	}
-	in := q.In
-	if in == "" {
-		in = "lo" // as Linux takes what this host sends itself
-	}
-	is := (!r.From.IsValid() || q.Source.IsValid() && r.From.Contains(q.Source)) && (!r.To.IsValid() || r.To.Contains(q.Dst)) &&
-		(r.Mark^q.Mark)&r.Mask == 0 && (r.In == "" || r.In == in)
-	if is && r.Out != "" {
-		out := t.Interface(q.Out)
-		is = out != nil && out.Name == r.Out
-	}
-	return is != r.Invert
-}
-
 // Table is a host's interfaces, rules and routes. Its zero value has the rules
 // that Linux begins with, but for the local table: addresses are looked at
 // first.
@@ -116,8 +94,14 @@ type Table struct {
 	// when to ask again.
 	Generation uint64
 
-	routes []Route
-	rules  []Rule // besides Main and Default
+	routes   []Route
+	rules    []Rule // besides Main and Default
+	nexthops []Nexthop
+
+	own struct { // routes to this host itself, as of Generation at
+		at   uint64
+		list []netip.Prefix
+	}
 }
 
 // Changed is called by whoever changes an interface.
@@ -253,7 +237,7 @@ func (t *Table) Add(r Route) error {
 
 // rival says whether o stands where r would.
 func (o *Route) rival(r *Route) bool {
-	return o.Table == r.Table && o.Destination == r.Destination && o.Metric == r.Metric &&
+	return o.Table == r.Table && o.Destination == r.Destination && o.Metric == r.Metric && o.TOS == r.TOS &&
 		(r.Destination.Addr().Is4() || o.Interface == r.Interface && o.Gateway == r.Gateway)
 }
 
@@ -282,6 +266,9 @@ func before(r, o *Route) bool {
 	case r.Destination.Bits() != o.Destination.Bits():
 		return r.Destination.Bits() > o.Destination.Bits()
 	}
+	if r.TOS != o.TOS {
+		return r.TOS > o.TOS
+	}
 	if r.Metric != o.Metric {
 		return r.Metric < o.Metric
 	}
@@ -295,7 +282,7 @@ func (t *Table) Delete(r Route) error {
 	at := slices.IndexFunc(t.routes, func(o Route) bool {
 		return o.Table == r.Table && o.Destination == r.Destination &&
 			(!r.Gateway.IsValid() || o.Gateway == r.Gateway) && (r.Interface == 0 || o.Interface == r.Interface) &&
-			(r.Metric == 0 || o.Metric == r.Metric)
+			(r.Metric == 0 || o.Metric == r.Metric) && o.TOS == r.TOS && (r.Nexthop == 0 || o.Nexthop == r.Nexthop)
 	})
 	if at < 0 {
 		return ErrNone
@@ -307,65 +294,18 @@ func (t *Table) Delete(r Route) error {
 
 // Flush removes an interface's routes.
 func (t *Table) Flush(index int) {
-	t.routes = slices.DeleteFunc(t.routes, func(r Route) bool { return r.Interface == index })
+	t.flushNexthops(index)
+	t.routes = slices.DeleteFunc(t.routes, func(r Route) bool {
+		if r.Hops == nil || r.Nexthop != 0 {
+			return r.Interface == index
+		}
+		return !slices.ContainsFunc(r.Hops.List, func(h Hop) bool { return h.Interface != index })
+	})
 	t.Changed()
 }
 
 // Routes are all routes, by table, prefix and metric.
 func (t *Table) Routes() []Route { return slices.Clone(t.routes) }
-
-// MainPriority is that of the rule that looks at Main; no other comes behind.
-const MainPriority = 32766
-
-// maxRules bounds how many rules there can be.
-const maxRules = 1024
-
-// AddRule adds a rule; without a priority it comes before all others. ErrExists, ErrFull.
-func (t *Table) AddRule(r Rule) error {
-	if len(t.rules) >= maxRules {
-		return ErrFull
-	}
-	if r.Priority == 0 {
-		r.Priority = MainPriority
-		for _, o := range t.rules {
-			if o.V6 == r.V6 {
-				r.Priority = min(r.Priority, o.Priority)
-			}
-		}
-		r.Priority = max(r.Priority, 1) - 1
-	}
-	if slices.Contains(t.rules, r) {
-		return ErrExists
-	}
-	t.SetRules(append(t.rules, r))
-	return nil
-}
-
-// DeleteRule takes away the first rule that is like r, whose zero fields stand for any;
-// ErrNone.
-func (t *Table) DeleteRule(r Rule) error {
-	at := slices.IndexFunc(t.rules, func(o Rule) bool {
-		return o.V6 == r.V6 && (r.Priority == 0 || o.Priority == r.Priority) && (r.Table == 0 || o.Table == r.Table) &&
-			(!r.From.IsValid() || o.From == r.From) && (!r.To.IsValid() || o.To == r.To) && (r.Mask == 0 || o.Mark == r.Mark && o.Mask == r.Mask) &&
-			(r.In == "" || o.In == r.In) && (r.Out == "" || o.Out == r.Out) && (!r.Invert || o.Invert) &&
-			(r.Longer == 0 || o.Longer == r.Longer) && (r.Kind == 0 || o.Kind == r.Kind)
-	})
-	if at < 0 {
-		return ErrNone
-	}
-	t.SetRules(slices.Delete(t.Rules(), at, at+1))
-	return nil
-}
-
-// SetRules sets the rules besides the ones that look at Main and then Default.
-func (t *Table) SetRules(rules []Rule) {
-	t.rules = slices.Clone(rules)
-	slices.SortStableFunc(t.rules, func(a, b Rule) int { return int(int64(a.Priority) - int64(b.Priority)) })
-	t.Changed()
-}
-
-// Rules are those that SetRules was given.
-func (t *Table) Rules() []Rule { return slices.Clone(t.rules) }
 
 // Interface gives the interface with that index, or nil.
 func (t *Table) Interface(index int) *ip.Interface {
@@ -387,7 +327,23 @@ func (t *Table) Local(a netip.Addr) (*ip.Interface, bool) {
 			}
 		}
 	}
+	if len(t.Interfaces) > 0 && t.owned(a) {
+		return t.Interfaces[0], true
+	}
 	return nil, false
+}
+
+// owned says whether a route says that an address is this host's: AnyIP.
+func (t *Table) owned(a netip.Addr) bool {
+	if t.own.at != t.Generation {
+		t.own.at, t.own.list = t.Generation, nil
+		for i := range t.routes {
+			if r := &t.routes[i]; r.Kind == Own && r.Table == Local {
+				t.own.list = append(t.own.list, r.Destination)
+			}
+		}
+	}
+	return slices.ContainsFunc(t.own.list, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // Broadcast says whether a is the limited broadcast address or one of an

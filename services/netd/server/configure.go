@@ -9,7 +9,6 @@ import (
 	netdv1 "bulkhead/proto/netd/v1"
 	"bulkhead/services/netd/ip"
 	"bulkhead/services/netd/neigh"
-	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/stack"
 	"bulkhead/services/netd/wire"
 )
@@ -34,35 +33,16 @@ func (s *server) configuration(req *netdv1.Request) *netdv1.Response {
 		return &netdv1.Response{}
 	case *netdv1.Request_Statistics:
 		return &netdv1.Response{Statistics: s.stack.StatisticsLocked()}
+	case *netdv1.Request_Path:
+		return s.path(op.Path)
+	case *netdv1.Request_Stations:
+		return s.stations()
 	case *netdv1.Request_Netfilter:
 		return s.rulesRequest(op.Netfilter)
 	case *netdv1.Request_Change:
 		return errno(s.change(op.Change))
 	}
 	return nil
-}
-
-func (s *server) routes() *netdv1.Response {
-	resp := &netdv1.Response{}
-	for _, r := range s.stack.RoutesLocked() {
-		resp.Routes = append(resp.Routes, s.routeMessage(&r))
-	}
-	for _, r := range s.stack.RulesLocked() {
-		resp.Rules = append(resp.Rules, &netdv1.RuleEntry{V6: r.V6, Priority: r.Priority, From: prefix(r.From), To: prefix(r.To), Table: r.Table,
-			Mark: r.Mark, Mask: r.Mask, In: r.In, Out: r.Out, Invert: r.Invert, Longer: uint32(r.Longer), Kind: uint32(r.Kind)})
-	}
-	for _, n := range s.stack.NeighboursLocked() {
-		resp.Neighbours = append(resp.Neighbours, neighbourMessage(&n))
-	}
-	return resp
-}
-
-func (s *server) routeMessage(r *route.Route) *netdv1.RouteEntry {
-	return &netdv1.RouteEntry{
-		Destination: prefix(r.Destination), Gateway: bytesOf(r.Gateway), Interface: uint32(r.Interface), Source: bytesOf(r.Source),
-		Metric: r.Metric, Table: r.Table, Kind: uint32(r.Kind), Protocol: uint32(r.Protocol), Scope: uint32(r.Scope), Mtu: uint32(r.MTU),
-		Expires: s.secondsTo(r.Expires), Preference: int32(r.Preference),
-	}
 }
 
 func neighbourMessage(n *stack.Neighbour) *netdv1.NeighbourEntry {
@@ -203,6 +183,10 @@ func (s *server) change(c *netdv1.Change) error {
 		return s.addAddress(w.Address, p)
 	case *netdv1.Change_Route:
 		return s.changeRoute(w.Route)
+	case *netdv1.Change_Station:
+		return s.changeStation(w.Station)
+	case *netdv1.Change_Nexthop:
+		return s.changeNexthop(w.Nexthop)
 	case *netdv1.Change_Rule:
 		return s.changeRule(w.Rule)
 	case *netdv1.Change_Ipv6:
@@ -259,64 +243,6 @@ func (s *server) addAddress(c *netdv1.AddressChange, p netip.Prefix) error {
 		}
 	}
 	return s.stack.AddAddressLocked(int(c.Index), a, c.Replace)
-}
-
-// maxLinkName is the longest name of an interface in bytes.
-const maxLinkName = 15
-
-// changeRule adds or removes a rule: EINVAL, and what the stack says.
-func (s *server) changeRule(c *netdv1.RuleChange) error {
-	if c.Rule == nil || c.Rule.Priority >= route.MainPriority {
-		return linux.EINVAL
-	}
-	r := route.Rule{V6: c.Rule.V6, Priority: c.Rule.Priority, Table: c.Rule.Table, Mark: c.Rule.Mark, Mask: c.Rule.Mask,
-		In: c.Rule.In, Out: c.Rule.Out, Invert: c.Rule.Invert, Longer: int(min(c.Rule.Longer, 129)), Kind: route.Kind(c.Rule.Kind)}
-	switch {
-	case len(r.In) > maxLinkName || len(r.Out) > maxLinkName:
-		return linux.EINVAL
-	case c.Rule.Kind != 0 && r.Kind != route.Blackhole && r.Kind != route.Unreachable && r.Kind != route.Prohibit, c.Rule.Kind > 255:
-		return linux.EOPNOTSUPP
-	}
-	for _, x := range []struct {
-		from *netdv1.Prefix
-		to   *netip.Prefix
-	}{{c.Rule.From, &r.From}, {c.Rule.To, &r.To}} {
-		if x.from == nil {
-			continue
-		}
-		p, err := parsePrefix(x.from)
-		if err != nil || p.Addr().Is6() != r.V6 {
-			return linux.EINVAL
-		}
-		*x.to = p.Masked()
-	}
-	return s.stack.ChangeRuleLocked(r, c.Remove)
-}
-
-func (s *server) changeRoute(c *netdv1.RouteChange) error {
-	m := c.Route
-	if m == nil {
-		return linux.EINVAL
-	}
-	dst, err := parsePrefix(m.Destination)
-	if err != nil {
-		return err
-	}
-	gateway, err1 := parseOptional(m.Gateway)
-	source, err2 := parseOptional(m.Source)
-	if err1 != nil || err2 != nil || gateway.IsValid() && gateway.Is4() != dst.Addr().Is4() ||
-		m.Kind > 255 || m.Mtu > 65536 || dst.Masked() != dst {
-		return linux.EINVAL
-	}
-	switch kind := route.Kind(m.Kind); kind {
-	case 0, route.Unicast, route.Blackhole, route.Unreachable, route.Prohibit:
-	default:
-		return linux.EOPNOTSUPP
-	}
-	return s.stack.ChangeRouteLocked(route.Route{
-		Destination: dst, Gateway: gateway, Interface: int(m.Interface), Source: source, Metric: m.Metric, Table: m.Table,
-		Kind: route.Kind(m.Kind), Protocol: uint8(m.Protocol), Scope: uint8(m.Scope), MTU: int(m.Mtu),
-	}, c.Remove, c.Replace)
 }
 
 // program reads a Filter's: nil if it is empty, EINVAL.

@@ -27,6 +27,8 @@ type made struct {
 	device *link.Cable
 	peer   *made
 	tunnel *tunnel
+
+	settings map[uint32]uint32 // of a bridge
 }
 
 // defaultMTU is that of a new interface in bytes.
@@ -63,6 +65,10 @@ func (s *server) newLink(c *netdv1.NewLink) error {
 	kind, want := ip.Kind(c.Kind), []*netdv1.NewInterface{c.Link}
 	switch kind {
 	case ip.Dummy:
+	case ip.Bridge:
+		if err := checkBridge(c.Bridge); err != nil {
+			return err
+		}
 	case ip.Veth:
 		want = []*netdv1.NewInterface{c.Peer, c.Link} // the other end comes first, as on Linux
 	default:
@@ -79,8 +85,12 @@ func (s *server) newLink(c *netdv1.NewLink) error {
 		}
 		wirings[i] = link.Wiring{MAC: mac, Ether: true}
 	}
-	if kind == ip.Dummy {
+	switch kind {
+	case ip.Dummy:
 		return s.add(&made{kind: kind, device: s.fabric.Dummy(wirings[0])}, c.Link)
+	case ip.Bridge:
+		wirings[0].Inside = true
+		return s.addBridge(&made{kind: kind, device: s.fabric.Dummy(wirings[0])}, c)
 	}
 	one, other := &made{kind: kind}, &made{kind: kind}
 	one.peer, other.peer = other, one
@@ -130,8 +140,37 @@ func (s *server) add(m *made, w *netdv1.NewInterface) error {
 		return err
 	}
 	s.made = append(s.made, m)
+	change := &netdv1.LinkChange{Index: uint32(m.index)}
+	if w.Master != 0 {
+		change.Master = &w.Master
+	}
 	if w.Up {
-		return s.changeLink(at, &netdv1.LinkChange{Index: uint32(m.index), Up: &w.Up})
+		change.Up = &w.Up
+	}
+	if change.Up == nil && change.Master == nil {
+		return nil
+	}
+	err := s.changeLink(at, change)
+	if err != nil {
+		s.remove(m)
+	}
+	return err
+}
+
+// addBridge adds a bridge, whose values are checked.
+func (s *server) addBridge(m *made, c *netdv1.NewLink) error {
+	w := c.Link
+	up := w.Up
+	w.Up = false
+	if err := s.add(m, w); err != nil {
+		return err
+	}
+	m.at.stack.Do(func() {
+		m.at.stack.MakeBridgeLocked(m.index, len(w.Mac) != 0, w.Mtu != 0)
+		m.setBridge(c.Bridge)
+	})
+	if up {
+		return s.changeLink(m.at, &netdv1.LinkChange{Index: uint32(m.index), Up: &up})
 	}
 	return nil
 }
@@ -205,8 +244,14 @@ func (s *server) changeLink(to *server, c *netdv1.LinkChange) error {
 	if c.Mac != nil && len(c.Mac) != 6 {
 		return linux.EINVAL
 	}
+	if err := checkBridge(c.Bridge); err != nil {
+		return err
+	}
+	if len(c.Bridge) > 0 && (m == nil || m.kind != ip.Bridge) {
+		return linux.EOPNOTSUPP
+	}
 	if c.Space != nil && *c.Space != to.space {
-		if m == nil {
+		if m == nil || m.kind == ip.Bridge {
 			return linux.EINVAL
 		}
 		if err := s.move(m, *c.Space, c.GetName()); err != nil {
@@ -226,6 +271,15 @@ func (s *server) changeLink(to *server, c *netdv1.LinkChange) error {
 		}
 		if err == nil && c.Name != nil {
 			err = to.stack.RenameLocked(i, *c.Name)
+		}
+		if err == nil && c.Master != nil {
+			err = to.stack.JoinLocked(i, index(*c.Master))
+		}
+		if err == nil && c.Port != nil {
+			err = changePort(to.stack.BridgePortLocked(i), c.Port)
+		}
+		if err == nil && len(c.Bridge) > 0 {
+			m.setBridge(c.Bridge)
 		}
 		if err == nil {
 			err = to.stack.SetLinkLocked(i, c.Up, mtu)
@@ -305,6 +359,7 @@ func (s *server) describeMade(i *netdv1.Interface) {
 	m := s.madeAt(s, int(i.Index))
 	switch {
 	case m == nil:
+		return
 	case m.peer != nil && m.peer.at != nil:
 		i.Peer = uint32(m.peer.index)
 		if m.peer.at != s {
@@ -313,6 +368,7 @@ func (s *server) describeMade(i *netdv1.Interface) {
 	case m.tunnel != nil:
 		i.Persist, i.Owner, i.Group = m.tunnel.persist, m.tunnel.owner, m.tunnel.group
 	}
+	s.describeBridge(i, m)
 }
 
 // knows is the number by which this space knows another, from 1.

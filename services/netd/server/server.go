@@ -497,7 +497,7 @@ func (s *server) interfaces() []*netdv1.Interface {
 
 // interfaceMessage is what an interface is, without what it has and does.
 func (s *server) interfaceMessage(i *ip.Interface) *netdv1.Interface {
-	m := &netdv1.Interface{Index: uint32(i.Index), Name: i.Name, Mtu: uint32(i.MTU), Mac: i.MAC[:], Kind: string(i.Kind), Used: i.Used, Hardware: unix.ARPHRD_ETHER}
+	m := &netdv1.Interface{Index: uint32(i.Index), Name: i.Name, Mtu: uint32(i.MTU), Mac: i.MAC[:], Kind: string(i.Kind), Used: i.Used, Master: uint32(i.Master), Hardware: unix.ARPHRD_ETHER}
 	switch {
 	case i.Down:
 	case i.Lost:

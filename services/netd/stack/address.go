@@ -140,7 +140,7 @@ func (s *Stack) unbind(p *place, proto uint8) {
 // destination checks an address to send to and finds the path: the address
 // unmapped, EADDRNOTAVAIL, ENETUNREACH, EAFNOSUPPORT. The unspecified address is
 // this host.
-func (s *Stack) destination(p *place, to netip.AddrPort) (netip.AddrPort, route.Path, error) {
+func (s *Stack) destination(p *place, proto uint8, to netip.AddrPort) (netip.AddrPort, route.Path, error) {
 	addr := to.Addr()
 	if !p.v6 && !addr.Is4() {
 		return to, route.Path{}, linux.EAFNOSUPPORT
@@ -173,7 +173,7 @@ func (s *Stack) destination(p *place, to netip.AddrPort) (netip.AddrPort, route.
 	if !p.auto {
 		src = p.local.Addr()
 	}
-	path, err := s.pathTo(addr, src, &p.opts)
+	path, err := s.pathTo(addr, src, &p.opts, route.Query{Protocol: proto, SourcePort: p.local.Port(), DstPort: to.Port()})
 	if err != nil {
 		return to, path, err
 	}
@@ -192,8 +192,8 @@ func (p *place) families(to netip.Addr) uint8 {
 }
 
 // pathTo finds the path to an address, whose zone is an interface's index or
-// name, for a socket with options.
-func (s *Stack) pathTo(addr, src netip.Addr, o *Options) (route.Path, error) {
+// name, for a socket with options. The query has what else of it rules go by.
+func (s *Stack) pathTo(addr, src netip.Addr, o *Options, q route.Query) (route.Path, error) {
 	device := o.Device
 	switch {
 	case device != 0:
@@ -210,20 +210,13 @@ func (s *Stack) pathTo(addr, src netip.Addr, o *Options) (route.Path, error) {
 		}
 	}
 	addr = addr.WithZone("")
-	path, v := s.table.Find(route.Query{Dst: addr, Source: src, Out: device, Mark: o.Mark})
+	q.Dst, q.Source, q.Out, q.Mark, q.UID, q.TOS = addr, src, device, o.Mark, o.UID, o.TrafficClass
+	path, v := s.table.Find(q)
 	switch v {
 	case route.Found:
 		path.MTU = s.pathMTU(addr, path.MTU)
-		return path, nil
-	case route.Dropped:
-		return path, linux.EINVAL
-	case route.Refused:
-		return path, linux.EHOSTUNREACH
-	case route.Forbidden:
-		return path, linux.EACCES
-	case route.NoSourceAddr:
-		return path, linux.EADDRNOTAVAIL
+	case route.NoRoute:
+		s.counts.Inc(mib.Of(addr.Is6(), mib.OutNoRoutes))
 	}
-	s.counts.Inc(mib.Of(addr.Is6(), mib.OutNoRoutes))
-	return path, linux.ENETUNREACH
+	return path, ErrnoOf(v)
 }

@@ -60,7 +60,7 @@ func (s *Stack) SetLinkLocked(index int, up *bool, mtu *int) error {
 		if *mtu < minMTU || *mtu > most {
 			return linux.EINVAL
 		}
-		i.MTU = *mtu
+		i.MTU, i.fixed.mtu = *mtu, true
 	}
 	if up != nil && i.Down == *up {
 		i.Down = !*up
@@ -75,6 +75,9 @@ func (s *Stack) SetLinkLocked(index int, up *bool, mtu *int) error {
 			s.table.Reconnect(i.Interface)
 			i.autoconfigure()
 		}
+	}
+	if i.master != nil {
+		i.master.follow()
 	}
 	s.table.Changed()
 	return nil
@@ -128,65 +131,6 @@ func (s *Stack) RemoveAddressLocked(index int, a netip.Addr) error {
 	}
 	i.auto.Forget(a)
 	return errnoOfTable(i.removeAddress(a), 0, linux.EADDRNOTAVAIL)
-}
-
-// ChangeRouteLocked adds a route, puts it in another's place, or removes one:
-// EEXIST, ESRCH, ENODEV, ENETUNREACH for a gateway that nothing leads to.
-func (s *Stack) ChangeRouteLocked(r route.Route, remove, replace bool) error {
-	if remove {
-		return errnoOfTable(s.table.Delete(r), 0, linux.ESRCH)
-	}
-	if r.Kind <= route.Unicast {
-		if r.Interface == 0 && r.Gateway.IsValid() {
-			path, ok := s.findPath(r.Gateway, netip.Addr{}, 0)
-			if !ok || path.Out.Loopback {
-				return linux.ENETUNREACH
-			}
-			r.Interface = path.Out.Index
-		}
-		i := s.iface(r.Interface)
-		if i == nil {
-			return linux.ENODEV
-		}
-		if i.Down {
-			return linux.ENETDOWN
-		}
-	}
-	r = metricOf(r)
-	if replace {
-		s.table.Replace(r)
-		return nil
-	}
-	return errnoOfTable(s.table.Add(r), linux.EEXIST, 0)
-}
-
-// metricOf is r with the metric that an IPv6 route has if nobody names one:
-// ip-route(8).
-func metricOf(r route.Route) route.Route {
-	if r.Metric == 0 && r.Destination.Addr().Is6() {
-		r.Metric = 1024
-	}
-	return r
-}
-
-// RulesLocked are the rules of routing besides those that there always are.
-func (s *Stack) RulesLocked() []route.Rule { return s.table.Rules() }
-
-// ChangeRuleLocked adds or removes a rule: EEXIST, ENOENT, ENOSPC.
-func (s *Stack) ChangeRuleLocked(r route.Rule, remove bool) error {
-	change := s.table.AddRule
-	if remove {
-		change = s.table.DeleteRule
-	}
-	switch err := change(r); {
-	case errors.Is(err, route.ErrExists):
-		return linux.EEXIST
-	case errors.Is(err, route.ErrNone):
-		return linux.ENOENT
-	case err != nil:
-		return linux.ENOSPC
-	}
-	return nil
 }
 
 // SetNeighbourLocked makes a permanent neighbour, or forgets one: ENODEV, ENOENT.

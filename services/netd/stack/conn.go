@@ -197,7 +197,7 @@ func (e *TCP) connect(to netip.AddrPort, fast bool) error {
 		e.renew()
 	}
 	s := e.s
-	dst, path, err := s.destination(&e.place, to)
+	dst, path, err := s.destination(&e.place, wire.ProtoTCP, to)
 	if err != nil {
 		return err
 	}

@@ -121,7 +121,7 @@ func (d *Datagram) ConnectLocked(to netip.AddrPort) error {
 		}
 		return nil
 	}
-	dst, path, err := d.s.destination(&d.place, to)
+	dst, path, err := d.s.destination(&d.place, d.proto, to)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (d *Datagram) ConnectLocked(to netip.AddrPort) error {
 // RouteLocked says whether it could send to an address, from which, and what the path
 // takes in bytes.
 func (d *Datagram) RouteLocked(to netip.AddrPort) (src netip.Addr, mtu int, err error) {
-	dst, path, err := d.s.destination(&d.place, to)
+	dst, path, err := d.s.destination(&d.place, d.proto, to)
 	if err != nil {
 		return src, 0, err
 	}
@@ -184,7 +184,7 @@ func (d *Datagram) SendSegmentsLocked(to netip.AddrPort, from netip.Addr, hops, 
 			to = netip.AddrPortFrom(netip.AddrFrom16(to.Addr().As16()), to.Port())
 		}
 	}
-	dst, path, err := s.destination(&d.place, to)
+	dst, path, err := s.destination(&d.place, d.proto, to)
 	if err != nil {
 		return err
 	}

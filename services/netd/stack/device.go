@@ -48,6 +48,7 @@ type iface struct {
 	managed managed
 	auto    neigh.Autoconf
 	stats   InterfaceStats
+	bridged
 }
 
 // InterfaceStats count packets and bytes with their link headers: what
@@ -159,9 +160,19 @@ func (i *iface) frame(p *link.Packet) {
 		return
 	}
 	s.tap(i, p, false)
+	if i.port != nil {
+		i.atPort(p, h)
+		return
+	}
 	if dst := h.Dst(); dst != i.mac && !dst.Multicast() {
 		return // another host's, which a promiscuous device shows
 	}
+	i.take(p, h)
+}
+
+// take takes a frame that is for this host.
+func (i *iface) take(p *link.Packet, h wire.Ethernet) {
+	s := i.s
 	whole := p.Header
 	switch h.Type() {
 	case wire.EtherARP:
@@ -239,6 +250,10 @@ func (i *iface) queue(p *link.Packet) {
 	i.stats.SentPackets++
 	i.stats.SentBytes += uint64(p.Size())
 	i.s.tap(i, p, true)
+	if i.bridge != nil {
+		i.fromBridge(p)
+		return
+	}
 	i.tx = append(i.tx, p)
 	if len(i.tx) >= txBatch {
 		i.flush()

@@ -28,7 +28,10 @@ func (s *Stack) forward(a *arrival, p *link.Packet) {
 		s.reject(a, icmp.TimeExceeded)
 		return
 	}
-	q := route.Query{Dst: a.dst, Source: a.src, In: a.in.Name}
+	q := route.Query{Dst: a.dst, Source: a.src, In: a.in.Name, TOS: a.class, Protocol: a.proto}
+	if len(a.head) >= 4 && (a.proto == wire.ProtoTCP || a.proto == wire.ProtoUDP) {
+		q.SourcePort, q.DstPort = binary.BigEndian.Uint16(a.head), binary.BigEndian.Uint16(a.head[2:])
+	}
 	if a.screened != nil {
 		q.Mark = a.screened.Mark
 	}

@@ -93,7 +93,11 @@ func (s *Stack) SetMACLocked(index int, mac [6]byte) error {
 	case mac[0]&1 != 0 || mac == [6]byte{}:
 		return linux.EADDRNOTAVAIL
 	}
-	i.mac, i.MAC, i.auto.MAC = mac, mac, mac
+	i.fixed.mac = true
+	i.setMAC(mac)
+	if i.master != nil {
+		i.master.follow()
+	}
 	s.table.Changed()
 	return nil
 }
@@ -108,6 +112,9 @@ func (s *Stack) SetCarrierLocked(index int, there bool) {
 	if !i.Down && there {
 		i.autoconfigure()
 	}
+	if i.master != nil {
+		i.master.follow()
+	}
 	s.table.Changed()
 }
 
@@ -118,6 +125,7 @@ func (s *Stack) RemoveInterfaceLocked(index int) (link.Device, error) {
 	if i == nil || i.Loopback {
 		return nil, linux.ENODEV
 	}
+	i.disband()
 	if !i.Down {
 		i.unconfigure()
 	}

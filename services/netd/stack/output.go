@@ -158,7 +158,7 @@ func (s *Stack) send(p *link.Packet, path *route.Path) {
 func (i *iface) finish(p *link.Packet, next netip.Addr) {
 	o := &p.Offload
 	if o.GSO != link.GSONone && !i.takes(o.GSO) {
-		i.split(p, next)
+		i.cut(p, func(q *link.Packet) { i.transmit(q, next) })
 		return
 	}
 	if o.SumDue && !i.feats.SumOffload {
@@ -239,8 +239,8 @@ func (s *Stack) fragment(p *link.Packet, path *route.Path, f flow, mtu int) erro
 	return nil
 }
 
-// split does the segmentation of a large packet that the device does not.
-func (i *iface) split(p *link.Packet, next netip.Addr) {
+// cut does the segmentation of a large packet that the device does not, and sends the pieces.
+func (i *iface) cut(p *link.Packet, send func(*link.Packet)) {
 	s := i.s
 	defer s.recycle(p)
 	o := p.Offload
@@ -275,7 +275,7 @@ func (i *iface) split(p *link.Packet, next netip.Addr) {
 		if !i.feats.SumOffload {
 			completeSum(q)
 		}
-		i.transmit(q, next)
+		send(q)
 	}
 }
 

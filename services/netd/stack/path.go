@@ -25,17 +25,19 @@ type narrow struct {
 // findPath finds the path to dst: src and index (of an interface) may be left
 // open.
 func (s *Stack) findPath(dst, src netip.Addr, index int) (route.Path, bool) {
-	return s.markedPath(dst, src, index, 0)
+	return s.pathOf(route.Query{Dst: dst, Source: src, Out: index})
 }
 
-// markedPath is findPath for packets with a mark.
-func (s *Stack) markedPath(dst, src netip.Addr, index int, mark uint32) (route.Path, bool) {
-	if !src.IsValid() && !dst.IsLinkLocalUnicast() && !dst.IsMulticast() {
-		index = 0
+// pathOf is findPath for a packet of which more is known.
+func (s *Stack) pathOf(q route.Query) (route.Path, bool) {
+	dst := q.Dst
+	if !q.Source.IsValid() && !dst.IsLinkLocalUnicast() && !dst.IsMulticast() {
+		q.Out = 0
 	}
-	p, v := s.table.Find(route.Query{Dst: dst, Source: src, Out: index, Mark: mark})
-	if v != route.Found && index != 0 {
-		p, v = s.table.Find(route.Query{Dst: dst, Source: src, Mark: mark})
+	p, v := s.table.Find(q)
+	if v != route.Found && q.Out != 0 {
+		q.Out = 0
+		p, v = s.table.Find(q)
 	}
 	if v != route.Found {
 		return p, false

@@ -7,6 +7,7 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/icmp"
+	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/wire"
 )
 
@@ -87,7 +88,7 @@ func (r *Raw) ConnectLocked(addr netip.Addr) error {
 	if addr.Is4() == r.v6 {
 		return linux.EINVAL
 	}
-	path, err := r.s.pathTo(addr, r.local, &r.opts)
+	path, err := r.s.pathTo(addr, r.local, &r.opts, route.Query{Protocol: r.proto})
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func (r *Raw) MTULocked(to netip.Addr) int {
 	if to.Is4() == r.v6 {
 		return 0
 	}
-	path, err := r.s.pathTo(to, r.local, &r.opts)
+	path, err := r.s.pathTo(to, r.local, &r.opts, route.Query{Protocol: r.proto})
 	if err != nil {
 		return 0
 	}
@@ -129,7 +130,7 @@ func (r *Raw) SendLocked(to, from netip.Addr, hops, class uint8, payload []byte)
 	if from.IsValid() && !from.IsUnspecified() {
 		src = from
 	}
-	path, err := s.pathTo(to, src, &r.opts)
+	path, err := s.pathTo(to, src, &r.opts, route.Query{Protocol: r.proto})
 	if err != nil {
 		return err
 	}
@@ -181,7 +182,7 @@ func (r *Raw) sendWhole(src, to netip.Addr, payload []byte) error {
 	if payload[0]>>4 != 4 || n < wire.IPv4Size || n > len(payload) {
 		return linux.EINVAL
 	}
-	path, err := s.pathTo(to, src, &r.opts)
+	path, err := s.pathTo(to, src, &r.opts, route.Query{Protocol: r.proto})
 	if err != nil {
 		return err
 	}

@@ -145,7 +145,11 @@ func (s *Stack) screenOut(p *link.Packet, path *route.Path, f *flow) (*route.Pat
 		if dst == f.dst {
 			src = f.src
 		}
-		next, ok := s.markedPath(dst, src, 0, q.Mark)
+		again := route.Query{Dst: dst, Source: src, Mark: q.Mark, TOS: q.Class(), Protocol: f.proto}
+		if f.sender != nil {
+			again.UID = f.sender.UID
+		}
+		next, ok := s.pathOf(again)
 		if !ok {
 			return nil, linux.EHOSTUNREACH
 		}

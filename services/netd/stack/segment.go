@@ -165,7 +165,7 @@ func (e *TCP) incoming(t tuple, seg *tcp.Segment, a *arrival) {
 		s.counts.Inc(mib.ListenDrops)
 		return // nobody takes them: the peer tries again
 	}
-	path, ok := s.markedPath(t.remote.Addr(), t.local.Addr(), in, e.place.opts.Mark)
+	path, ok := s.pathOf(e.query(t, in))
 	if !ok {
 		return
 	}
@@ -244,7 +244,7 @@ func (e *TCP) cookieBack(t tuple, seg *tcp.Segment, in int) bool {
 	if s.flooded == 0 || s.now-s.flooded > 180*tcp.Second || seg.Flags&(wire.SYN|wire.RST) != 0 {
 		return false
 	}
-	path, ok := s.markedPath(t.remote.Addr(), t.local.Addr(), in, e.place.opts.Mark)
+	path, ok := s.pathOf(e.query(t, in))
 	if !ok || e.owner.Pending() > e.backlog {
 		return false
 	}
@@ -293,7 +293,7 @@ func (e *TCP) path() *route.Path {
 	if e.wayAt == s.table.Generation {
 		return &e.way
 	}
-	path, ok := s.markedPath(e.remote.Addr(), e.place.local.Addr(), e.place.opts.Device, e.place.opts.Mark)
+	path, ok := s.pathOf(e.query(tuple{e.place.local, e.remote}, e.place.opts.Device))
 	if !ok {
 		return nil
 	}
@@ -373,4 +373,11 @@ func (e *TCP) DisconnectLocked() error {
 	e.process(nil)
 	e.place.widen()
 	return nil
+}
+
+// query is what a path is looked for between the two, over an interface if that is not 0.
+func (e *TCP) query(t tuple, index int) route.Query {
+	o := &e.place.opts
+	return route.Query{Dst: t.remote.Addr(), Source: t.local.Addr(), Out: index, Mark: o.Mark, UID: o.UID, TOS: o.TrafficClass,
+		Protocol: wire.ProtoTCP, SourcePort: t.local.Port(), DstPort: t.remote.Port()}
 }

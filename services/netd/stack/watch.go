@@ -109,7 +109,7 @@ func (s *Stack) tellLinks() {
 	}
 	for _, i := range s.table.Interfaces {
 		was, now := w.links[i.Index], *i
-		if was.Down != now.Down || was.MTU != now.MTU || was.Name != now.Name || was.MAC != now.MAC || was.Lost != now.Lost {
+		if was.Down != now.Down || was.MTU != now.MTU || was.Name != now.Name || was.MAC != now.MAC || was.Lost != now.Lost || was.Master != now.Master {
 			w.tell(Change{Link: &now})
 		}
 		for _, a := range was.Addresses {

@@ -23,6 +23,10 @@ var drivers = map[string][2]string{
 	"veth":  {"veth", "1.0"},
 	"tun":   {"tun", "1.6"},
 	"tap":   {"tun", "1.6"},
+
+	"bridge":  {"bridge", "2.3"},
+	"vlan":    {"802.1Q VLAN Support", "1.8"},
+	"macvlan": {"macvlan", "0.1"},
 }
 
 // ethtool answers SIOCETHTOOL, whose structure is at an address: which driver it is, and

@@ -1,13 +1,21 @@
 package netlink
 
 import (
+	"bytes"
+	"cmp"
+	"net/netip"
+	"slices"
+
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
 )
 
-// Router is a Source that knows routes and neighbours.
+// Router is a Source that knows routes and neighbours, what bridges have learned, and how a
+// packet would leave.
 type Router interface {
 	Routes() (*netdv1.Response, error)
+	Stations() (*netdv1.Response, error)
+	Path(*netdv1.PathQuery) (*netdv1.RouteEntry, error)
 }
 
 // Changer is a Source that can be configured.
@@ -26,6 +34,21 @@ func (r reader) Routes() (*netdv1.Response, error) {
 	return &netdv1.Response{}, nil
 }
 
+// Stations and Path do likewise.
+func (r reader) Stations() (*netdv1.Response, error) {
+	if s, ok := r.Source.(Router); ok {
+		return s.Stations()
+	}
+	return &netdv1.Response{}, nil
+}
+
+func (r reader) Path(q *netdv1.PathQuery) (*netdv1.RouteEntry, error) {
+	if s, ok := r.Source.(Router); ok {
+		return s.Path(q)
+	}
+	return nil, linux.ENETUNREACH
+}
+
 // More messages of rtnetlink(7).
 const (
 	delLink  = 17
@@ -40,31 +63,46 @@ const (
 	flagCreate  = 0x400
 )
 
-// tables answers RTM_GETROUTE and RTM_GETNEIGH dumps.
+// tables answers RTM_GETROUTE, RTM_GETNEXTHOP and RTM_GETNEIGH dumps.
 func (r *request) tables(source Source) ([]byte, error) {
 	s, ok := source.(Router)
 	if !ok {
 		return nil, nil
 	}
-	all, err := s.Routes()
-	if err != nil {
-		return nil, err
-	}
 	wanted := byte(0)
 	if len(r.body) > 0 {
 		wanted = r.body[0]
 	}
-	var b []byte
-	if r.typ == getRoute {
-		for _, m := range all.Routes {
-			b = r.route(b, m, wanted)
-		}
+	if r.typ == getNeigh && wanted == familyBridge {
 		devices, err := source.Interfaces()
 		if err != nil {
 			return nil, err
 		}
+		return r.stations(s, devices)
+	}
+	all, err := s.Routes()
+	if err != nil {
+		return nil, err
+	}
+	var b []byte
+	if r.typ == getRoute {
+		devices, err := source.Interfaces()
+		if err != nil {
+			return nil, err
+		}
+		r.devices = devices
+		slices.SortStableFunc(all.Routes, listedBefore)
+		for _, m := range all.Routes {
+			b = r.route(b, m, wanted)
+		}
 		for _, m := range localRoutes(devices) {
 			b = r.route(b, m, wanted)
+		}
+		return b, nil
+	}
+	if r.typ == getNexthop {
+		for _, m := range all.Nexthops {
+			b = r.nexthop(b, m)
 		}
 		return b, nil
 	}
@@ -72,6 +110,31 @@ func (r *request) tables(source Source) ([]byte, error) {
 		b = r.neighbour(b, m, wanted)
 	}
 	return b, nil
+}
+
+// listedBefore is the order of a dump: by table, then as Linux's tries are walked.
+func listedBefore(a, b *netdv1.RouteEntry) int {
+	x, y := a.Destination.GetAddress(), b.Destination.GetAddress()
+	if n := cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(len(x), len(y))); n != 0 {
+		return n
+	}
+	longer := cmp.Compare(b.Destination.GetBits(), a.Destination.GetBits())
+	if len(x) == 16 { // what lies within a prefix comes before it
+		p, ok1 := prefixOf(a.Destination)
+		q, ok2 := prefixOf(b.Destination)
+		if ok1 && ok2 && longer != 0 && p.Overlaps(q) {
+			return longer
+		}
+	}
+	return cmp.Or(bytes.Compare(x, y), longer, cmp.Compare(b.Tos, a.Tos), cmp.Compare(a.Metric, b.Metric))
+}
+
+func prefixOf(m *netdv1.Prefix) (netip.Prefix, bool) {
+	a, ok := netip.AddrFromSlice(m.GetAddress())
+	if !ok || m.GetBits() > uint32(a.BitLen()) {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(a, int(m.GetBits())), true
 }
 
 // listed are the flags of a message: one of a dump's, or a notification's.
@@ -114,13 +177,14 @@ func (r *request) route(b []byte, m *netdv1.RouteEntry, wanted byte) []byte {
 	if family == linux.AF_INET6 {
 		scope = 0 // its routes have none
 	}
-	body := []byte{family, byte(m.Destination.Bits), 0, 0, small, byte(m.Protocol), scope, kind, 0, 0, 0, 0}
+	body := []byte{family, byte(m.Destination.Bits), 0, byte(m.Tos), small, byte(m.Protocol), scope, kind, 0, 0, 0, 0}
+	body[8] = r.stateOf(m.Interface)
+	if m.OnLink {
+		body[8] |= onLink
+	}
 	body = attribute(body, 15, le.AppendUint32(nil, table))
 	if m.Destination.Bits > 0 {
 		body = attribute(body, 1, dst)
-	}
-	if len(m.Gateway) > 0 {
-		body = attribute(body, 5, m.Gateway)
 	}
 	if len(m.Source) > 0 {
 		body = attribute(body, 7, m.Source)
@@ -128,11 +192,9 @@ func (r *request) route(b []byte, m *netdv1.RouteEntry, wanted byte) []byte {
 	if m.Metric > 0 || family == linux.AF_INET6 {
 		body = attribute(body, 6, le.AppendUint32(nil, m.Metric))
 	}
-	if m.Interface > 0 {
-		body = attribute(body, 4, le.AppendUint32(nil, m.Interface))
-	}
-	if m.Mtu > 0 {
-		body = attribute(body, 8, attribute(nil, 2, le.AppendUint32(nil, m.Mtu))) // RTAX_MTU
+	body = r.waysOf(body, m)
+	if metrics := metricsOf(m); metrics != nil {
+		body = attribute(body, routeMetrics, metrics)
 	}
 	if family == linux.AF_INET6 {
 		// struct rta_cacheinfo: the third word is when it expires, in hundredths of a second.
@@ -215,6 +277,8 @@ func (r *request) change(source Source, all []*netdv1.Interface) linux.Errno {
 		c, err = r.neighbourChange()
 	case newRule, delRule:
 		c, err = r.ruleChange()
+	case newNexthop, delNexthop:
+		c, err = r.nexthopChange()
 	default:
 		err = linux.EOPNOTSUPP
 	}
@@ -280,16 +344,17 @@ func (r *request) routeChange() (*netdv1.Change, linux.Errno) {
 	if familyOf(dst) != r.body[0] || r.body[0] == 0 {
 		return nil, linux.EINVAL
 	}
-	if a[9] != nil || a[30] != nil { // RTA_MULTIPATH, RTA_NH_ID
-		return nil, linux.EOPNOTSUPP
-	}
 	table := number(a[15])
 	if table == 0 {
 		table = uint32(r.body[4])
 	}
 	m := &netdv1.RouteEntry{
-		Destination: &netdv1.Prefix{Address: dst, Bits: uint32(r.body[1])}, Gateway: a[5], Interface: number(a[4]), Source: a[7],
-		Metric: number(a[6]), Table: table, Kind: uint32(r.body[7]), Protocol: uint32(r.body[5]), Scope: uint32(r.body[6]),
+		Destination: &netdv1.Prefix{Address: dst, Bits: uint32(r.body[1])}, Gateway: gatewayOf(a), Interface: number(a[4]), Source: a[7],
+		Metric: number(a[6]), Table: table, Kind: uint32(r.body[7]), Protocol: uint32(r.body[5]), Scope: uint32(r.body[6]), Tos: uint32(r.body[3]),
+		OnLink: le.Uint32(r.body[8:])&onLink != 0, Nexthop: number(a[routeNexthop]), Expires: number(a[routeExpires]),
+	}
+	if err := ways(m, a); err != 0 {
+		return nil, err
 	}
 	return &netdv1.Change{What: &netdv1.Change_Route{Route: &netdv1.RouteChange{
 		Route: m, Remove: r.typ == delRoute, Replace: r.typ == newRoute && r.flags&flagReplace != 0,
@@ -300,6 +365,9 @@ func (r *request) routeChange() (*netdv1.Change, linux.Errno) {
 func (r *request) neighbourChange() (*netdv1.Change, linux.Errno) {
 	if len(r.body) < 12 {
 		return nil, linux.EINVAL
+	}
+	if r.body[0] == familyBridge {
+		return r.stationChange()
 	}
 	a := r.attributes(12)
 	if familyOf(a[1]) == 0 || r.typ == newNeigh && len(a[2]) != 6 {

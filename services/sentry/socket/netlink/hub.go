@@ -115,7 +115,7 @@ func notification(c *netdv1.Changed) (group int, b []byte) {
 	}
 	switch w := c.What.(type) {
 	case *netdv1.Changed_Link:
-		return groupLink, r.link(nil, w.Link, 0)
+		return groupLink, r.link(nil, w.Link, nil, 0)
 	case *netdv1.Changed_Address:
 		if len(w.Address.Addresses) != 1 {
 			return 0, nil

@@ -51,15 +51,20 @@ func (r *request) linkChange(all []*netdv1.Interface) (*netdv1.Change, linux.Err
 		return r.newLink()
 	case !there:
 		return nil, linux.ENODEV
+	case r.body[0] == familyBridge && r.typ == setLink:
+		return r.portChange(index)
 	case r.typ == newLink && r.flags&flagExclusive != 0:
 		return nil, linux.EEXIST
 	case r.typ == delLink:
 		return &netdv1.Change{What: &netdv1.Change_RemoveLink{RemoveLink: &netdv1.LinkRemoval{Index: index}}}, 0
 	}
-	if a[linkMaster] != nil && number(a[linkMaster]) != 0 || a[linkAlias] != nil {
+	if a[linkAlias] != nil {
 		return nil, linux.EOPNOTSUPP
 	}
 	m := &netdv1.LinkChange{Index: index}
+	if err := bridging(m, a); err != 0 {
+		return nil, err
+	}
 	if le.Uint32(r.body[12:])&1 != 0 { // IFF_UP is to be changed
 		up := le.Uint32(r.body[8:])&1 != 0
 		m.Up = &up
@@ -89,7 +94,7 @@ func (r *request) newLink() (*netdv1.Change, linux.Errno) {
 	a := r.attributes(sizeofIfinfomsg)
 	info := attributesOf(a[linkInfo])
 	kind := cString(info[infoKind])
-	if kind == "" || a[linkMaster] != nil && number(a[linkMaster]) != 0 {
+	if kind == "" {
 		return nil, linux.EOPNOTSUPP
 	}
 	m := &netdv1.NewLink{Kind: kind}
@@ -109,13 +114,19 @@ func (r *request) newLink() (*netdv1.Change, linux.Errno) {
 			return nil, err
 		}
 	}
+	if kind == "bridge" {
+		if m.Bridge, err = valuesOf(info[infoData], bridgeValues); err != 0 {
+			return nil, err
+		}
+	}
 	return &netdv1.Change{What: &netdv1.Change_NewLink{NewLink: m}}, 0
 }
 
 // newInterface reads the struct ifinfomsg of an interface that is to be made.
 func (r *request) newInterface(b []byte) (*netdv1.NewInterface, linux.Errno) {
 	a := attributesOf(b[sizeofIfinfomsg:])
-	m := &netdv1.NewInterface{Name: cString(a[linkName]), Mtu: number(a[linkMTU]), Index: le.Uint32(b[4:]), Up: le.Uint32(b[8:])&1 != 0}
+	m := &netdv1.NewInterface{Name: cString(a[linkName]), Mtu: number(a[linkMTU]), Index: le.Uint32(b[4:]), Up: le.Uint32(b[8:])&1 != 0,
+		Master: number(a[linkMaster])}
 	if v := a[linkAddress]; v != nil {
 		if len(v) < 6 {
 			return nil, linux.EINVAL
@@ -169,16 +180,21 @@ func cString(b []byte) string {
 }
 
 // madeLink adds what tells of a link that the guest has made.
-func madeLink(body []byte, i *netdv1.Interface) []byte {
+func madeLink(body []byte, i, master *netdv1.Interface) []byte {
 	if i.Peer != 0 {
 		body = attribute(body, linkLink, le.AppendUint32(nil, i.Peer))
 		if i.PeerNamespace != 0 {
 			body = attribute(body, linkNetNSID, le.AppendUint32(nil, i.PeerNamespace-1))
 		}
 	}
+	if i.Master != 0 {
+		body = attribute(body, linkMaster, le.AppendUint32(nil, i.Master))
+	}
 	kind := i.Kind
 	var data []byte
 	switch kind {
+	case "bridge":
+		data = bridgeData(i)
 	case "":
 		return body
 	case "tun", "tap": // linux/if_link.h: IFLA_TUN_
@@ -205,6 +221,10 @@ func madeLink(body []byte, i *netdv1.Interface) []byte {
 	info := attribute(nil, infoKind, text(kind))
 	if data != nil {
 		info = attribute(info, infoData, data)
+	}
+	if i.Master != 0 {
+		info = attribute(info, infoSlaveKind, text("bridge"))
+		info = attribute(info, infoSlaveData, portData(i, master))
 	}
 	return attribute(body, linkInfo, info)
 }

@@ -3,6 +3,7 @@ package netlink
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
@@ -13,10 +14,17 @@ const (
 	tableMain, tableLocal = 254, 255
 	typeLocal             = 2
 	attributeMark         = 16
-	scopeLink             = 253
-	flagCloned            = 0x200   // RTM_F_CLONED
-	flagLookup            = 0x1000  // RTM_F_LOOKUP_TABLE
-	flagLocal             = 1 << 31 // RTCF_LOCAL
+	attributeUID          = 25
+
+	attributeProtocol        = 27
+	attributeSourcePort      = 28
+	attributeDestinationPort = 29
+
+	scopeLink  = 253
+	flagCloned = 0x200   // RTM_F_CLONED
+	flagLookup = 0x1000  // RTM_F_LOOKUP_TABLE
+	flagMatch  = 0x2000  // RTM_F_FIB_MATCH
+	flagLocal  = 1 << 31 // RTCF_LOCAL
 )
 
 // lookup answers RTM_GETROUTE of one destination, what `ip route get` asks: from the
@@ -30,9 +38,10 @@ func (r *request) lookup(source Source, all []*netdv1.Interface) ([]byte, linux.
 	if !ok || familyOf(a[1]) != r.body[0] {
 		return nil, linux.EINVAL
 	}
-	m := &netdv1.RouteEntry{Kind: 1, Table: tableMain}
+	flags := le.Uint32(r.body[8:])
+	var m *netdv1.RouteEntry
 	if i := owner(all, dst); i != nil {
-		m.Kind, m.Interface, m.Source = typeLocal, 1, a[1]
+		m = &netdv1.RouteEntry{Kind: typeLocal, Table: tableMain, Interface: 1, Source: a[1]}
 		if dst.Is6() {
 			m.Table, m.Protocol = tableLocal, 2
 		}
@@ -41,38 +50,24 @@ func (r *request) lookup(source Source, all []*netdv1.Interface) ([]byte, linux.
 		if !ok {
 			return nil, linux.ENETUNREACH
 		}
-		known, err := s.Routes()
-		if err != nil {
+		best, err := s.Path(r.pathQuery(a))
+		switch e, known := err.(linux.Errno); {
+		case known:
+			return nil, e
+		case err != nil:
 			return nil, linux.ENETDOWN
-		}
-		from, _ := netip.AddrFromSlice(a[2])
-		q := question{from: from, dst: dst, out: number(a[4]), mark: number(a[attributeMark])}
-		for _, i := range all {
-			switch i.Index {
-			case number(a[3]):
-				q.in = i.Name
-			case q.out:
-				q.bound = i.Name
+		case flags&flagMatch != 0 && best.Destination != nil:
+			if !slices.ContainsFunc(all, func(i *netdv1.Interface) bool { return i.Index == best.Interface }) {
+				return nil, linux.ENETUNREACH
 			}
+			return r.fibmatch(source, best), 0
 		}
-		best := byRules(known, q)
-		if best == nil {
-			return nil, linux.ENETUNREACH
-		}
-		if err := errorOf(best.Kind); err != 0 {
-			return nil, err
-		}
-		m.Gateway, m.Interface, m.Source, m.Protocol, m.Metric = best.Gateway, best.Interface, best.Source, best.Protocol, 0
-		if dst.Is6() {
-			m.Metric = best.Metric
-		}
-		if len(m.Source) == 0 {
-			m.Source = sourceOn(all, m, dst)
-		}
-		if from.Is4() {
+		m = answered(best, dst.Is6())
+		m.Tos = uint32(r.body[3])
+		if len(a[2]) == 4 {
 			m.Source = nil // it is known
 		}
-		if le.Uint32(r.body[8:])&flagLookup != 0 {
+		if flags&flagLookup != 0 && best.Table != 0 && best.Kind != typeLocal {
 			m.Table = best.Table
 		}
 	}
@@ -85,14 +80,14 @@ func (r *request) lookup(source Source, all []*netdv1.Interface) ([]byte, linux.
 		if len(a[2]) == 4 {
 			b = one.from(b, a[2])
 		}
-		b = one.withUser(b)
+		b = one.withUser(b, number(a[attributeUID]))
 	}
 	if len(b) >= headerSize+12 && dst.Is4() {
-		flags := uint32(flagCloned)
+		cached := uint32(flagCloned)
 		if m.Kind == typeLocal {
-			flags |= flagLocal
+			cached |= flagLocal
 		}
-		le.PutUint32(b[headerSize+8:], flags)
+		le.PutUint32(b[headerSize+8:], cached)
 	}
 	if mark := number(a[attributeMark]); mark != 0 {
 		b = resized(attribute(b, attributeMark, le.AppendUint32(nil, mark)))
@@ -112,61 +107,46 @@ func owner(all []*netdv1.Interface, a netip.Addr) *netdv1.Interface {
 	return nil
 }
 
-// choose is the route to an address, over an interface if that is not 0: the longest
-// prefix, of so many bits at least, then the lowest metric, then the first.
-func choose(routes []*netdv1.RouteEntry, table, longer uint32, dst netip.Addr, out uint32) (best *netdv1.RouteEntry) {
-	for _, m := range routes {
-		net, ok := netip.AddrFromSlice(m.Destination.GetAddress())
-		if !ok || net.Is4() != dst.Is4() || m.Table != table && !(m.Table == 0 && table == tableMain) || out != 0 && m.Interface != out || m.Destination.Bits < longer {
-			continue
-		}
-		p, err := net.Prefix(int(min(m.Destination.Bits, 128)))
-		if err != nil || !p.Contains(dst) {
-			continue
-		}
-		if best == nil || m.Destination.Bits > best.Destination.Bits || m.Destination.Bits == best.Destination.Bits && m.Metric < best.Metric {
-			best = m
-		}
+// pathQuery is what is asked for.
+func (r *request) pathQuery(a map[uint16][]byte) *netdv1.PathQuery {
+	q := &netdv1.PathQuery{Destination: a[1], Source: a[2], Out: number(a[4]), In: number(a[3]), Mark: number(a[attributeMark]), Uid: number(a[attributeUID]),
+		Tos: uint32(r.body[3])}
+	if v := a[attributeProtocol]; len(v) > 0 {
+		q.Protocol = uint32(v[0])
 	}
-	return best
+	if v := a[attributeSourcePort]; len(v) >= 2 {
+		q.SourcePort = uint32(v[0])<<8 | uint32(v[1])
+	}
+	if v := a[attributeDestinationPort]; len(v) >= 2 {
+		q.DestinationPort = uint32(v[0])<<8 | uint32(v[1])
+	}
+	return q
 }
 
-// errorOf is what a route of a kind says.
-func errorOf(kind uint32) linux.Errno {
-	switch kind {
-	case 6:
-		return linux.EINVAL
-	case 7:
-		return linux.EHOSTUNREACH
-	case 8:
-		return linux.EACCES
+// answered is what is told of a route that leads somewhere.
+func answered(best *netdv1.RouteEntry, v6 bool) *netdv1.RouteEntry {
+	m := &netdv1.RouteEntry{Kind: best.Kind, Table: tableMain, Gateway: best.Gateway, Interface: best.Interface, Source: best.Source,
+		Protocol: best.Protocol, Mtu: best.Mtu, Metrics: best.Metrics, Congestion: best.Congestion}
+	if v6 {
+		m.Metric = best.Metric
+	} else {
+		m.Protocol = 0
 	}
-	return 0
+	return m
 }
 
-// sourceOn is an address of the route's interface to speak to dst from: one whose network
-// holds the next hop, else the first that reaches as far.
-func sourceOn(all []*netdv1.Interface, m *netdv1.RouteEntry, dst netip.Addr) (found []byte) {
-	next := dst
-	if g, ok := netip.AddrFromSlice(m.Gateway); ok {
-		next = g
-	}
-	for _, i := range all {
-		if i.Index != m.Interface {
-			continue
-		}
-		for _, p := range i.Addresses {
-			a, ok := netip.AddrFromSlice(p.Address)
-			if !ok || a.Is4() != dst.Is4() {
-				continue
-			}
-			if n, err := a.Prefix(int(min(p.Bits, 128))); err == nil && n.Contains(next) && a.IsLinkLocalUnicast() == dst.IsLinkLocalUnicast() {
-				return p.Address
-			}
-			if found == nil && a.IsLinkLocalUnicast() == dst.IsLinkLocalUnicast() {
-				found = p.Address
+// fibmatch is the route itself that leads there.
+func (r *request) fibmatch(source Source, best *netdv1.RouteEntry) []byte {
+	one := request{seq: r.seq, port: r.port}
+	if s, ok := source.(Router); ok {
+		if known, err := s.Routes(); err == nil {
+			for _, m := range known.Routes {
+				if m.Table == best.Table && m.Metric == best.Metric && m.Tos == best.Tos && bytes.Equal(m.Destination.GetAddress(), best.Destination.GetAddress()) &&
+					m.Destination.GetBits() == best.Destination.GetBits() {
+					return one.route(nil, m, 0)
+				}
 			}
 		}
 	}
-	return found
+	return one.route(nil, best, 0)
 }

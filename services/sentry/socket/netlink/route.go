@@ -47,8 +47,9 @@ type request struct {
 	capped     bool // an error's answer leaves the request's body out: NETLINK_CAP_ACK
 	removed    bool // it is a notification of something that is no more
 
-	space      uint32     // the number of the socket's namespace of the network
-	namespaces Namespaces // nil: there are no others
+	devices    []*netdv1.Interface // of a dump of routes
+	space      uint32              // the number of the socket's namespace of the network
+	namespaces Namespaces          // nil: there are no others
 }
 
 // answer gives the datagrams that answer the requests in b. A header that does
@@ -91,9 +92,13 @@ func (r *request) answer(source Source) [][]byte {
 	switch r.typ {
 	case getLink:
 		index, name := r.wanted()
+		if dump && len(r.body) > 0 && r.body[0] == familyBridge {
+			b = r.ports(all)
+			break
+		}
 		for _, i := range all {
 			if dump || index != 0 && i.Index == index || index == 0 && i.Name == name {
-				b = r.link(b, i, flags)
+				b = r.link(b, i, numbered(all, i.Master), flags)
 				found++
 			}
 		}
@@ -109,7 +114,7 @@ func (r *request) answer(source Source) [][]byte {
 				b = r.address(b, i, p, flags)
 			}
 		}
-	case getRoute, getNeigh:
+	case getRoute, getNeigh, getNexthop:
 		var failed linux.Errno
 		if b, failed = r.routesOrOne(source, all, dump); failed != 0 {
 			return [][]byte{r.failed(failed)}
@@ -127,7 +132,7 @@ func (r *request) answer(source Source) [][]byte {
 		for _, i := range all {
 			b = r.qdisc(b, i, flags)
 		}
-	case getClass, getFilter, getNexthop:
+	case getClass, getFilter:
 		if !dump {
 			return [][]byte{r.failed(linux.EOPNOTSUPP)}
 		}
@@ -237,8 +242,8 @@ func attribute(b []byte, typ uint16, v []byte) []byte {
 
 func text(s string) []byte { return append([]byte(s), 0) }
 
-// link appends RTM_NEWLINK.
-func (r *request) link(b []byte, i *netdv1.Interface, flags uint16) []byte {
+// link appends RTM_NEWLINK of an interface, which may be a port of a bridge's.
+func (r *request) link(b []byte, i, master *netdv1.Interface, flags uint16) []byte {
 	broadcast := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	if i.Flags&8 != 0 { // IFF_LOOPBACK
 		broadcast = make([]byte, 6)
@@ -251,9 +256,9 @@ func (r *request) link(b []byte, i *netdv1.Interface, flags uint16) []byte {
 	body = attribute(body, 3, text(i.Name))
 	body = attribute(body, 13, le.AppendUint32(nil, QueueLength(i)))
 	body = attribute(body, 16, []byte{operational(i)})
-	body = attribute(body, 17, []byte{0})       // IFLA_LINKMODE
-	body = attribute(body, 27, make([]byte, 4)) // IFLA_GROUP
-	body = attribute(body, 30, make([]byte, 4)) // IFLA_PROMISCUITY
+	body = attribute(body, 17, []byte{0})                              // IFLA_LINKMODE
+	body = attribute(body, 27, make([]byte, 4))                        // IFLA_GROUP
+	body = attribute(body, 30, le.AppendUint32(nil, min(i.Master, 1))) // IFLA_PROMISCUITY: ports are
 	body = attribute(body, 4, le.AppendUint32(nil, i.Mtu))
 	body = attribute(body, 6, text(queueOf(i)))
 	if hardwareOf(i) != hardwareNone {
@@ -263,7 +268,7 @@ func (r *request) link(b []byte, i *netdv1.Interface, flags uint16) []byte {
 		body = attribute(body, 2, broadcast)
 	}
 	body = attribute(body, 33, []byte{byte(i.Flags >> 6 & 1)}) // the carrier: it is running
-	body = madeLink(body, i)
+	body = madeLink(body, i, master)
 	var small, wide []byte
 	for _, n := range linkStats(i) {
 		small, wide = le.AppendUint32(small, uint32(n)), le.AppendUint64(wide, n)
@@ -331,7 +336,7 @@ func operational(i *netdv1.Interface) byte {
 		return 3 // the other end, which it can see, is down
 	case i.Flags&running == 0:
 		return 2
-	case i.Flags&loopback != 0 || i.Kind != "" && i.Kind != "veth":
+	case i.Flags&loopback != 0 || i.Kind == "dummy" || i.Kind == "tun" || i.Kind == "tap":
 		return 0 // unknown
 	}
 	return 6

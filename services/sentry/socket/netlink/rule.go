@@ -1,7 +1,7 @@
 package netlink
 
 import (
-	"net/netip"
+	"slices"
 
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
@@ -24,8 +24,17 @@ const (
 	ruleTable    = 15
 	ruleProtocol = 21
 
+	ruleGoto        = 4
+	ruleUsers       = 20
+	ruleIPProtocol  = 22
+	ruleSources     = 23
+	ruleDestination = 24
+
 	actionTable = 1
+	actionGoto  = 2
+	actionNop   = 3
 	invertRule  = 2
+	unresolved  = 4 // FIB_RULE_UNRESOLVED: a goto to nowhere
 
 	tableDefault = 253
 	mainPriority = 32766
@@ -33,9 +42,10 @@ const (
 
 // always are the rules that a host begins with: ip-rule(8).
 func always(v6 bool) []*netdv1.RuleEntry {
-	all := []*netdv1.RuleEntry{{V6: v6, Table: tableLocal}, {V6: v6, Priority: mainPriority, Table: tableMain}}
+	all := []*netdv1.RuleEntry{{V6: v6, Table: tableLocal, Protocol: protocolKernel},
+		{V6: v6, Priority: mainPriority, Table: tableMain, Protocol: protocolKernel}}
 	if !v6 {
-		all = append(all, &netdv1.RuleEntry{Priority: mainPriority + 1, Table: tableDefault})
+		all = append(all, &netdv1.RuleEntry{Priority: mainPriority + 1, Table: tableDefault, Protocol: protocolKernel})
 	}
 	return all
 }
@@ -72,15 +82,17 @@ func (r *request) rules(source Source) (b []byte) {
 		if wanted != 0 && wanted != family {
 			continue
 		}
-		for _, m := range ordered(known, v6) {
-			b = r.rule(b, family, m)
+		all := ordered(known, v6)
+		for _, m := range all {
+			leads := slices.ContainsFunc(all, func(o *netdv1.RuleEntry) bool { return o.Priority == m.Target })
+			b = r.rule(b, family, m, leads)
 		}
 	}
 	return b
 }
 
-// rule appends RTM_NEWRULE.
-func (r *request) rule(b []byte, family byte, m *netdv1.RuleEntry) []byte {
+// rule appends RTM_NEWRULE; a goto leads somewhere or not.
+func (r *request) rule(b []byte, family byte, m *netdv1.RuleEntry, leads bool) []byte {
 	small := byte(0)
 	if m.Table < 256 {
 		small = byte(m.Table)
@@ -92,7 +104,10 @@ func (r *request) rule(b []byte, family byte, m *netdv1.RuleEntry) []byte {
 	if m.Invert {
 		flags = invertRule
 	}
-	body := []byte{family, byte(m.To.GetBits()), byte(m.From.GetBits()), 0, small, 0, 0, action, flags, 0, 0, 0}
+	if m.Kind == actionGoto && !leads {
+		flags |= unresolved
+	}
+	body := []byte{family, byte(m.To.GetBits()), byte(m.From.GetBits()), byte(m.Tos), small, 0, 0, action, flags, 0, 0, 0}
 	body = attribute(body, ruleTable, le.AppendUint32(nil, m.Table))
 	body = attribute(body, ruleSuppress, le.AppendUint32(nil, m.Longer-1)) // all ones for none
 	if m.In != "" {
@@ -105,7 +120,21 @@ func (r *request) rule(b []byte, family byte, m *netdv1.RuleEntry) []byte {
 		body = attribute(body, ruleMark, le.AppendUint32(nil, m.Mark))
 		body = attribute(body, ruleMask, le.AppendUint32(nil, m.Mask))
 	}
-	body = attribute(body, ruleProtocol, []byte{2}) // the kernel
+	if m.Kind == actionGoto {
+		body = attribute(body, ruleGoto, le.AppendUint32(nil, m.Target))
+	}
+	if m.Users != nil {
+		body = attribute(body, ruleUsers, le.AppendUint32(le.AppendUint32(nil, m.Users.First), m.Users.Last))
+	}
+	if m.IpProtocol != 0 {
+		body = attribute(body, ruleIPProtocol, []byte{byte(m.IpProtocol)})
+	}
+	for typ, ports := range map[uint16]*netdv1.Range{ruleSources: m.SourcePorts, ruleDestination: m.DestinationPorts} {
+		if ports != nil {
+			body = attribute(body, typ, le.AppendUint16(le.AppendUint16(nil, uint16(ports.First)), uint16(ports.Last)))
+		}
+	}
+	body = attribute(body, ruleProtocol, []byte{byte(m.Protocol)})
 	body = attribute(body, rulePriority, le.AppendUint32(nil, m.Priority))
 	if m.To != nil {
 		body = attribute(body, ruleTo, m.To.Address)
@@ -116,8 +145,8 @@ func (r *request) rule(b []byte, family byte, m *netdv1.RuleEntry) []byte {
 	return r.message(b, newRule, flagMulti, body)
 }
 
-// ruleChange reads a struct fib_rule_hdr: EOPNOTSUPP for what there is not, as ports and the
-// going on at another rule.
+// ruleChange reads a struct fib_rule_hdr: EOPNOTSUPP for what there is not, as realms and
+// groups of interfaces.
 func (r *request) ruleChange() (*netdv1.Change, linux.Errno) {
 	if len(r.body) < 12 {
 		return nil, linux.EINVAL
@@ -129,7 +158,8 @@ func (r *request) ruleChange() (*netdv1.Change, linux.Errno) {
 	a := r.attributes(12)
 	for t, v := range a {
 		switch t {
-		case ruleTo, ruleFrom, rulePriority, ruleTable, ruleProtocol, ruleIn, ruleOut, ruleMark, ruleMask, ruleSuppress:
+		case ruleTo, ruleFrom, rulePriority, ruleTable, ruleProtocol, ruleIn, ruleOut, ruleMark, ruleMask, ruleSuppress, ruleGoto, ruleUsers,
+			ruleIPProtocol, ruleSources, ruleDestination:
 		case ruleGroups:
 			if number(v) != 1<<32-1 {
 				return nil, linux.EOPNOTSUPP
@@ -139,16 +169,31 @@ func (r *request) ruleChange() (*netdv1.Change, linux.Errno) {
 		}
 	}
 	m := &netdv1.RuleEntry{V6: family == linux.AF_INET6, Priority: number(a[rulePriority]), Table: number(a[ruleTable]),
-		In: cString(a[ruleIn]), Out: cString(a[ruleOut])}
+		In: cString(a[ruleIn]), Out: cString(a[ruleOut]), Target: number(a[ruleGoto]), Tos: uint32(r.body[3])}
+	if len(a[ruleProtocol]) > 0 {
+		m.Protocol = uint32(a[ruleProtocol][0])
+	}
+	if len(a[ruleIPProtocol]) > 0 {
+		m.IpProtocol = uint32(a[ruleIPProtocol][0])
+	}
+	if v := a[ruleUsers]; len(v) >= 8 {
+		m.Users = &netdv1.Range{First: le.Uint32(v), Last: le.Uint32(v[4:])}
+	}
+	if v := a[ruleSources]; len(v) >= 4 {
+		m.SourcePorts = &netdv1.Range{First: uint32(le.Uint16(v)), Last: uint32(le.Uint16(v[2:]))}
+	}
+	if v := a[ruleDestination]; len(v) >= 4 {
+		m.DestinationPorts = &netdv1.Range{First: uint32(le.Uint16(v)), Last: uint32(le.Uint16(v[2:]))}
+	}
 	switch action := r.body[7]; {
 	case action == actionTable, action == 0 && r.typ == delRule:
-	case action >= 6 && action <= 8: // FR_ACT_BLACKHOLE and the like are RTN_'s numbers
+	case action == actionGoto, action == actionNop, action >= 6 && action <= 8: // FR_ACT_BLACKHOLE and the like are RTN_'s numbers
 		m.Kind = uint32(action)
 	default:
 		return nil, linux.EOPNOTSUPP
 	}
 	flags := le.Uint32(r.body[8:])
-	if r.body[3] != 0 || flags&^invertRule != 0 {
+	if flags&^(invertRule|unresolved) != 0 {
 		return nil, linux.EOPNOTSUPP
 	}
 	m.Invert = flags&invertRule != 0
@@ -186,57 +231,6 @@ func (r *request) ruleChange() (*netdv1.Change, linux.Errno) {
 	return &netdv1.Change{What: &netdv1.Change_Rule{Rule: &netdv1.RuleChange{Rule: m, Remove: r.typ == delRule}}}, 0
 }
 
-// question is what a route is asked for.
-type question struct {
-	from, dst netip.Addr
-	out       uint32
-	mark      uint32
-	in, bound string // names of interfaces; empty: none
-}
-
-// byRules is the route that the rules lead to, nil without one.
-func byRules(known *netdv1.Response, q question) *netdv1.RouteEntry {
-	for _, m := range ordered(known, q.dst.Is6()) {
-		if !q.meets(m) {
-			continue
-		}
-		switch m.Kind {
-		case 0:
-		case 7: // which a rule says otherwise than a route
-			return nil
-		default:
-			return &netdv1.RouteEntry{Kind: m.Kind}
-		}
-		if best := choose(known.Routes, m.Table, m.Longer, q.dst, q.out); best != nil {
-			return best
-		}
-	}
-	return nil
-}
-
-// meets says whether a rule is about it.
-func (q *question) meets(m *netdv1.RuleEntry) bool {
-	in := q.in
-	if in == "" {
-		in = "lo"
-	}
-	is := within(m.From, q.from) && within(m.To, q.dst) && (m.Mark^q.mark)&m.Mask == 0 && (m.In == "" || m.In == in) && (m.Out == "" || m.Out == q.bound)
-	return is != m.Invert
-}
-
-// within says whether an address is one of a rule's.
-func within(m *netdv1.Prefix, a netip.Addr) bool {
-	if m == nil {
-		return true
-	}
-	net, ok := netip.AddrFromSlice(m.Address)
-	if !ok || !a.IsValid() {
-		return false
-	}
-	p, err := net.Prefix(int(min(m.Bits, 128)))
-	return err == nil && p.Contains(a)
-}
-
 // withSource adds to a route's message where it is asked for from, as Linux does for IPv6.
 func (r *request) withSource(b, from []byte) []byte {
 	if len(b) < headerSize+12 {
@@ -258,11 +252,11 @@ func (r *request) from(b, from []byte) []byte {
 }
 
 // withUser adds whose question it was, as Linux does for IPv4.
-func (r *request) withUser(b []byte) []byte {
+func (r *request) withUser(b []byte, uid uint32) []byte {
 	if len(b) < headerSize+12 {
 		return b
 	}
-	return resized(attribute(b, 25, make([]byte, 4)))
+	return resized(attribute(b, attributeUID, le.AppendUint32(nil, uid)))
 }
 
 // resized writes a message's length to its header.
