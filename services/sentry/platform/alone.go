@@ -95,6 +95,7 @@ func (s slot) beginAlone() {
 		atomic.StoreUint64(s.long(off), 0)
 	}
 	atomic.StoreUint32(s.word(slotAheadFD), noFD)
+	atomic.StoreUint64(s.long(slotTrial), noTrial)
 }
 
 // Robust is the head of the list of robust futexes: set_robust_list(2). For the

@@ -28,6 +28,7 @@ type Task struct {
 	trace   traced              // ptrace
 	eager   eagerness
 	asksAll bool // the stub answers nothing itself
+	trial   trial
 
 	// What other goroutines may read while it runs.
 	host     atomic.Pointer[platform.Thread] // th

@@ -51,6 +51,8 @@ struct row {
 	T(sigsend) \
 	T(owner) \
 	T(calls) \
+	T(naps) \
+	T(trial) \
 	T(sites) \
 	T(text) \
 	T(ptrace) \
