@@ -61,8 +61,10 @@ ring:
 	CMPQ AX, $SYS_fcntl
 	JEQ  trialFlags
 	CMPQ AX, $SYS_epoll_ctl
+	JEQ  trialPoll
+	CMPQ AX, $SYS_readlink
 	JNE  copyArguments
-	JMP  trialPoll
+	JMP  noLink
 
 	// Of the file on trial: trial.go. fcntl(fd, F_GETFL), and fcntl(fd, F_SETFL, flags)
 	// that changes no more than O_NONBLOCK.

@@ -36,6 +36,7 @@
 #define SYS_dup 32
 #define SYS_clone 56
 #define SYS_fcntl 72
+#define SYS_readlink 89
 #define SYS_sigaltstack 131
 #define SYS_prctl 157
 #define SYS_arch_prctl 158

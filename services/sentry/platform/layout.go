@@ -154,12 +154,16 @@ const (
 
 	slotOut = slotActions + numActions*32 // what the stub will copy out
 
+	// Paths that lead to no symbolic link: links.go.
+	slotLinks     = 0xecc // u32, sentry: the number of the records that are good; 0 for none
+	slotLinkTable = slotSize - linkRecords*linkRecord
+
 	maxRanges = 6
 	opSize    = 64
 	maxOps    = (slotAlone - slotOps) / opSize
 	slotInEnd = slotAheadStat
 	inSize    = slotInEnd - slotIn
-	outSize   = slotSize - slotOut
+	outSize   = slotLinkTable - slotOut
 	// maxCopyIn is what the stub copies of one argument; the sentry fetches
 	// longer ones itself. Beyond it process_vm_readv is the faster.
 	maxCopyIn = 0x4000

@@ -40,6 +40,7 @@ type Task struct {
 	seccomp  atomic.Pointer[Seccomp]
 	dispatch atomic.Pointer[Dispatch]
 	ahead    atomic.Pointer[ahead] // see ahead.go
+	links    atomic.Pointer[askedLinks]
 	name     atomic.Pointer[string]
 	state    atomic.Int32
 
@@ -127,6 +128,7 @@ func (t *Task) SetCreds(c *vfs.Creds) {
 		t.group.SetParentDeath(0)
 	}
 	t.creds.Store(c)
+	t.forgetLinks()
 	t.tellCreds()
 }
 

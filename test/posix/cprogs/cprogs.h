@@ -51,6 +51,7 @@ struct row {
 	T(sigsend) \
 	T(owner) \
 	T(calls) \
+	T(links) \
 	T(naps) \
 	T(trial) \
 	T(sites) \
