@@ -45,16 +45,15 @@ type openFile struct {
 }
 
 var (
-	_ vfs.ReaderAt   = (*openFile)(nil)
-	_ vfs.WriterAt   = (*openFile)(nil)
-	_ vfs.Seeker     = (*openFile)(nil)
-	_ vfs.Mapper     = (*openFile)(nil)
-	_ vfs.Attrer     = (*openFile)(nil)
-	_ vfs.Truncater  = (*openFile)(nil)
-	_ vfs.Allocater  = (*openFile)(nil)
-	_ vfs.Syncer     = (*openFile)(nil)
-	_ vfs.HostFile   = (*openFile)(nil)
-	_ vfs.FlagSetter = (*openFile)(nil)
+	_ vfs.ReaderAt  = (*openFile)(nil)
+	_ vfs.WriterAt  = (*openFile)(nil)
+	_ vfs.Seeker    = (*openFile)(nil)
+	_ vfs.Mapper    = (*openFile)(nil)
+	_ vfs.Attrer    = (*openFile)(nil)
+	_ vfs.Truncater = (*openFile)(nil)
+	_ vfs.Allocater = (*openFile)(nil)
+	_ vfs.Syncer    = (*openFile)(nil)
+	_ vfs.HostFile  = (*openFile)(nil)
 )
 
 // Open gives a file its descriptor: one that is there, or a new one.
@@ -468,6 +467,3 @@ func (o *openFile) Sync(ctx vfs.Context, dataOnly bool) error {
 		return unix.Fsync(o.h.fd)
 	})
 }
-
-// SetFlags takes any: none of them reaches the host.
-func (o *openFile) SetFlags(ctx vfs.Context, flags linux.OpenFlags) error { return nil }

@@ -88,13 +88,14 @@ func (th *Thread) AnswerAlone(on bool) {
 
 // beginAlone begins the words for a new thread in the slot.
 func (s slot) beginAlone() {
-	for _, off := range []int{slotAlone, slotAloneCount, slotAheadClosed, slotLimitsSet} {
+	for _, off := range []int{slotAlone, slotAloneCount, slotAheadClosed, slotLimitsSet, slotLinks} {
 		atomic.StoreUint32(s.word(off), 0)
 	}
 	for _, off := range []int{slotRobust, slotRseqArea, slotRseqSize, slotAheadHave, slotAheadPos} {
 		atomic.StoreUint64(s.long(off), 0)
 	}
 	atomic.StoreUint32(s.word(slotAheadFD), noFD)
+	atomic.StoreUint64(s.long(slotTrial), noTrial)
 }
 
 // Robust is the head of the list of robust futexes: set_robust_list(2). For the

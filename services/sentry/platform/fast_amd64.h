@@ -57,7 +57,77 @@ ring:
 	CMPQ AX, $SYS_rt_sigreturn
 	JEQ  returned
 	CMPQ AX, $SYS_rt_sigprocmask
+	JEQ  mask
+	CMPQ AX, $SYS_fcntl
+	JEQ  trialFlags
+	CMPQ AX, $SYS_epoll_ctl
+	JEQ  trialPoll
+	CMPQ AX, $SYS_readlink
 	JNE  copyArguments
+	JMP  noLink
+
+	// Of the file on trial: trial.go. fcntl(fd, F_GETFL), and fcntl(fd, F_SETFL, flags)
+	// that changes no more than O_NONBLOCK.
+trialFlags:
+	CMPL const_slotAlone(R13), $0
+	JEQ  trialAsk
+	MOVQ const_slotTrial(R13), AX
+	TESTL DI, DI            // -1 stands for none
+	JLT  trialAsk
+	CMPL AX, DI
+	JNE  trialAsk
+	MOVQ AX, BX
+	SHRQ $32, BX            // BX: the result
+	CMPL SI, $const_getFlags
+	JEQ  trialDone
+	CMPL SI, $const_setFlags
+	JNE  trialAsk
+	MOVL DX, CX
+	XORL BX, CX
+	TESTL $const_trialFixed, CX
+	JNZ  trialAsk
+	ANDL $const_nonBlock, CX
+	SHLQ $32, CX
+	XORQ AX, CX
+	LOCK
+	CMPXCHGQ CX, const_slotTrial(R13)
+	JNE  trialAsk           // somebody has looked at it
+	XORL BX, BX
+	JMP  trialDone
+
+	// epoll_ctl(poll, EPOLL_CTL_ADD, fd, event)
+trialPoll:
+	CMPL const_slotAlone(R13), $0
+	JEQ  trialAsk
+	CMPL SI, $1
+	JNE  trialAsk
+	MOVL DI, BX
+	MOVQ $(const_GuestTop-16), CX
+	CMPQ R10, CX
+	JA   trialAsk
+	MOVQ R10, SI
+	LEAQ const_slotIn(R13), DI
+	LEAQ 12(DI), CX
+	MOVSQ                   // or nothing, if it faults
+	MOVSL                   // one byte long: so is the NOP behind it
+	BYTE $0x90
+	CMPQ DI, CX
+	JNE  trialAsk
+	MOVQ const_slotTrial(R13), AX
+	TESTL DX, DX
+	JLT  trialAsk
+	CMPL AX, DX
+	JNE  trialAsk
+	CMPL BX, const_slotTrialPoll(R13)
+	JNE  trialAsk
+	MOVQ $-1, BX            // EPERM
+trialDone:
+	MOVQ BX, const_slotResult(R13)
+	MOVQ $0, const_slotFlags(R13)
+	JMP  final
+trialAsk:
+	MOVQ (const_slotRegs+8*13)(R13), AX
+	JMP  copyArguments
 
 	// rt_sigprocmask(how, set, old, size): sigmask.go. Everything that can fail
 	// comes before the mask changes, and is the sentry's to answer.

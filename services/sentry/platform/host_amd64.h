@@ -35,6 +35,8 @@
 #define SYS_madvise 28
 #define SYS_dup 32
 #define SYS_clone 56
+#define SYS_fcntl 72
+#define SYS_readlink 89
 #define SYS_sigaltstack 131
 #define SYS_prctl 157
 #define SYS_arch_prctl 158
@@ -42,6 +44,7 @@
 #define SYS_futex 202
 #define SYS_set_tid_address 218
 #define SYS_exit_group 231
+#define SYS_epoll_ctl 233
 #define SYS_prlimit64 302
 #define SYS_seccomp 317
 #define SYS_rseq 334

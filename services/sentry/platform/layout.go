@@ -134,8 +134,11 @@ const (
 	slotAheadClosed = 0xea4 // u32, stub: it has been closed
 	slotAheadHave   = 0xea8 // u64, sentry: how many bytes of its begin are there
 	slotAheadPos    = 0xeb0 // u64, both: how many have been read
-	slotLimitsSet   = 0xeb8 // u32, sentry: changes of slotLimits, twice; odd during one
-	slotLimits      = 0xf00 // NumLimits * {soft, hard} u64, sentry
+	// A file that is made non-blocking and back: trial.go.
+	slotTrial     = 0xec0 // u64, both: its descriptor, ^0 for none, and from bit 32 on its flags
+	slotTrialPoll = 0xec8 // u32, sentry: the descriptor of an epoll instance
+	slotLimitsSet = 0xeb8 // u32, sentry: changes of slotLimits, twice; odd during one
+	slotLimits    = 0xf00 // NumLimits * {soft, hard} u64, sentry
 
 	slotIn        = 0x1000 // what the stub copied in
 	slotAheadStat = 0x6000 // statSize bytes
@@ -151,12 +154,16 @@ const (
 
 	slotOut = slotActions + numActions*32 // what the stub will copy out
 
+	// Paths that lead to no symbolic link: links.go.
+	slotLinks     = 0xecc // u32, sentry: the number of the records that are good; 0 for none
+	slotLinkTable = slotSize - linkRecords*linkRecord
+
 	maxRanges = 6
 	opSize    = 64
 	maxOps    = (slotAlone - slotOps) / opSize
 	slotInEnd = slotAheadStat
 	inSize    = slotInEnd - slotIn
-	outSize   = slotSize - slotOut
+	outSize   = slotLinkTable - slotOut
 	// maxCopyIn is what the stub copies of one argument; the sentry fetches
 	// longer ones itself. Beyond it process_vm_readv is the faster.
 	maxCopyIn = 0x4000

@@ -228,6 +228,7 @@ die:
 	INT $3
 
 #include "fast_amd64.h"
+#include "link_amd64.h"
 #include "lease_amd64.h"
 #include "alone_amd64.h"
 #include "fault_amd64.h"

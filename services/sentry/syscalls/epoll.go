@@ -88,6 +88,7 @@ func epoll_ctl(t *task.Task, epfd linux.FD, op int32, fd linux.FD, event mm.Addr
 	}
 	defer f.DecRef(t)
 	if f.Queue() == nil {
+		t.FDs().Refused(epfd)
 		return 0, linux.EPERM
 	}
 	ep, err := epollOf(list)

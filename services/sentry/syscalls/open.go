@@ -132,6 +132,9 @@ func openHow(t *task.Task, dirfd linux.FD, path mm.Addr, flags linux.OpenFlags, 
 	if err == nil && flags&^linux.O_LARGEFILE == linux.O_RDONLY|linux.O_CLOEXEC && t.MayAskAhead() {
 		answerAhead(t, linux.FD(fd))
 	}
+	if err == nil && t.MayTry() {
+		t.Try(linux.FD(fd))
+	}
 	return fd, err
 }
 

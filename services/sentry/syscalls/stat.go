@@ -198,8 +198,11 @@ func readlinkat(t *task.Task, dirfd linux.FD, path, buf mm.Addr, n int32) (uint6
 		return 0, err
 	}
 	text, err := vfs.Readlink(t, p)
-	if err == linux.EINVAL && name == "" {
+	switch {
+	case err == linux.EINVAL && name == "":
 		err = linux.ENOENT
+	case err == linux.EINVAL && name[0] == '/':
+		t.NoLink(name)
 	}
 	if err != nil {
 		return 0, err

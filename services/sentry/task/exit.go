@@ -69,6 +69,7 @@ func (t *Task) exit() {
 	t.runRobustList()
 	t.leavePI(true)
 	t.noteUsage()
+	t.forgetLinks()
 	t.release()
 	t.desert()
 	t.keepMask()

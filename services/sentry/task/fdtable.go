@@ -23,6 +23,10 @@ type FDTable struct {
 	closeOnExec []uint64   // a bit each
 	next        int32      // no free descriptor is below
 	users       int        // tasks
+	trials      []*trial
+
+	trying atomic.Int32 // how many trials there are
+	poller atomic.Int32 // Refused; one more, so that 0 is none
 }
 
 // fdSlot is one descriptor as removeIf shows it.
@@ -65,6 +69,9 @@ func (ft *FDTable) Get(fd linux.FD) (*vfs.File, error) {
 			return nil, linux.EBADF
 		}
 		if f.TryIncRef() {
+			if ft.trying.Load() != 0 { // with the reference, which who begins one looks for
+				ft.settleFile(fd)
+			}
 			return f, nil
 		}
 	}
@@ -72,6 +79,7 @@ func (ft *FDTable) Get(fd linux.FD) (*vfs.File, error) {
 
 // putLocked sets a slot that grow has made.
 func (ft *FDTable) putLocked(fd linux.FD, f *vfs.File, closeOnExec bool) {
+	ft.settleLocked(fd)
 	word, bit := &ft.closeOnExec[fd/64], uint64(1)<<(fd%64)
 	*word &^= bit
 	if closeOnExec {
@@ -198,6 +206,7 @@ func (ft *FDTable) SetCloseOnExec(fd linux.FD, on bool) error {
 func (ft *FDTable) All() []FDEntry {
 	ft.mu.Lock()
 	defer ft.mu.Unlock()
+	ft.settleAllLocked()
 	var out []FDEntry
 	slots := *ft.slots.Load()
 	for i := range slots {
@@ -212,6 +221,7 @@ func (ft *FDTable) All() []FDEntry {
 func (ft *FDTable) Fork() *FDTable {
 	ft.mu.Lock()
 	defer ft.mu.Unlock()
+	ft.settleAllLocked()
 	c := &FDTable{closeOnExec: slices.Clone(ft.closeOnExec), next: ft.next, users: 1}
 	old := *ft.slots.Load()
 	slots := make([]atomic.Pointer[vfs.File], len(old))

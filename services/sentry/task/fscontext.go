@@ -35,9 +35,11 @@ func (c *FSContext) Cwd() vfs.Path {
 
 // SetRoot is chroot(2).
 func (c *FSContext) SetRoot(p vfs.Path) {
-	c.mu.Lock()
-	c.root = p
-	c.mu.Unlock()
+	vfs.Unnaming(func() {
+		c.mu.Lock()
+		c.root = p
+		c.mu.Unlock()
+	})
 }
 
 // SetCwd is chdir(2).
@@ -72,12 +74,14 @@ func (c *FSContext) Fork() *FSContext {
 
 // replace is the change of a root, for who stands there.
 func (c *FSContext) replace(old, now vfs.Path) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.root == old {
-		c.root = now
-	}
-	if c.cwd == old {
-		c.cwd = now
-	}
+	vfs.Unnaming(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.root == old {
+			c.root = now
+		}
+		if c.cwd == old {
+			c.cwd = now
+		}
+	})
 }

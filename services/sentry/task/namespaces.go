@@ -278,6 +278,7 @@ func (t *Task) take(m made) {
 	}
 	if m.fs != nil {
 		t.fs.Store(m.fs)
+		t.forgetLinks()
 	}
 	t.ns.Store(m.ns)
 	if m.creds != t.Creds() {

@@ -25,6 +25,7 @@ func (t *Task) run() {
 		t.awaitRequest()
 		ev := t.th.Next()
 		t.state.Store(inKernel)
+		t.seeTrial()
 		t.seeAhead(ev.Kind != platform.Syscall || t.th.Regs.RAX != unix.SYS_MMAP)
 		if ev.Kind != platform.CallFailed {
 			t.frames = t.frames[:0]

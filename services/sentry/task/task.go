@@ -28,6 +28,7 @@ type Task struct {
 	trace   traced              // ptrace
 	eager   eagerness
 	asksAll bool // the stub answers nothing itself
+	trial   trial
 
 	// What other goroutines may read while it runs.
 	host     atomic.Pointer[platform.Thread] // th
@@ -39,6 +40,7 @@ type Task struct {
 	seccomp  atomic.Pointer[Seccomp]
 	dispatch atomic.Pointer[Dispatch]
 	ahead    atomic.Pointer[ahead] // see ahead.go
+	links    atomic.Pointer[askedLinks]
 	name     atomic.Pointer[string]
 	state    atomic.Int32
 
@@ -126,6 +128,7 @@ func (t *Task) SetCreds(c *vfs.Creds) {
 		t.group.SetParentDeath(0)
 	}
 	t.creds.Store(c)
+	t.forgetLinks()
 	t.tellCreds()
 }
 

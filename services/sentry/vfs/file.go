@@ -171,6 +171,22 @@ func (f *File) SetFlags(ctx Context, flags linux.OpenFlags) error {
 	}
 }
 
+// SteadyFlags says whether nothing depends on O_NONBLOCK: there is nothing to wait for, and
+// nobody else who would have to know.
+func (f *File) SteadyFlags() bool {
+	_, told := f.impl.(FlagSetter)
+	return !told && f.Queue() == nil && f.Flags()&linux.O_PATH == 0
+}
+
+// SetNonblock sets or clears O_NONBLOCK of a file with SteadyFlags.
+func (f *File) SetNonblock(on bool) {
+	if on {
+		f.flags.Or(uint32(linux.O_NONBLOCK))
+	} else {
+		f.flags.And(^uint32(linux.O_NONBLOCK))
+	}
+}
+
 // Path is where it was opened; for an object without a place, one that leads to
 // it alone.
 func (f *File) Path() Path { return f.path }

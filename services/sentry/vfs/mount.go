@@ -274,6 +274,8 @@ func under(d, top *Dentry) bool {
 func (ns *Namespace) attach(at Path, m *Mount) error {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
+	beginUnnaming()
+	defer endUnnaming()
 	at.down()
 	switch {
 	case at.Mount.ns != ns:
@@ -309,7 +311,7 @@ func (ns *Namespace) Remount(ctx Context, p Path, flags MountFlags, whole bool) 
 	if p.Mount.pinned && (whole || had&^flags&(MountReadOnly|MountNoSUID|MountNoDev|MountNoExec) != 0 || (had^flags)&MountAtime != 0) {
 		return linux.EPERM
 	}
-	p.Mount.flags.Store(uint32(flags))
+	Unnaming(func() { p.Mount.flags.Store(uint32(flags)) })
 	return nil
 }
 
@@ -318,6 +320,8 @@ func (ns *Namespace) Remount(ctx Context, p Path, flags MountFlags, whole bool) 
 func (ns *Namespace) Unmount(ctx Context, p Path, flags int) error {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
+	beginUnnaming()
+	defer endUnnaming()
 	m := p.Mount
 	if p.Dentry != m.root || m.ns != ns || m.at.Load() == nil || m.locked {
 		return linux.EINVAL
@@ -349,6 +353,8 @@ func (ns *Namespace) Unmount(ctx Context, p Path, flags int) error {
 func (ns *Namespace) Release() {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
+	beginUnnaming()
+	defer endUnnaming()
 	ns.table.Store(&map[Path]*Mount{})
 	for _, m := range ns.order {
 		if at := m.at.Swap(nil); at != nil {

@@ -209,6 +209,8 @@ func remove(ctx Context, dir Path, last string, isDir bool) error {
 	c, err := func() (*Dentry, error) {
 		d.dir.changes.Lock()
 		defer d.dir.changes.Unlock()
+		beginUnnaming()
+		defer endUnnaming()
 		c, err := victim(ctx, d, last, isDir)
 		if err != nil {
 			return nil, err

@@ -12,6 +12,8 @@ import (
 func (ns *Namespace) Pivot(root, newRoot, putOld Path) error {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
+	beginUnnaming()
+	defer endUnnaming()
 	old, m := root.Mount, newRoot.Mount
 	switch {
 	case old.ns != ns || m.ns != ns || putOld.Mount.ns != ns, m.locked:
@@ -43,6 +45,8 @@ func (ns *Namespace) Pivot(root, newRoot, putOld Path) error {
 func (ns *Namespace) Move(from, to Path) error {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
+	beginUnnaming()
+	defer endUnnaming()
 	m := from.Mount
 	switch {
 	case m.ns != ns || to.Mount.ns != ns, from.Dentry != m.root, m.at.Load() == nil, m.locked, to.Dentry.IsDir() != m.root.IsDir():

@@ -39,7 +39,9 @@ func Rename(ctx Context, oldDir Path, oldName string, newDir Path, newName strin
 		return err
 	}
 	unlock := lockTwo(r.from, r.to)
+	beginUnnaming()
 	err := r.run()
+	endUnnaming()
 	unlock()
 	if err == nil && r.src != r.dst {
 		notifyMove(r.from, strings.TrimRight(r.oldLast, "/"), r.src)

@@ -51,6 +51,9 @@ struct row {
 	T(sigsend) \
 	T(owner) \
 	T(calls) \
+	T(links) \
+	T(naps) \
+	T(trial) \
 	T(sites) \
 	T(text) \
 	T(ptrace) \

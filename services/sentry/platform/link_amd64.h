@@ -1,0 +1,104 @@
+	// What is no symbolic link, a part of stub_amd64.s: links.go. It is entered on the fast
+	// lane with readlink(DI path, SI buffer, DX size), and whatever is not known for sure is
+	// the sentry's to answer.
+	//
+	//	BX	what the sentry says of which records are good
+	//	R8	the path's hash
+	//	R9	how many bytes of it were copied
+noLink:
+	CMPL const_slotAlone(R13), $0
+	JEQ  trialAsk
+	MOVL const_slotLinks(R13), BX
+	TESTL BX, BX
+	JZ   trialAsk
+	TESTL DX, DX
+	JLE  trialAsk
+	MOVQ $(const_GuestTop-4096), CX
+	CMPQ DI, CX
+	JAE  trialAsk
+
+	// As much as fits into a record and lies on one page, and zeros behind it.
+	MOVQ DI, SI
+	MOVL SI, CX
+	ANDL $0xfff, CX
+	MOVL $0x1000, R9
+	SUBL CX, R9
+	CMPL R9, $const_LinkName
+	JLE  linkCopy
+	MOVL $const_LinkName, R9
+linkCopy:
+	LEAQ const_slotIn(R13), DI
+	MOVL R9, CX
+	REP; MOVSB
+	TESTQ CX, CX
+	JNZ  trialAsk
+	MOVQ $0, (DI)
+
+	// Eight bytes at a time, up to the NUL.
+	LEAQ const_slotIn(R13), SI
+	MOVQ $const_linkSeed, R8
+linkWord:
+	MOVQ (SI), AX
+	MOVQ $0x0101010101010101, R10
+	MOVQ AX, CX
+	SUBQ R10, CX
+	MOVQ AX, DI
+	NOTQ DI
+	ANDQ DI, CX
+	MOVQ $0x8080808080808080, R10
+	ANDQ R10, CX            // CX: the high bit of the first byte that is 0, and perhaps others above
+	JNZ  linkLast
+	XORQ AX, R8
+	MOVQ $const_linkFactor, R10
+	IMULQ R10, R8
+	MOVQ R8, R10
+	SHRQ $32, R10
+	XORQ R10, R8
+	ADDQ $8, SI
+	LEAQ (const_slotIn+const_LinkName)(R13), R10
+	CMPQ SI, R10
+	JB   linkWord
+	JMP  trialAsk           // too long
+linkLast:
+	BSFQ CX, CX
+	SUBL $7, CX             // where in the word the NUL is, in bits
+	MOVL CX, R10
+	SHRL $3, R10
+	ADDQ SI, R10
+	LEAQ const_slotIn(R13), DI
+	SUBQ DI, R10
+	CMPQ R10, R9
+	JAE  trialAsk           // behind what was copied
+	MOVL $1, R10
+	SHLQ CX, R10
+	DECQ R10
+	ANDQ R10, AX
+	MOVQ AX, (SI)
+	XORQ AX, R8
+	MOVQ $const_linkFactor, R10
+	IMULQ R10, R8
+	MOVQ R8, R10
+	SHRQ $32, R10
+	XORQ R10, R8
+
+	// The record is the path's if the whole of it is.
+	MOVL R8, AX
+	ANDL $(const_linkRecords-1), AX
+	IMULQ $const_linkRecord, AX
+	LEAQ const_slotLinkTable(R13)(AX*1), CX
+	CMPQ const_linkHash(CX), R8
+	JNE  trialAsk
+	CMPL const_linkNumber(CX), BX
+	JNE  trialAsk
+linkSame:
+	MOVQ (DI), AX
+	CMPQ AX, const_linkPath(CX)
+	JNE  trialAsk
+	ADDQ $8, DI
+	ADDQ $8, CX
+	CMPQ DI, SI
+	JLS  linkSame
+	CMPL const_slotLinks(R13), BX // the answer is of this moment
+	JNE  trialAsk
+	MOVQ $-22, BX           // EINVAL
+	JMP  trialDone

@@ -1,0 +1,131 @@
+package platform
+
+import (
+	"encoding/binary"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// readlinks runs readlink(2) of a path at dataAt by the fast lane, as the stub answers it
+// after set, and says whether it asked the sentry; otherwise the result is in RBX.
+func readlinks(t *testing.T, m *Machine, at uint64, path string, size uint64, set func(*Thread)) (th *Thread, asked bool) {
+	t.Helper()
+	th = guest(t, m, join(call(1000), fastArgs(m, unix.SYS_READLINK, at, dataAt, size), keepResult, call(1001)))
+	expect(t, th, Syscall)
+	if err := th.proc.CopyOut(at, append([]byte(path), 0)); err != nil {
+		t.Fatal(err)
+	}
+	th.AnswerAlone(true)
+	set(th)
+	th.Return(0)
+	expect(t, th, Syscall)
+	if th.Regs.RAX == unix.SYS_READLINK {
+		return th, true
+	}
+	if th.Regs.RAX != 1001 {
+		t.Fatalf("call %d", th.Regs.RAX)
+	}
+	return th, false
+}
+
+// note has the stub know that path is no link.
+func note(path string) func(*Thread) {
+	return func(th *Thread) { th.NoLink(path, LinkHash(path)) }
+}
+
+func TestNoLink_answers(t *testing.T) {
+	m := fastMachine(t)
+	for n := 1; n < LinkName; n++ {
+		path := "/" + strings.Repeat("d", n-1)
+		th, asked := readlinks(t, m, dataAt+uint64(n%3), path, 1023, note(path))
+		if einval := -int64(unix.EINVAL); asked || int64(th.Regs.RBX) != einval {
+			t.Errorf("%d bytes: asked %v, result %d", n, asked, int64(th.Regs.RBX))
+		}
+		th.Exit(true)
+	}
+}
+
+func TestNoLink_asks(t *testing.T) {
+	m := fastMachine(t)
+	const path, at = "/usr/include/bits", dataAt
+	known := note(path)
+	for _, c := range []struct {
+		name string
+		at   uint64
+		path string
+		size uint64
+		set  func(*Thread)
+	}{
+		{"nothing is known", at, path, 9, func(*Thread) {}},
+		{"another", at, "/usr/include/bitz", 9, known},
+		{"less", at, "/usr/include/bit", 9, known},
+		{"more", at, path + "/", 9, known},
+		{"much more", at, path + strings.Repeat("x", 200), 9, known},
+		{"no path", at, "", 9, known},
+		{"no room", at, path, 0, known},
+		{"less than none", at, path, 1 << 31, known},
+		{"forgotten", at, path, 9, func(th *Thread) { known(th); th.ForgetLinks() }},
+		{"forgotten, and another known", at, path, 9, func(th *Thread) { known(th); th.ForgetLinks(); note("/usr")(th) }},
+		{"not alone", at, path, 9, func(th *Thread) { known(th); th.AnswerAlone(false) }},
+		{"nothing alone", at, path, 9, func(th *Thread) { known(th); th.AnswerNothing() }},
+		{"two pages", at + 0x1000 - 10, path, 9, known},
+		{"another's hash", at, path, 9, func(th *Thread) { th.NoLink("/usr/lib", LinkHash(path)) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			th, asked := readlinks(t, m, c.at, c.path, c.size, c.set)
+			if !asked {
+				t.Errorf("answered %d", int64(th.Regs.RBX))
+			}
+			th.Exit(true)
+		})
+	}
+	t.Run("nowhere", func(t *testing.T) {
+		for _, at := range []uint64{0, 0x10_0000, slots + slotLinkTable, GuestTop - 1} {
+			th := guest(t, m, join(call(1000), fastArgs(m, unix.SYS_READLINK, at, dataAt, 9), call(1001)))
+			expect(t, th, Syscall)
+			th.AnswerAlone(true)
+			known(th)
+			asksNext(t, th, unix.SYS_READLINK)
+			th.Exit(true)
+		}
+	})
+}
+
+// TestNoLink_another: a slot that was another thread's has nothing of it.
+func TestNoLink_another(t *testing.T) {
+	m := fastMachine(t)
+	const path = "/usr/include/bits"
+	th, asked := readlinks(t, m, dataAt, path, 9, func(th *Thread) {
+		note(path)(th)
+		th.links = 0 // as of a new thread
+		th.slot.beginAlone()
+		th.AnswerAlone(true)
+		note("/usr/include/other")(th)
+	})
+	if !asked {
+		t.Error("it goes by what was another's")
+	}
+	th.Exit(true)
+}
+
+// TestNoLink_full: paths whose records are in each other's places.
+func TestNoLink_full(t *testing.T) {
+	th := NewSelf()
+	th.space = &Space{}
+	for i := range 4 * linkRecords {
+		path := "/a/" + strings.Repeat("b", i%40) + string(rune('a'+i%26))
+		note(path)(th)
+		at := slotLinkTable + int(LinkHash(path)%linkRecords)*linkRecord
+		rec := th.slot.mem[at:][:linkRecord]
+		if got := string(rec[linkPath:][:len(path)+1]); got != path+"\x00" || binary.LittleEndian.Uint64(rec[linkHash:]) != LinkHash(path) {
+			t.Errorf("%q is kept as %q", path, got)
+		}
+	}
+	th.links = ^uint32(0)
+	th.ForgetLinks()
+	if th.links != 1 || th.slot.load(slotLinkTable) != 0 {
+		t.Error("the number begins again with records of the first")
+	}
+}
