@@ -149,25 +149,30 @@ func mapFilesDir(name string, mode uint32) row {
 	return dir(name, mode, func(e *entry) pseudo.Dynamic { return mapFiles{e} })
 }
 
-// regions are those of files that have a name.
-func (d mapFiles) regions() (out []mm.Region) {
-	m := d.thread.Memory()
-	if m == nil {
-		return nil
+// regions are those of files that have a name, for those who may inspect the process whose
+// memory it is: EACCES.
+func (d mapFiles) regions(ctx vfs.Context) (out []mm.Region, _ error) {
+	m := d.thread.Memory() // first: see task.Memory
+	if err := d.inspect(ctx); err != nil || m == nil {
+		return nil, err
 	}
 	for _, r := range m.Regions() {
 		if r.File != nil && !r.File.Path.IsZero() {
 			out = append(out, r)
 		}
 	}
-	return out
+	return out, nil
 }
 
 func mapFileName(r mm.Region) string { return fmt.Sprintf("%x-%x", r.Start, r.End) }
 
 // find gives the region with a name: ENOENT.
-func (d mapFiles) find(name string) (mm.Region, error) {
-	for _, r := range d.regions() {
+func (d mapFiles) find(ctx vfs.Context, name string) (mm.Region, error) {
+	regions, err := d.regions(ctx)
+	if err != nil {
+		return mm.Region{}, err
+	}
+	for _, r := range regions {
 		if mapFileName(r) == name {
 			return r, nil
 		}
@@ -178,10 +183,7 @@ func (d mapFiles) find(name string) (mm.Region, error) {
 // Lookup implements pseudo.Dynamic. Who follows the link needs more power than who
 // reads it: the file may lie where its name no longer leads.
 func (d mapFiles) Lookup(ctx vfs.Context, name string) (vfs.Node, error) {
-	if err := d.inspect(ctx); err != nil {
-		return nil, err
-	}
-	r, err := d.find(name)
+	r, err := d.find(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +195,8 @@ func (d mapFiles) Lookup(ctx vfs.Context, name string) (vfs.Node, error) {
 		mode |= 0o200
 	}
 	text := func(ctx vfs.Context) (string, error) {
-		if _, err := d.find(name); err != nil {
+		r, err := d.find(ctx, name)
+		if err != nil {
 			return "", err
 		}
 		return regionName(r, d.readerRoot(ctx)), nil
@@ -202,7 +205,7 @@ func (d mapFiles) Lookup(ctx vfs.Context, name string) (vfs.Node, error) {
 		if c := ctx.Creds(); !c.Has(linux.CAP_SYS_ADMIN) && !c.Has(linux.CAP_CHECKPOINT_RESTORE) {
 			return vfs.Path{}, linux.EPERM
 		}
-		r, err := d.find(name)
+		r, err := d.find(ctx, name)
 		if err != nil {
 			return vfs.Path{}, err
 		}
@@ -213,17 +216,18 @@ func (d mapFiles) Lookup(ctx vfs.Context, name string) (vfs.Node, error) {
 
 // Names implements pseudo.Dynamic.
 func (d mapFiles) Names(ctx vfs.Context) (out []pseudo.Name, _ error) {
-	if err := d.inspect(ctx); err != nil {
+	regions, err := d.regions(ctx)
+	if err != nil {
 		return nil, err
 	}
-	for _, r := range d.regions() {
+	for _, r := range regions {
 		out = append(out, pseudo.Name{Name: mapFileName(r), Type: linux.DT_LNK, Key: int64(r.Start/mm.PageSize) + 1})
 	}
 	return out, nil
 }
 
 // Valid implements pseudo.Dynamic.
-func (d mapFiles) Valid(_ vfs.Context, name string, _ vfs.Node) bool {
-	_, err := d.find(name)
+func (d mapFiles) Valid(ctx vfs.Context, name string, _ vfs.Node) bool {
+	_, err := d.find(ctx, name)
 	return err == nil
 }
