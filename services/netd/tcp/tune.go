@@ -54,19 +54,20 @@ func (c *Conn) tuneReceive(now Time, s *Segment) {
 	}
 	if n := int(read - t.read); 2*n+16*c.rcvMSS > t.limit {
 		// The sender doubles in slow start: leave room for that.
-		t.limit = max(min(2*n+16*c.rcvMSS, c.cfg.ReceiveLimit, near(t.rtt)), t.limit)
+		t.limit = max(min(2*n+16*c.rcvMSS, c.cfg.ReceiveLimit, c.near()), t.limit)
 	}
 	t.since, t.read, t.edge = now, read, c.rcvAdv
 }
 
 // SendSpace is how much the send buffer should hold so that it does not limit
 // the rate: twice the window (tcp_sndbuf_expand).
-func (c *Conn) SendSpace() int { return min(max(2*c.cwnd+c.mss, 16<<10), near(c.rtt.srtt)) }
+func (c *Conn) SendSpace() int { return min(max(2*c.cwnd+c.mss, 16<<10), c.near()) }
 
-// near is how much a buffer is to hold at most where a round trip takes rtt, in bytes. With
-// a short one more would only be more memory that the bytes pass through, which no cache holds.
-func near(rtt Time) int {
-	if rtt < 5*Millisecond {
+// near is how much a buffer is to hold at most, in bytes, if nothing but its own queue makes
+// the path long. More would only be more memory that the bytes pass through, which no
+// cache holds.
+func (c *Conn) near() int {
+	if c.minRTT.get() < 5*Millisecond {
 		return 1 << 20
 	}
 	return math.MaxInt

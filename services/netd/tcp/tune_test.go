@@ -8,15 +8,20 @@ func TestBuffersFollowThePath(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		rate  int  // bytes a second
+		queue int  // bytes
 		delay Time // one way
 		far   bool
 		long  Time
-	}{{"far", 40e6, 50 * Millisecond, true, 8 * Second}, {"near", 1e9, Millisecond / 10, false, Second / 5}} {
+	}{
+		{"far", 40e6, 1 << 20, 50 * Millisecond, true, 8 * Second},
+		{"near", 1e9, 1 << 20, Millisecond / 10, false, Second / 5},
+		{"near, behind a queue", 40e6, 4 << 20, Millisecond / 10, false, Second},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := pathConfig()
 			cfg.ReceiveBuffer, cfg.ReceiveLimit, cfg.InitialWindow = 4<<20, 4<<20, 64<<10
 			m := newPath(t, 5, cfg, [2]int{1 << 40, 0})
-			m.rate, m.queue, m.delay = c.rate, 1<<20, c.delay
+			m.rate, m.queue, m.delay = c.rate, c.queue, c.delay
 			m.run(c.long)
 			const short = 1 << 20
 			window, space := m.ends[1].Window(), m.ends[0].SendSpace()
