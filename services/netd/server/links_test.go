@@ -190,3 +190,24 @@ func FuzzTunnel(f *testing.F) {
 		s.want("still there", &netdv1.Request{Socket: 1, Op: &netdv1.Request_Tunnel{Tunnel: &netdv1.Tunnel{}}}, 0)
 	})
 }
+
+// What goes by a router may be far away, and has larger rings than a neighbour.
+func TestFarRings(t *testing.T) {
+	s := start(t)
+	up := true
+	s.want("link", change(0, newLink("dummy", "d", 0, "", 0)), 0)
+	d := s.links(0)["d"].Index
+	s.want("up", change(0, setLink(&netdv1.LinkChange{Index: d, Up: &up})), 0)
+	s.want("address", change(0, addAddress(d, 24, 10, 8, 0, 1)), 0)
+	s.want("route", change(0, &netdv1.Change{What: &netdv1.Change_Route{Route: &netdv1.RouteChange{Route: &netdv1.RouteEntry{
+		Destination: &netdv1.Prefix{Address: make([]byte, 4)}, Gateway: []byte{10, 8, 0, 254}, Interface: d, Table: 254, Kind: 1}}}}), 0)
+	for i, c := range []struct {
+		to   []byte
+		size uint32
+	}{{[]byte{10, 8, 0, 9}, RingSize}, {[]byte{192, 0, 2, 1}, FarRingSize}} {
+		r := s.want("connect", &netdv1.Request{Socket: uint32(i) + 1, Open: tcpOpen(), Op: connectTo(c.to, 80)}, linux.EINPROGRESS)
+		if r.Rings.GetSize() != c.size {
+			t.Errorf("rings of %d bytes to %v, want %d", r.Rings.GetSize(), c.to, c.size)
+		}
+	}
+}

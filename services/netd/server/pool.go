@@ -7,7 +7,7 @@ import (
 	netdv1 "bulkhead/proto/netd/v1"
 )
 
-// poolLimit is how many unused rings are kept for the next sockets, and keptLimit
+// poolLimit is how many unused rings of a size are kept for the next sockets, and keptLimit
 // how many bytes of memory they keep in all. A page that is given back costs whoever
 // needs it next a fault in each of the two processes.
 const (
@@ -17,8 +17,8 @@ const (
 
 // pool makes and recycles the rings of sockets. The sentry maps each once.
 type pool struct {
-	free []*entry
-	kept int // bytes of memory that those of free have
+	free map[int][]*entry // by the size of their rings
+	kept int              // bytes of memory that those of free have
 	last uint32
 
 	heads    uint32                         // how many Heads were made
@@ -42,11 +42,11 @@ type entry struct {
 	kept  int      // bytes of memory that it has while nobody uses it
 }
 
-// take gives rings that nobody uses.
-func (p *pool) take() (*entry, error) {
-	if n := len(p.free); n > 0 {
-		e := p.free[n-1]
-		p.free = p.free[:n-1]
+// take gives rings of size bytes each that nobody uses.
+func (p *pool) take(size int) (*entry, error) {
+	if free := p.free[size]; len(free) > 0 {
+		e := free[len(free)-1]
+		p.free[size] = free[:len(free)-1]
 		p.kept -= e.kept
 		return e, nil
 	}
@@ -56,7 +56,7 @@ func (p *pool) take() (*entry, error) {
 		}
 	}
 	at := p.places[len(p.places)-1]
-	r, f, err := at.heads.CreateRings("netd-socket", at.head, RingSize)
+	r, f, err := at.heads.CreateRings("netd-socket", at.head, size)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,8 @@ func (e *entry) message() (*netdv1.Rings, *os.File) {
 // give takes rings back, of whose memory so many bytes were used. It says whether they were kept;
 // if not, the sentry is to be told.
 func (p *pool) give(e *entry, used int) bool {
-	if len(p.free) >= poolLimit {
+	size := e.rings.Size()
+	if len(p.free[size]) >= poolLimit {
 		if e.file != nil {
 			e.file.Close()
 		}
@@ -104,6 +105,9 @@ func (p *pool) give(e *entry, used int) bool {
 	}
 	p.kept += e.kept
 	e.rings.Reset()
-	p.free = append(p.free, e)
+	if p.free == nil {
+		p.free = map[int][]*entry{}
+	}
+	p.free[size] = append(p.free[size], e)
 	return true
 }

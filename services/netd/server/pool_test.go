@@ -12,7 +12,7 @@ func TestPoolKeepsMemoryWithinLimit(t *testing.T) {
 	p := pool{announce: func(_ uint32, f *os.File) { f.Close() }}
 	var all []*entry
 	for range keptLimit/(2*RingSize) + 8 {
-		e, err := p.take()
+		e, err := p.take(RingSize)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,9 +41,32 @@ func TestPoolKeepsMemoryWithinLimit(t *testing.T) {
 		t.Errorf("%d unused rings hold %d bytes, want %d", len(all), held, keptLimit)
 	}
 	for range all {
-		p.take()
+		p.take(RingSize)
 	}
 	if p.kept != 0 {
 		t.Errorf("%d bytes are kept of nothing", p.kept)
+	}
+}
+
+// Unused rings serve those who need their size only.
+func TestPoolKeepsSizesApart(t *testing.T) {
+	p := pool{announce: func(_ uint32, f *os.File) { f.Close() }}
+	for _, size := range []int{RingSize, FarRingSize, RingSize, FarRingSize} {
+		e, err := p.take(size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, f := e.message(); int(m.Size) != size || e.rings.Size() != size {
+			t.Errorf("%d bytes, said to be %d, want %d", e.rings.Size(), m.Size, size)
+		} else if f != nil {
+			f.Close()
+		}
+		defer e.rings.Unmap()
+		if !p.give(e, 0) {
+			t.Error("a ring was not kept")
+		}
+	}
+	if p.last != 2 {
+		t.Errorf("%d rings were made for two sizes", p.last)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"bulkhead/proto/linux"
 	netdv1 "bulkhead/proto/netd/v1"
 	"bulkhead/services/netd/mib"
+	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/stack"
 	"bulkhead/services/netd/tcp"
 	"bulkhead/services/netd/wire"
@@ -43,8 +44,8 @@ type socket struct {
 	protocol uint8
 }
 
-// open makes a socket.
-func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
+// open makes a socket; far says that it is for a connection that goes by a router.
+func (s *server) open(id uint32, o *netdv1.Open, far bool) (*socket, error) {
 	if isSpace(id) || id&accepted != 0 {
 		return nil, linux.EINVAL
 	}
@@ -52,7 +53,11 @@ func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
 	if !v6 && !packet && o.Family != linux.AF_INET && o.Family != familyTunnel {
 		return nil, linux.EAFNOSUPPORT
 	}
-	k, err := s.newSocket(id, v6)
+	size := RingSize
+	if o.Type == linux.SOCK_STREAM && far {
+		size = FarRingSize
+	}
+	k, err := s.newSocket(id, v6, size)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +67,7 @@ func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
 	stackOpts, cfg := k.apply(o.Options)
 	switch {
 	case o.Family == familyTunnel:
-		k.end, k.receiveLimit = &tunnelEnd{}, untoldFrames
+		k.end, k.receiveLimit = &tunnelEnd{}, RingSize
 		k.rings.Head.WantUp.Store(1)
 	case packet && (o.Type == linux.SOCK_RAW || o.Type == linux.SOCK_DGRAM) && o.Protocol <= 0xffff:
 		k.pack = s.stack.NewPacket(o.Type == linux.SOCK_DGRAM, uint16(o.Protocol), k)
@@ -88,16 +93,17 @@ func (s *server) open(id uint32, o *netdv1.Open) (*socket, error) {
 	return k, nil
 }
 
-func (s *server) newSocket(id uint32, v6 bool) (*socket, error) {
+// newSocket makes one with rings of size bytes.
+func (s *server) newSocket(id uint32, v6 bool, size int) (*socket, error) {
 	if s.count() >= maxSockets {
 		return nil, linux.ENFILE
 	}
-	e, err := s.pool.take()
+	e, err := s.pool.take(size)
 	if err != nil {
 		s.log.Error("socket memory", "error", err)
 		return nil, linux.ENOBUFS
 	}
-	k := &socket{s: s, id: id, entry: e, rings: e.rings, v6: v6, untold: RingSize, receiveLimit: RingSize, sendLimit: RingSize}
+	k := &socket{s: s, id: id, entry: e, rings: e.rings, v6: v6, untold: size, receiveLimit: size, sendLimit: size}
 	k.down, k.up = e.rings.Service()
 	return k, nil
 }
@@ -108,7 +114,7 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 		o = &netdv1.Options{}
 	}
 	k.options = o
-	k.receiveLimit, k.sendLimit = limit(o.ReceiveBuffer, k.untold), limit(o.SendBuffer, k.untold)
+	k.receiveLimit, k.sendLimit = k.limit(o.ReceiveBuffer), k.limit(o.SendBuffer)
 	k.lingers = o.Linger
 	seconds := func(n uint32) tcp.Time { return tcp.Time(min(n, 32767)) * tcp.Second }
 	return stack.Options{
@@ -120,7 +126,7 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 			Mark: o.Mark, UnicastDevice: index(o.UnicastDevice), Ahead: k.sticky(o.Headers), ReceiveHeaders: o.ReceiveHeaders,
 			Segments: o.Segments, SendCoverage: int(min(o.SendCoverage, 65535)), CheckCoverage: o.CheckCoverage, ReceiveCoverage: int(min(o.ReceiveCoverage, 65535)),
 		}, tcp.Config{
-			MSS: int(min(o.MaxSegment, 65535)), ReceiveBuffer: RingSize, ReceiveLimit: k.receiveLimit, NoDelay: o.NoDelay, Cork: o.Cork,
+			MSS: int(min(o.MaxSegment, 65535)), ReceiveBuffer: k.rings.Size(), ReceiveLimit: k.receiveLimit, NoDelay: o.NoDelay, Cork: o.Cork,
 			KeepAlive: o.KeepAlive, KeepIdle: seconds(o.KeepIdle), KeepInterval: seconds(o.KeepInterval), KeepCount: int(min(o.KeepCount, 127)),
 			UserTimeout: tcp.Time(o.UserTimeout) * tcp.Millisecond, SynRetries: int(min(o.SynCount, 127)), Linger2: seconds(o.Linger2),
 			Congestion: congestion(o.Congestion), QuickAck: o.QuickAck, MaxPacing: o.MaxPacing,
@@ -167,12 +173,27 @@ func (k *socket) applyRaw() {
 	}
 }
 
-// limit is how much of a ring a buffer size lets be used; untold is without one.
-func limit(n uint32, untold int) int {
+// limit is how much of a ring a buffer size lets be used.
+func (k *socket) limit(n uint32) int {
 	if n == 0 {
-		return untold
+		return k.untold
 	}
-	return int(min(max(n, 2048), RingSize))
+	return min(int(max(n, 2048)), k.rings.Size())
+}
+
+// farFrom says whether a connection that is asked for, if it is, goes by a router.
+func (s *server) farFrom(c *netdv1.Connect) bool {
+	to, err := parseAddress(c.GetAddress())
+	return err == nil && s.far(to.Addr())
+}
+
+// far says whether what goes to an address goes by a router.
+func (s *server) far(to netip.Addr) bool {
+	if !to.IsValid() {
+		return false
+	}
+	path, _, v := s.stack.RouteLocked(route.Query{Dst: to.Unmap()})
+	return v == route.Found && path.Next != to.Unmap() && path.Next.IsValid()
 }
 
 // do carries out one operation.
@@ -329,7 +350,7 @@ func (k *socket) sendSpace() int {
 	if k.tcp == nil || k.options.GetSendBuffer() != 0 {
 		return k.sendLimit
 	}
-	n := min(max(k.tcp.SendSpaceLocked(), untoldSend), k.sendLimit)
+	n := min(max(k.tcp.SendSpaceLocked(), RingSize), k.sendLimit)
 	k.rings.Head.SendSpace.Store(uint32(n))
 	return n
 }

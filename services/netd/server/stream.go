@@ -124,13 +124,17 @@ func (k *socket) Incoming(child *stack.TCP) (stack.TCPOwner, stack.SendQueue, st
 	s := k.s
 	for s.advance(); s.sockets[s.nextID] != nil; s.advance() {
 	}
-	c, err := s.newSocket(s.nextID, k.v6)
+	size := RingSize
+	if s.far(child.RemoteLocked().Addr()) {
+		size = FarRingSize
+	}
+	c, err := s.newSocket(s.nextID, k.v6, size)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	c.tcp = child
 	c.options, c.protocol, c.lingers = k.options, k.protocol, k.lingers
-	c.receiveLimit, c.sendLimit = k.receiveLimit, k.sendLimit
+	c.receiveLimit, c.sendLimit = c.limit(k.options.GetReceiveBuffer()), c.limit(k.options.GetSendBuffer())
 	return c, (*sendQueue)(c), (*receiveQueue)(c), nil
 }
 
