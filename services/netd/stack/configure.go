@@ -154,8 +154,7 @@ func (s *Stack) ChangeRouteLocked(r route.Route, remove, replace bool) error {
 	}
 	r = metricOf(r)
 	if replace {
-		s.table.Replace(r)
-		return nil
+		return errnoOfTable(s.table.Replace(r), 0, 0)
 	}
 	return errnoOfTable(s.table.Add(r), linux.EEXIST, 0)
 }
@@ -211,6 +210,8 @@ func errnoOfTable(err error, exists, none linux.Errno) error {
 		return exists
 	case errors.Is(err, route.ErrNone):
 		return none
+	case errors.Is(err, route.ErrFull):
+		return linux.ENOBUFS
 	}
 	return linux.EINVAL
 }
