@@ -17,6 +17,13 @@ var (
 	ErrFull   = errors.New("there are too many")
 )
 
+// How many routes a table may hold and addresses an interface, where it is asked to: each
+// packet looks through the routes, and each change through all of either.
+const (
+	maxRoutes    = 1 << 15
+	maxAddresses = 1 << 12
+)
+
 // Table ids of rtnetlink(7).
 const (
 	Default = 253
@@ -144,8 +151,11 @@ func onLink(i *ip.Interface, p netip.Prefix) Route {
 	return Route{Destination: p, Interface: i.Index, Metric: 256, Protocol: Kernel, Scope: link}
 }
 
-// AddAddress gives an interface an address; ErrExists.
+// AddAddress gives an interface an address; ErrExists, ErrFull.
 func (t *Table) AddAddress(i *ip.Interface, a ip.Address) error {
+	if len(i.Addresses) >= maxAddresses || len(t.routes) >= maxRoutes {
+		return ErrFull
+	}
 	for _, o := range i.Addresses {
 		if o.Addr() == a.Addr() {
 			return ErrExists
@@ -225,9 +235,12 @@ func (t *Table) Unlearn(r Route) {
 }
 
 // Add adds a route; ErrExists when there is one to the same destination with the
-// same metric.
+// same metric, ErrFull.
 func (t *Table) Add(r Route) error {
 	r.normal()
+	if len(t.routes) >= maxRoutes {
+		return ErrFull
+	}
 	if slices.ContainsFunc(t.routes, func(o Route) bool { return o.rival(&r) }) {
 		return ErrExists
 	}
@@ -241,11 +254,15 @@ func (o *Route) rival(r *Route) bool {
 		(r.Destination.Addr().Is4() || o.Interface == r.Interface && o.Gateway == r.Gateway)
 }
 
-// Replace puts r in the place of the one that Add would stumble over, if any.
-func (t *Table) Replace(r Route) {
+// Replace puts r in the place of the one that Add would stumble over, if any: ErrFull.
+func (t *Table) Replace(r Route) error {
 	r.normal()
 	t.routes = slices.DeleteFunc(t.routes, func(o Route) bool { return o.rival(&r) })
+	if len(t.routes) >= maxRoutes {
+		return ErrFull
+	}
 	t.insert(r)
+	return nil
 }
 
 func (t *Table) insert(r Route) {

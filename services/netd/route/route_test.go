@@ -96,3 +96,34 @@ func TestChanges(t *testing.T) {
 		t.Error("the connected route outlives its address:", v)
 	}
 }
+
+// Routes and addresses are bounded; what is there can be replaced.
+func TestFull(t *testing.T) {
+	tab := table()
+	to := func(i int) Route {
+		return Route{Destination: netip.PrefixFrom(netip.AddrFrom4([4]byte{100, byte(i >> 16), byte(i >> 8), byte(i)}), 32), Interface: 3}
+	}
+	tab.routes = nil
+	for i := range maxRoutes { // Add would look at all for each
+		r := to(i)
+		r.normal()
+		tab.routes = append(tab.routes, r)
+	}
+	if err := tab.Add(to(maxRoutes)); err != ErrFull {
+		t.Errorf("one more: %v", err)
+	}
+	if err := tab.Replace(to(maxRoutes)); err != ErrFull {
+		t.Errorf("one more, replacing: %v", err)
+	}
+	if err := tab.Replace(to(7)); err != nil {
+		t.Errorf("one that is there: %v", err)
+	}
+	tab.routes = nil
+	i := &ip.Interface{Index: 7}
+	for k := range maxAddresses {
+		i.Addresses = append(i.Addresses, ip.Address{Prefix: to(k).Destination})
+	}
+	if err := tab.AddAddress(i, ip.Address{Prefix: to(maxAddresses).Destination}); err != ErrFull {
+		t.Errorf("one more address: %v", err)
+	}
+}

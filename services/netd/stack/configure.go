@@ -155,6 +155,8 @@ func errnoOfTable(err error, exists, none linux.Errno) error {
 		return exists
 	case errors.Is(err, route.ErrNone):
 		return none
+	case errors.Is(err, route.ErrFull):
+		return linux.ENOBUFS
 	}
 	return linux.EINVAL
 }

@@ -46,7 +46,7 @@ func (s *Stack) InLocked(seconds uint32) int64 {
 }
 
 // ChangeRouteLocked adds a route, puts it in another's place, or removes one:
-// EEXIST, ESRCH, ENODEV, ENETUNREACH for a gateway that nothing leads to, EINVAL.
+// EEXIST, ESRCH, ENODEV, ENETUNREACH for a gateway that nothing leads to, EINVAL, ENOBUFS.
 func (s *Stack) ChangeRouteLocked(r route.Route, remove, replace bool) error {
 	if remove {
 		return errnoOfTable(s.table.Delete(r), 0, linux.ESRCH)
@@ -73,8 +73,7 @@ func (s *Stack) ChangeRouteLocked(r route.Route, remove, replace bool) error {
 	}
 	r = metricOf(r)
 	if replace {
-		s.table.Replace(r)
-		return nil
+		return errnoOfTable(s.table.Replace(r), 0, 0)
 	}
 	return errnoOfTable(s.table.Add(r), linux.EEXIST, 0)
 }

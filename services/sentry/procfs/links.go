@@ -29,13 +29,14 @@ func (e *entry) readerRoot(ctx vfs.Context) vfs.Path {
 func jump(name string, to func(e *entry) (vfs.Path, bool)) row {
 	return row{name: name, mode: linux.S_IFLNK | 0o777, make: func(e *entry) vfs.Node {
 		target := func(ctx vfs.Context) (vfs.Path, error) {
-			if err := e.inspect(ctx); err != nil {
+			p, ok := to(e)
+			if err := e.inspect(ctx); err != nil { // afterwards: see task.Memory
 				return vfs.Path{}, err
 			}
-			if p, ok := to(e); ok {
-				return p, nil
+			if !ok {
+				return vfs.Path{}, linux.ENOENT
 			}
-			return vfs.Path{}, linux.ENOENT
+			return p, nil
 		}
 		text := func(ctx vfs.Context) (string, error) {
 			p, err := target(ctx)
@@ -175,6 +176,11 @@ func (d descriptors) link(fd linux.FD) vfs.Node {
 			return vfs.Path{}, err
 		}
 		defer f.DecRef(ctx)
+		// The directory has asked already: a program with more power may have opened
+		// this since.
+		if err := d.inspect(ctx); err != nil {
+			return vfs.Path{}, err
+		}
 		return f.Path(), nil
 	}
 	text := func(ctx vfs.Context) (string, error) {

@@ -224,6 +224,49 @@ func TestOthersArePrivate(t *testing.T) {
 	w.read(w.as(1), "/20/environ")
 }
 
+// Who could look into a process keeps no way into the program that it executes next, which
+// may have more power.
+func TestOpenedBefore(t *testing.T) {
+	w := newWorld(t)
+	process := w.k.processes[20]
+	it := process.threads[0]
+	if _, err := it.fds.Install(vfs.NewAnonFile(plain{}, "pipe:[5]", linux.O_RDONLY), 3, 100, false); err != nil {
+		t.Fatal(err)
+	}
+	user := &caller{vfs.KernelContext(), 10, it.creds}
+	var files []*vfs.File
+	for _, name := range []string{"maps", "smaps", "environ", "auxv", "io", "syscall", "personality"} {
+		f, err := w.open(user, "/20/"+name, linux.O_RDONLY)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		files = append(files, f)
+	}
+	var links []vfs.Path
+	for _, name := range []string{"fd/3", "cwd", "root"} {
+		p, err := vfs.Walk(user, w.ns.Root(), w.ns.Root(), "/20/"+name, vfs.NoFollow)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if _, err := vfs.Readlink(user, p); err != nil {
+			t.Errorf("%s before: %v", name, err)
+		}
+		links = append(links, p)
+	}
+	it.creds, it.memory = vfs.RootCreds(), &fakeMemory{args: it.memory.args, argLen: it.memory.argLen, regions: it.memory.regions}
+	for _, f := range files {
+		if n, err := f.Read(user, make([]byte, 100)); n > 0 || err != nil && err != linux.EACCES {
+			t.Errorf("%s afterwards: %d bytes, %v", f.Name(), n, err)
+		}
+		f.DecRef(user)
+	}
+	for i, p := range links {
+		if _, err := vfs.Readlink(user, p); err != linux.EACCES {
+			t.Errorf("link %d afterwards: %v", i, err)
+		}
+	}
+}
+
 // plain is an open file of a test.
 type plain struct{}
 

@@ -201,6 +201,12 @@ func pidfd_getfd(t *task.Task, fd, target linux.FD, flags uint32) (uint64, error
 	if err != nil {
 		return 0, err
 	}
+	// Once more: a program with more power, which has that before it opens anything, may
+	// have opened this since.
+	if err := t.MayInspect(o); err != nil {
+		f.DecRef(t)
+		return 0, err
+	}
 	got, err := t.Install(f, 0, true)
 	return uint64(got), err
 }
