@@ -55,6 +55,7 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 		return fmt.Errorf("read the host's facts: %w", err)
 	}
 	s.host.Limit(cfg.Memory)
+	s.host.Threads = platform.MostTasks()
 	s.host.Release, s.host.Version = linux.Release, linux.Version
 	if err := hostfile.Prepare(); err != nil {
 		return fmt.Errorf("prepare for the launcher's files: %w", err)

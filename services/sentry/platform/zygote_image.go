@@ -55,7 +55,7 @@ var handled = []unix.Signal{
 // threads is of all that have the stubs' user, also of those that the sentry does not
 // know: it leaves the host enough for everybody else.
 func limits() [][3]uint64 {
-	tasks := mostTasks(hostNumber("/proc/sys/kernel/pid_max"), hostNumber("/proc/sys/kernel/threads-max"))
+	tasks := MostTasks()
 	return [][3]uint64{
 		{unix.RLIMIT_NOFILE, stubFDLimit, stubFDLimit},
 		{unix.RLIMIT_CORE, 0, 0},
@@ -63,6 +63,12 @@ func limits() [][3]uint64 {
 		{unix.RLIMIT_NPROC, tasks, tasks},
 		{^uint64(0)},
 	}
+}
+
+// MostTasks is how many threads all guests together can have. It is to be asked while
+// files of the host can still be opened.
+func MostTasks() uint64 {
+	return mostTasks(hostNumber("/proc/sys/kernel/pid_max"), hostNumber("/proc/sys/kernel/threads-max"))
 }
 
 // mostTasks is half of what the host can have, of which 0 is unknown, and never more

@@ -23,6 +23,8 @@ type Host struct {
 	Boot time.Time
 	// Release and Version are uname(2)'s, as guests see them.
 	Release, Version string
+	// Threads is how many there can be; 0 if that is not known.
+	Threads uint64
 	// Vsyscall says that the host has the old page of calls, which it serves itself.
 	Vsyscall bool
 }

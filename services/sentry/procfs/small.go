@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 )
 
@@ -99,8 +100,17 @@ func setAutogroup(_ *entry, _ vfs.Context, p []byte) error {
 	return nil
 }
 
-// running is /proc/PID/syscall, which a thread finds running when it asks.
-func running(*entry, vfs.Context) ([]byte, error) { return []byte("running\n"), nil }
+// calling is /proc/PID/syscall: the call that the thread itself asks by; of others it is not
+// known whether they have one under way.
+func calling(e *entry, ctx vfs.Context) ([]byte, error) {
+	t, ok := ctx.(*task.Task)
+	if !ok || t.TID() != e.thread.TID() {
+		return []byte("running\n"), nil
+	}
+	r := &t.Thread().Regs
+	return fmt.Appendf(nil, "%d 0x%x 0x%x 0x%x 0x%x 0x%x 0x%x 0x%x 0x%x\n", int64(r.RAX),
+		r.RDI, r.RSI, r.RDX, r.R10, r.R8, r.R9, r.RSP, t.MM().Visible(r.RIP)), nil
+}
 
 func sched(e *entry, _ vfs.Context) ([]byte, error) {
 	line := strings.Repeat("-", 67)

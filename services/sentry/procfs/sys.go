@@ -75,6 +75,9 @@ func (s *sysctls) fill() {
 		s.put(c.path, c.kind.mode(), func(ctx vfs.Context) (string, error) { return s.value(ctx, c.path), nil },
 			func(ctx vfs.Context, v string) error { return s.write(ctx, c.path, v) })
 	}
+	if n := fs.host.Threads; n > 0 {
+		s.values["kernel/threads-max"] = strconv.FormatUint(n, 10)
+	}
 	readOnly := func(path string, get func() string) {
 		s.put(path, 0o444, func(vfs.Context) (string, error) { return get(), nil }, nil)
 	}

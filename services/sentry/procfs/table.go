@@ -18,7 +18,7 @@ func init() {
 		private("personality", 0o400, personality),
 		text("limits", 0o444, limits),
 		knob("comm", 0o644, comm, setComm),
-		private("syscall", 0o400, running),
+		private("syscall", 0o400, calling),
 		text("cmdline", 0o444, cmdline),
 		text("stat", 0o444, stat),
 		text("statm", 0o444, statm),

@@ -209,8 +209,8 @@ func setns(t *task.Task, fd linux.FD, kinds uint32) (uint64, error) {
 	if kind == 0 || kinds != 0 && uint64(kinds) != kind {
 		return 0, linux.EINVAL
 	}
-	if ns == nil { // of a kind that has no more than one, where everybody is
-		if !t.Creds().Has(linux.CAP_SYS_ADMIN) {
+	if ns == nil { // of cgroups, where everybody is in the same, though some believe that they made one
+		if !t.Creds().HasOwn(linux.CAP_SYS_ADMIN) {
 			return 0, linux.EPERM
 		}
 		return 0, nil
