@@ -88,10 +88,10 @@ func (th *Thread) AnswerAlone(on bool) {
 
 // beginAlone begins the words for a new thread in the slot.
 func (s slot) beginAlone() {
-	for _, off := range []int{slotAlone, slotAloneCount, slotAheadClosed, slotLimitsSet, slotLinks} {
+	for _, off := range []int{slotAlone, slotAloneCount, slotAheadClosed, slotLimitsSet} {
 		atomic.StoreUint32(s.word(off), 0)
 	}
-	for _, off := range []int{slotRobust, slotRseqArea, slotRseqSize, slotAheadHave, slotAheadPos} {
+	for _, off := range []int{slotRobust, slotRseqArea, slotRseqSize, slotAheadHave, slotAheadPos, slotLinks} {
 		atomic.StoreUint64(s.long(off), 0)
 	}
 	atomic.StoreUint32(s.word(slotAheadFD), noFD)

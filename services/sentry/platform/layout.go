@@ -154,8 +154,8 @@ const (
 
 	slotOut = slotActions + numActions*32 // what the stub will copy out
 
-	// Paths that lead to no symbolic link: links.go.
-	slotLinks     = 0xecc // u32, sentry: the number of the records that are good; 0 for none
+	// Paths that lead to no symbolic link, or nowhere: links.go.
+	slotLinks     = 0xed0 // 2 * u32, sentry: the number of the records of either kind that are good; 0 for none
 	slotLinkTable = slotSize - linkRecords*linkRecord
 
 	maxRanges = 6

@@ -1,16 +1,14 @@
-	// What is no symbolic link, a part of stub_amd64.s: links.go. It is entered on the fast
+	// What is no symbolic link, or is not there, a part of stub_amd64.s: links.go. It is entered on the fast
 	// lane with readlink(DI path, SI buffer, DX size), and whatever is not known for sure is
 	// the sentry's to answer.
 	//
-	//	BX	what the sentry says of which records are good
 	//	R8	the path's hash
 	//	R9	how many bytes of it were copied
 noLink:
 	CMPL const_slotAlone(R13), $0
 	JEQ  trialAsk
-	MOVL const_slotLinks(R13), BX
-	TESTL BX, BX
-	JZ   trialAsk
+	CMPQ const_slotLinks(R13), $0 // both numbers
+	JEQ  trialAsk
 	TESTL DX, DX
 	JLE  trialAsk
 	MOVQ $(const_GuestTop-4096), CX
@@ -88,8 +86,13 @@ linkLast:
 	LEAQ const_slotLinkTable(R13)(AX*1), CX
 	CMPQ const_linkHash(CX), R8
 	JNE  trialAsk
-	CMPL const_linkNumber(CX), BX
-	JNE  trialAsk
+	MOVL const_linkKind(CX), BX // BX: what it says, R9: its number, R10: which is good
+	CMPL BX, $1
+	JA   trialAsk
+	LEAQ const_slotLinks(R13)(BX*4), R10
+	MOVL const_linkNumber(CX), R9
+	TESTL R9, R9
+	JZ   trialAsk
 linkSame:
 	MOVQ (DI), AX
 	CMPQ AX, const_linkPath(CX)
@@ -98,7 +101,12 @@ linkSame:
 	ADDQ $8, CX
 	CMPQ DI, SI
 	JLS  linkSame
-	CMPL const_slotLinks(R13), BX // the answer is of this moment
+	CMPL R9, (R10)          // the answer is of this moment
 	JNE  trialAsk
-	MOVQ $-22, BX           // EINVAL
+	MOVQ $-22, AX           // EINVAL
+	TESTL BX, BX
+	JZ   linkDone
+	MOVQ $-2, AX            // ENOENT
+linkDone:
+	MOVQ AX, BX
 	JMP  trialDone

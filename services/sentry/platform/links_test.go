@@ -32,7 +32,7 @@ func readlinks(t *testing.T, m *Machine, at uint64, path string, size uint64, se
 
 // note has the stub know that path is no link.
 func note(path string) func(*Thread) {
-	return func(th *Thread) { th.NoLink(path, LinkHash(path)) }
+	return func(th *Thread) { th.NoLink(path, LinkHash(path), false) }
 }
 
 func TestNoLink_answers(t *testing.T) {
@@ -47,10 +47,31 @@ func TestNoLink_answers(t *testing.T) {
 	}
 }
 
+// TestNoLink_absent: both kinds beside each other, each until it is forgotten.
+func TestNoLink_absent(t *testing.T) {
+	m := fastMachine(t)
+	const there, absent = "/usr/include", "/usr/local/include/bits"
+	for _, forget := range []bool{false, true} {
+		set := func(th *Thread) {
+			th.NoLink(there, LinkHash(there), false)
+			th.NoLink(absent, LinkHash(absent), true)
+			th.ForgetLinks(forget)
+		}
+		for path, want := range map[string]int64{there: -int64(unix.EINVAL), absent: -int64(unix.ENOENT)} {
+			th, asked := readlinks(t, m, dataAt, path, 1023, set)
+			if asked != (forget == (path == absent)) || !asked && int64(th.Regs.RBX) != want {
+				t.Errorf("%s: asked %v, result %d", path, asked, int64(th.Regs.RBX))
+			}
+			th.Exit(true)
+		}
+	}
+}
+
 func TestNoLink_asks(t *testing.T) {
 	m := fastMachine(t)
 	const path, at = "/usr/include/bits", dataAt
 	known := note(path)
+	absent := func(th *Thread) { th.NoLink(path, LinkHash(path), true) }
 	for _, c := range []struct {
 		name string
 		at   uint64
@@ -66,12 +87,18 @@ func TestNoLink_asks(t *testing.T) {
 		{"no path", at, "", 9, known},
 		{"no room", at, path, 0, known},
 		{"less than none", at, path, 1 << 31, known},
-		{"forgotten", at, path, 9, func(th *Thread) { known(th); th.ForgetLinks() }},
-		{"forgotten, and another known", at, path, 9, func(th *Thread) { known(th); th.ForgetLinks(); note("/usr")(th) }},
+		{"forgotten", at, path, 9, func(th *Thread) { known(th); th.ForgetLinks(false) }},
+		{"forgotten, and another known", at, path, 9, func(th *Thread) { known(th); th.ForgetLinks(false); note("/usr")(th) }},
+		{"absent, forgotten", at, path, 9, func(th *Thread) { absent(th); th.ForgetLinks(true) }},
+		{"forged number", at, path, 9, func(th *Thread) { known(th); *th.slot.word(slotLinks) = 77 }},
+		{"forged kind", at, path, 9, func(th *Thread) {
+			known(th)
+			*th.slot.word(slotLinkTable + int(LinkHash(path)%linkRecords)*linkRecord + linkKind) = 1 << 20
+		}},
 		{"not alone", at, path, 9, func(th *Thread) { known(th); th.AnswerAlone(false) }},
 		{"nothing alone", at, path, 9, func(th *Thread) { known(th); th.AnswerNothing() }},
 		{"two pages", at + 0x1000 - 10, path, 9, known},
-		{"another's hash", at, path, 9, func(th *Thread) { th.NoLink("/usr/lib", LinkHash(path)) }},
+		{"another's hash", at, path, 9, func(th *Thread) { th.NoLink("/usr/lib", LinkHash(path), false) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			th, asked := readlinks(t, m, c.at, c.path, c.size, c.set)
@@ -99,7 +126,7 @@ func TestNoLink_another(t *testing.T) {
 	const path = "/usr/include/bits"
 	th, asked := readlinks(t, m, dataAt, path, 9, func(th *Thread) {
 		note(path)(th)
-		th.links = 0 // as of a new thread
+		th.links = [2]uint32{} // as of a new thread
 		th.slot.beginAlone()
 		th.AnswerAlone(true)
 		note("/usr/include/other")(th)
@@ -123,9 +150,9 @@ func TestNoLink_full(t *testing.T) {
 			t.Errorf("%q is kept as %q", path, got)
 		}
 	}
-	th.links = ^uint32(0)
-	th.ForgetLinks()
-	if th.links != 1 || th.slot.load(slotLinkTable) != 0 {
+	th.links[0] = ^uint32(0)
+	th.ForgetLinks(false)
+	if th.links[0] != 1 || th.slot.load(slotLinkTable) != 0 {
 		t.Error("the number begins again with records of the first")
 	}
 }

@@ -121,7 +121,7 @@ type Thread struct {
 	stillborn atomic.Bool
 	// releases: the lease's lock is held for the answer: Releases.
 	releases bool
-	links    uint32 // the number of the records that are good: links.go
+	links    [2]uint32 // the numbers of the records that are good: links.go
 }
 
 // Core is the core that the thread was on when it made the call that is served,

@@ -194,6 +194,9 @@ func readlinkat(t *task.Task, dirfd linux.FD, path, buf mm.Addr, n int32) (uint6
 		how |= vfs.Empty
 	}
 	p, err := walk(t, dirfd, name, how)
+	if err == linux.ENOENT && name != "" && name[0] == '/' {
+		t.NoLink(name, vfs.Absent)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -202,7 +205,7 @@ func readlinkat(t *task.Task, dirfd linux.FD, path, buf mm.Addr, n int32) (uint6
 	case err == linux.EINVAL && name == "":
 		err = linux.ENOENT
 	case err == linux.EINVAL && name[0] == '/':
-		t.NoLink(name)
+		t.NoLink(name, vfs.NoSymlink)
 	}
 	if err != nil {
 		return 0, err

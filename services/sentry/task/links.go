@@ -5,13 +5,13 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// askedLinks are paths of which readlink(2) has said once that they lead to no symlink,
+// askedLinks are paths of which readlink(2) has said once that they lead to no symlink, or nowhere,
 // parts of their hashes. Most paths are asked about once, and not worth a record.
 type askedLinks [64]uint32
 
 // NoLink notes that the absolute path name, which the caller may have borrowed, leads to no
-// symlink: platform/links.go.
-func (t *Task) NoLink(name string) {
+// symlink, or to nothing: platform/links.go.
+func (t *Task) NoLink(name string, kind vfs.Remembered) {
 	if !t.th.Fast() || !t.th.MayAnswerAlone() || len(name) >= platform.LinkName {
 		return
 	}
@@ -25,13 +25,13 @@ func (t *Task) NoLink(name string) {
 		*tag = uint32(hash >> 32)
 		return
 	}
-	vfs.Remember(t, t.FS().Root, name, t, func() { t.th.NoLink(name, hash) })
+	vfs.Remember(t, t.FS().Root, name, kind, t, func() { t.th.NoLink(name, hash, kind == vfs.Absent) })
 }
 
 // ForgetNames implements vfs.Rememberer.
-func (t *Task) ForgetNames() {
+func (t *Task) ForgetNames(kind vfs.Remembered) {
 	if th := t.host.Load(); th != nil {
-		th.ForgetLinks()
+		th.ForgetLinks(kind == vfs.Absent)
 	}
 }
 

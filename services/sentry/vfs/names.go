@@ -42,6 +42,8 @@ func reserveName(ctx Context, dir Path, last string, isDir bool, make func(name 
 	node, err := func() (Node, error) {
 		d.dir.changes.Lock()
 		defer d.dir.changes.Unlock()
+		beginNaming()
+		defer endNaming()
 		c, err := d.lookupLocked(ctx, name)
 		switch {
 		case err != nil:

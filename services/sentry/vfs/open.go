@@ -169,7 +169,9 @@ func (r *openRequest) lookupOrCreate(dir Path, name string) (*Dentry, *File, err
 		}
 	}
 	d.dir.changes.Lock()
+	beginNaming()
 	c, impl, err := r.createLocked(dir, name)
+	endNaming()
 	d.dir.changes.Unlock()
 	if err != nil || !r.created {
 		return c, nil, err

@@ -218,6 +218,59 @@ static void told(void)
 	done();
 }
 
+/* The path leads to nothing; what comes there is another each round. */
+static char below[300];
+
+static void *makes(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < ROUNDS; i++) {
+		wait_turn(2 * i + 1);
+		switch (i % 8) {
+		case 0: make(name); break;
+		case 1: at->wrong += mkdir(name, 0700) != 0; break;
+		case 2: at->wrong += symlink("ab", name) != 0; break;
+		case 3: at->wrong += link(other, name) != 0; break;
+		case 4: at->wrong += rename(other, name) != 0; break;
+		case 5: at->wrong += mkfifo(name, 0600) != 0; break;
+		case 6: at->wrong += mkdir(name, 0700) != 0 || symlink("abc", below) != 0; break;
+		case 7: at->wrong += symlink(dir, name) != 0; break;
+		}
+		next_turn();
+		wait_turn(2 * i + 2);
+	}
+	return 0;
+}
+
+static void appears(void)
+{
+	const long want[] = {-EINVAL, -EINVAL, 2, -EINVAL, -EINVAL, -EINVAL, -EINVAL, 0};
+	at = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	begin();
+	snprintf(below, sizeof below, "%s/other", name);
+	pthread_t t;
+	pthread_create(&t, 0, makes, 0);
+	for (int i = 0; i < ROUNDS; i++) {
+		wait_turn(2 * i);
+		make(other);
+		at->wrong += often(name) != -ENOENT || often(below) != -ENOENT;
+		next_turn();
+		wait_turn(2 * i + 2);
+		at->wrong += link_of(name, buf, sizeof buf) != (i % 8 == 7 ? (long)strlen(dir) : want[i % 8]);
+		long b = link_of(below, buf, sizeof buf), file = i % 8 == 0 || i % 8 == 3 || i % 8 == 4 || i % 8 == 5;
+		at->wrong += b != (file ? -ENOTDIR : i % 8 == 6 ? 3 : i % 8 == 7 ? -EINVAL : -ENOENT);
+		if (i % 8 == 6)
+			unlink(below);
+		unlink(name);
+		rmdir(name);
+		unlink(other);
+		at->turn = 2 * i + 2;
+	}
+	pthread_join(t, 0);
+	say("wrong %d", at->wrong);
+	done();
+}
+
 /* Two threads that ask, and two processes that change what is there, as fast as they can:
  * an answer is one of those that are possible. */
 static volatile int stop;
@@ -269,5 +322,5 @@ static void racing(void)
 }
 
 const struct row links_rows[] = {
-	{"links.paths", paths}, {"links.elsewhere", elsewhere}, {"links.told", told}, {"links.racing", racing}, {0, 0},
+	{"links.paths", paths}, {"links.elsewhere", elsewhere}, {"links.told", told}, {"links.appears", appears}, {"links.racing", racing}, {0, 0},
 };
