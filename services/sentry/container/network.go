@@ -95,8 +95,10 @@ func namedSpace(ctx vfs.Context, fd, pid int32) (uint32, error) {
 		if net, ok = ns.(*task.Net); !ok {
 			return 0, linux.EINVAL
 		}
-	} else if g := t.NamedGroup(pid); g != nil && !g.Zombie() {
-		net = g.Leader().Net()
+	} else if g := t.NamedGroup(pid); g != nil {
+		if net = g.Leader().Net(); g.Leader().MM() == nil {
+			return 0, linux.ESRCH // it has ended, and with that left its network
+		}
 	} else {
 		return 0, linux.ESRCH
 	}

@@ -162,6 +162,10 @@ func (n nsImpl) owner(t *task.Task) (nsImpl, error) {
 		if ns.Owner != nil {
 			return userNS(t, ns.Owner)
 		}
+	case *task.Cgroup:
+		if ns.Owner != nil {
+			return userNS(t, ns.Owner)
+		}
 	case *task.Net:
 		if ns.Owner != nil {
 			return userNS(t, ns.Owner)

@@ -80,13 +80,15 @@ func (n nsNode) Open(_ vfs.Context, flags linux.OpenFlags) (vfs.Impl, error) {
 // Reopen implements vfs.Reopener.
 func (n nsImpl) Reopen(vfs.Context, linux.OpenFlags) (vfs.Impl, error) { return n, nil }
 
-// of is the thread's namespace of a kind, and its number.
+// nsOf is the thread's namespace of a kind, and its number; 0 if it has none any more.
 func nsOf(t Thread, kind string, first uint32) (ns any, ino uint32) {
 	g, ok := t.(guestThread)
 	if !ok || g.FS() == nil {
 		return nil, first
 	}
 	switch kind {
+	case "cgroup":
+		return g.Cgroup(), g.Cgroup().Inode
 	case "uts":
 		return g.UTS(), g.UTS().Inode
 	case "ipc":
@@ -98,7 +100,11 @@ func nsOf(t Thread, kind string, first uint32) (ns any, ino uint32) {
 		}
 		return n, n.Inode
 	case "net":
-		return g.Net(), g.Net().Inode
+		n := g.Net()
+		if g.MM() == nil {
+			return nil, 0 // who has ended has left it
+		}
+		return n, n.Inode
 	case "pid":
 		return pidNSOf(g.PIDNamespace(), first)
 	case "user":
@@ -133,7 +139,7 @@ func childrenNS(e *entry) (ns any, ino uint32, err error) {
 }
 
 // NamespaceFile opens a thread's namespace of a kind, as its link in /proc/PID/ns has it:
-// ENOENT, EOPNOTSUPP for a kind that there is none of.
+// ENOENT, ESRCH, EOPNOTSUPP for a kind that there is none of.
 func NamespaceFile(t *task.Task, link string) (*vfs.File, error) {
 	for _, ns := range namespaces {
 		if ns.name != link {
@@ -148,6 +154,9 @@ func NamespaceFile(t *task.Task, link string) (*vfs.File, error) {
 			return nsFile(ns.kind, ino, n), nil
 		}
 		n, ino := nsOf(e.thread, ns.kind, ns.ino)
+		if ino == 0 {
+			return nil, linux.ESRCH
+		}
 		return nsFile(ns.kind, ino, n), nil
 	}
 	return nil, linux.EOPNOTSUPP
@@ -181,7 +190,9 @@ func nsDir(name string, mode uint32) row {
 				if ns.name == "pid_for_children" {
 					return childrenNS(e)
 				}
-				n, ino = nsOf(e.thread, ns.kind, ns.ino)
+				if n, ino = nsOf(e.thread, ns.kind, ns.ino); ino == 0 {
+					return nil, 0, linux.ENOENT
+				}
 				return n, ino, nil
 			}
 			d.Add(ns.name, e.fs.Jump(e.owner,

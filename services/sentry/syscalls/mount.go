@@ -209,12 +209,6 @@ func setns(t *task.Task, fd linux.FD, kinds uint32) (uint64, error) {
 	if kind == 0 || kinds != 0 && uint64(kinds) != kind {
 		return 0, linux.EINVAL
 	}
-	if ns == nil { // of cgroups, where everybody is in the same, though some believe that they made one
-		if !t.Creds().HasOwn(linux.CAP_SYS_ADMIN) {
-			return 0, linux.EPERM
-		}
-		return 0, nil
-	}
 	return 0, t.Setns(ns)
 }
 
@@ -226,7 +220,8 @@ func setnsOf(t *task.Task, g *task.Group, kinds uint32) error {
 		return linux.EINVAL
 	}
 	o := g.Leader()
-	if g.Zombie() || o.FS() == nil {
+	net := o.Net()
+	if g.Zombie() || o.FS() == nil || o.MM() == nil { // who has ended has left its network
 		return linux.ESRCH
 	}
 	if err := t.MayInspect(o); err != nil {
@@ -237,7 +232,7 @@ func setnsOf(t *task.Task, g *task.Group, kinds uint32) error {
 		ns   any
 	}{
 		{unix.CLONE_NEWUSER, o.Creds().UserNS}, {unix.CLONE_NEWUTS, o.UTS()}, {unix.CLONE_NEWIPC, o.IPC()},
-		{unix.CLONE_NEWNET, o.Net()},
+		{unix.CLONE_NEWNET, net}, {unix.CLONE_NEWCGROUP, o.Cgroup()},
 		{unix.CLONE_NEWPID, o.PIDNamespace()}, {unix.CLONE_NEWNS, o.FS().Root().Mount.Namespace()},
 	} {
 		if kinds&k.kind != 0 {

@@ -399,15 +399,18 @@ func (t *Task) letGo() {
 
 // release gives back what the task holds besides its thread.
 func (t *Task) release() {
-	if t.left.CompareAndSwap(false, true) {
+	leaves := t.left.CompareAndSwap(false, true)
+	if leaves {
 		t.ns.Load().mount.leave()
-		t.ns.Load().Net.leave()
 	}
 	if s := t.mm.Swap(nil); s != nil {
 		s.DecUsers()
 	}
 	if ft := t.fds.Swap(nil); ft != nil {
 		ft.release(exitContext(t))
+	}
+	if leaves {
+		t.leaveNet()
 	}
 }
 

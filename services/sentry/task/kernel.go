@@ -74,7 +74,7 @@ func NewKernel(m *platform.Machine) *Kernel {
 		first: Namespaces{
 			UTS: &UTS{Inode: firstUTS, hostname: "bulkhead", domainname: "(none)"},
 			IPC: newIPC(firstIPC, nil),
-			Net: &Net{Inode: firstNet},
+			Net: &Net{Inode: firstNet}, Cgroup: &Cgroup{Inode: firstCgroup},
 		},
 	}
 }

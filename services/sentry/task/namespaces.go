@@ -15,9 +15,10 @@ import (
 // Namespaces are those of a thread that are not told by where it stands in the tree
 // of files, or by its credentials: namespaces(7). They are replaced whole.
 type Namespaces struct {
-	UTS *UTS
-	IPC *IPC
-	Net *Net
+	UTS    *UTS
+	IPC    *IPC
+	Net    *Net
+	Cgroup *Cgroup
 	// pidForChildren is that of the processes which the thread makes: unshare(2) and
 	// setns(2) do not change its own.
 	pidForChildren *PIDNamespace
@@ -78,6 +79,8 @@ const firstInode = 4026532000
 
 // The numbers of the first namespaces.
 const (
+	firstCgroup = 4026531835
+
 	firstIPC = 4026531839
 	firstUTS = 4026531838
 	firstNet = 4026531840
@@ -166,6 +169,18 @@ func (n *Net) leave() {
 	n.Look()
 }
 
+// leaveNet has a thread that has ended let go of its network, as it may itself be held for
+// longer, by an open file of /proc: it counts as in the first one then.
+func (t *Task) leaveNet() {
+	ns := t.ns.Load()
+	if ns.Net.k != nil {
+		other := *ns
+		other.Net = t.k.first.Net
+		t.ns.Store(&other)
+	}
+	ns.Net.leave()
+}
+
 // Look has a network that a guest has made looked after, if no thread is in it: it may be
 // that nobody holds it any more. It is to be called when something has let go of it.
 func (n *Net) Look() {
@@ -173,6 +188,16 @@ func (n *Net) Look() {
 		n.k.NetworkLeft()
 	}
 }
+
+// Cgroup is a view of the control groups: cgroup_namespaces(7). There is one group, which
+// all see.
+type Cgroup struct {
+	Inode uint32
+	Owner *vfs.UserNamespace
+}
+
+// Cgroup is the thread's view of the control groups.
+func (t *Task) Cgroup() *Cgroup { return t.ns.Load().Cgroup }
 
 // Net is the thread's network.
 func (t *Task) Net() *Net { return t.ns.Load().Net }
@@ -195,8 +220,7 @@ func (k *Kernel) UTS() *UTS { return k.first.UTS }
 // IPC is that of the sandbox's first process.
 func (k *Kernel) IPC() *IPC { return k.first.IPC }
 
-// namespaceKinds are those that can be made. Of a cgroup namespace there is no more to
-// see than of the first.
+// namespaceKinds are those that can be made.
 const namespaceKinds = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWCGROUP
 
 // mayMake checks what a clone or an unshare asks for: EPERM; EINVAL for namespaces of
@@ -239,6 +263,9 @@ func (t *Task) makeNamespaces(flags uint64, fs *FSContext) (m made, err error) {
 	}
 	if flags&unix.CLONE_NEWIPC != 0 {
 		ns.IPC = newIPC(newInode(), m.creds.UserNS)
+	}
+	if flags&unix.CLONE_NEWCGROUP != 0 {
+		ns.Cgroup = &Cgroup{newInode(), m.creds.UserNS}
 	}
 	if flags&unix.CLONE_NEWNET != 0 {
 		n := &Net{Inode: newInode(), Owner: m.creds.UserNS, k: t.k}
@@ -354,7 +381,7 @@ func (t *Task) Pivot(newRoot, putOld vfs.Path) error {
 	return nil
 }
 
-// Setns moves the thread to a namespace that another has: *UTS, *IPC, *Net, *vfs.Namespace,
+// Setns moves the thread to a namespace that another has: *UTS, *IPC, *Net, *Cgroup, *vfs.Namespace,
 // *vfs.UserNamespace or, for its children, *PIDNamespace. EPERM, EINVAL.
 func (t *Task) Setns(to any) error {
 	c := t.Creds()
@@ -377,6 +404,11 @@ func (t *Task) Setns(to any) error {
 			return linux.EPERM
 		}
 		ns.Net = n
+	case *Cgroup:
+		if !c.HasIn(n.Owner, linux.CAP_SYS_ADMIN) || !c.HasOwn(linux.CAP_SYS_ADMIN) {
+			return linux.EPERM
+		}
+		ns.Cgroup = n
 	case *vfs.Namespace:
 		if !c.HasIn(n.Owner, linux.CAP_SYS_ADMIN) || !c.HasOwn(linux.CAP_SYS_CHROOT) || !c.HasOwn(linux.CAP_SYS_ADMIN) {
 			return linux.EPERM

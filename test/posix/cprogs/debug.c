@@ -42,12 +42,12 @@ static void child(void)
 {
 	ptrace(PTRACE_TRACEME, 0, 0, 0);
 	raise(SIGSTOP);
-	for (int i = 0; i < 300; i++)
+	for (int i = 0; i < 20; i++)
 		other += i;
 	watched[1] = 5;
 	watched[0] = 1;
 	here(1);
-	for (int i = 0; i < 300; i++)
+	for (int i = 0; i < 20; i++)
 		other += i;
 	if (fork() == 0) {
 		watched[0] = 77; /* is not watched in a child */
@@ -163,7 +163,7 @@ static void steps(void)
 		if (n++ == 0)
 			say("a step: code %d, dr6 %lx", i.si_code, peek(p, 6) & 0x400f);
 	} while (WIFSTOPPED(ws) && !(peek(p, 6) & 15));
-	say("hit: code %d, dr6 %lx, many %d, watched %ld", i.si_code, peek(p, 6) & 0x400f, n > 300, ptrace(PTRACE_PEEKDATA, p, &watched[0], 0));
+	say("hit: code %d, dr6 %lx, many %d, watched %ld", i.si_code, peek(p, 6) & 0x400f, n > 100, ptrace(PTRACE_PEEKDATA, p, &watched[0], 0));
 	err("detach", ptrace(PTRACE_DETACH, p, 0, SIGKILL));
 	waitpid(p, &ws, 0);
 	status("killed", ws);
