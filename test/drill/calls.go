@@ -45,6 +45,8 @@ var callTable = map[string]struct {
 	"poll":         {3, preparePoll},
 	"pipe":         {1, preparePipe},
 	"splice":       {6, prepareSplice},
+	"open":         {-2, prepareOpen},
+	"sendfile":     {4, prepareSendfile},
 	"epoll_create": {1, plainCall(unix.SYS_EPOLL_CREATE)},
 	"epoll_ctl":    {4, prepareEpollCtl},
 	"epoll_wait":   {4, prepareEpollWait},
@@ -153,7 +155,13 @@ func bytesCall(number int64) preparer {
 		if n < 0 || n > most {
 			return prepared{}, fmt.Errorf("%d bytes", n)
 		}
-		r := newRequest(number).value(d.fd(args[0])).memory(make([]byte, n)).value(n)
+		r := newRequest(number).value(d.fd(args[0]))
+		if args[1].kind == exprNumber { // NULL, or another address that is none
+			r.value(args[1].num)
+		} else {
+			r.memory(make([]byte, n))
+		}
+		r.value(n)
 		if len(args) > 3 {
 			r.value(args[3].num)
 		}
@@ -278,6 +286,22 @@ func preparePipe(d *drill, args []expr) (prepared, error) {
 func prepareSplice(d *drill, args []expr) (prepared, error) {
 	r := newRequest(unix.SYS_SPLICE).value(d.fd(args[0])).value(0).value(d.fd(args[2])).value(0).value(args[4].num).value(args[5].num)
 	return prepared{request: r}, nil
+}
+
+func prepareOpen(d *drill, args []expr) (prepared, error) {
+	r := newRequest(unix.SYS_OPEN).memory(append([]byte(args[0].text), 0)).value(args[1].num)
+	return prepared{request: r}, nil
+}
+
+// prepareSendfile has the offset written as [OFFSET].
+func prepareSendfile(d *drill, args []expr) (prepared, error) {
+	r := newRequest(unix.SYS_SENDFILE).value(d.fd(args[0])).value(d.fd(args[1]))
+	if len(args[2].list) == 1 {
+		r.memory(host.AppendUint64(nil, uint64(args[2].list[0].num)))
+	} else {
+		r.value(0)
+	}
+	return prepared{request: r.value(args[3].num)}, nil
 }
 
 // epollEvent is struct epoll_event of x86-64, which is packed; the data of scripts

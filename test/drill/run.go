@@ -334,9 +334,9 @@ func (d *drill) returned(c *call, p prepared) error {
 		return wrong()
 	}
 	switch c.name {
-	case "socket", "accept", "epoll_create":
+	case "socket", "accept", "epoll_create", "open":
 		d.fds[c.want.num] = p.result
-		if c.name != "epoll_create" {
+		if c.name == "socket" || c.name == "accept" {
 			d.under = p.result
 		}
 	default:
@@ -386,6 +386,7 @@ def info(b, line):
 			break
 		globals()['tcpi_' + name], = struct.unpack_from('=' + kind, b, at)
 		at += struct.calcsize(kind)
+	globals()['tcpi_snd_wscale'], globals()['tcpi_rcv_wscale'] = tcpi_wscales & 15, tcpi_wscales >> 4
 	globals()['script_line'] = line
 def complain(kind, value, trace):
 	print('line %s: %s: %s' % (globals().get('script_line'), kind.__name__, value), file=sys.stderr)

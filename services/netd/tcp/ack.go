@@ -15,6 +15,7 @@ func (c *Conn) receiveAck(now Time, s *Segment) bool {
 		c.challenge(now) // RFC 5961, section 5; as Linux, nothing that was never acknowledged
 		return false
 	}
+	c.noteStamp(now, s)
 	a := &c.sample
 	*a = ackSample{ece: s.has(wire.ECE), limited: !c.usesWindow()}
 	c.echoed = s.Options.TSEcr

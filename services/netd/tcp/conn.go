@@ -36,10 +36,13 @@ type Conn struct {
 	finSent  bool
 	synDue   bool // our SYN is to be sent, or sent again
 	resetDue bool
-	lastSent Time // when data was last sent
-	shutOut  bool // nothing is out, and the peer's window keeps what there is: no pause of ours
-	usage    usage
-	synAt    Time // when the first SYN was sent
+	// The reset is <SEQ=resetAt><CTL=RST> alone, as one of no connection: RFC 9293, section 3.5.2.
+	resetBare bool
+	resetAt   Seq
+	lastSent  Time // when data was last sent
+	shutOut   bool // nothing is out, and the peer's window keeps what there is: no pause of ours
+	usage     usage
+	synAt     Time // when the first SYN was sent
 
 	// Receiving.
 	receive   ReceiveQueue

@@ -195,10 +195,15 @@ func (c *Conn) acceptable(now Time, s *Segment) bool {
 		}
 		return false
 	}
-	if c.tsOK && o.Timestamps && s.Seq.Leq(c.lastAck) && !s.has(wire.RST) {
-		c.tsRecent, c.tsAge = o.TSVal, now
-	}
 	return true
+}
+
+// noteStamp keeps the timestamp of a segment whose acknowledgement is acceptable: RFC
+// 7323, section 4.3.
+func (c *Conn) noteStamp(now Time, s *Segment) {
+	if c.tsOK && s.Options.Timestamps && s.Seq.Leq(c.lastAck) {
+		c.tsRecent, c.tsAge = s.Options.TSVal, now
+	}
 }
 
 // twice notes that s, or a part of it, has come before: RFC 2883.
@@ -270,9 +275,11 @@ func (c *Conn) receiveData(now Time, s *Segment) {
 		return
 	}
 	if c.orphan && c.rcvNxt.Less(s.Seq+Seq(len(s.Payload))) {
-		// Nobody will ever read it: RFC 9293, section 3.6 (RFC 2525, 2.17).
+		// Nobody will ever read it: RFC 9293, section 3.6 (RFC 2525, 2.17). The peer takes a
+		// reset only at what it expects next, which need not be behind all that we sent.
 		c.count(mib.AbortOnData, 1)
 		c.Abort()
+		c.resetBare, c.resetAt = true, s.Ack
 		return
 	}
 	p, seq := s.Payload, s.Seq

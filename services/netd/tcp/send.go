@@ -24,6 +24,9 @@ func (c *Conn) next(now Time) bool {
 		c.resetDue = false
 		c.out = Segment{Seq: c.nxt, Ack: c.rcvNxt, Flags: wire.RST | wire.ACK, Options: c.options(now)}
 		c.out.Options.SACKBlocks = 0
+		if c.resetBare {
+			c.out = Segment{Seq: c.resetAt, Flags: wire.RST, Options: wire.TCPOptions{WindowScale: -1}}
+		}
 		return true
 	}
 	switch c.state {
