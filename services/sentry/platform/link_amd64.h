@@ -79,13 +79,19 @@ linkLast:
 	SHRQ $32, R10
 	XORQ R10, R8
 
-	// The record is the path's if the whole of it is.
+	// A record, the first or its neighbour, is the path's if the whole of it is.
 	MOVL R8, AX
 	ANDL $(const_linkRecords-1), AX
-	IMULQ $const_linkRecord, AX
-	LEAQ const_slotLinkTable(R13)(AX*1), CX
+	IMUL3Q $const_linkRecord, AX, CX
+	LEAQ const_slotLinkTable(R13)(CX*1), CX
+	CMPQ const_linkHash(CX), R8
+	JEQ  linkFound
+	XORL $1, AX
+	IMUL3Q $const_linkRecord, AX, CX
+	LEAQ const_slotLinkTable(R13)(CX*1), CX
 	CMPQ const_linkHash(CX), R8
 	JNE  trialAsk
+linkFound:
 	MOVL const_linkKind(CX), BX // BX: what it says, R9: its number, R10: which is good
 	CMPL BX, $1
 	JA   trialAsk

@@ -12,11 +12,11 @@ import (
 // lane (link_amd64.h). It lasts until anything has happened that could make it untrue, which
 // says so first (vfs.Remember).
 //
-// A record has the path's hash, and a number that has to be that in slotLinks. The guest can
+// A record is one of two, by the path's hash. It has that, and a number that has to be that in slotLinks. The guest can
 // write to both: it is told what it has made up.
 
 const (
-	linkRecords = 32 // a power of two
+	linkRecords = 64 // a power of two
 	linkRecord  = 96 // bytes of each
 	linkHash    = 0  // u64: LinkHash
 	linkNumber  = 8  // u32
@@ -58,13 +58,30 @@ func (th *Thread) NoLink(path string, hash uint64, absent bool) {
 	if th.links[kind] == 0 {
 		th.links[kind] = 1
 	}
-	at := slotLinkTable + int(hash%linkRecords)*linkRecord
+	at := th.linkPlace(hash)
 	name := s.mem[at+linkPath:][:LinkName]
 	clear(name[copy(name[:LinkName-1], path):])
 	s.store(at+linkHash, hash)
 	atomic.StoreUint32(s.word(at+linkKind), kind)
 	atomic.StoreUint32(s.word(at+linkNumber), th.links[kind])
 	atomic.StoreUint32(s.word(slotLinks+4*int(kind)), th.links[kind])
+}
+
+// linkPlace is where a record of that hash goes: where one is, or where none is good, or to
+// its second place.
+func (th *Thread) linkPlace(hash uint64) int {
+	s, first := th.slot, int(hash%linkRecords)
+	for _, i := range []int{first, first ^ 1} {
+		if at := slotLinkTable + i*linkRecord; s.load(at+linkHash) == hash {
+			return at
+		}
+	}
+	at := slotLinkTable + first*linkRecord
+	kind, number := atomic.LoadUint32(s.word(at+linkKind)), atomic.LoadUint32(s.word(at+linkNumber))
+	if kind < 2 && number != 0 && number == th.links[kind] {
+		at = slotLinkTable + (first^1)*linkRecord
+	}
+	return at
 }
 
 // ForgetLinks forgets all that NoLink has noted of that kind. Any goroutine may call it.

@@ -144,7 +144,7 @@ func TestNoLink_full(t *testing.T) {
 	for i := range 4 * linkRecords {
 		path := "/a/" + strings.Repeat("b", i%40) + string(rune('a'+i%26))
 		note(path)(th)
-		at := slotLinkTable + int(LinkHash(path)%linkRecords)*linkRecord
+		at := th.linkPlace(LinkHash(path))
 		rec := th.slot.mem[at:][:linkRecord]
 		if got := string(rec[linkPath:][:len(path)+1]); got != path+"\x00" || binary.LittleEndian.Uint64(rec[linkHash:]) != LinkHash(path) {
 			t.Errorf("%q is kept as %q", path, got)
@@ -154,5 +154,30 @@ func TestNoLink_full(t *testing.T) {
 	th.ForgetLinks(false)
 	if th.links[0] != 1 || th.slot.load(slotLinkTable) != 0 {
 		t.Error("the number begins again with records of the first")
+	}
+}
+
+// TestNoLink_neighbours: two paths that would have the same record are both known, and the
+// third takes the place of one.
+func TestNoLink_neighbours(t *testing.T) {
+	m := fastMachine(t)
+	var paths []string
+	for i := 0; len(paths) < 3; i++ {
+		if path := "/n/" + strings.Repeat("x", i%50) + string(rune('a'+i%26)); LinkHash(path)%linkRecords == 5 {
+			paths = append(paths, path)
+		}
+	}
+	for known, want := range map[int][]bool{2: {false, false, true}, 3: {false, true, false}} {
+		for i, path := range paths {
+			th, asked := readlinks(t, m, dataAt, path, 9, func(th *Thread) {
+				for _, p := range paths[:known] {
+					note(p)(th)
+				}
+			})
+			if asked != want[i] {
+				t.Errorf("%d known, path %d: asked %v", known, i, asked)
+			}
+			th.Exit(true)
+		}
 	}
 }

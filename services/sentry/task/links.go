@@ -7,7 +7,7 @@ import (
 
 // askedLinks are paths of which readlink(2) has said once that they lead to no symlink, or nowhere,
 // parts of their hashes. Most paths are asked about once, and not worth a record.
-type askedLinks [64]uint32
+type askedLinks [256]uint32
 
 // NoLink notes that the absolute path name, which the caller may have borrowed, leads to no
 // symlink, or to nothing: platform/links.go.

@@ -3,8 +3,8 @@
 #include <sys/ptrace.h>
 
 /*
- * Short sleeps, which the sandbox makes without its kernel where a site has been called
- * often: what signals leave of them, and who else looks on.
+ * Short sleeps, at sites that have been called often: what signals leave of them, and who
+ * else looks on.
  */
 
 enum { HOT = 60, SHORT = 900000 /* ns */ };
