@@ -1,6 +1,8 @@
 # Interfaces upon another, each with an address of its own, in namespaces as container engines put
 # them: macvlan of ip-link(8).
 refused() { "$@" >/dev/null 2>&1 && echo "NOT REFUSED: $*" || echo "refused: $*"; }
+# Linux tells of a carrier some time after it has come or gone.
+becomes() { for n in $(seq 300); do ip $3 $4 link show dev $1 | grep -q "$2" && return; sleep 0.1; done; echo "$1 is not $2"; }
 pings() { ip netns exec $1 ping -c1 -W$3 $2 | grep -o '^1 packets.*loss'; }
 mount -t tmpfs none /run && mkdir -p /run/netns
 ip netns add far; ip netns add one; ip netns add two; ip netns add three
@@ -18,6 +20,7 @@ done
 ip link add link v0 name m12 address 02:00:00:00:01:12 netns three type macvlan mode private
 ip -n three addr add 10.7.0.12/24 dev m12; ip -n three link set m12 up
 ip -n one -d link show e0 | grep -o 'macvlan mode [a-z]*'
+becomes e0 'state UP' -n one
 ip -n one link show e0 | sed 's/link-netnsid.*/link-netnsid/; s/ *$//'
 echo out; pings one 10.7.0.2 20; pings far 10.7.0.11 20
 echo neighbours; pings one 10.7.0.11 20
@@ -36,6 +39,7 @@ import socket
 c = socket.create_connection(("10.7.0.11", 80)); c.sendall(bytes(2000000)); c.shutdown(1); print(c.recv(99).decode())'; done
 wait
 ip link set v0 down
+becomes e0 'state [A-Z]*DOWN' -n one
 ip -n one -br link show e0 | grep -o 'LOWERLAYERDOWN\|DOWN\|UP' | head -1
 ip link set v0 up
 refused ip link add link lo type macvlan
