@@ -307,6 +307,10 @@ const (
 	TCP_FASTOPEN             = 23
 	TCP_TIMESTAMP            = 24
 	TCP_NOTSENT_LOWAT        = 25
+	TCP_IS_MPTCP             = 43
+	TCP_RTO_MAX_MS           = 44
+	TCP_RTO_MIN_US           = 45
+	TCP_DELACK_MAX_US        = 46
 	TCP_CC_INFO              = 26
 	TCP_SAVE_SYN             = 27
 	TCP_SAVED_SYN            = 28

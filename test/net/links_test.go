@@ -105,5 +105,32 @@ func TestBridge(t *testing.T) {
 	alike(t, "sh", "bridge.sh")
 }
 
+// TestMacvlan has interfaces with addresses of their own upon another, where the host has them.
+func TestMacvlan(t *testing.T) {
+	const script = "ip link add v0 type veth peer name v1 && ip link add link v0 name m0 type macvlan"
+	c := alone(t, "sh", "macvlan.sh")
+	c.Args = []string{"unshare", "-n", "sh", "-c", script}
+	if got := c.Run(); got.Code != 0 {
+		t.Skipf("the host has no macvlan: %s", got.Output)
+	}
+	alike(t, "sh", "macvlan.sh")
+}
+
+// TestVLAN has VLANs upon a pair. Few machines that test have them.
+func TestVLAN(t *testing.T) {
+	t.Parallel()
+	needs(t, "unshare", "ip", "ping", "python3")
+	want, err := os.ReadFile("testdata/vlan.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := alone(t, "sh", "vlan.sh").InSandbox(t).Run(); got.Output != string(want) || got.Code != 0 {
+		t.Errorf("inside (%d):\n%s\nwant:\n%s", got.Code, got.Output, want)
+	}
+}
+
+// TestMetrics looks at the packets of connections whose routes and sockets say how they are to be.
+func TestMetrics(t *testing.T) { alike(t, "python3", "metrics.py") }
+
 // TestRoutes has routes of several ways, with metrics and by objects, and rules by ports and users.
 func TestRoutes(t *testing.T) { alike(t, "sh", "routes.sh") }

@@ -1858,6 +1858,11 @@ type Options struct {
 	Mark uint32 `protobuf:"varint,73,opt,name=mark,proto3" json:"mark,omitempty"`
 	// IP_UNICAST_IF: an interface's index, 0 for what the routes say.
 	UnicastDevice uint32 `protobuf:"varint,74,opt,name=unicast_device,json=unicastDevice,proto3" json:"unicast_device,omitempty"`
+	// TCP_RTO_MIN_US and TCP_DELACK_MAX_US in microseconds, TCP_RTO_MAX_MS in milliseconds; 0:
+	// what the route says, or the default.
+	RtoMin        uint32 `protobuf:"varint,75,opt,name=rto_min,json=rtoMin,proto3" json:"rto_min,omitempty"`
+	DelackMax     uint32 `protobuf:"varint,76,opt,name=delack_max,json=delackMax,proto3" json:"delack_max,omitempty"`
+	RtoMax        uint32 `protobuf:"varint,77,opt,name=rto_max,json=rtoMax,proto3" json:"rto_max,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2245,6 +2250,27 @@ func (x *Options) GetMark() uint32 {
 func (x *Options) GetUnicastDevice() uint32 {
 	if x != nil {
 		return x.UnicastDevice
+	}
+	return 0
+}
+
+func (x *Options) GetRtoMin() uint32 {
+	if x != nil {
+		return x.RtoMin
+	}
+	return 0
+}
+
+func (x *Options) GetDelackMax() uint32 {
+	if x != nil {
+		return x.DelackMax
+	}
+	return 0
+}
+
+func (x *Options) GetRtoMax() uint32 {
+	if x != nil {
+		return x.RtoMax
 	}
 	return 0
 }
@@ -6592,7 +6618,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
-	"\x05scope\x18\x03 \x01(\rR\x05scope\"\x8a\r\n" +
+	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xdb\r\n" +
 	"\aOptions\x12#\n" +
 	"\rreuse_address\x18\x01 \x01(\bR\freuseAddress\x12\x1d\n" +
 	"\n" +
@@ -6656,7 +6682,11 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x0freceive_headers\x18G \x01(\bR\x0ereceiveHeaders\x12\x18\n" +
 	"\aheaders\x18H \x01(\fR\aheaders\x12\x12\n" +
 	"\x04mark\x18I \x01(\rR\x04mark\x12%\n" +
-	"\x0eunicast_device\x18J \x01(\rR\runicastDeviceJ\x04\b?\x10@\"2\n" +
+	"\x0eunicast_device\x18J \x01(\rR\runicastDevice\x12\x17\n" +
+	"\arto_min\x18K \x01(\rR\x06rtoMin\x12\x1d\n" +
+	"\n" +
+	"delack_max\x18L \x01(\rR\tdelackMax\x12\x17\n" +
+	"\arto_max\x18M \x01(\rR\x06rtoMaxJ\x04\b?\x10@\"2\n" +
 	"\x04Bind\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"I\n" +
 	"\aConnect\x12*\n" +

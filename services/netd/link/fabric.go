@@ -96,6 +96,8 @@ type Cable struct {
 type Wiring struct {
 	MAC   [6]byte
 	Ether bool // frames have an Ethernet header
+	// Plain: nothing is left to it.
+	Plain bool
 	// Inside: what is sent stays in the stack, which sums up and cuts it where it leaves.
 	Inside bool
 }
@@ -156,6 +158,6 @@ func (c *Cable) MAC() ([6]byte, bool) { return c.kind.MAC, c.kind.Ether }
 // Features implements Device: what stays in memory needs no checksum and no cutting, but
 // for a program.
 func (c *Cable) Features() Features {
-	inside := c.peer != nil || c.kind.Inside
+	inside := (c.peer != nil || c.kind.Inside) && !c.kind.Plain
 	return Features{SumOffload: inside, TCPOffload: inside, UDPOffload: inside}
 }

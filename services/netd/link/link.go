@@ -36,13 +36,25 @@ type Packet struct {
 	Note any
 
 	room [etherRoom + HeaderRoom]byte
+	wide []byte // instead of room, for longer headers
 	own  []byte
 }
 
-// Make prepares p for a header of n bytes, at most HeaderRoom.
+// Make prepares p for a header of n bytes, which costs more above HeaderRoom.
 func (p *Packet) Make(n int) []byte {
-	p.Header = p.room[etherRoom : etherRoom+n]
+	if p.wide = nil; n > HeaderRoom {
+		p.wide = make([]byte, etherRoom+n)
+	}
+	p.Header = p.base()[etherRoom : etherRoom+n]
 	return p.Header
+}
+
+// base is where the header is made.
+func (p *Packet) base() []byte {
+	if p.wide != nil {
+		return p.wide
+	}
+	return p.room[:]
 }
 
 // Own makes a copy of payload p's, so that it outlives whose it was.
@@ -56,12 +68,13 @@ func (p *Packet) Trim(n int) {
 	if cap(p.own) > n {
 		p.own = nil
 	}
+	p.wide = nil
 }
 
 // Prepend makes room for an Ethernet header of n bytes before what Make gave,
 // and moves the offload's places along. It is done once.
 func (p *Packet) Prepend(n int) []byte {
-	p.Header = p.room[etherRoom-n : etherRoom+len(p.Header)]
+	p.Header = p.base()[etherRoom-n : etherRoom+len(p.Header)]
 	p.Offload.SumStart += uint16(n)
 	p.Offload.HeaderSize += uint16(n)
 	return p.Header

@@ -316,7 +316,10 @@ func (t *Table) Flush(index int) {
 		if r.Hops == nil || r.Nexthop != 0 {
 			return r.Interface == index
 		}
-		return !slices.ContainsFunc(r.Hops.List, func(h Hop) bool { return h.Interface != index })
+		return !slices.ContainsFunc(r.Hops.List, func(h Hop) bool {
+			i := t.Interface(h.Interface)
+			return h.Interface != index && i != nil && !i.Down
+		})
 	})
 	t.Changed()
 }

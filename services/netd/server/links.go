@@ -29,6 +29,10 @@ type made struct {
 	tunnel *tunnel
 
 	settings map[uint32]uint32 // of a bridge
+
+	lower  *made // what it lies upon, with upper
+	upper  *stack.Upper
+	uppers []*made // what lies upon it
 }
 
 // defaultMTU is that of a new interface in bytes.
@@ -39,7 +43,7 @@ const defaultMTU = 1500
 func (s *server) changeLinks(to *server, c *netdv1.Change) (err error, known bool) {
 	switch w := c.What.(type) {
 	case *netdv1.Change_NewLink:
-		return s.newLink(w.NewLink), true
+		return s.newLink(to, w.NewLink), true
 	case *netdv1.Change_RemoveLink:
 		return s.removeLink(to, index(w.RemoveLink.Index)), true
 	case *netdv1.Change_Link:
@@ -61,10 +65,12 @@ func (s *server) madeAt(at *server, index int) *made {
 }
 
 // newLink makes what a NewLink asks for.
-func (s *server) newLink(c *netdv1.NewLink) error {
+func (s *server) newLink(to *server, c *netdv1.NewLink) error {
 	kind, want := ip.Kind(c.Kind), []*netdv1.NewInterface{c.Link}
 	switch kind {
 	case ip.Dummy:
+	case ip.VLAN, ip.Macvlan:
+		return s.newUpper(to, kind, c)
 	case ip.Bridge:
 		if err := checkBridge(c.Bridge); err != nil {
 			return err
@@ -214,6 +220,12 @@ func (s *server) remove(m *made) {
 		if m == nil || m.at == nil {
 			continue
 		}
+		for len(m.uppers) > 0 {
+			s.remove(m.uppers[0])
+		}
+		if m.lower != nil {
+			m.lift()
+		}
 		m.at.stack.Do(func() { m.at.stack.RemoveInterfaceLocked(m.index) })
 		m.device.Close()
 		s.made = slices.DeleteFunc(s.made, func(o *made) bool { return o == m })
@@ -249,6 +261,12 @@ func (s *server) changeLink(to *server, c *netdv1.LinkChange) error {
 	}
 	if len(c.Bridge) > 0 && (m == nil || m.kind != ip.Bridge) {
 		return linux.EOPNOTSUPP
+	}
+	if c.Mode != nil {
+		if m == nil || m.kind != ip.Macvlan || !macvlanMode(*c.Mode) {
+			return linux.EOPNOTSUPP
+		}
+		m.upper.Mode = *c.Mode
 	}
 	if c.Space != nil && *c.Space != to.space {
 		if m == nil || m.kind == ip.Bridge {
@@ -322,6 +340,9 @@ func (s *server) move(m *made, space uint32, name string) error {
 	if err := m.join(at, name, number, mtu); err != nil {
 		return err
 	}
+	for _, u := range m.uppers {
+		m.at.stack.Do(func() { m.at.stack.LayLocked(m.index, u.upper) })
+	}
 	m.carrier()
 	return nil
 }
@@ -350,6 +371,16 @@ func (m *made) carrier() {
 		set(m, m.tunnel.socket != nil)
 		up := m.up()
 		m.at.stack.Do(func() { m.tunnel.tell(up) })
+	case m.lower != nil:
+		set(m, m.lower.running())
+	}
+	for _, u := range m.uppers {
+		u.carrier()
+	}
+	if m.peer != nil {
+		for _, u := range m.peer.uppers {
+			u.carrier()
+		}
 	}
 }
 
@@ -364,6 +395,11 @@ func (s *server) describeMade(i *netdv1.Interface) {
 		i.Peer = uint32(m.peer.index)
 		if m.peer.at != s {
 			i.PeerNamespace = s.knows(m.peer.at.space)
+		}
+	case m.lower != nil && m.lower.at != nil:
+		i.Peer, i.Vlan, i.Mode = uint32(m.lower.index), uint32(m.upper.VLAN), m.upper.Mode
+		if m.lower.at != s {
+			i.PeerNamespace = s.knows(m.lower.at.space)
 		}
 	case m.tunnel != nil:
 		i.Persist, i.Owner, i.Group = m.tunnel.persist, m.tunnel.owner, m.tunnel.group

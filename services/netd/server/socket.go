@@ -130,7 +130,17 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 			KeepAlive: o.KeepAlive, KeepIdle: seconds(o.KeepIdle), KeepInterval: seconds(o.KeepInterval), KeepCount: int(min(o.KeepCount, 127)),
 			UserTimeout: tcp.Time(o.UserTimeout) * tcp.Millisecond, SynRetries: int(min(o.SynCount, 127)), Linger2: seconds(o.Linger2),
 			Congestion: congestion(o.Congestion), QuickAck: o.QuickAck, MaxPacing: o.MaxPacing,
+			Bounds:   bounds(o),
+			DelayAck: tcp.Time(min(o.DelackMax, 200_000)) * tcp.Millisecond / 1000,
 		}
+}
+
+// bounds are those of a connection's timers, nil if nobody has set them.
+func bounds(o *netdv1.Options) *tcp.Bounds {
+	if o.RtoMin == 0 && o.RtoMax == 0 {
+		return nil
+	}
+	return &tcp.Bounds{LeastRTO: tcp.Time(min(o.RtoMin, 120_000_000)) * tcp.Millisecond / 1000, MostRTO: tcp.Time(min(o.RtoMax, 120_000)) * tcp.Millisecond}
 }
 
 // sticky are the headers that all packets of a socket have; nil without any, or if they are

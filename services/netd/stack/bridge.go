@@ -173,7 +173,9 @@ func (i *iface) atPort(p *link.Packet, h wire.Ethernet) {
 		br.stats.ReceivedPackets++
 		br.stats.ReceivedBytes += uint64(p.Size())
 		i.s.tap(br, p, false)
-		br.take(p, h)
+		if len(br.uppers) == 0 || !br.above(p, h) {
+			br.take(p, h)
+		}
 	}
 }
 
@@ -203,7 +205,7 @@ func (i *iface) emitFrame(p *link.Packet) {
 	}
 	head, eth := int(o.HeaderSize), wire.EthernetSize
 	if !cut {
-		head = int(o.SumStart+o.SumOffset) + 2
+		head = int(o.SumStart) + int(o.SumOffset) + 2
 	}
 	whole := append(slices.Clone(p.Header), p.Payload...)
 	start := int(o.SumStart)

@@ -219,7 +219,7 @@ func (e *TCP) connect(to netip.AddrPort, fast bool) error {
 	}
 	e.place.narrow(path.Source)
 	e.place.local, e.remote = t.local, dst
-	e.cfg = s.machine(e.cfg, t, path)
+	e.cfg = s.machine(e.cfg, &e.place.opts, t, path)
 	e.way, e.wayAt = path, s.table.Generation
 	e.prepareFast(fast)
 	e.conn, e.was = tcp.Connect(e.cfg, s.now, e.sendq, e.recvq), tcp.SynSent
@@ -262,43 +262,6 @@ func (e *TCP) choosePort(dst netip.AddrPort, path route.Path) error {
 	e.place.bind = b
 	e.place.auto = true
 	return nil
-}
-
-// superSegment is how much payload one packet takes to a device, which makes
-// segments of it: what fits with all headers into 64 KiB.
-const superSegment = 65535 - wire.IPv6Size - wire.MaxTCPSize - wire.EthernetSize
-
-// initialWindow is what is announced at first of a receive buffer that the user
-// left as it is: tcp_rmem's default, halved as Linux does.
-const initialWindow = 65536
-
-// machine completes a connection's configuration for its path.
-func (s *Stack) machine(cfg tcp.Config, t tuple, path route.Path) tcp.Config {
-	cfg.ISS = tcp.Tuple{Local: t.local, Remote: t.remote}.ISS(&s.secret, s.now)
-	cfg.TSOffset, cfg.Counters, cfg.ECN = s.tsBase, &s.counts, s.tuned.ecn
-	cfg.NoScaling, cfg.NoTimestamps, cfg.NoSACK, cfg.KeepWindow = s.tuned.noScaling, s.tuned.noTimestamps, s.tuned.noSACK, s.tuned.keepWindow
-	cfg.Gather, cfg.NoDSACK = s.tuned.gather, s.tuned.noDSACK
-	if cfg.SynRetries == 0 { // TCP_SYNCNT is about both
-		cfg.SynAckRetries = s.tuned.answers
-	}
-	if cfg.Retries == 0 {
-		cfg.Retries = s.tuned.retries
-	}
-	mss := mssFor(path.MTU, t.remote.Addr())
-	if cfg.MSS == 0 || cfg.MSS > mss {
-		cfg.MSS = mss
-	}
-	cfg.DelayAck = tcp.DefaultDelayAck
-	if path.Out.Loopback {
-		cfg.DelayAck = 0 // an acknowledgement costs nothing there
-		return cfg
-	}
-	cfg.SuperSegment = superSegment
-	if cfg.ReceiveLimit == 0 || cfg.ReceiveLimit == cfg.ReceiveBuffer {
-		cfg.InitialWindow = min(initialWindow, cfg.ReceiveBuffer)
-		cfg.LeastScale = s.windowScale()
-	}
-	return cfg
 }
 
 // InterfaceLocked is the index of the interface that the path to the peer leaves by.

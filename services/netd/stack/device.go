@@ -49,6 +49,7 @@ type iface struct {
 	auto    neigh.Autoconf
 	stats   InterfaceStats
 	bridged
+	uppers []*Upper
 }
 
 // InterfaceStats count packets and bytes with their link headers: what
@@ -160,6 +161,9 @@ func (i *iface) frame(p *link.Packet) {
 		return
 	}
 	s.tap(i, p, false)
+	if len(i.uppers) > 0 && i.above(p, h) {
+		return
+	}
 	if i.port != nil {
 		i.atPort(p, h)
 		return

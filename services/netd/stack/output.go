@@ -29,6 +29,9 @@ type flow struct {
 // the IP header into the room in front. The packet is the stack's to recycle.
 // EMSGSIZE: it does not fit, and must not be taken apart.
 func (s *Stack) output(p *link.Packet, path *route.Path, f flow) error {
+	if f.hops == 0 {
+		f.hops = uint8(min(path.Metrics.Of(route.HopLimit), 255))
+	}
 	if f.hops == 0 && f.src.Is6() {
 		f.hops = path.Out.HopLimit6
 	}
@@ -260,7 +263,7 @@ func (i *iface) cut(p *link.Packet, send func(*link.Packet)) {
 		if h[0]>>4 == 4 {
 			binary.BigEndian.PutUint16(h[2:], uint16(size))
 			h[10], h[11] = 0, 0
-			binary.BigEndian.PutUint16(h[10:], wire.Fold(wire.Sum(0, h[:wire.IPv4Size])))
+			binary.BigEndian.PutUint16(h[10:], wire.Fold(wire.Sum(0, h[:min(int(h[0]&0xf)*4, len(h))])))
 		} else {
 			binary.BigEndian.PutUint16(h[4:], uint16(size-wire.IPv6Size))
 		}

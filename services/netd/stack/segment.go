@@ -176,7 +176,7 @@ func (e *TCP) incoming(t tuple, seg *tcp.Segment, a *arrival) {
 		s.flooded = s.now
 		s.counts.Inc(mib.ReqQFullDoCookies)
 		s.counts.Inc(mib.SyncookiesSent)
-		cfg := s.machine(e.cfg, t, path)
+		cfg := s.machine(e.cfg, &e.place.opts, t, path)
 		r := tcp.CookieAnswer(cfg, s.now, tcp.Tuple{Local: t.local, Remote: t.remote}, &s.secret, seg)
 		s.sendTCP(t, &path, &r, &e.place.opts)
 		return
@@ -248,7 +248,7 @@ func (e *TCP) cookieBack(t tuple, seg *tcp.Segment, in int) bool {
 	if !ok || e.owner.Pending() > e.backlog {
 		return false
 	}
-	conn, ok := tcp.AcceptCookie(s.machine(e.cfg, t, path), s.now, tcp.Tuple{Local: t.local, Remote: t.remote}, &s.secret, seg)
+	conn, ok := tcp.AcceptCookie(s.machine(e.cfg, &e.place.opts, t, path), s.now, tcp.Tuple{Local: t.local, Remote: t.remote}, &s.secret, seg)
 	if !ok {
 		s.counts.Inc(mib.SyncookiesFailed)
 		return false
@@ -270,9 +270,12 @@ func (e *TCP) child(t tuple, path route.Path) *TCP {
 	b.Listening = false
 	b.Addr = t.local.Addr()
 	b.Families = c.place.families(t.local.Addr())
+	if c.place.opts.Ahead != nil && t.local.Addr().Is4() {
+		c.place.opts.Ahead = nil // the listening socket's own
+	}
 	c.place.bind = &b
 	s.portsOf(wire.ProtoTCP).Hold(&b)
-	c.cfg = s.machine(e.cfg, t, path)
+	c.cfg = s.machine(e.cfg, &c.place.opts, t, path)
 	e.children[c] = struct{}{}
 	s.conns[t] = c
 	c.inDemux = true
@@ -307,7 +310,7 @@ func (e *TCP) pathChanged() {
 	if path == nil || e.conn == nil {
 		return
 	}
-	e.conn.LimitMSS(e.s.now, mssFor(path.MTU, e.remote.Addr()))
+	e.conn.LimitMSS(e.s.now, mssFor(path.MTU, e.remote.Addr())-aheadOf(&e.place.opts, e.place.local.Addr()).Size())
 	e.process(nil)
 }
 
@@ -333,11 +336,16 @@ func (s *Stack) sendTCP(t tuple, path *route.Path, seg *tcp.Segment, opts *Optio
 	p := s.packet()
 	h := wire.TCPHeader{SrcPort: t.local.Port(), DstPort: t.remote.Port(), Seq: uint32(seg.Seq), Ack: uint32(seg.Ack),
 		Flags: seg.Flags, Window: seg.Window, Urgent: seg.Urgent, Options: seg.Options}
-	n := ipSize(t.local.Addr())
+	local, remote := t.local.Addr(), t.remote.Addr()
+	f := flow{src: local, dst: remote, proto: wire.ProtoTCP, class: seg.ECN, sender: opts}
+	if opts != nil {
+		f.hops, f.class = opts.HopLimit, opts.TrafficClass&^3|seg.ECN
+		f.ahead = aheadOf(opts, local)
+	}
+	n := f.headSize()
 	size := n + h.Size()
 	h.Put(p.Make(size)[n:])
 	p.Payload = seg.Payload
-	local, remote := t.local.Addr(), t.remote.Addr()
 	if path.Out.Loopback {
 		p.Trusted = true
 	} else {
@@ -349,10 +357,6 @@ func (s *Stack) sendTCP(t tuple, path *route.Path, seg *tcp.Segment, opts *Optio
 				o.GSO = link.GSOTCP6
 			}
 		}
-	}
-	f := flow{src: local, dst: remote, proto: wire.ProtoTCP, class: seg.ECN, sender: opts}
-	if opts != nil {
-		f.hops, f.class = opts.HopLimit, opts.TrafficClass&^3|seg.ECN
 	}
 	s.output(p, path, f)
 }

@@ -84,7 +84,7 @@ func TestTune_tcp(t *testing.T) {
 		t.Errorf("a window scale of %d for 15 MiB", got)
 	}
 	local := netip.MustParseAddrPort("10.0.0.1:1")
-	cfg := s.machine(tcp.Config{}, tuple{local, local}, route.Path{MTU: 1500, Out: &ip.Interface{}})
+	cfg := s.machine(tcp.Config{}, &Options{}, tuple{local, local}, route.Path{MTU: 1500, Out: &ip.Interface{}})
 	if !cfg.NoScaling || !cfg.NoTimestamps || !cfg.NoSACK || !cfg.KeepWindow || cfg.Retries != 5 || cfg.Gather != 9 || s.tuned.fastOpen != 0x202 {
 		t.Errorf("%+v", cfg)
 	}

@@ -53,11 +53,11 @@ func (c *Conn) slowStart(n int) int {
 // restart shrinks the window after a pause of a timeout or more: RFC 5681, 4.1,
 // a half each timeout as RFC 2861 has it.
 func (c *Conn) restart(pause Time) {
-	least := initialWindow * c.mss
+	least := c.cfg.firstWindow() * c.mss
 	if c.cfg.KeepWindow {
 		return
 	}
-	for rto := c.rtt.rto(); pause > rto && c.cwnd > least; pause -= rto {
+	for rto := c.rto(); pause > rto && c.cwnd > least; pause -= rto {
 		c.ssthresh = max(c.ssthresh, c.cwnd*3/4)
 		c.cwnd = max(c.cwnd/2, least)
 	}

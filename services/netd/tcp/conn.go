@@ -151,7 +151,7 @@ func newConn(cfg Config, now Time) *Conn {
 	c.usage.end = c.una
 	c.lastHeard = now
 	c.cc = newController(cfg.Congestion)
-	c.cwnd, c.ssthresh = initialWindow*c.mss, maxWindow
+	c.cwnd, c.ssthresh = c.cfg.firstWindow()*c.mss, maxWindow
 	c.tune.limit = cfg.InitialWindow
 	return c
 }
@@ -194,6 +194,9 @@ func (c *Conn) Configure(cfg Config, now Time) {
 	cfg.NoScaling, cfg.NoTimestamps, cfg.NoSACK, cfg.NoDSACK = old.NoScaling, old.NoTimestamps, old.NoSACK, old.NoDSACK
 	if cfg.Retries == 0 {
 		cfg.Retries = old.Retries
+	}
+	if cfg.Bounds == nil {
+		cfg.Bounds = old.Bounds
 	}
 	c.cfg = cfg.withDefaults()
 	if c.cfg.ReceiveLimit != old.ReceiveLimit {
@@ -433,7 +436,7 @@ func (c *Conn) learnSYN(now Time, s *Segment) {
 	c.wnd = uint32(s.Window) // never scaled in a SYN
 	c.maxWnd = max(c.maxWnd, c.wnd)
 	c.wl1, c.wl2 = s.Seq, s.Ack
-	c.cwnd, c.ssthresh = initialWindow*c.mss, maxWindow
+	c.cwnd, c.ssthresh = c.cfg.firstWindow()*c.mss, maxWindow
 	c.cc.begin(c)
 }
 

@@ -28,7 +28,7 @@ type Info struct {
 
 // Info gives the numbers.
 func (c *Conn) Info() Info {
-	i := Info{State: c.state, RTT: c.rtt.srtt, RTTVar: c.rtt.rttvar, RTO: c.rtt.rto(), MinRTT: c.minRTT.get(), ReceiveRTT: c.tune.rtt,
+	i := Info{State: c.state, RTT: c.rtt.srtt, RTTVar: c.rtt.rttvar, RTO: c.rto(), MinRTT: c.minRTT.get(), ReceiveRTT: c.tune.rtt,
 		MSS: c.mss, ReceiveMSS: c.rcvMSS, PathMSS: c.cfg.MSS, CongestionWindow: c.cwnd, SSThresh: c.ssthresh, Backoff: c.timer.retries,
 		Probes: c.timer.probes + c.timer.probing, Unacked: int(c.nxt - c.una), Unsent: max(c.Unsent(), 0),
 		Sacked: c.board.sacked, Lost: c.board.lost, Retransmit: c.board.inAir, PeerWindow: int(c.wnd), Window: c.Window(),

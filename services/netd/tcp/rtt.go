@@ -30,9 +30,22 @@ func (e *estimator) sample(r Time) {
 }
 
 // rto is the timeout without backoff.
-func (e *estimator) rto() Time {
+func (c *Conn) rto() Time {
+	e := &c.rtt
 	if !e.sampled {
-		return initialRTO
+		return min(initialRTO, c.mostRTO())
 	}
-	return min(e.srtt+max(4*e.rttvar, minRTO), maxRTO)
+	least := Time(minRTO)
+	if b := c.cfg.Bounds; b != nil && b.LeastRTO > 0 {
+		least = b.LeastRTO
+	}
+	return min(e.srtt+max(4*e.rttvar, least), c.mostRTO())
+}
+
+// mostRTO is the longest timeout.
+func (c *Conn) mostRTO() Time {
+	if b := c.cfg.Bounds; b != nil && b.MostRTO > 0 {
+		return b.MostRTO
+	}
+	return maxRTO
 }

@@ -82,7 +82,7 @@ func (c *Conn) nextSYN(now Time) bool {
 }
 
 func (c *Conn) synOptions(now Time) wire.TCPOptions {
-	o := wire.TCPOptions{WindowScale: -1, MSS: uint16(min(c.cfg.MSS, 65535)), SACKPermitted: c.sackOK}
+	o := wire.TCPOptions{WindowScale: -1, MSS: c.cfg.announced(), SACKPermitted: c.sackOK}
 	if c.tsOK {
 		o.Timestamps, o.TSVal, o.TSEcr = true, c.tsNow(now), c.tsRecent
 	}
@@ -286,7 +286,7 @@ func (c *Conn) nextData(now Time) bool {
 		return c.sendNew(now, 0, true)
 	}
 	if c.una == c.nxt && c.lastSent != 0 && !c.shutOut {
-		if pause := now - c.lastSent; pause > c.rtt.rto() {
+		if pause := now - c.lastSent; pause > c.rto() {
 			c.cc.idled(c, pause)
 			c.lastSent = now
 		}

@@ -230,6 +230,9 @@ type Config struct {
 	// Counters are the host's, which the connection's deeds go into; nil: none.
 	Counters *mib.Counters
 
+	// Bounds are what few connections have; nil: the defaults. They do not change.
+	Bounds *Bounds
+
 	// ReceiveLimit is the most that Room says now; 0 is ReceiveBuffer.
 	ReceiveLimit int
 	// Congestion is one of Controllers; "" is the first.
@@ -290,6 +293,32 @@ const (
 	// DefaultGather is a third.
 	DefaultGather = 3
 )
+
+// Bounds are what routes and sockets may say of a connection.
+type Bounds struct {
+	// FirstWindow is the congestion window at first, in segments; 0: RFC 6928's.
+	FirstWindow int
+	// Announce is the segment size that the peer is told, in bytes; 0: MSS.
+	Announce int
+	// LeastRTO and MostRTO bound the retransmission timeout; 0: minRTO and maxRTO.
+	LeastRTO, MostRTO Time
+}
+
+// firstWindow is the congestion window at first, in segments.
+func (cfg *Config) firstWindow() int {
+	if b := cfg.Bounds; b != nil && b.FirstWindow > 0 {
+		return b.FirstWindow
+	}
+	return initialWindow
+}
+
+// announced is the segment size that the peer is told.
+func (cfg *Config) announced() uint16 {
+	if b := cfg.Bounds; b != nil && b.Announce > 0 {
+		return uint16(min(b.Announce, 65535))
+	}
+	return uint16(min(cfg.MSS, 65535))
+}
 
 // withDefaults fills in what is zero and must not be.
 func (cfg Config) withDefaults() Config {

@@ -261,7 +261,7 @@ func TestEstablished_timeoutSendsAgain(t *testing.T) {
 	x.poll(Second)
 	first := x.Deadline()
 	want(t, x, first, Established, Segment{Seq: 1001, Ack: 5001, Flags: ack, Payload: []byte("lost")})
-	if d := x.Deadline() - first; d != 2*x.rtt.rto() {
+	if d := x.Deadline() - first; d != 2*x.rto() {
 		t.Fatalf("second timeout after %v", d)
 	}
 	x.Receive(first, seg(5001, 1005, ack, ""))

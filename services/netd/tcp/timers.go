@@ -82,11 +82,11 @@ func (c *Conn) tick(now, heard Time) {
 
 // armRetransmit restarts the retransmission timer, with backoff.
 func (c *Conn) armRetransmit(now Time) {
-	rto := c.rtt.rto()
-	for i := 0; i < c.timer.retries && rto < maxRTO; i++ {
+	rto := c.rto()
+	for i := 0; i < c.timer.retries && rto < c.mostRTO(); i++ {
 		rto *= 2
 	}
-	c.timer.retransmit = now + min(rto, maxRTO)
+	c.timer.retransmit = now + min(rto, c.mostRTO())
 }
 
 // expired says whether trying has gone on for too long.
@@ -100,7 +100,7 @@ func (c *Conn) expired(now Time, tries, limit int) bool {
 func (c *Conn) retransmitDue(now Time) {
 	t := &c.timer
 	if t.retries == 0 {
-		t.since = now - c.rtt.rto()
+		t.since = now - c.rto()
 	}
 	t.retries++
 	c.count(mib.Timeouts, 1)
@@ -158,11 +158,11 @@ func (c *Conn) armPersist(now Time) {
 	if t.persist != Never {
 		return
 	}
-	d := c.rtt.rto()
-	for i := 0; i < t.probing && d < maxRTO; i++ {
+	d := c.rto()
+	for i := 0; i < t.probing && d < c.mostRTO(); i++ {
 		d *= 2
 	}
-	t.persist = now + min(d, maxRTO)
+	t.persist = now + min(d, c.mostRTO())
 }
 
 func (c *Conn) persistDue(now Time) {

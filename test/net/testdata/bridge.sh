@@ -2,12 +2,15 @@
 # translation into a third, and what ip(8) and bridge(8) say of it all.
 mount -t tmpfs none /run 2>/dev/null && mkdir -p /run/netns
 refused() { "$@" >/dev/null 2>&1 && echo "NOT REFUSED: $*" || echo "refused: $*"; }
+# Linux tells of a carrier some time after it has come or gone.
+becomes() { for n in $(seq 300); do ip $3 $4 link show dev $1 | grep -q "$2" && return; sleep 0.1; done; echo "$1 is not $2"; }
 say() { echo "+ $*"; "$@" 2>&1 | sed 's/ *$//'; }
 ip link set lo up
 ip link add br0 address 02:00:00:00:00:b0 type bridge
 say ip link show br0
 ip addr add 10.88.0.1/24 dev br0
 ip link set br0 up
+becomes br0 'NO-CARRIER.*state DOWN'
 say ip link show br0
 say ip route
 n=0
@@ -21,6 +24,7 @@ for ns in one two; do
 	ip -n $ns link set e0 up
 	ip -n $ns route add default via 10.88.0.1
 done
+becomes br0 'state UP'; becomes p1 'state UP'; becomes p2 'state UP'
 say ip link show br0
 ip link show p1 | sed 's/@.*: /: /; s/ link-netns.*//; s/ *$//'
 say bridge link show dev p1 | sed 's/@[^:]*//'
@@ -92,9 +96,12 @@ ip link set v0 master br1
 ip -br link show br1 | grep -o '02:.*'
 ip link show br1 | grep -o 'mtu [0-9]*'
 ip link set v0 up; ip link set v1 up
+becomes br1 'state UP'
 ip -br link show br1 | sed 's/  */ /g'
 ip link set v0 nomaster
+becomes br1 'NO-CARRIER.*state DOWN'
 ip link show br1 | sed 's/ *$//'
 ip link del br0
+becomes p1 'state UP'
 ip -br link show p1 | grep -o 'UP\|DOWN'
 bridge link

@@ -190,6 +190,25 @@ var maxSegment = option{
 	}, told: true,
 }
 
+// bounded is an option that netd is told of, with what it is at first: EINVAL beyond its bounds.
+func bounded(of func(*settings) *uint32, first, least, most int) option {
+	return option{
+		get: func(c *settings) int {
+			if n := *of(c); n != 0 {
+				return int(n)
+			}
+			return first
+		},
+		set: func(c *settings, v int) error {
+			if v < least || v > most {
+				return linux.EINVAL
+			}
+			*of(c) = uint32(v)
+			return nil
+		}, told: true,
+	}
+}
+
 // lowat is SO_RCVLOWAT: one byte at least, and all there can be for what is below 0; of
 // a stream, half of what its buffer can become.
 var lowat = option{
@@ -288,13 +307,19 @@ var options = map[optionKey]option{
 	{linux.IPPROTO_UDPLITE, linux.UDPLITE_RECV_CSCOV}: coverage(func(c *settings) *uint32 { return &c.o.ReceiveCoverage },
 		func(c *settings) { c.o.CheckCoverage = true }),
 
-	{linux.IPPROTO_TCP, linux.TCP_NODELAY}:      flag(func(c *settings) *bool { return &c.o.NoDelay }, true),
-	{linux.IPPROTO_TCP, linux.TCP_CORK}:         flag(func(c *settings) *bool { return &c.o.Cork }, true),
-	{linux.IPPROTO_TCP, linux.TCP_KEEPIDLE}:     sent(func(c *settings) *uint32 { return &c.o.KeepIdle }, 1, 32767, func(t *tuning) *atomic.Int64 { return &t.keepIdle }),
-	{linux.IPPROTO_TCP, linux.TCP_KEEPINTVL}:    sent(func(c *settings) *uint32 { return &c.o.KeepInterval }, 1, 32767, func(t *tuning) *atomic.Int64 { return &t.keepEvery }),
-	{linux.IPPROTO_TCP, linux.TCP_KEEPCNT}:      sent(func(c *settings) *uint32 { return &c.o.KeepCount }, 1, 127, func(t *tuning) *atomic.Int64 { return &t.keepProbes }),
-	{linux.IPPROTO_TCP, linux.TCP_SYNCNT}:       sent(func(c *settings) *uint32 { return &c.o.SynCount }, 1, 127, func(t *tuning) *atomic.Int64 { return &t.synTry }),
-	{linux.IPPROTO_TCP, linux.TCP_LINGER2}:      linger2,
+	{linux.IPPROTO_TCP, linux.TCP_NODELAY}:   flag(func(c *settings) *bool { return &c.o.NoDelay }, true),
+	{linux.IPPROTO_TCP, linux.TCP_CORK}:      flag(func(c *settings) *bool { return &c.o.Cork }, true),
+	{linux.IPPROTO_TCP, linux.TCP_KEEPIDLE}:  sent(func(c *settings) *uint32 { return &c.o.KeepIdle }, 1, 32767, func(t *tuning) *atomic.Int64 { return &t.keepIdle }),
+	{linux.IPPROTO_TCP, linux.TCP_KEEPINTVL}: sent(func(c *settings) *uint32 { return &c.o.KeepInterval }, 1, 32767, func(t *tuning) *atomic.Int64 { return &t.keepEvery }),
+	{linux.IPPROTO_TCP, linux.TCP_KEEPCNT}:   sent(func(c *settings) *uint32 { return &c.o.KeepCount }, 1, 127, func(t *tuning) *atomic.Int64 { return &t.keepProbes }),
+	{linux.IPPROTO_TCP, linux.TCP_SYNCNT}:    sent(func(c *settings) *uint32 { return &c.o.SynCount }, 1, 127, func(t *tuning) *atomic.Int64 { return &t.synTry }),
+	{linux.IPPROTO_TCP, linux.TCP_LINGER2}:   linger2,
+
+	{linux.IPPROTO_TCP, linux.TCP_IS_MPTCP}:      {get: func(*settings) int { return 0 }, set: func(*settings, int) error { return linux.ENOPROTOOPT }},
+	{linux.IPPROTO_TCP, linux.TCP_RTO_MAX_MS}:    bounded(func(c *settings) *uint32 { return &c.o.RtoMax }, 120_000, 1000, 120_000),
+	{linux.IPPROTO_TCP, linux.TCP_RTO_MIN_US}:    bounded(func(c *settings) *uint32 { return &c.o.RtoMin }, 200_000, 8000, 200_000),
+	{linux.IPPROTO_TCP, linux.TCP_DELACK_MAX_US}: bounded(func(c *settings) *uint32 { return &c.o.DelackMax }, 200_000, 8000, 200_000),
+
 	{linux.IPPROTO_TCP, linux.TCP_USER_TIMEOUT}: sent(func(c *settings) *uint32 { return &c.o.UserTimeout }, 0, maxInt, nil),
 	{linux.IPPROTO_TCP, linux.TCP_MAXSEG}:       maxSegment,
 	{linux.IPPROTO_TCP, linux.TCP_FASTOPEN}: {

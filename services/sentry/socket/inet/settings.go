@@ -92,6 +92,7 @@ func cloneOptions(o *netdv1.Options) *netdv1.Options {
 		HeaderIncluded: o.HeaderIncluded, BlockedTypes: o.BlockedTypes,
 		Congestion: o.Congestion, QuickAck: o.QuickAck, FastOpen: o.FastOpen, MaxPacing: o.MaxPacing,
 		ChecksumAt: o.ChecksumAt, MinHops: o.MinHops, Mark: o.Mark, UnicastDevice: o.UnicastDevice,
+		RtoMin: o.RtoMin, RtoMax: o.RtoMax, DelackMax: o.DelackMax,
 	}
 }
 
@@ -124,9 +125,8 @@ func (c *settings) message() *netdv1.Options {
 	if c.kept[optionKey{linux.IPPROTO_IPV6, linux.IPV6_DONTFRAG}] != 0 {
 		o.NeverFragment = true
 	}
-	if !c.stream {
-		o.Headers, o.ReceiveHeaders = c.aheadLocked(c.v6), c.wantsAheadLocked()
-	}
+	o.Headers = c.aheadLocked(c.v6)
+	o.ReceiveHeaders = !c.stream && c.wantsAheadLocked()
 	return o
 }
 

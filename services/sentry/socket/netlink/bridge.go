@@ -262,6 +262,9 @@ func bridging(m *netdv1.LinkChange, a map[uint16][]byte) (err linux.Errno) {
 	info := attributesOf(a[linkInfo])
 	switch data := info[infoData]; {
 	case data == nil:
+	case cString(info[infoKind]) == "macvlan" && attributesOf(data)[macvlanMode] != nil:
+		mode := number(attributesOf(data)[macvlanMode])
+		m.Mode = &mode
 	case cString(info[infoKind]) != "bridge":
 		return linux.EOPNOTSUPP
 	default:

@@ -114,12 +114,50 @@ func (r *request) newLink() (*netdv1.Change, linux.Errno) {
 			return nil, err
 		}
 	}
+	if err := lies(m, a, attributesOf(info[infoData])); err != 0 {
+		return nil, err
+	}
 	if kind == "bridge" {
 		if m.Bridge, err = valuesOf(info[infoData], bridgeValues); err != 0 {
 			return nil, err
 		}
 	}
 	return &netdv1.Change{What: &netdv1.Change_NewLink{NewLink: m}}, 0
+}
+
+// Attributes of VLANs and macvlans: linux/if_link.h.
+const (
+	vlanID       = 1
+	vlanFlags    = 2
+	vlanProtocol = 5
+	vlanReorders = 1
+
+	macvlanMode  = 1
+	macvlanFlags = 2
+	macvlanQueue = 7
+)
+
+// lies reads upon what a VLAN or a macvlan is to lie, and how: ENODEV, EINVAL, EOPNOTSUPP.
+func lies(m *netdv1.NewLink, a, data map[uint16][]byte) linux.Errno {
+	if m.Kind != "vlan" && m.Kind != "macvlan" {
+		return 0
+	}
+	if m.Lower = number(a[linkLink]); m.Lower == 0 {
+		return linux.EINVAL
+	}
+	if m.Kind == "macvlan" {
+		m.Mode = number(data[macvlanMode])
+		return 0
+	}
+	v := data[vlanID]
+	if len(v) < 2 {
+		return linux.EINVAL
+	}
+	m.Vlan = uint32(le.Uint16(v))
+	if p := data[vlanProtocol]; len(p) >= 2 && (p[0] != 0x81 || p[1] != 0) {
+		return linux.EOPNOTSUPP // 802.1ad
+	}
+	return 0
 }
 
 // newInterface reads the struct ifinfomsg of an interface that is to be made.
@@ -195,6 +233,15 @@ func madeLink(body []byte, i, master *netdv1.Interface) []byte {
 	switch kind {
 	case "bridge":
 		data = bridgeData(i)
+	case "vlan":
+		data = attribute(data, vlanID, le.AppendUint16(nil, uint16(i.Vlan)))
+		data = attribute(data, vlanFlags, le.AppendUint32(le.AppendUint32(nil, vlanReorders), 1<<32-1))
+		data = attribute(data, vlanProtocol, []byte{0x81, 0})
+	case "macvlan":
+		data = attribute(data, macvlanMode, le.AppendUint32(nil, i.Mode))
+		data = attribute(data, macvlanFlags, make([]byte, 2))
+		data = attribute(data, macvlanQueue, le.AppendUint32(nil, 1000))
+		data = attribute(data, macvlanQueue+1, le.AppendUint32(nil, 1000))
 	case "":
 		return body
 	case "tun", "tap": // linux/if_link.h: IFLA_TUN_

@@ -53,16 +53,17 @@ func TestLinkOrders(t *testing.T) {
 		body       []byte
 		err        syscall.Errno
 	}{
-		"no kind":            {newLink, flagCreate, ifinfo(0, attribute(nil, linkName, text("a"))), syscall.EOPNOTSUPP},
-		"not to be made":     {newLink, 0, ifinfo(0, attribute(nil, linkName, text("a")), info("dummy", nil)), syscall.ENODEV},
-		"it is there":        {newLink, flagCreate | flagExclusive, ifinfo(0, attribute(nil, linkName, text("eth0")), info("dummy", nil)), syscall.EEXIST},
-		"a short address":    {newLink, flagCreate, ifinfo(0, attribute(nil, linkAddress, []byte{2, 0}), info("dummy", nil)), syscall.EINVAL},
-		"half a peer":        {newLink, flagCreate, ifinfo(0, info("veth", attribute(nil, vethPeer, []byte{1, 2}))), syscall.EINVAL},
-		"no such process":    {setLink, 0, ifinfo(2, attribute(nil, linkNetPID, le.AppendUint32(nil, 4))), syscall.ESRCH},
-		"a wrong descriptor": {setLink, 0, ifinfo(2, attribute(nil, linkNetFD, le.AppendUint32(nil, 1<<32-1))), syscall.EBADF},
-		"a master":           {setLink, 0, ifinfo(2, attribute(nil, linkMaster, le.AppendUint32(nil, 1))), syscall.EOPNOTSUPP},
-		"no such link":       {delLink, 0, ifinfo(9), syscall.ENODEV},
-		"short":              {setLink, 0, []byte{1}, syscall.EINVAL},
+		"no kind":             {newLink, flagCreate, ifinfo(0, attribute(nil, linkName, text("a"))), syscall.EOPNOTSUPP},
+		"not to be made":      {newLink, 0, ifinfo(0, attribute(nil, linkName, text("a")), info("dummy", nil)), syscall.ENODEV},
+		"it is there":         {newLink, flagCreate | flagExclusive, ifinfo(0, attribute(nil, linkName, text("eth0")), info("dummy", nil)), syscall.EEXIST},
+		"a short address":     {newLink, flagCreate, ifinfo(0, attribute(nil, linkAddress, []byte{2, 0}), info("dummy", nil)), syscall.EINVAL},
+		"half a peer":         {newLink, flagCreate, ifinfo(0, info("veth", attribute(nil, vethPeer, []byte{1, 2}))), syscall.EINVAL},
+		"no such process":     {setLink, 0, ifinfo(2, attribute(nil, linkNetPID, le.AppendUint32(nil, 4))), syscall.ESRCH},
+		"a wrong descriptor":  {setLink, 0, ifinfo(2, attribute(nil, linkNetFD, le.AppendUint32(nil, 1<<32-1))), syscall.EBADF},
+		"a slave of what":     {setLink, 0, ifinfo(2, nested(linkInfo, attribute(nil, infoSlaveKind, text("bond")), attribute(nil, infoSlaveData, u32(1, 1)))), syscall.EINVAL},
+		"a vlan upon nothing": {newLink, flagCreate, ifinfo(0, info("vlan", attribute(nil, vlanID, []byte{5, 0}))), syscall.EINVAL},
+		"no such link":        {delLink, 0, ifinfo(9), syscall.ENODEV},
+		"short":               {setLink, 0, []byte{1}, syscall.EINVAL},
 	} {
 		if m, err := orderOf(c.typ, c.flags, c.body); err != c.err || m != nil {
 			t.Errorf("%s: %v, %v; want %v", name, m, err, c.err)

@@ -54,7 +54,7 @@ func (r *request) lookup(source Source, all []*netdv1.Interface) ([]byte, linux.
 		switch e, known := err.(linux.Errno); {
 		case known:
 			return nil, e
-		case err != nil:
+		case err != nil || best == nil:
 			return nil, linux.ENETDOWN
 		case flags&flagMatch != 0 && best.Destination != nil:
 			if !slices.ContainsFunc(all, func(i *netdv1.Interface) bool { return i.Index == best.Interface }) {
