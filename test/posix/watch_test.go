@@ -95,7 +95,7 @@ func TestGdb_watch(t *testing.T) {
 		}
 	}
 	write(source, "int x;\nstatic void set(int n)\n{\n\tx = n;\n}\nint main(void)\n{\n\tset(3);\n\tset(3);\n\tset(5);\n\treturn x;\n}\n")
-	write(script, "set pagination off\nbreak main\nrun\nwatch x\ncontinue\ncontinue\ncontinue\n")
+	write(script, "set pagination off\nbreak main\nrun\nwatch x\ncontinue\ncontinue\ndelete 2\ncontinue\n")
 	if out, err := exec.Command("gcc", "-g", "-O0", "-no-pie", "-o", program, source).CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v\n%s", err, out)
 	}
