@@ -297,14 +297,14 @@ static void racing(void)
 		pthread_create(&t[i], 0, asker, 0);
 	int ws, c = fork();
 	if (c == 0) {
-		for (int i = 0; i < 400; i++) {
+		for (int i = 0; i < 150; i++) {
 			make(name);
 			sched_yield();
 			unlink(name);
 		}
 		_exit(0);
 	}
-	for (int i = 0; i < 400; i++) {
+	for (int i = 0; i < 150; i++) {
 		symlink("four", name);
 		sched_yield();
 		unlink(name);

@@ -201,7 +201,7 @@ static void crowd(void)
 	for (int i = 0; i < 3; i++)
 		pthread_create(&t[i], 0, tries, 0);
 	long bad = 0;
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < 100; i++) {
 		bad += round_of(O_RDWR);
 		int fd = opened(O_RDONLY), copy = dup(fd), ws;
 		control(fd, F_SETFL, O_NONBLOCK);
