@@ -50,7 +50,7 @@ func TestRoutingRules(t *testing.T) {
 		"ip rule", "ip -6 rule", "ip rule add from " + insideV4 + " table 100", "ip route add blackhole default table 100", "ip rule",
 		"ping -c 1 -W 1 -I " + insideV4 + " " + outsideV4, "ip rule del from " + insideV4 + " table 100",
 		"ip rule del from " + insideV4 + " table 100", "ping -c 1 -W 5 -I " + insideV4 + " " + outsideV4, "ip neigh flush dev eth0 && echo flushed", "tc qdisc show dev eth0",
-		"ip rule add dport 80 table 5", "true"}, "; ")+" 2>&1"))
+		"ip rule add l3mdev pref 1000", "true"}, "; ")+" 2>&1"))
 	at := 0
 	for _, want := range []string{"0:\tfrom all lookup local\n32766:\tfrom all lookup main\n32767:\tfrom all lookup default\n0:\tfrom all lookup local\n32766:\tfrom all lookup main\n",
 		"32765:\tfrom " + insideV4 + " lookup 100", "0 received", "No such file or directory", "1 received", "flushed", "qdisc noqueue 0: root", "not supported"} {
