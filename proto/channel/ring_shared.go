@@ -30,9 +30,11 @@ type Head struct {
 	upWritten atomic.Uint64 // client
 	upShift   atomic.Uint64 // client
 	upUrgent  atomic.Uint64 // client
-	_         [40]byte
-	upRead    atomic.Uint64 // service
-	_         [56]byte
+	// More is set by the client before it publishes what is to wait for more: MSG_MORE.
+	More   atomic.Uint32
+	_      [36]byte
+	upRead atomic.Uint64 // service
+	_      [56]byte
 
 	downWritten atomic.Uint64 // service
 	downShift   atomic.Uint64 // service

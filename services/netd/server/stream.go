@@ -29,6 +29,9 @@ func (q *sendQueue) Urgent() int {
 	return 0
 }
 
+// More is whether the last write promised another: MSG_MORE.
+func (q *sendQueue) More() bool { return q.rings.Head.More.Load() != 0 }
+
 func (q *sendQueue) Slice(off, n int) []byte { return q.up.Slice(off, n) }
 
 func (q *sendQueue) Discard(n int) {

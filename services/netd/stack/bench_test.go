@@ -39,6 +39,7 @@ func (q *benchQueue) Discard(n int)           { q.n -= n }
 func (q *benchQueue) Seen() int               { return q.n }
 func (q *benchQueue) Arm() bool               { return false }
 func (q *benchQueue) Urgent() int             { return 0 }
+func (q *benchQueue) More() bool              { return false }
 func (q *benchQueue) Broken() bool            { return false }
 
 type benchIn struct{ q *benchQueue }

@@ -31,6 +31,7 @@ func (u *user) Discard(n int)           { u.out, u.urgent = u.out[n:], max(u.urg
 func (u *user) Seen() int               { return len(u.out) }
 func (u *user) Arm() bool               { return false }
 func (u *user) Urgent() int             { return u.urgent }
+func (u *user) More() bool              { return false }
 func (u *user) Broken() bool            { return false }
 
 // inbox is the receiving side, whose Broken would clash.

@@ -54,6 +54,7 @@ func (q *patternSend) Len() int                { return min(q.left, 8<<20) }
 func (q *patternSend) Slice(off, n int) []byte { o := (q.at + off) % period; return pattern[o : o+n] }
 func (q *patternSend) Discard(n int)           { q.at += n; q.left -= n }
 func (q *patternSend) Urgent() int             { return 0 }
+func (q *patternSend) More() bool              { return false }
 
 // patternRecv checks the stream, which a reader takes at once.
 type patternRecv struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ import (
 //	< FLAGS SEQ:END KEY=VALUE...   a segment arrives
 //	> FLAGS SEQ:END KEY=VALUE...   this one is sent then, and no other before
 //	none                    nothing is sent
-//	write N, read N, close, shutdown, abort, urgent, path N
+//	write N [more], read N, close, shutdown, abort, urgent, path N
 //	configure KEY=VALUE...  options of the socket change
 //	state NAME, cause N, window N, unread N, mark N
 //	learned COOKIE [dropped] of Fast Open, "none" for no cookie
@@ -246,7 +247,7 @@ func (x *script) do(op string, words []string) {
 		x.fatal("not expected: flags %#x seq %d:+%d ack %d at %.1f ms", g.Flags, g.Seq-scriptISS, len(g.Payload), g.Ack-scriptPeer, float64(x.out[0].at)/1e6)
 	}
 	n := 0
-	if len(words) == 1 {
+	if len(words) > 0 {
 		n, _ = strconv.Atoi(words[0])
 	}
 	switch op {
@@ -276,6 +277,7 @@ func (x *script) do(op string, words []string) {
 		for range n {
 			x.s.b = append(x.s.b, byte(len(x.s.b)))
 		}
+		x.s.more = slices.Contains(words, "more")
 		x.poll()
 	case "read":
 		n = min(n, len(x.r.got))

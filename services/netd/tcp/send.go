@@ -357,9 +357,9 @@ func (c *Conn) gathers(now Time) bool {
 }
 
 // held says whether a part of a segment, behind before bytes that go now, waits
-// for more: Nagle (RFC 9293, section 3.7.4) and corks.
+// for more: Nagle (RFC 9293, section 3.7.4), corks, and MSG_MORE of send(2).
 func (c *Conn) held(now Time, before int) bool {
-	if c.cfg.Cork && !c.timer.uncork {
+	if (c.cfg.Cork || c.send.More()) && !c.timer.uncork {
 		if c.timer.cork == Never {
 			c.timer.cork = now + corkFor
 		}

@@ -173,6 +173,8 @@ type SendQueue interface {
 	// Urgent is how many bytes from the first on end with the last urgent one, of
 	// those that Len has counted; 0 if none is.
 	Urgent() int
+	// More says that the last bytes were written with the promise of more: MSG_MORE.
+	More() bool
 }
 
 // ReceiveQueue takes what arrives. Bytes that came before those ahead of them

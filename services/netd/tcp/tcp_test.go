@@ -11,12 +11,14 @@ import (
 type sendBuf struct {
 	b      []byte
 	urgent int // bytes up to the urgent one's end
+	more   bool
 }
 
 func (q *sendBuf) Len() int                { return len(q.b) }
 func (q *sendBuf) Slice(off, n int) []byte { return q.b[off : off+n] }
 func (q *sendBuf) Discard(n int)           { q.b, q.urgent = q.b[n:], max(q.urgent-n, 0) }
 func (q *sendBuf) Urgent() int             { return q.urgent }
+func (q *sendBuf) More() bool              { return q.more }
 
 type recvBuf struct {
 	limit int

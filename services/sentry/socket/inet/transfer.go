@@ -59,7 +59,7 @@ func (s *Stream) WriteDirect(ctx vfs.Context, n int, get func(p []byte) (int, er
 	}
 	e.up.Restart()
 	got, err := get(e.up.Slice(0, min(room, n)))
-	s.sent(e, got)
+	s.sent(e, got, false)
 	return got, err
 }
 
@@ -213,7 +213,7 @@ func (s *Stream) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if m.Flags&linux.MSG_OOB != 0 && n > 0 {
 		e.up.Urge(n - 1)
 	}
-	s.sent(e, n)
+	s.sent(e, n, m.Flags&linux.MSG_MORE != 0)
 	return n, nil
 }
 
@@ -246,10 +246,17 @@ func (s *Stream) sendLimit(e *end) int {
 	return s.conf.sendLimit(e.up.Size(), int(e.head.SendSpace.Load()))
 }
 
-// sent makes n bytes of the ring up netd's, and rings if it sleeps.
-func (s *Stream) sent(e *end, n int) {
+// sent makes n bytes of the ring up netd's, and rings if it sleeps. With more their last may
+// wait for others.
+func (s *Stream) sent(e *end, n int, more bool) {
 	if n <= 0 {
 		return
+	}
+	switch had := e.head.More.Load() != 0; {
+	case more && !had:
+		e.head.More.Store(1)
+	case had && !more:
+		e.head.More.Store(0)
 	}
 	e.up.Publish(n)
 	if w := &e.head.WantUp; w.Load() != 0 && w.Swap(0) != 0 {
