@@ -459,11 +459,19 @@ func (s *Stack) inputUDP(a *arrival) {
 
 func (d *Datagram) deliver(a *arrival, from netip.AddrPort, head, body []byte) {
 	n, lite := &d.s.counts, d.proto == wire.ProtoUDPLite
-	if d.rcvOff || !d.filter.passes(a.head, a.rest) {
+	size := d.filter.snap(a.head, a.rest)
+	if d.rcvOff || size == 0 {
 		if d.ported() {
 			n.Inc(udpCounter(lite, a.v6, mib.UDPInErrors))
 		}
 		return
+	}
+	if size < len(a.head)+len(a.rest) { // the filter lets no more pass
+		if d.ported() {
+			size = max(size-wire.UDPSize, 0)
+		}
+		body = body[:min(len(body), max(size-len(head), 0))]
+		head = head[:min(len(head), size)]
 	}
 	m := a.meta(from)
 	if d.place.opts.ReceiveHeaders {

@@ -1,6 +1,7 @@
 /* How much a receiver waits for, looks ahead at, and sends in one: socket(7), udp(7). */
 #include "cprogs.h"
 #include <arpa/inet.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
@@ -333,7 +334,40 @@ static void savedsyn(void)
 	}
 }
 
+/* A filter sees the datagram from UDP's header on, and its value cuts what passes. */
+static void filter(void)
+{
+	struct sock_filter even[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 8),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 10),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct sock_fprog program = {sizeof even / sizeof *even, even};
+	struct timeval patience = {.tv_sec = 20};
+	int fd[2];
+
+	joined(AF_INET, SOCK_DGRAM, fd);
+	err("attach", setsockopt(fd[1], SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program));
+	setsockopt(fd[1], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+	for (char c = '0'; c < '7'; c++) {
+		char b[3] = {c, 'a', 'b'};
+		must("send", send(fd[0], b, sizeof b, 0));
+	}
+	for (int i = 0; i < 4; i++) {
+		char b[8] = "";
+		ssize_t n = recv(fd[1], b, sizeof b - 1, MSG_TRUNC);
+		say("%zd %s", n, b);
+	}
+	err("more", recv(fd[1], &program, 1, MSG_DONTWAIT));
+	err("detach", setsockopt(fd[1], SOL_SOCKET, SO_DETACH_FILTER, 0, 0));
+	must("send", send(fd[0], "1ab", 3, 0));
+	say("%zd", recv(fd[1], &program, sizeof program, 0));
+}
+
 const struct row sockread_rows[] = {
+	{"sockread.filter", filter},
 	{"sockread.lowat", lowat},
 	{"sockread.peekoff", peekoff},
 	{"sockread.cork", cork},

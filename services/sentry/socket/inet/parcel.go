@@ -167,7 +167,7 @@ func (d *Dgram) sendWithin(m *socket.Msg, to netip.AddrPort, size, segment int) 
 	}
 	source := netip.AddrPortFrom(from, local.Port())
 	r := d.n.registry.receiver(source, to)
-	if r == nil {
+	if r == nil || r.filtered.Load() { // netd runs the filter
 		return false
 	}
 	data := make([]byte, size)
