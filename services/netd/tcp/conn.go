@@ -38,9 +38,9 @@ type Conn struct {
 	resetDue bool
 	// The reset is <SEQ=resetAt><CTL=RST> alone, as one of no connection: RFC 9293, section 3.5.2.
 	resetBare bool
+	shutOut   bool // nothing is out, and the peer's window keeps what there is: no pause of ours
 	resetAt   Seq
 	lastSent  Time // when data was last sent
-	shutOut   bool // nothing is out, and the peer's window keeps what there is: no pause of ours
 	usage     usage
 	synAt     Time // when the first SYN was sent
 
@@ -73,11 +73,11 @@ type Conn struct {
 	// Options in use.
 	sackOK   bool
 	tsOK     bool
+	offerTS  bool
+	ecnOK    bool
 	tsRecent uint32
 	tsAge    Time
-	offerTS  bool
 	echoed   uint32 // TSecr of the acknowledgement under way
-	ecnOK    bool
 	ecnEcho  bool // CE was seen and CWR not since
 	cwrDue   bool // the next new data says CWR
 	fast     fastOpen
