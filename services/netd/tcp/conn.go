@@ -78,8 +78,8 @@ type Conn struct {
 	tsRecent uint32
 	tsAge    Time
 	echoed   uint32 // TSecr of the acknowledgement under way
-	ecnEcho  bool // CE was seen and CWR not since
-	cwrDue   bool // the next new data says CWR
+	ecnEcho  bool   // CE was seen and CWR not since
+	cwrDue   bool   // the next new data says CWR
 	fast     fastOpen
 
 	// Congestion and loss.
