@@ -156,35 +156,12 @@ func (r *request) ruleChange() (*netdv1.Change, linux.Errno) {
 		return nil, linux.EAFNOSUPPORT
 	}
 	a := r.attributes(12)
-	for t, v := range a {
-		switch t {
-		case ruleTo, ruleFrom, rulePriority, ruleTable, ruleProtocol, ruleIn, ruleOut, ruleMark, ruleMask, ruleSuppress, ruleGoto, ruleUsers,
-			ruleIPProtocol, ruleSources, ruleDestination:
-		case ruleGroups:
-			if number(v) != 1<<32-1 {
-				return nil, linux.EOPNOTSUPP
-			}
-		default:
-			return nil, linux.EOPNOTSUPP
-		}
+	if !knownRule(a) {
+		return nil, linux.EOPNOTSUPP
 	}
 	m := &netdv1.RuleEntry{V6: family == linux.AF_INET6, Priority: number(a[rulePriority]), Table: number(a[ruleTable]),
 		In: cString(a[ruleIn]), Out: cString(a[ruleOut]), Target: number(a[ruleGoto]), Tos: uint32(r.body[3])}
-	if len(a[ruleProtocol]) > 0 {
-		m.Protocol = uint32(a[ruleProtocol][0])
-	}
-	if len(a[ruleIPProtocol]) > 0 {
-		m.IpProtocol = uint32(a[ruleIPProtocol][0])
-	}
-	if v := a[ruleUsers]; len(v) >= 8 {
-		m.Users = &netdv1.Range{First: le.Uint32(v), Last: le.Uint32(v[4:])}
-	}
-	if v := a[ruleSources]; len(v) >= 4 {
-		m.SourcePorts = &netdv1.Range{First: uint32(le.Uint16(v)), Last: uint32(le.Uint16(v[2:]))}
-	}
-	if v := a[ruleDestination]; len(v) >= 4 {
-		m.DestinationPorts = &netdv1.Range{First: uint32(le.Uint16(v)), Last: uint32(le.Uint16(v[2:]))}
-	}
+	ruleSelects(m, a)
 	switch action := r.body[7]; {
 	case action == actionTable, action == 0 && r.typ == delRule:
 	case action == actionGoto, action == actionNop, action >= 6 && action <= 8: // FR_ACT_BLACKHOLE and the like are RTN_'s numbers
@@ -199,15 +176,6 @@ func (r *request) ruleChange() (*netdv1.Change, linux.Errno) {
 	m.Invert = flags&invertRule != 0
 	if m.Table == 0 {
 		m.Table = uint32(r.body[4])
-	}
-	if a[ruleMark] != nil || a[ruleMask] != nil {
-		m.Mark, m.Mask = number(a[ruleMark]), 1<<32-1
-		if a[ruleMask] != nil {
-			m.Mask = number(a[ruleMask])
-		}
-	}
-	if v := number(a[ruleSuppress]); a[ruleSuppress] != nil && v != 1<<32-1 {
-		m.Longer = min(v, 128) + 1
 	}
 	for _, x := range []struct {
 		typ  uint16
@@ -229,6 +197,52 @@ func (r *request) ruleChange() (*netdv1.Change, linux.Errno) {
 		return nil, linux.EINVAL
 	}
 	return &netdv1.Change{What: &netdv1.Change_Rule{Rule: &netdv1.RuleChange{Rule: m, Remove: r.typ == delRule}}}, 0
+}
+
+// knownRule says whether a rule asks for nothing that there is not.
+func knownRule(a map[uint16][]byte) bool {
+	for t, v := range a {
+		switch t {
+		case ruleTo, ruleFrom, rulePriority, ruleTable, ruleProtocol, ruleIn, ruleOut, ruleMark, ruleMask, ruleSuppress, ruleGoto, ruleUsers,
+			ruleIPProtocol, ruleSources, ruleDestination:
+		case ruleGroups:
+			if number(v) != 1<<32-1 {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// ruleSelects sets what packets a rule is for, but for their addresses and interfaces.
+func ruleSelects(m *netdv1.RuleEntry, a map[uint16][]byte) {
+	if len(a[ruleProtocol]) > 0 {
+		m.Protocol = uint32(a[ruleProtocol][0])
+	}
+	if len(a[ruleIPProtocol]) > 0 {
+		m.IpProtocol = uint32(a[ruleIPProtocol][0])
+	}
+	if v := a[ruleUsers]; len(v) >= 8 {
+		m.Users = &netdv1.Range{First: le.Uint32(v), Last: le.Uint32(v[4:])}
+	}
+	ports := func(v []byte) *netdv1.Range {
+		if len(v) < 4 {
+			return nil
+		}
+		return &netdv1.Range{First: uint32(le.Uint16(v)), Last: uint32(le.Uint16(v[2:]))}
+	}
+	m.SourcePorts, m.DestinationPorts = ports(a[ruleSources]), ports(a[ruleDestination])
+	if a[ruleMark] != nil || a[ruleMask] != nil {
+		m.Mark, m.Mask = number(a[ruleMark]), 1<<32-1
+		if a[ruleMask] != nil {
+			m.Mask = number(a[ruleMask])
+		}
+	}
+	if v := number(a[ruleSuppress]); a[ruleSuppress] != nil && v != 1<<32-1 {
+		m.Longer = min(v, 128) + 1
+	}
 }
 
 // withSource adds to a route's message where it is asked for from, as Linux does for IPv6.
