@@ -76,6 +76,20 @@ func answerIn(source Source, space uint32, others Namespaces, port uint32, b []b
 	return out
 }
 
+// links are all interfaces, or the one that is asked for, or the ports of bridges.
+func (r *request) links(all []*netdv1.Interface, dump bool, flags uint16) (b []byte) {
+	if dump && len(r.body) > 0 && r.body[0] == familyBridge {
+		return r.ports(all)
+	}
+	index, name := r.wanted()
+	for _, i := range all {
+		if dump || index != 0 && i.Index == index || index == 0 && i.Name == name {
+			b = r.link(b, i, numbered(all, i.Master), flags)
+		}
+	}
+	return b
+}
+
 // answer gives the datagrams for one request.
 func (r *request) answer(source Source) [][]byte {
 	all, err := source.Interfaces()
@@ -88,21 +102,9 @@ func (r *request) answer(source Source) [][]byte {
 		flags = flagMulti
 	}
 	var b []byte
-	found := 0
 	switch r.typ {
 	case getLink:
-		index, name := r.wanted()
-		if dump && len(r.body) > 0 && r.body[0] == familyBridge {
-			b = r.ports(all)
-			break
-		}
-		for _, i := range all {
-			if dump || index != 0 && i.Index == index || index == 0 && i.Name == name {
-				b = r.link(b, i, numbered(all, i.Master), flags)
-				found++
-			}
-		}
-		if !dump && found == 0 {
+		if b = r.links(all, dump, flags); b == nil && !dump {
 			return [][]byte{r.failed(linux.ENODEV)}
 		}
 	case getAddr:
