@@ -346,7 +346,7 @@ static void filter(void)
 	};
 	struct sock_fprog program = {sizeof even / sizeof *even, even};
 	struct timeval patience = {.tv_sec = 20};
-	int fd[2];
+	int fd[2], none = 0;
 
 	joined(AF_INET, SOCK_DGRAM, fd);
 	err("attach", setsockopt(fd[1], SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program));
@@ -361,7 +361,7 @@ static void filter(void)
 		say("%zd %s", n, b);
 	}
 	err("more", recv(fd[1], &program, 1, MSG_DONTWAIT));
-	err("detach", setsockopt(fd[1], SOL_SOCKET, SO_DETACH_FILTER, 0, 0));
+	err("detach", setsockopt(fd[1], SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none));
 	must("send", send(fd[0], "1ab", 3, 0));
 	say("%zd", recv(fd[1], &program, sizeof program, 0));
 }
