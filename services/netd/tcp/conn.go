@@ -173,9 +173,13 @@ func scaleFor(n int) uint8 {
 	return s
 }
 
-// Attach gives an accepted connection its queues.
+// Attach gives an accepted connection its queues, which are empty: what receive has room for
+// may be more than the listening socket's would have had.
 func (c *Conn) Attach(send SendQueue, receive ReceiveQueue) {
 	c.send, c.receive = send, receive
+	if room := receive.Room(); room > c.cfg.ReceiveLimit {
+		c.cfg.ReceiveBuffer, c.cfg.ReceiveLimit = max(c.cfg.ReceiveBuffer, room), room
+	}
 }
 
 // Detach takes the queues away from a connection that is Drained and Closed by

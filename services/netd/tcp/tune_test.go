@@ -37,3 +37,22 @@ func TestBuffersFollowThePath(t *testing.T) {
 		})
 	}
 }
+
+// An accepted connection whose queue holds more than its listener's opens its window by what
+// is read, and not because an option is set.
+func TestAttach_larger(t *testing.T) {
+	cfg := pathConfig()
+	cfg.ReceiveBuffer, cfg.InitialWindow = 1<<20, 64<<10
+	m := newPath(t, 5, cfg, [2]int{1000, 1000})
+	m.recv[1].ring = make([]byte, 4<<20)
+	m.run(Second)
+	c := m.ends[1]
+	cfg = c.Config()
+	if cfg.ReceiveLimit != 4<<20 {
+		t.Errorf("it may hold %d bytes", cfg.ReceiveLimit)
+	}
+	edge := c.rcvAdv
+	if c.Configure(cfg, m.now); c.windowEdge() != edge {
+		t.Errorf("the window opens by %d bytes", c.windowEdge()-edge)
+	}
+}

@@ -87,7 +87,7 @@ func (t *Task) exit() {
 	k.mu.Unlock()
 	// The host's side goes before anybody hears of the end, so that what a
 	// parent sees after wait4 is true of the host too.
-	t.th.Exit(last || t.ownsProcess())
+	t.th.Exit(last)
 	t.letGo()
 	t.releaseTracees()
 	t.leaveTracer(execing != nil)
@@ -99,9 +99,6 @@ func (t *Task) exit() {
 		k.bury(g, t)
 	}
 }
-
-// ownsProcess says whether the host process runs for this task alone.
-func (t *Task) ownsProcess() bool { return false }
 
 // bury makes g a zombie: its children get another parent, its parent is told.
 // The first process of a namespace waits for all others in there.
