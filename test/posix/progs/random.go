@@ -13,13 +13,13 @@ import (
 
 func init() {
 	program("file.random", func(t *T) {
-		for seed := range 4 {
+		for seed := range 2 {
 			t.runChild("+random", strconv.Itoa(seed))
 		}
 	})
 	program("file.random.user", func(t *T) {
 		t.Must("chmod", unix.Chmod(".", 0o777))
-		for seed := range 4 {
+		for seed := range 2 {
 			t.runChildAs(65534, "+random", strconv.Itoa(100+seed))
 		}
 	})
