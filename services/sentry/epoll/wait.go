@@ -15,9 +15,10 @@ import (
 // Wait fills out with what is ready and says how many: epoll_wait(2). It sleeps
 // until there is something or the deadline has passed (the zero Time is none; one
 // in the past does not sleep). EINTR if a signal came first, which is never
-// restarted: signal(7). out is not empty.
+// restarted: signal(7). out is not empty. If s is a Teller, it is told.
 func (ep *Epoll) Wait(s wait.Sleeper, out []linux.EpollEvent, deadline time.Time) (int, error) {
-	if n := ep.collect(out); n > 0 || passed(deadline) {
+	teller, _ := s.(Teller)
+	if n := ep.collect(out, teller); n > 0 || passed(deadline) {
 		return n, nil
 	}
 	w := waiters.Get().(*waiter)
@@ -26,13 +27,13 @@ func (ep *Epoll) Wait(s wait.Sleeper, out []linux.EpollEvent, deadline time.Time
 	w.listen(1)
 	w.register(&ep.queue, wait.In)
 	for {
-		if n := ep.collect(out); n > 0 {
+		if n := ep.collect(out, teller); n > 0 {
 			return n, nil
 		}
 		switch err := w.alarm.Await(s, deadline); err {
 		case nil:
 		case linux.ETIMEDOUT:
-			return ep.collect(out), nil
+			return ep.collect(out, teller), nil
 		default:
 			return 0, linux.EINTR
 		}
@@ -40,7 +41,16 @@ func (ep *Epoll) Wait(s wait.Sleeper, out []linux.EpollEvent, deadline time.Time
 }
 
 // Ready is Wait that does not sleep, for who has not looked at the time yet.
-func (ep *Epoll) Ready(out []linux.EpollEvent) int { return ep.collect(out) }
+func (ep *Epoll) Ready(s wait.Sleeper, out []linux.EpollEvent) int {
+	teller, _ := s.(Teller)
+	return ep.collect(out, teller)
+}
+
+// Teller is told which file an event that it is given is of, under which descriptor that was
+// added. It may not block, nor use the file.
+type Teller interface {
+	TellReady(fd int32, f *vfs.File, ev wait.Events)
+}
 
 // Target is the file that was added as descriptor fd, the nth of those, or nil; for
 // comparing only.
@@ -73,7 +83,7 @@ func (ep *Epoll) Len() int {
 // collect takes from the ready list what is ready, each item at most once, in the
 // order in which it became so. What is level-triggered goes to the end again, with
 // ep.mu still held, so that another thread's collect does not find it missing.
-func (ep *Epoll) collect(out []linux.EpollEvent) (n int) {
+func (ep *Epoll) collect(out []linux.EpollEvent, teller Teller) (n int) {
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
 	for left := ep.ready.count(); left > 0 && n < len(out); left-- {
@@ -87,6 +97,9 @@ func (ep *Epoll) collect(out []linux.EpollEvent) (n int) {
 		}
 		out[n] = linux.EpollEvent{Events: uint32(ev), Data: it.data}
 		n++
+		if teller != nil {
+			teller.TellReady(it.fd, it.file, ev)
+		}
 		switch {
 		case it.events&linux.EPOLLONESHOT != 0:
 			it.events &= flagBits

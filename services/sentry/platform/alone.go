@@ -88,7 +88,7 @@ func (th *Thread) AnswerAlone(on bool) {
 
 // beginAlone begins the words for a new thread in the slot.
 func (s slot) beginAlone() {
-	for _, off := range []int{slotAlone, slotAloneCount, slotAheadClosed, slotLimitsSet} {
+	for _, off := range []int{slotAlone, slotAloneCount, slotAheadClosed, slotLimitsSet, slotPockets} {
 		atomic.StoreUint32(s.word(off), 0)
 	}
 	for _, off := range []int{slotRobust, slotRseqArea, slotRseqSize, slotAheadHave, slotAheadPos, slotLinks} {

@@ -54,6 +54,9 @@ ring:
 	XORL R15, R15
 	MOVQ $const_kindFast, const_slotKind(R13)
 	CLD
+	CMPL const_slotPockets(R13), $0
+	JNE  pocket
+noPocket:
 	CMPQ AX, $SYS_rt_sigreturn
 	JEQ  returned
 	CMPQ AX, $SYS_rt_sigprocmask

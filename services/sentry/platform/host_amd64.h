@@ -23,6 +23,7 @@
 // answer with all registers.
 #define FLAG_ID 0x200000
 
+#define SYS_read 0
 #define SYS_write 1
 #define SYS_close 3
 #define SYS_mmap 9
@@ -31,9 +32,12 @@
 #define SYS_rt_sigaction 13
 #define SYS_rt_sigprocmask 14
 #define SYS_rt_sigreturn 15
+#define SYS_writev 20
 #define SYS_sched_yield 24
 #define SYS_madvise 28
 #define SYS_dup 32
+#define SYS_sendto 44
+#define SYS_recvfrom 45
 #define SYS_clone 56
 #define SYS_fcntl 72
 #define SYS_readlink 89
@@ -53,3 +57,6 @@
 #define SIGBUS 7
 #define SIGSEGV 11
 #define SIGSYS 31
+
+#define MSG_DONTWAIT 0x40
+#define MSG_NOSIGNAL 0x4000

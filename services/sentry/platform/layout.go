@@ -85,6 +85,11 @@ const (
 	slotReq         = 0x000 // u32, stub: number of the last request
 	slotStubAsleep  = 0x004 // u32, stub: sleeps in futex on slotAns
 	slotStubCore    = 0x008 // u32, stub: the core that it asked on
+	slotAsk         = 0x00c // u32, stub: number of the last request that is one, and not only mail
+	// Sockets that the stub reads and writes: pocket.go.
+	slotPockets = 0x010 // u32, sentry: there are some
+	slotTaken   = 0x014 // u32, stub: something was taken out of one
+	slotMail    = 0x018 // u64, both: how many bytes of slotBox are used, and above them a number that changes
 	slotAns         = 0x040 // u32, sentry: number of the last answered request
 	slotSentrySleep = 0x044 // u32, sentry: ring the doorbell
 	slotPatience    = 0x048 // u32, sentry: 1 says that the answer will take long
@@ -140,7 +145,9 @@ const (
 	slotLimitsSet = 0xeb8 // u32, sentry: changes of slotLimits, twice; odd during one
 	slotLimits    = 0xf00 // NumLimits * {soft, hard} u64, sentry
 
-	slotIn        = 0x1000 // what the stub copied in
+	slotIn        = 0x1000 // what the stub copied in; with pockets, up to the first
+	slotPocketed  = 0x2000 // pocketedSize bytes, sentry: what has arrived
+	slotBox       = 0x5000 // boxSize bytes, stub: letters
 	slotAheadStat = 0x6000 // statSize bytes
 	slotAheadData = 0x6100 // aheadSize bytes
 
@@ -158,12 +165,14 @@ const (
 	slotLinks     = 0xed0 // 2 * u32, sentry: the number of the records of either kind that are good; 0 for none
 	slotLinkTable = slotSize - linkRecords*linkRecord
 
+	slotPocketTable = slotLinkTable - pocketCount*pocketSize // pocket.go
+
 	maxRanges = 6
 	opSize    = 64
 	maxOps    = (slotAlone - slotOps) / opSize
 	slotInEnd = slotAheadStat
 	inSize    = slotInEnd - slotIn
-	outSize   = slotLinkTable - slotOut
+	outSize   = slotPocketTable - slotOut
 	// maxCopyIn is what the stub copies of one argument; the sentry fetches
 	// longer ones itself. Beyond it process_vm_readv is the faster.
 	maxCopyIn = 0x4000

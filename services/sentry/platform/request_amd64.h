@@ -18,7 +18,11 @@ leaseAsk:
 	MOVQ $const_table, R8
 	ADDQ AX, R8             // R8: the table's row
 	LEAQ 12(R8), R9         // R9: its end
-	MOVQ $const_slotIn, R10 // R10: where in the slot the next range goes
+	MOVL $const_slotIn, R10 // R10: where in the slot the next range goes, R11: its end
+	MOVL $const_slotInEnd, R11
+	CMPL const_slotPockets(R13), $0
+	JEQ  nextSpec
+	MOVL $const_slotPocketed, R11
 nextSpec:
 	MOVL (R8), AX
 	TESTL AX, AX
@@ -61,7 +65,7 @@ specLen:
 	JA   specDone
 	MOVQ R10, CX
 	ADDQ DX, CX
-	CMPQ CX, $const_slotInEnd
+	CMPQ CX, R11
 	JA   specDone           // no room left
 	// Record the range, then copy.
 	LEAQ (R15)(R15*2), BX
@@ -89,6 +93,9 @@ publish:
 	MOVL $0x7b, AX          // __CPUNODE_SEG: its limit is the core's number
 	BYTE $0x0f; BYTE $0x03; BYTE $0xc0 // LSL AX, AX
 	MOVL AX, const_slotStubCore(R13)
+	MOVL const_slotReq(R13), AX
+	INCL AX
+	MOVL AX, const_slotAsk(R13)
 	MOVL $1, AX
 	LOCK
 	XADDL AX, const_slotReq(R13)

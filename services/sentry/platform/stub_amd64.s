@@ -229,6 +229,7 @@ die:
 
 #include "fast_amd64.h"
 #include "link_amd64.h"
+#include "pocket_amd64.h"
 #include "lease_amd64.h"
 #include "alone_amd64.h"
 #include "fault_amd64.h"

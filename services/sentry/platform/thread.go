@@ -122,6 +122,9 @@ type Thread struct {
 	// releases: the lease's lock is held for the answer: Releases.
 	releases bool
 	links    [2]uint32 // the numbers of the records that are good: links.go
+	// Of the box, how much was delivered; and whom to call for it: pocket.go.
+	delivered uint32
+	mail      func()
 }
 
 // Core is the core that the thread was on when it made the call that is served,
@@ -230,6 +233,19 @@ func (th *Thread) await() bool {
 	}
 }
 
+// awaitCall is await for something else than letters.
+func (th *Thread) awaitCall() bool {
+	for th.await() {
+		if !th.Mail() {
+			return true
+		}
+		if th.mail != nil {
+			th.mail()
+		}
+	}
+	return false
+}
+
 // callPatience is how many seconds the stub may take for host calls whose
 // outcome the sentry waits for, perhaps with locks held: a guest that writes over
 // its slot can have it lose the order, or its answer.
@@ -253,7 +269,7 @@ func (th *Thread) NextDue() Event {
 // event with exactly one of Return, Resume and Exit; after Died, only Exit has a
 // meaning, and Next gives Died again.
 func (th *Thread) Next() Event {
-	if !th.await() {
+	if !th.awaitCall() {
 		th.running.Store(false)
 		return Event{Kind: Died}
 	}

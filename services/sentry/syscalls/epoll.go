@@ -143,7 +143,7 @@ func epollWait(t *task.Task, epfd linux.FD, events mm.Addr, most int32, p patien
 	batch := epollRoom(ep, int(most))
 	defer batch.put()
 	list := batch.events[:min(int(most), len(batch.events))]
-	n := ep.Ready(list)
+	n := ep.Ready(t, list)
 	if n == 0 && !p.none() {
 		n, err = ep.Wait(t, list, p.deadline())
 	}

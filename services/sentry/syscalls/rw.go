@@ -14,6 +14,7 @@ func read(t *task.Task, fd linux.FD, buf mm.Addr, n uint64) (uint64, error) {
 		return 0, err
 	}
 	defer f.DecRef(t)
+	t.Used(fd, f)
 	return readTo(t, f, current, buf, n)
 }
 
@@ -24,6 +25,7 @@ func write(t *task.Task, fd linux.FD, buf mm.Addr, n uint64) (uint64, error) {
 		return 0, err
 	}
 	defer f.DecRef(t)
+	t.Used(fd, f)
 	return writeFrom(t, f, current, buf, n)
 }
 
@@ -139,6 +141,7 @@ func writeVector(t *task.Task, fd linux.FD, iov mm.Addr, count uint64, p positio
 		return 0, err
 	}
 	defer f.DecRef(t)
+	t.Used(fd, f)
 	v, err := copyInVector(t, iov, count)
 	if err != nil {
 		return 0, err

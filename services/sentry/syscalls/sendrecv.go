@@ -19,6 +19,7 @@ func sendto(t *task.Task, fd linux.FD, buf mm.Addr, n uint64, flags int32, addr 
 		return 0, err
 	}
 	defer f.DecRef(t)
+	t.Used(fd, f)
 	m := socket.Msg{Flags: int(flags)}
 	if addr != 0 {
 		if m.Addr, err = copyInSockaddr(t, addr, addrLen); err != nil {
@@ -87,6 +88,7 @@ func recvfrom(t *task.Task, fd linux.FD, buf mm.Addr, n uint64, flags int32, add
 		return 0, err
 	}
 	defer f.DecRef(t)
+	t.Used(fd, f)
 	m := socket.Msg{Flags: int(flags)}
 	n = min(n, linux.MAX_RW_COUNT)
 	got, err := recvVector(t, s, f, &m, vector{one: linux.Iovec{Base: buf, Len: n}}, nonblocking(f))

@@ -102,6 +102,7 @@ func (t *Task) prepareServing(body func()) {
 func (t *Task) listen(th *platform.Thread) {
 	th.OnRing(t.rung)
 	th.OnLong(t.shed)
+	th.OnMail(t.takeMail)
 }
 
 // rung is told that the doorbell was rung while t had a request, or that t's process
@@ -406,6 +407,13 @@ func (t *Task) rouse(by *Task) {
 // awaitRequest waits until there is something for the thread's Next to give, or for
 // Next itself to wait for.
 func (t *Task) awaitRequest() {
+	for t.awaitSomething(); t.th.Mail(); t.awaitSomething() {
+		t.takeMail()
+	}
+}
+
+// awaitSomething is awaitRequest, and letters count too.
+func (t *Task) awaitSomething() {
 	if t.th.AwaitsHost() {
 		t.shed()
 		return

@@ -301,6 +301,7 @@ func (t *Task) settle() error {
 
 // setThread gives the task another host thread.
 func (t *Task) setThread(th *platform.Thread) {
+	t.emptyPockets()
 	t.th = th
 	t.host.Store(th)
 	t.listen(th)

@@ -70,6 +70,7 @@ func (t *Task) exit() {
 	t.leavePI(true)
 	t.noteUsage()
 	t.forgetLinks()
+	t.emptyPockets()
 	t.release()
 	t.desert()
 	t.keepMask()

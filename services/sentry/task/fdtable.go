@@ -72,6 +72,7 @@ func (ft *FDTable) Get(fd linux.FD) (*vfs.File, error) {
 			if ft.trying.Load() != 0 { // with the reference, which who begins one looks for
 				ft.settleFile(fd)
 			}
+			f.Recall()
 			return f, nil
 		}
 	}
@@ -80,6 +81,9 @@ func (ft *FDTable) Get(fd linux.FD) (*vfs.File, error) {
 // putLocked sets a slot that grow has made.
 func (ft *FDTable) putLocked(fd linux.FD, f *vfs.File, closeOnExec bool) {
 	ft.settleLocked(fd)
+	if old := ft.at(fd); old != nil {
+		old.Recall()
+	}
 	word, bit := &ft.closeOnExec[fd/64], uint64(1)<<(fd%64)
 	*word &^= bit
 	if closeOnExec {
@@ -211,6 +215,7 @@ func (ft *FDTable) All() []FDEntry {
 	slots := *ft.slots.Load()
 	for i := range slots {
 		if f := slots[i].Load(); f != nil {
+			f.Recall()
 			out = append(out, FDEntry{linux.FD(i), f, ft.closeOnExecLocked(linux.FD(i))})
 		}
 	}
@@ -228,6 +233,7 @@ func (ft *FDTable) Fork() *FDTable {
 	for i := range old {
 		if f := old[i].Load(); f != nil {
 			f.IncRef()
+			f.Recall()
 			slots[i].Store(f)
 		}
 	}

@@ -25,6 +25,7 @@ func (t *Task) run() {
 		t.awaitRequest()
 		ev := t.th.Next()
 		t.state.Store(inKernel)
+		t.seePockets()
 		t.seeTrial()
 		t.seeAhead(ev.Kind != platform.Syscall || t.th.Regs.RAX != unix.SYS_MMAP)
 		if ev.Kind != platform.CallFailed {
@@ -49,6 +50,7 @@ func (t *Task) run() {
 			t.died()
 			return
 		}
+		t.lend()
 		if !t.resume() {
 			return
 		}

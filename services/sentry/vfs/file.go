@@ -21,6 +21,7 @@ type File struct {
 	created bool
 	watchers
 	async atomic.Pointer[async]
+	lent  atomic.Pointer[Loan]
 	// Of a regular file: that it counts as a writer, and who runs it.
 	writes bool
 	text   *Text
@@ -31,6 +32,7 @@ type File struct {
 	reader   StreamReader
 	writer   StreamWriter
 	poller   Poller
+	lendable Lendable
 
 	// streams says that Read and Write use the stream powers although impl has
 	// positions too, records that a short write is whole: Streamer, Recorder.
@@ -59,6 +61,7 @@ func NewFile(impl Impl, p Path, flags linux.OpenFlags) *File {
 		f.reader, _ = impl.(StreamReader)
 		f.writer, _ = impl.(StreamWriter)
 		f.poller, _ = impl.(Poller)
+		f.lendable, _ = impl.(Lendable)
 		_, f.streams = impl.(Streamer)
 		_, f.records = impl.(Recorder)
 	}
@@ -219,6 +222,9 @@ func (f *File) Writable() bool {
 func (f *File) Poll() wait.Events {
 	if f.poller == nil {
 		return wait.In | wait.Out
+	}
+	if l := f.lent.Load(); l != nil {
+		return f.pollLent(l)
 	}
 	return f.poller.Poll()
 }

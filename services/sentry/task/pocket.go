@@ -1,0 +1,292 @@
+package task
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/platform"
+	"bulkhead/services/sentry/vfs"
+	"bulkhead/services/sentry/wait"
+)
+
+// pockets are the sockets that the thread's stub reads and writes: platform/pocket.go. A file is
+// lent to a thread while its descriptor holds the only reference. Whoever gets another, or
+// the file from the table, or wants to know what it is ready for, first has come true what the
+// stub has done; so whatever that has answered is as if it had been asked before.
+//
+// Lock order: FDTable.mu < mu < the socket's own.
+type pockets struct {
+	mu      sync.Mutex
+	in      [platform.Pockets]*pocket // made when they are used first
+	active  []*pocket
+	tickets uint32
+	used    int // bytes of what is ready to be read
+
+	// The thread's own goroutine's: files that the call being served was told of.
+	wishes  []wish
+	arrived bool // anew: none of them has been read from
+
+	// inside says that the thread is being served, and all has come true.
+	inside atomic.Bool
+}
+
+// wish is a file that is worth being lent.
+type wish struct {
+	fd   linux.FD
+	file *vfs.File
+}
+
+// pocket is one of the thread's, and the file that is or was in it.
+type pocket struct {
+	loan   vfs.Loan
+	index  int
+	active bool
+	fd     linux.FD
+	file   *vfs.File
+	of     vfs.Lendable
+	ticket uint32
+	left   int // of what has arrived and has not come true as read
+	credit int
+	busy   bool // it was used since it was lent
+
+	worth int // how often it may be lent in vain
+	skips int // how often it was not lent since
+}
+
+const (
+	// mostVain is how often a file is lent that is not used, and vainPause how often it then is not lent
+	// before it is tried again.
+	mostVain  = 3
+	vainPause = 64
+	// leastCredit is what is worth being lent for writing, in bytes.
+	leastCredit = 1 << 10
+)
+
+// Used notes that the thread has used the file behind fd, and may go on with it.
+func (t *Task) Used(fd linux.FD, f *vfs.File) {
+	if f.Lendable() != nil && t.th.Fast() && t.th.MayAnswerAlone() {
+		t.wish(fd, f, false)
+	}
+}
+
+// TellReady implements epoll.Teller: the thread is told that f is ready.
+func (t *Task) TellReady(fd int32, f *vfs.File, ev wait.Events) {
+	if f.Lendable() != nil && ev&(wait.In|wait.Err|wait.Hup) == wait.In && t.th.Fast() && t.th.MayAnswerAlone() {
+		t.wish(linux.FD(fd), f, true)
+	}
+}
+
+// wish notes that the thread is going to use f, as it seems; arrived, that there is something to be
+// read.
+func (t *Task) wish(fd linux.FD, f *vfs.File, arrived bool) {
+	p := t.pockets
+	if p == nil {
+		p = &pockets{}
+		p.inside.Store(true)
+		t.pockets = p
+	}
+	if len(p.wishes) < platform.Pockets {
+		p.wishes = append(p.wishes, wish{fd, f})
+		p.arrived = p.arrived || arrived
+	}
+}
+
+// lend puts into pockets what was wished for, before the call's answer.
+func (t *Task) lend() {
+	p := t.pockets
+	if p == nil {
+		return
+	}
+	if len(p.wishes) > 0 {
+		ft := t.fds.Load()
+		ft.mu.Lock()
+		p.mu.Lock()
+		if p.arrived {
+			p.freshLocked(t.th)
+		}
+		for _, w := range p.wishes {
+			p.lendLocked(t.th, ft, w, p.arrived)
+		}
+		p.mu.Unlock()
+		ft.mu.Unlock()
+		clear(p.wishes)
+		p.wishes, p.arrived = p.wishes[:0], false
+	}
+	p.inside.Store(false)
+}
+
+// freshLocked takes all sockets out that still have something to be read, for what was
+// ready for that is to be lent anew.
+func (p *pockets) freshLocked(th *platform.Thread) {
+	for i := len(p.active) - 1; i >= 0; i-- {
+		if c := p.active[i]; c.left > 0 {
+			p.endLocked(th, c)
+		}
+	}
+	p.used = 0
+}
+
+func (p *pockets) lendLocked(th *platform.Thread, ft *FDTable, w wish, arrived bool) {
+	of := w.file.Lendable()
+	if ft.at(w.fd) != w.file {
+		return
+	}
+	i := platform.PocketFor(w.fd)
+	c := p.in[i]
+	if c == nil {
+		c = &pocket{index: i}
+		c.loan = vfs.Loan{Look: func() { p.look(th, c) }, Recall: func() { p.recall(th, c) }}
+		p.in[i] = c
+	}
+	if c.active {
+		p.endLocked(th, c)
+	}
+	if c.file != w.file {
+		c.file, c.worth, c.skips = w.file, mostVain, 0
+	}
+	if c.worth == 0 {
+		if c.skips++; c.skips < vainPause {
+			return
+		}
+		c.worth, c.skips = 1, 0
+	}
+	w.file.Lend(&c.loan)
+	if w.file.Refs() != 1 {
+		w.file.Returned()
+		return
+	}
+	n := 0
+	if arrived {
+		n = of.Arrived(th.Pocketed(p.used))
+	}
+	credit := min(of.Credit(), platform.MostWritten)
+	if credit < leastCredit {
+		credit = 0
+	}
+	if n == 0 && credit == 0 {
+		w.file.Returned()
+		return
+	}
+	p.tickets++
+	c.active, c.fd, c.of, c.ticket, c.left, c.credit, c.busy = true, w.fd, of, p.tickets, n, credit, false
+	p.active = append(p.active, c)
+	th.Pocket(i, w.fd, p.used, n, credit, c.ticket)
+	p.used += (n + 7) &^ 7
+	p.used = min(p.used, platform.MostPocketed)
+}
+
+// seePockets makes true what the thread's stub has done, when it has asked for something, or
+// posted letters.
+func (t *Task) seePockets() {
+	p := t.pockets
+	if p == nil {
+		return
+	}
+	p.inside.Store(true)
+	p.mu.Lock()
+	p.deliverLocked(t.th)
+	t.th.EmptyBox()
+	if t.th.Touched() {
+		for _, c := range p.active {
+			p.readLocked(t.th, c)
+		}
+	}
+	p.mu.Unlock()
+}
+
+// takeMail delivers letters, while the thread goes on.
+func (t *Task) takeMail() {
+	if p := t.pockets; p != nil {
+		p.mu.Lock()
+		p.deliverLocked(t.th)
+		p.mu.Unlock()
+	}
+}
+
+// emptyPockets takes everything out, before the thread gives its slot back.
+func (t *Task) emptyPockets() {
+	p := t.pockets
+	if p == nil {
+		return
+	}
+	t.pockets = nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.active) > 0 {
+		p.endLocked(t.th, p.active[len(p.active)-1])
+	}
+}
+
+// deliverLocked delivers the letters in the box.
+func (p *pockets) deliverLocked(th *platform.Thread) {
+	th.Letters(func(ticket uint32, b []byte) {
+		for _, c := range p.active {
+			if c.ticket == ticket && len(b) <= c.credit {
+				c.credit -= len(b)
+				c.busy = true
+				c.of.Written(b)
+				return
+			}
+		}
+	})
+}
+
+// readLocked makes true what was read of c.
+func (p *pockets) readLocked(th *platform.Thread, c *pocket) {
+	p.leftLocked(c, th.Left(c.index))
+}
+
+func (p *pockets) leftLocked(c *pocket, left int) {
+	if taken := c.left - left; taken > 0 {
+		c.left = left
+		c.busy = true
+		c.of.Taken(taken)
+	}
+}
+
+// endLocked takes c out of its pocket.
+func (p *pockets) endLocked(th *platform.Thread, c *pocket) {
+	left := th.TakeOut(c.index)
+	p.deliverLocked(th)
+	p.leftLocked(c, left)
+	if c.busy {
+		c.worth = mostVain
+	} else {
+		c.worth--
+	}
+	c.file.Returned()
+	c.active = false
+	for i, other := range p.active {
+		if other == c {
+			last := len(p.active) - 1
+			p.active[i] = p.active[last]
+			p.active[last] = nil
+			p.active = p.active[:last]
+			break
+		}
+	}
+}
+
+// look is vfs.Loan's.
+func (p *pockets) look(th *platform.Thread, c *pocket) {
+	if p.inside.Load() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.active && th.Hold() {
+		p.readLocked(th, c)
+		th.Unhold()
+	}
+}
+
+// recall is vfs.Loan's.
+func (p *pockets) recall(th *platform.Thread, c *pocket) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.active && th.Hold() {
+		p.endLocked(th, c)
+		th.Unhold()
+	}
+}
