@@ -82,14 +82,14 @@ const (
 
 // The layout of a slot. Offsets are in bytes; stub_amd64.s uses them too.
 const (
-	slotReq         = 0x000 // u32, stub: number of the last request
-	slotStubAsleep  = 0x004 // u32, stub: sleeps in futex on slotAns
-	slotStubCore    = 0x008 // u32, stub: the core that it asked on
-	slotAsk         = 0x00c // u32, stub: number of the last request that is one, and not only mail
+	slotReq        = 0x000 // u32, stub: number of the last request
+	slotStubAsleep = 0x004 // u32, stub: sleeps in futex on slotAns
+	slotStubCore   = 0x008 // u32, stub: the core that it asked on
+	slotAsk        = 0x00c // u32, stub: number of the last request that is one, and not only mail
 	// Sockets that the stub reads and writes: pocket.go.
-	slotPockets = 0x010 // u32, sentry: there are some
-	slotTaken   = 0x014 // u32, stub: something was taken out of one
-	slotMail    = 0x018 // u64, both: how many bytes of slotBox are used, and above them a number that changes
+	slotPockets     = 0x010 // u32, sentry: there are some
+	slotTaken       = 0x014 // u32, stub: something was taken out of one
+	slotMail        = 0x018 // u64, both: how many bytes of slotBox are used, and above them a number that changes
 	slotAns         = 0x040 // u32, sentry: number of the last answered request
 	slotSentrySleep = 0x044 // u32, sentry: ring the doorbell
 	slotPatience    = 0x048 // u32, sentry: 1 says that the answer will take long

@@ -15,6 +15,7 @@ func FuzzSlot(f *testing.F) {
 		copy(sl.mem[at:], data)
 		th := &Thread{proc: &Process{dead: make(chan struct{})}, slot: sl, space: &Space{}, wake: make(chan struct{}, 1)}
 		th.last = atomic.LoadUint32(sl.word(slotReq)) - 1
+		atomic.StoreUint32(sl.word(slotAsk), th.last+1) // Next waits for more than letters
 		th.Next()
 		for _, addr := range []uint64{0, th.Regs.RDI, th.Regs.RSI, ^uint64(0)} {
 			for _, n := range []int{0, 1, 4096, inSize} {
@@ -31,5 +32,13 @@ func FuzzSlot(f *testing.F) {
 			th.CopyWindow(th.Regs.RDI, 100)
 		}
 		th.Return(0)
+		th.Letters(func(_ uint32, p []byte) {
+			if len(p) > boxSize {
+				t.Fatalf("a letter of %d bytes", len(p))
+			}
+		})
+		if left := th.TakeOut(int(at) % pocketCount); left < 0 {
+			t.Fatalf("%d bytes are left", left)
+		}
 	})
 }

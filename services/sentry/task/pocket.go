@@ -151,7 +151,9 @@ func (p *pockets) lendLocked(th *platform.Thread, ft *FDTable, w wish, arrived b
 		}
 		c.worth, c.skips = 1, 0
 	}
-	w.file.Lend(&c.loan)
+	if !w.file.Lend(&c.loan) {
+		return
+	}
 	if w.file.Refs() != 1 {
 		w.file.Returned()
 		return

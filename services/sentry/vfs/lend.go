@@ -29,9 +29,10 @@ type Loan struct {
 // Lendable is what is behind f, or nil if it cannot be lent.
 func (f *File) Lendable() Lendable { return f.lendable }
 
-// Lend notes that f is lent. Who uses f afterwards has it back first, once it has a reference:
-// so who lends f looks afterwards whether there is another than the table's.
-func (f *File) Lend(l *Loan) { f.lent.Store(l) }
+// Lend notes that f is lent; false if it is already. Who uses f afterwards has it back first,
+// once it has a reference: so who lends f looks afterwards whether there is another than the
+// table's.
+func (f *File) Lend(l *Loan) bool { return f.lent.CompareAndSwap(nil, l) }
 
 // Returned notes that f is lent no more.
 func (f *File) Returned() { f.lent.Store(nil) }

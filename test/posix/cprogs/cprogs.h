@@ -84,6 +84,7 @@ struct row {
 	T(advice) \
 	T(debug) \
 	T(pidfd) \
+	T(pocket) \
 	T(xattrat) \
 	T(vfork)
 
