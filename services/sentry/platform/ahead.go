@@ -3,17 +3,29 @@ package platform
 import "sync/atomic"
 
 // The dynamic linker opens a file, reads its begin, asks what it is like, maps and closes
-// it: always the same, and each a request. What it will ask is known when it opens the
-// file, and is put beside the answer; the stub answers from there (alone.go), and counts
-// what has been read. The sentry hears of it with the thread's next request, which ends
-// the offer, or when somebody else looks.
+// it; a compiler asks how large a header is, reads and closes it; an interpreter wants to know
+// besides whether it is a terminal, and where in it it stands. It is always the same, and each a
+// request. What will be asked is known when the file is opened, and is put beside the
+// answer; the stub answers from there on the trap lane (alone.go) and on the fast one, and
+// counts what has been read. The sentry hears of it with the thread's next request, which
+// ends the offer, or when somebody else looks. What is in the file lies where the stub copies the
+// next request's arguments.
 
 const (
 	statSize = 144 // struct stat
-	// AheadSize is how many bytes of a file's begin can be offered.
-	AheadSize = slotActionsSet - slotAheadData
+	// AheadSize is how many bytes of a file's begin can be offered, at most.
+	AheadSize = slotInEnd - slotAheadData
 	noFD      = ^uint32(0)
 )
+
+// AheadRoom is where a file's begin may be put for Ahead; it may be empty. For the thread's
+// own goroutine, while a request is served whose arguments nobody looks at any more.
+func (th *Thread) AheadRoom() []byte {
+	if atomic.LoadUint32(th.slot.word(slotPockets)) != 0 {
+		return nil
+	}
+	return th.slot.mem[slotAheadData:slotInEnd:slotInEnd]
+}
 
 // MayAnswerAlone says whether the stub does. For the thread's own goroutine.
 func (th *Thread) MayAnswerAlone() bool {
@@ -21,13 +33,13 @@ func (th *Thread) MayAnswerAlone() bool {
 }
 
 // Ahead offers what the stub says of the file with descriptor fd, of which nothing has
-// been read yet: struct stat, and the begin of what is in it. For the thread's own
-// goroutine, before its answer.
-func (th *Thread) Ahead(fd int32, stat *[statSize]byte, begin []byte) {
+// been read yet: struct stat, and begin, of AheadRoom, which is all that is in it or what it begins
+// with. For the thread's own goroutine, before its answer.
+func (th *Thread) Ahead(fd int32, stat *[statSize]byte, begin []byte, all bool) {
 	s := th.slot
 	copy(s.mem[slotAheadStat:][:statSize], stat[:])
-	n := copy(s.mem[slotAheadData:][:AheadSize], begin)
-	atomic.StoreUint64(s.long(slotAheadHave), uint64(n))
+	atomic.StoreUint64(s.long(slotAheadHave), uint64(len(begin)))
+	atomic.StoreUint32(s.word(slotAheadAll), boolWord(all))
 	atomic.StoreUint64(s.long(slotAheadPos), 0)
 	atomic.StoreUint32(s.word(slotAheadClosed), 0)
 	atomic.StoreUint32(s.word(slotAheadFD), uint32(fd))

@@ -30,9 +30,11 @@ const (
 	aloneStat   = 9
 	aloneStatAt = 10
 	aloneClose  = 11
-	aloneReturn = 12 // rt_sigreturn: faults.go
+	aloneSeek   = 12 // lseek(fd, 0, SEEK_CUR)
+	aloneTTY    = 13 // ioctl(fd, TCGETS, ...): ENOTTY
+	aloneReturn = 14 // rt_sigreturn: faults.go
 	// aloneSelf and above: the word of that number.
-	aloneSelf = 13
+	aloneSelf = 15
 
 	// aloneSample is one in how many the sentry is asked all the same.
 	aloneSample = 16
@@ -47,7 +49,7 @@ var aloneCalls = map[uint32]byte{
 	unix.SYS_RT_SIGPROCMASK: aloneMask, unix.SYS_SET_ROBUST_LIST: aloneRobust, unix.SYS_SET_TID_ADDRESS: aloneTIDAddress,
 	unix.SYS_ARCH_PRCTL: aloneSetFS, unix.SYS_RSEQ: aloneRseq, unix.SYS_PRLIMIT64: aloneLimit,
 	unix.SYS_READ: aloneRead, unix.SYS_PREAD64: alonePread, unix.SYS_FSTAT: aloneStat,
-	unix.SYS_NEWFSTATAT: aloneStatAt, unix.SYS_CLOSE: aloneClose, unix.SYS_RT_SIGRETURN: aloneReturn,
+	unix.SYS_NEWFSTATAT: aloneStatAt, unix.SYS_CLOSE: aloneClose, unix.SYS_LSEEK: aloneSeek, unix.SYS_IOCTL: aloneTTY, unix.SYS_RT_SIGRETURN: aloneReturn,
 }
 
 // encodeAlone leaves out, in strict mode, what the host lets nobody do without an order.

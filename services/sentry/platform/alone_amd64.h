@@ -36,8 +36,13 @@ aloneSelf:
 	JCC  ask
 	MOVL AX, AX
 aloneDone:
+	TESTQ R12, R12
+	JZ   aloneFast
 	MOVQ AX, REG_RAX(R12)
 	JMP  sigreturn
+aloneFast:
+	MOVQ AX, BX
+	JMP  trialDone
 
 aloneRobust:
 	CMPQ SI, $const_robustSize
@@ -125,7 +130,8 @@ aloneLimit:
 	XORL AX, AX
 	JMP  aloneDone
 
-	// What the file is like that the linker has just opened: ahead.go.
+	// Of the file that was just opened: ahead.go. CX says what, and the fast lane comes here
+	// too.
 ahead:
 	TESTL DI, DI            // -1 stands for none, and is a guest's error
 	JLT  ask
@@ -139,6 +145,10 @@ ahead:
 	JEQ  aheadRead
 	CMPL CX, $const_aloneStat
 	JEQ  aheadStat
+	CMPL CX, $const_aloneSeek
+	JEQ  aheadSeek
+	CMPL CX, $const_aloneTTY
+	JEQ  aheadTTY
 	// newfstatat(fd, "", buf, AT_EMPTY_PATH)
 	CMPL R10, $const_atEmptyPath
 	JNE  ask
@@ -157,6 +167,18 @@ aheadStat:
 	XORL R10, R10           // R10: the result
 	XORL CX, CX
 	JMP  aheadCopy
+aheadSeek:
+	TESTQ SI, SI
+	JNZ  ask
+	CMPL DX, $1             // SEEK_CUR
+	JNE  ask
+	MOVQ const_slotAheadPos(R13), AX
+	JMP  aloneDone
+aheadTTY:
+	CMPL SI, $0x5401        // TCGETS
+	JNE  ask
+	MOVQ $-25, AX           // ENOTTY
+	JMP  aloneDone
 aheadRead:
 	MOVQ const_slotAheadPos(R13), R10
 aheadPread:
@@ -164,10 +186,20 @@ aheadPread:
 	CMPQ R10, R9
 	JA   ask
 	SUBQ R10, R9
-	CMPQ DX, R9
-	JA   ask                // more than is there, which need not be all
 	TESTQ DX, DX
 	JZ   ask
+	CMPQ DX, R9
+	JBE  aheadSome
+	CMPL const_slotAheadAll(R13), $0
+	JEQ  ask                // more than is there, which need not be all
+	MOVQ $const_GuestTop, BX
+	CMPQ DX, BX
+	JA   ask
+	SUBQ DX, BX
+	CMPQ SI, BX
+	JA   ask
+	MOVQ R9, DX
+aheadSome:
 	MOVQ SI, DI
 	LEAQ const_slotAheadData(R13)(R10*1), SI
 	MOVQ DX, R10

@@ -62,7 +62,7 @@ func TestAlone_asks(t *testing.T) {
 		th.SetSelf(SelfTID, 1)
 		th.ShareSignals(0, 0)
 		th.SetLimits(new([NumLimits][2]uint64))
-		th.Ahead(3, new([statSize]byte), make([]byte, 100))
+		offer(th, new([statSize]byte), make([]byte, 100), false)
 	}
 	off := func(th *Thread) { all(th); th.AnswerAlone(false) }
 	nothing := func(th *Thread) { all(th); th.AnswerNothing() }
@@ -205,7 +205,7 @@ func TestAlone_ahead(t *testing.T) {
 		withArgs(unix.SYS_PREAD64, 3, dataAt+0x100, 30, 10),
 		withArgs(unix.SYS_FSTAT, 3, dataAt+0x200),
 		withArgs(unix.SYS_NEWFSTATAT, 3, dataAt+0x3000, dataAt+0x400, unix.AT_EMPTY_PATH),
-	), func(th *Thread) { th.Ahead(3, stat, begin) })
+	), func(th *Thread) { offer(th, stat, begin, false) })
 	if th.Regs.RBX != 0 {
 		t.Fatalf("the last call gave %d", th.Regs.RBX)
 	}
@@ -223,7 +223,7 @@ func TestAlone_ahead(t *testing.T) {
 	}
 	th.Exit(true)
 
-	th = runAlone(t, withArgs(unix.SYS_CLOSE, 3), func(th *Thread) { th.Ahead(3, stat, begin) })
+	th = runAlone(t, withArgs(unix.SYS_CLOSE, 3), func(th *Thread) { offer(th, stat, begin, false) })
 	if _, closed, _ := th.SeeAhead(false); !closed || th.Regs.RBX != 0 {
 		t.Fatalf("closed %v, %d", closed, th.Regs.RBX)
 	}
@@ -240,7 +240,7 @@ func TestAlone_ahead(t *testing.T) {
 		th = guest(t, machine(t), join(call(1000), withArgs(unix.SYS_CLOSE, 3), withArgs(unix.SYS_READ, 3, dataAt, 1), call(1001)))
 		expect(t, th, Syscall)
 		th.AnswerAlone(true)
-		th.Ahead(3, stat, begin)
+		offer(th, stat, begin, false)
 		end(th)
 		if name == "ended" {
 			asksNext(t, th, unix.SYS_CLOSE)
@@ -261,7 +261,7 @@ func TestAlone_forgedWords(t *testing.T) {
 		th := guest(t, machine(t), join(call(1000), withArgs(unix.SYS_READ, 3, dataAt, 0x3000), call(1001)))
 		expect(t, th, Syscall)
 		th.AnswerAlone(true)
-		th.Ahead(3, new([statSize]byte), make([]byte, 100))
+		offer(th, new([statSize]byte), make([]byte, 100), false)
 		forge(th.slot)
 		th.Return(0)
 		expect(t, th, Syscall)
@@ -369,4 +369,63 @@ func TestAlone_sampled(t *testing.T) {
 		t.Fatal("TrapsFor")
 	}
 	th.Exit(true)
+}
+
+// offer offers file 3.
+func offer(th *Thread, stat *[statSize]byte, begin []byte, all bool) {
+	th.Ahead(3, stat, th.AheadRoom()[:copy(th.AheadRoom(), begin)], all)
+}
+
+// TestAhead_whole reads a file of which all is there, on both lanes: it ends, and is no
+// terminal.
+func TestAhead_whole(t *testing.T) {
+	m := fastMachine(t)
+	begin := []byte("a file's contents")
+	for _, lane := range []struct {
+		name string
+		call func(nr uint32, args ...uint64) []byte
+	}{
+		{"trap", withArgs},
+		{"fast", func(nr uint32, args ...uint64) []byte { return fastArgs(m, nr, args...) }},
+	} {
+		for _, c := range []struct {
+			name string
+			code []byte
+			want int64
+			asks uint64
+		}{
+			{"a part", lane.call(unix.SYS_READ, 3, dataAt, 6), 6, 1001},
+			{"more than all", lane.call(unix.SYS_READ, 3, dataAt, 100), 17, 1001},
+			{"the end", join(lane.call(unix.SYS_READ, 3, dataAt, 100), lane.call(unix.SYS_READ, 3, dataAt, 1)), 0, 1001},
+			{"pread", lane.call(unix.SYS_PREAD64, 3, dataAt, 100, 2), 15, 1001},
+			{"where it stands", join(lane.call(unix.SYS_READ, 3, dataAt, 5), lane.call(unix.SYS_LSEEK, 3, 0, 1)), 5, 1001},
+			{"no terminal", lane.call(unix.SYS_IOCTL, 3, 0x5401, dataAt), -int64(unix.ENOTTY), 1001},
+			{"closed", lane.call(unix.SYS_CLOSE, 3), 0, 1001},
+			{"pread behind the end", lane.call(unix.SYS_PREAD64, 3, dataAt, 1, 18), 0, unix.SYS_PREAD64},
+			{"read to nowhere", lane.call(unix.SYS_READ, 3, 0x1000, 5), 0, unix.SYS_READ},
+			{"read across the end", lane.call(unix.SYS_READ, 3, dataAt, GuestTop), 0, unix.SYS_READ},
+			{"negative", lane.call(unix.SYS_READ, 3, dataAt, ^uint64(0)), 0, unix.SYS_READ},
+			{"seek elsewhere", lane.call(unix.SYS_LSEEK, 3, 1, 1), 0, unix.SYS_LSEEK},
+			{"seek from the end", lane.call(unix.SYS_LSEEK, 3, 0, 2), 0, unix.SYS_LSEEK},
+			{"another control", lane.call(unix.SYS_IOCTL, 3, 0x5402, dataAt), 0, unix.SYS_IOCTL},
+			{"another's", lane.call(unix.SYS_READ, 4, dataAt, 6), 0, unix.SYS_READ},
+			{"none's", lane.call(unix.SYS_READ, 0xffff_ffff, dataAt, 6), 0, unix.SYS_READ},
+		} {
+			t.Run(lane.name+"/"+c.name, func(t *testing.T) {
+				th := guest(t, m, join(call(1000), c.code, keepResult, call(1001)))
+				expect(t, th, Syscall)
+				th.AnswerAlone(true)
+				offer(th, new([statSize]byte), begin, true)
+				asksNext(t, th, c.asks)
+				if c.asks == 1001 && int64(th.Regs.RBX) != c.want {
+					t.Errorf("%d, want %d", int64(th.Regs.RBX), c.want)
+				}
+				got := make([]byte, len(begin)+1)
+				if err := th.proc.CopyIn(dataAt, got); c.name == "more than all" && (err != nil || string(got) != string(begin)+"\x00") {
+					t.Errorf("%q, %v", got, err)
+				}
+				th.Exit(true)
+			})
+		}
+	}
 }

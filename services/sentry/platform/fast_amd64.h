@@ -57,6 +57,9 @@ ring:
 	CMPL const_slotPockets(R13), $0
 	JNE  pocket
 noPocket:
+	CMPL DI, const_slotAheadFD(R13)
+	JEQ  aheadFast
+noAhead:
 	CMPQ AX, $SYS_rt_sigreturn
 	JEQ  returned
 	CMPQ AX, $SYS_rt_sigprocmask
@@ -68,6 +71,18 @@ noPocket:
 	CMPQ AX, $SYS_readlink
 	JNE  copyArguments
 	JMP  noLink
+
+	// Of the file that was just opened, perhaps: ahead.go.
+aheadFast:
+	CMPL const_slotAlone(R13), $0
+	JEQ  noAhead
+	MOVQ $(const_table+const_tableAlone), CX
+	MOVBLZX (CX)(AX*1), CX
+	CMPL CX, $const_aloneRead
+	JB   noAhead
+	CMPL CX, $const_aloneTTY
+	JBE  ahead
+	JMP  noAhead
 
 	// Of the file on trial: trial.go. fcntl(fd, F_GETFL), and fcntl(fd, F_SETFL, flags)
 	// that changes no more than O_NONBLOCK.

@@ -139,6 +139,7 @@ const (
 	slotAheadClosed = 0xea4 // u32, stub: it has been closed
 	slotAheadHave   = 0xea8 // u64, sentry: how many bytes of its begin are there
 	slotAheadPos    = 0xeb0 // u64, both: how many have been read
+	slotAheadAll    = 0xecc // u32, sentry: they are all
 	// A file that is made non-blocking and back: trial.go.
 	slotTrial     = 0xec0 // u64, both: its descriptor, ^0 for none, and from bit 32 on its flags
 	slotTrialPoll = 0xec8 // u32, sentry: the descriptor of an epoll instance
@@ -149,7 +150,7 @@ const (
 	slotPocketed  = 0x2000 // pocketedSize bytes, sentry: what has arrived
 	slotBox       = 0x5000 // boxSize bytes, stub: letters
 	slotAheadStat = 0x6000 // statSize bytes
-	slotAheadData = 0x6100 // aheadSize bytes
+	slotAheadData = 0x2000 // AheadSize bytes, sentry: the file's begin, before arguments of a request are
 
 	// What the stub delivers faults by: faults.go.
 	slotActionsSet = 0x6500 // u32, sentry: changes of slotActions, twice; odd during one

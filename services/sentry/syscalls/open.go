@@ -129,34 +129,49 @@ func openHow(t *task.Task, dirfd linux.FD, path mm.Addr, flags linux.OpenFlags, 
 		return 0, err
 	}
 	fd, err := install(t, f, flags)
-	if err == nil && flags&^linux.O_LARGEFILE == linux.O_RDONLY|linux.O_CLOEXEC && t.MayAskAhead() {
-		answerAhead(t, linux.FD(fd))
-	}
-	if err == nil && t.MayTry() {
-		t.Try(linux.FD(fd))
+	if err == nil {
+		switch {
+		case t.MayTry():
+			t.Try(linux.FD(fd))
+		case flags&^plainOpen == 0:
+			answerAhead(t, linux.FD(fd))
+		}
 	}
 	return fd, err
 }
 
-// answerAhead says of a file that the dynamic linker has opened what it will ask.
+// plainOpen are the flags of opening a file to read it.
+const plainOpen = linux.O_RDONLY | linux.O_CLOEXEC | linux.O_NOCTTY | linux.O_NONBLOCK | linux.O_NOFOLLOW | linux.O_LARGEFILE
+
+// linkerReads is how much of a library the dynamic linker reads, in bytes; it maps the rest.
+const linkerReads = 1 << 10
+
+// answerAhead says of a file that was just opened for reading what may be asked next.
 func answerAhead(t *task.Task, fd linux.FD) {
-	f, err := t.AnyFile(fd)
-	if err != nil {
+	may, linker, contents := t.MayAskAhead()
+	if !may {
 		return
 	}
-	defer f.DecRef(t)
-	a, err := f.Attr(t)
-	if err != nil || a.Mode&linux.S_IFMT != linux.S_IFREG {
-		return
-	}
-	var begin [platform.AheadSize]byte
-	n, err := f.Pread(t, begin[:], 0)
-	if err != nil {
-		return
-	}
-	var stat [linux.SizeofStat]byte
-	putStat(t, stat[:], &a)
-	t.AnswerAhead(fd, &stat, begin[:n])
+	t.AnswerAhead(fd, func(f *vfs.File, stat *[linux.SizeofStat]byte) ([]byte, bool, bool) {
+		a, err := f.Attr(t)
+		if err != nil || a.Mode&linux.S_IFMT != linux.S_IFREG {
+			return nil, false, false
+		}
+		putStat(t, stat[:], &a)
+		begin := t.Thread().AheadRoom()
+		switch {
+		case linker:
+			begin = begin[:min(linkerReads, len(begin))]
+		case !contents || a.Size <= 0 || a.Size > int64(len(begin)):
+			return nil, false, true
+		}
+		n, err := f.Pread(t, begin, 0)
+		all := int64(n) == a.Size
+		if err != nil || !all && !linker {
+			return nil, false, err == nil
+		}
+		return begin[:n], all, true
+	})
 }
 
 // install gives f, whose reference it takes in any case, the lowest free

@@ -41,6 +41,7 @@ type Task struct {
 	seccomp  atomic.Pointer[Seccomp]
 	dispatch atomic.Pointer[Dispatch]
 	ahead    atomic.Pointer[ahead] // see ahead.go
+	unread   int                   // files whose contents were offered in vain since any were read
 	links    atomic.Pointer[askedLinks]
 	name     atomic.Pointer[string]
 	state    atomic.Int32

@@ -107,6 +107,7 @@ func SetStat(ctx Context, p Path, s SetAttr) error {
 			return err
 		}
 	}
+	unforesee(node)
 	if err := node.SetAttr(ctx, s); err != nil {
 		return err
 	}

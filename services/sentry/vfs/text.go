@@ -15,7 +15,13 @@ var busy struct {
 }
 
 // beginWrite counts a writer in: ETXTBSY while a program is run from the file.
-func beginWrite(n Node) error { return count(n, 1) }
+func beginWrite(n Node) error {
+	err := count(n, 1)
+	if err == nil {
+		unforesee(n)
+	}
+	return err
+}
 
 // endWrite counts it out.
 func endWrite(n Node) { uncount(n, 1) }
