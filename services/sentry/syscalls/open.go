@@ -3,7 +3,6 @@ package syscalls
 import (
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/mm"
-	"bulkhead/services/sentry/platform"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 )
