@@ -132,6 +132,15 @@ func (e *End) ReadStream(ctx vfs.Context, b []byte) (int, error) {
 	return n, nil
 }
 
+// Unread implements vfs.Unreader.
+func (e *End) Unread(b []byte) {
+	p := e.pipe
+	p.mu.Lock()
+	p.ring.unread(b)
+	p.mu.Unlock()
+	p.queue.Notify(wait.In)
+}
+
 // WriteStream is write(2): EPIPE with nobody to read, and the handler raises
 // SIGPIPE. Up to PIPE_BUF bytes are written all or not at all. Each write is
 // told of, not only the first into an empty pipe: epoll(7) with EPOLLET.

@@ -105,6 +105,22 @@ func (r *ring) read(p []byte) int {
 	return n
 }
 
+// unread puts p before all that is there, past the limit if need be.
+func (r *ring) unread(p []byte) {
+	for len(p) > 0 {
+		if r.used() == uint32(len(r.slots)) {
+			r.resize(max(1, 2*len(r.slots)))
+		}
+		from := (len(p) - 1) / PageSize * PageSize
+		s := slot{page: pages.Get().(*page)}
+		s.len = copy(s.page[:], p[from:])
+		r.tail--
+		*r.at(r.tail) = s
+		r.bytes += s.len
+		p = p[:from]
+	}
+}
+
 // peek copies what read would move, and leaves it.
 func (r *ring) peek(p []byte) int {
 	n := 0

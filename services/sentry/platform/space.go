@@ -322,6 +322,12 @@ func (p *Process) CopyOut(addr uint64, buf []byte) error {
 	return err
 }
 
+// CopyOutPartial copies as much as there is memory for and gives how much.
+func (p *Process) CopyOutPartial(addr uint64, buf []byte) int {
+	n, _ := p.transfer(unix.SYS_PROCESS_VM_WRITEV, addr, buf)
+	return max(n, 0)
+}
+
 // CopyInPartial copies as much as there is and gives how much.
 func (p *Process) CopyInPartial(addr uint64, buf []byte) int {
 	n, _ := p.transfer(unix.SYS_PROCESS_VM_READV, addr, buf)

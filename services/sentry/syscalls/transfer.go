@@ -76,6 +76,7 @@ func readTo(t *task.Task, f *vfs.File, p position, addr mm.Addr, n uint64) (uint
 		if got <= 0 {
 			return 0, err
 		}
+		t.Took(f, addr, w[:got], p.fixed)
 		return uint64(got), t.CommitWindow(addr, got)
 	}
 	v := vector{one: linux.Iovec{Base: addr, Len: n}}

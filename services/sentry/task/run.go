@@ -29,6 +29,7 @@ func (t *Task) run() {
 		t.seeTrial()
 		t.seeAhead(ev.Kind != platform.Syscall || t.th.Regs.RAX != unix.SYS_MMAP)
 		if ev.Kind != platform.CallFailed {
+			t.took = took{}
 			t.frames = t.frames[:0]
 			t.trace.inCall = false
 		}
@@ -115,6 +116,31 @@ func (t *Task) serve() {
 // OnFailure registers what to undo if a host call of this answer fails.
 func (t *Task) OnFailure(undo func(linux.Errno)) { t.orders = append(t.orders, undo) }
 
+// took is what was read for the call being served, and where it goes: read(2).
+type took struct {
+	file  *vfs.File
+	addr  uint64
+	bytes []byte
+	fixed bool // at a position that was given
+}
+
+// Took notes that p was read from f, and is to go to addr with the answer: what there is no
+// memory for goes back.
+func (t *Task) Took(f *vfs.File, addr uint64, p []byte, fixed bool) { t.took = took{f, addr, p, fixed} }
+
+// untake gives back what the guest has no memory for, and says how much it got: of a file with
+// positions as much as there is memory for, of others nothing.
+func (t *Task) untake() (got int) {
+	k := &t.took
+	if k.file.Positioned() {
+		got = t.th.Process().CopyOutPartial(k.addr, k.bytes)
+	}
+	if !k.fixed {
+		k.file.Unread(k.bytes[got:])
+	}
+	return got
+}
+
 // callFailed undoes what the answer promised.
 func (t *Task) callFailed(ev platform.Event) {
 	if t.frameFailed(ev) {
@@ -128,6 +154,12 @@ func (t *Task) callFailed(ev platform.Event) {
 		t.k.logf("pid %d: a host call of an answer that cannot fail did: %v", t.tid, ev.Err)
 		t.k.kill(t.group, uint32(linux.SIGKILL))
 		return
+	}
+	if t.took.file != nil {
+		if n := t.untake(); n > 0 {
+			t.reply.result = uint64(n)
+			return
+		}
 	}
 	t.reply.err = ev.Err
 }

@@ -29,6 +29,7 @@ type Task struct {
 	eager   eagerness
 	asksAll bool // the stub answers nothing itself
 	trial   trial
+	took    took
 	pockets *pockets // nil until there is something for one
 
 	// What other goroutines may read while it runs.

@@ -38,6 +38,26 @@ func (f *File) Read(ctx Context, p []byte) (int, error) {
 	return f.readOn(ctx, n, len(p), func(done int) (int, error) { return f.reader.ReadStream(ctx, p[done:]) })
 }
 
+// Unreader is a stream that takes bytes back which ReadStream has given, and which then are the
+// first again.
+type Unreader interface {
+	Unread(p []byte)
+}
+
+// Positioned says whether Read reads at a position, which it moves.
+func (f *File) Positioned() bool { return f.readerAt != nil && !f.streams }
+
+// Unread gives p back, which Read has given, since it has not got to who asked for it.
+func (f *File) Unread(p []byte) {
+	if u, ok := f.impl.(Unreader); ok {
+		u.Unread(p)
+	} else if f.Positioned() {
+		f.position.Lock()
+		f.position.at = max(f.position.at-int64(len(p)), 0)
+		f.position.Unlock()
+	}
+}
+
 // enough says whether a read of size bytes that got n, or an error, is done with that.
 func (f *File) enough(n, size int, err error) bool {
 	switch {

@@ -82,6 +82,7 @@ struct row {
 	T(notice) \
 	T(newer) \
 	T(advice) \
+	T(ahead) \
 	T(debug) \
 	T(pidfd) \
 	T(pocket) \

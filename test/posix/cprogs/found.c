@@ -438,6 +438,34 @@ static void headless(void)
 	status("ended", ws);
 }
 
+/* What is read into no memory is not lost: a file's position stays, a pipe's bytes are there. */
+static void nowhere(void)
+{
+	char b[16] = "", name[256];
+	int p[2], fd;
+	char *m = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *volatile none = (char *)16;
+	munmap(m + 4096, 4096);
+	snprintf(name, sizeof name, "%s/nowhere.%d", getenv("SCRATCH"), getpid());
+	fd = open(name, O_RDWR | O_CREAT, 0600);
+	if (write(fd, "0123456789", 10) != 10)
+		err("write", -1);
+	lseek(fd, 1, SEEK_SET);
+	err("a file", read(fd, none, 3));
+	say("at %ld", (long)lseek(fd, 0, SEEK_CUR));
+	say("in part %zd", read(fd, m + 4094, 5));
+	say("at %ld, %.2s", (long)lseek(fd, 0, SEEK_CUR), m + 4094);
+	say("in part, at a place %zd %.2s", pread(fd, m + 4094, 5, 5), m + 4094);
+	err("pread", pread(fd, none, 5, 5));
+	unlink(name);
+	if (pipe(p) || write(p[1], "abcdef", 6) != 6)
+		err("pipe", -1);
+	fcntl(p[0], F_SETFL, O_NONBLOCK);
+	err("a pipe", read(p[0], none, 3));
+	err("across", read(p[0], m + 4094, 4));
+	say("then %zd %s", read(p[0], b, 10), b);
+}
+
 const struct row found_rows[] = {
 	{"found.headless", headless},
 	{"found.growsdown", downwards},
@@ -456,5 +484,5 @@ const struct row found_rows[] = {
 	{"found.reset", reset},
 	{"found.numbers", numbers},
 	{"found.timer-none", silent},
-	{0, 0},
+	{"found.nowhere", nowhere}, {0, 0},
 };
