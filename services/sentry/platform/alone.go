@@ -24,17 +24,18 @@ const (
 	aloneSetFS      = 4 // arch_prctl(ARCH_SET_FS): the host's
 	aloneRseq       = 5 // rseq: the host's, and slotRseqArea keeps it
 	aloneLimit      = 6 // prlimit64 of the process itself that changes nothing: slotLimits
+	aloneAction     = 7 // rt_sigaction that only asks: slotDefault
+	aloneReturn     = 8 // rt_sigreturn: faults.go
 	// Of the file in slotAheadFD: ahead.go.
-	aloneRead   = 7
-	alonePread  = 8
-	aloneStat   = 9
-	aloneStatAt = 10
-	aloneClose  = 11
-	aloneSeek   = 12 // lseek(fd, 0, SEEK_CUR)
-	aloneTTY    = 13 // ioctl(fd, TCGETS, ...): ENOTTY
-	aloneReturn = 14 // rt_sigreturn: faults.go
+	aloneRead   = 9
+	alonePread  = 10
+	aloneStat   = 11
+	aloneStatAt = 12
+	aloneClose  = 13
+	aloneSeek   = 14 // lseek(fd, 0, SEEK_CUR)
+	aloneTTY    = 15 // ioctl(fd, TCGETS, ...): ENOTTY
 	// aloneSelf and above: the word of that number.
-	aloneSelf = 15
+	aloneSelf = 16
 
 	// aloneSample is one in how many the sentry is asked all the same.
 	aloneSample = 16
@@ -47,7 +48,7 @@ const (
 
 var aloneCalls = map[uint32]byte{
 	unix.SYS_RT_SIGPROCMASK: aloneMask, unix.SYS_SET_ROBUST_LIST: aloneRobust, unix.SYS_SET_TID_ADDRESS: aloneTIDAddress,
-	unix.SYS_ARCH_PRCTL: aloneSetFS, unix.SYS_RSEQ: aloneRseq, unix.SYS_PRLIMIT64: aloneLimit,
+	unix.SYS_ARCH_PRCTL: aloneSetFS, unix.SYS_RSEQ: aloneRseq, unix.SYS_PRLIMIT64: aloneLimit, unix.SYS_RT_SIGACTION: aloneAction,
 	unix.SYS_READ: aloneRead, unix.SYS_PREAD64: alonePread, unix.SYS_FSTAT: aloneStat,
 	unix.SYS_NEWFSTATAT: aloneStatAt, unix.SYS_CLOSE: aloneClose, unix.SYS_LSEEK: aloneSeek, unix.SYS_IOCTL: aloneTTY, unix.SYS_RT_SIGRETURN: aloneReturn,
 }

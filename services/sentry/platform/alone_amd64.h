@@ -29,7 +29,36 @@ alone:
 	JEQ  aloneLimit
 	CMPL CX, $const_aloneReturn
 	JEQ  returned
-	JMP  ask
+	CMPL CX, $const_aloneAction
+	JNE  ask
+
+	// rt_sigaction(signal, NULL, old, 8), on both lanes: faults.go.
+action:
+	CMPL const_slotAlone(R13), $0
+	JEQ  ask
+	TESTQ SI, SI
+	JNZ  ask
+	CMPQ R10, $8
+	JNE  ask
+	LEAL -1(DI), CX
+	CMPL CX, $63
+	JA   ask
+	MOVQ const_slotDefault(R13), AX
+	BTQ  CX, AX
+	JCC  ask
+	XORL AX, AX
+	TESTQ DX, DX
+	JZ   aloneDone
+	MOVQ $(const_GuestTop-32), CX
+	CMPQ DX, CX
+	JA   ask
+	MOVQ DX, DI
+	MOVL $32, CX
+	REP; STOSB
+	TESTQ CX, CX
+	JNZ  ask
+	JMP  aloneDone
+
 aloneSelf:
 	MOVQ (const_slotSelf-8*const_aloneSelf)(R13)(CX*8), AX
 	BTQ  $63, AX            // not known?

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"bulkhead/proto/linux"
 )
 
 // withArgs is a call by a site that traps, with these arguments: mov rdi, rsi, rdx, r10.
@@ -73,6 +75,15 @@ func TestAlone_asks(t *testing.T) {
 		args []uint64
 	}{
 		{"off", off, unix.SYS_GETPID, nil},
+		{"action, off", func(th *Thread) { th.SetDefaults(^linux.SigSet(0)); off(th) }, unix.SYS_RT_SIGACTION, []uint64{2, 0, dataAt, 8}},
+		{"action not known", all, unix.SYS_RT_SIGACTION, []uint64{2, 0, dataAt, 8}},
+		{"action of another", func(th *Thread) { all(th); th.SetDefaults(^linux.SigSetOf(2)) }, unix.SYS_RT_SIGACTION, []uint64{2, 0, dataAt, 8}},
+		{"action is set", func(th *Thread) { all(th); th.SetDefaults(^linux.SigSet(0)) }, unix.SYS_RT_SIGACTION, []uint64{2, dataAt, dataAt, 8}},
+		{"action of no signal", func(th *Thread) { all(th); th.SetDefaults(^linux.SigSet(0)) }, unix.SYS_RT_SIGACTION, []uint64{65, 0, dataAt, 8}},
+		{"action of signal 0", func(th *Thread) { all(th); th.SetDefaults(^linux.SigSet(0)) }, unix.SYS_RT_SIGACTION, []uint64{0, 0, dataAt, 8}},
+		{"action of another size", func(th *Thread) { all(th); th.SetDefaults(^linux.SigSet(0)) }, unix.SYS_RT_SIGACTION, []uint64{2, 0, dataAt, 4}},
+		{"action to nowhere", func(th *Thread) { all(th); th.SetDefaults(^linux.SigSet(0)) }, unix.SYS_RT_SIGACTION, []uint64{2, 0, 0x10_0000, 8}},
+		{"action to the stub", func(th *Thread) { all(th); th.SetDefaults(^linux.SigSet(0)) }, unix.SYS_RT_SIGACTION, []uint64{2, 0, areas, 8}},
 		{"nothing", nothing, unix.SYS_GETPID, nil},
 		{"no descriptor", func(th *Thread) { all(th); th.SeeAhead(true) }, unix.SYS_CLOSE, []uint64{math.MaxUint64}},
 		{"nothing, mask", nothing, unix.SYS_RT_SIGPROCMASK, []uint64{0, 0, 0, 8}},
@@ -427,5 +438,28 @@ func TestAhead_whole(t *testing.T) {
 				th.Exit(true)
 			})
 		}
+	}
+}
+
+// TestAction_default tells of an action that is all zeros, on both lanes.
+func TestAction_default(t *testing.T) {
+	m := fastMachine(t)
+	for name, code := range map[string][]byte{
+		"trap": withArgs(unix.SYS_RT_SIGACTION, 64, 0, dataAt, 8), "fast": fastArgs(m, unix.SYS_RT_SIGACTION, 64, 0, dataAt, 8),
+	} {
+		th := guest(t, m, join(call(1000), code, keepResult, call(1001)))
+		expect(t, th, Syscall)
+		th.AnswerAlone(true)
+		th.SetDefaults(linux.SigSetOf(64))
+		if err := th.proc.CopyOut(dataAt, bytes.Repeat([]byte{7}, 40)); err != nil {
+			t.Fatal(err)
+		}
+		asksNext(t, th, 1001)
+		got := make([]byte, 40)
+		want := append(make([]byte, 32), 7, 7, 7, 7, 7, 7, 7, 7)
+		if err := th.proc.CopyIn(dataAt, got); err != nil || th.Regs.RBX != 0 || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d, %v %v", name, int64(th.Regs.RBX), got, err)
+		}
+		th.Exit(true)
 	}
 }

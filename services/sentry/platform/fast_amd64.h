@@ -68,6 +68,8 @@ noAhead:
 	JEQ  trialFlags
 	CMPQ AX, $SYS_epoll_ctl
 	JEQ  trialPoll
+	CMPQ AX, $SYS_rt_sigaction
+	JEQ  action
 	CMPQ AX, $SYS_readlink
 	JNE  copyArguments
 	JMP  noLink

@@ -67,6 +67,17 @@ func (th *Thread) SetAction(sig linux.Signal, a linux.SigAction) bool {
 	return true
 }
 
+// SetDefaults tells the stub which signals have the action that a program begins with, all
+// zeros: rt_sigaction(2) of one of them, if it only asks, is answered by it. As SetAction.
+func (th *Thread) SetDefaults(set linux.SigSet) bool {
+	if !th.hold() {
+		return false
+	}
+	defer th.space.mu.Unlock()
+	th.slot.store(slotDefault, uint64(set))
+	return true
+}
+
 // SetAltStack tells the stub where handlers with SA_ONSTACK run. The thread does not
 // run meanwhile.
 func (th *Thread) SetAltStack(s linux.StackT) {
@@ -91,6 +102,7 @@ func (th *Thread) SetLastFault(err, trapNo, cr2 uint64) {
 // beginFaults begins the words for a new thread in the slot.
 func (s slot) beginFaults(m *Machine, patched *[patchedBits / 64]uint64) {
 	atomic.StoreUint32(s.word(slotActionsSet), 0)
+	s.store(slotDefault, 0)
 	clear(s.mem[slotAltStack : slotLastFault+24])
 	le := binary.LittleEndian
 	for i := range fpDescribed / 8 {

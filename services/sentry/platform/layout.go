@@ -114,6 +114,7 @@ const (
 	slotFastFlags = 0x0dc
 	slotAddr      = 0x0e0 // u64, sentry: where the slot lies in the stub, for GS to be known by
 	slotLease     = 0x0e8 // u32, sentry: 1 if there is a lease to look at: lease.go
+	slotDefault   = 0x0f0 // u64, sentry: signals whose action is SIG_DFL and nothing else: faults.go
 	slotRegs      = 0x100 // 23 * u64: gregs of the ucontext
 	slotRanges    = 0x1c0 // maxRanges * {addr, len, offset} u64
 

@@ -15,7 +15,8 @@ import (
 type handlers struct {
 	mu    sync.Mutex
 	table [linux.NSIG + 1]linux.SigAction
-	// told are the threads whose stubs know the actions of platform.FaultSignals.
+	// told are the threads whose stubs know the actions of platform.FaultSignals, and which of all
+	// signals have none.
 	told map[*platform.Thread]struct{}
 }
 
@@ -28,7 +29,16 @@ func (h *handlers) action(sig linux.Signal) linux.SigAction {
 func (h *handlers) set(sig linux.Signal, a linux.SigAction) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	was := h.table[sig]
 	h.table[sig] = a
+	if (was == linux.SigAction{}) != (a == linux.SigAction{}) {
+		set := h.defaultsLocked()
+		for th := range h.told {
+			if !th.SetDefaults(set) {
+				delete(h.told, th)
+			}
+		}
+	}
 	if !slices.Contains(platform.FaultSignals[:], sig) {
 		return
 	}
@@ -39,7 +49,17 @@ func (h *handlers) set(sig linux.Signal, a linux.SigAction) {
 	}
 }
 
-// tell has the thread's stub know what is done with faults, until forget.
+// defaultsLocked are the signals whose action is as a program finds it.
+func (h *handlers) defaultsLocked() (set linux.SigSet) {
+	for sig := linux.Signal(1); sig <= linux.NSIG; sig++ {
+		if h.table[sig] == (linux.SigAction{}) {
+			set |= linux.SigSetOf(sig)
+		}
+	}
+	return set
+}
+
+// tell has the thread's stub know what is done with signals, until forget.
 func (h *handlers) tell(th *platform.Thread) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -47,6 +67,7 @@ func (h *handlers) tell(th *platform.Thread) {
 		h.told = map[*platform.Thread]struct{}{}
 	}
 	h.told[th] = struct{}{}
+	th.SetDefaults(h.defaultsLocked())
 	for _, sig := range platform.FaultSignals {
 		th.SetAction(sig, h.table[sig])
 	}
