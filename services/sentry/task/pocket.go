@@ -1,6 +1,7 @@
 package task
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -99,21 +100,40 @@ func (t *Task) lend() {
 		return
 	}
 	if len(p.wishes) > 0 {
-		ft := t.fds.Load()
-		ft.mu.Lock()
-		p.mu.Lock()
-		if p.arrived {
-			p.freshLocked(t.th)
+		if ft := t.fds.Load(); p.worthwhile() {
+			ft.mu.Lock()
+			p.mu.Lock()
+			if p.arrived {
+				p.freshLocked(t.th)
+			}
+			for _, w := range p.wishes {
+				p.lendLocked(t.th, ft, w, p.arrived)
+			}
+			p.mu.Unlock()
+			ft.mu.Unlock()
 		}
-		for _, w := range p.wishes {
-			p.lendLocked(t.th, ft, w, p.arrived)
-		}
-		p.mu.Unlock()
-		ft.mu.Unlock()
 		clear(p.wishes)
 		p.wishes, p.arrived = p.wishes[:0], false
 	}
 	p.inside.Store(false)
+}
+
+// worthwhile takes the wishes off the list that are not worth it, and says whether any are
+// left.
+func (p *pockets) worthwhile() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wishes = slices.DeleteFunc(p.wishes, func(w wish) bool {
+		c := p.in[platform.PocketFor(w.fd)]
+		if c == nil || c.file != w.file || c.worth > 0 {
+			return false
+		}
+		if c.skips++; c.skips == vainPause {
+			c.worth, c.skips = 1, 0
+		}
+		return true
+	})
+	return len(p.wishes) > 0
 }
 
 // freshLocked takes all sockets out that still have something to be read, for what was
@@ -144,12 +164,6 @@ func (p *pockets) lendLocked(th *platform.Thread, ft *FDTable, w wish, arrived b
 	}
 	if c.file != w.file {
 		c.file, c.worth, c.skips = w.file, mostVain, 0
-	}
-	if c.worth == 0 {
-		if c.skips++; c.skips < vainPause {
-			return
-		}
-		c.worth, c.skips = 1, 0
 	}
 	if !w.file.Lend(&c.loan) {
 		return
@@ -185,7 +199,6 @@ func (t *Task) seePockets() {
 	if p == nil {
 		return
 	}
-	p.inside.Store(true)
 	p.mu.Lock()
 	p.deliverLocked(t.th)
 	t.th.EmptyBox()
@@ -194,6 +207,7 @@ func (t *Task) seePockets() {
 			p.readLocked(t.th, c)
 		}
 	}
+	p.inside.Store(true)
 	p.mu.Unlock()
 }
 
@@ -259,15 +273,8 @@ func (p *pockets) endLocked(th *platform.Thread, c *pocket) {
 	}
 	c.file.Returned()
 	c.active = false
-	for i, other := range p.active {
-		if other == c {
-			last := len(p.active) - 1
-			p.active[i] = p.active[last]
-			p.active[last] = nil
-			p.active = p.active[:last]
-			break
-		}
-	}
+	i := slices.Index(p.active, c)
+	p.active = slices.Delete(p.active, i, i+1)
 }
 
 // look is vfs.Loan's.
