@@ -26,16 +26,19 @@ const (
 	aloneLimit      = 6 // prlimit64 of the process itself that changes nothing: slotLimits
 	aloneAction     = 7 // rt_sigaction that only asks: slotDefault
 	aloneReturn     = 8 // rt_sigreturn: faults.go
+	// Of a path: links.go. newfstatat is aloneStatAt.
+	aloneReadlink = 9
+	aloneOpenat   = 10
 	// Of the file in slotAheadFD: ahead.go.
-	aloneRead   = 9
-	alonePread  = 10
-	aloneStat   = 11
-	aloneStatAt = 12
-	aloneClose  = 13
-	aloneSeek   = 14 // lseek(fd, 0, SEEK_CUR)
-	aloneTTY    = 15 // ioctl(fd, TCGETS, ...): ENOTTY
+	aloneRead   = 11
+	alonePread  = 12
+	aloneStat   = 13
+	aloneStatAt = 14
+	aloneClose  = 15
+	aloneSeek   = 16 // lseek(fd, 0, SEEK_CUR)
+	aloneTTY    = 17 // ioctl(fd, TCGETS, ...): ENOTTY
 	// aloneSelf and above: the word of that number.
-	aloneSelf = 16
+	aloneSelf = 18
 
 	// aloneSample is one in how many the sentry is asked all the same.
 	aloneSample = 16
@@ -44,11 +47,14 @@ const (
 	auditArch   = unix.AUDIT_ARCH_X86_64
 	robustSize  = 24 // struct robust_list_head
 	atEmptyPath = unix.AT_EMPTY_PATH
+	// Flags with which newfstatat and openat say ENOENT where there is nothing.
+	statAbsent = unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT
+	openAbsent = unix.O_WRONLY | unix.O_CLOEXEC | unix.O_NOCTTY | unix.O_NONBLOCK | unix.O_DIRECTORY | unix.O_NOFOLLOW | 0x8000 // O_LARGEFILE
 )
 
 var aloneCalls = map[uint32]byte{
 	unix.SYS_RT_SIGPROCMASK: aloneMask, unix.SYS_SET_ROBUST_LIST: aloneRobust, unix.SYS_SET_TID_ADDRESS: aloneTIDAddress,
-	unix.SYS_ARCH_PRCTL: aloneSetFS, unix.SYS_RSEQ: aloneRseq, unix.SYS_PRLIMIT64: aloneLimit, unix.SYS_RT_SIGACTION: aloneAction,
+	unix.SYS_ARCH_PRCTL: aloneSetFS, unix.SYS_RSEQ: aloneRseq, unix.SYS_PRLIMIT64: aloneLimit, unix.SYS_RT_SIGACTION: aloneAction, unix.SYS_READLINK: aloneReadlink, unix.SYS_OPENAT: aloneOpenat,
 	unix.SYS_READ: aloneRead, unix.SYS_PREAD64: alonePread, unix.SYS_FSTAT: aloneStat,
 	unix.SYS_NEWFSTATAT: aloneStatAt, unix.SYS_CLOSE: aloneClose, unix.SYS_LSEEK: aloneSeek, unix.SYS_IOCTL: aloneTTY, unix.SYS_RT_SIGRETURN: aloneReturn,
 }

@@ -15,6 +15,8 @@ alone:
 	JAE  aloneSelf
 	CMPL CX, $const_aloneRead
 	JAE  ahead
+	CMPL CX, $const_aloneReadlink
+	JAE  path
 	CMPL CX, $const_aloneMask
 	JEQ  mask
 	CMPL CX, $const_aloneRobust
@@ -163,9 +165,9 @@ aloneLimit:
 	// too.
 ahead:
 	TESTL DI, DI            // -1 stands for none, and is a guest's error
-	JLT  ask
+	JLT  aheadNone
 	CMPL DI, const_slotAheadFD(R13)
-	JNE  ask
+	JNE  aheadNone
 	CMPL CX, $const_aloneClose
 	JEQ  aheadClose
 	CMPL CX, $const_alonePread
@@ -189,6 +191,11 @@ ahead:
 	CMPB const_slotScratch(R13), $0
 	JNE  ask
 	MOVQ DX, SI
+	JMP  aheadStat
+aheadNone:
+	CMPL CX, $const_aloneStatAt
+	JEQ  path
+	JMP  ask
 aheadStat:
 	MOVQ SI, DI
 	LEAQ const_slotAheadStat(R13), SI

@@ -60,6 +60,9 @@ noPocket:
 	CMPL DI, const_slotAheadFD(R13)
 	JEQ  aheadFast
 noAhead:
+	CMPQ const_slotLinks(R13), $0 // both numbers
+	JNE  pathFast
+noPath:
 	CMPQ AX, $SYS_rt_sigreturn
 	JEQ  returned
 	CMPQ AX, $SYS_rt_sigprocmask
@@ -69,10 +72,8 @@ noAhead:
 	CMPQ AX, $SYS_epoll_ctl
 	JEQ  trialPoll
 	CMPQ AX, $SYS_rt_sigaction
-	JEQ  action
-	CMPQ AX, $SYS_readlink
 	JNE  copyArguments
-	JMP  noLink
+	JMP  action
 
 	// Of the file that was just opened, perhaps: ahead.go.
 aheadFast:

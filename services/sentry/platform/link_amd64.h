@@ -1,16 +1,43 @@
-	// What is no symbolic link, or is not there, a part of stub_amd64.s: links.go. It is entered on the fast
-	// lane with readlink(DI path, SI buffer, DX size), and whatever is not known for sure is
-	// the sentry's to answer.
+	// What is no symbolic link, or is not there, a part of stub_amd64.s: links.go. It is entered
+	// on both lanes with readlink(DI path, SI buffer, DX size), openat(DI, SI path, DX flags) or
+	// newfstatat(DI, SI path, DX, R10 flags), and which of them in CX; whatever is not known for
+	// sure is the sentry's to answer.
 	//
 	//	R8	the path's hash
 	//	R9	how many bytes of it were copied
-noLink:
+	//	R11	1: only that nothing is there is good enough
+pathFast:
+	MOVQ $(const_table+const_tableAlone), CX
+	MOVBLZX (CX)(AX*1), CX
+	CMPL CX, $const_aloneStatAt
+	JEQ  path
+	CMPL CX, $const_aloneReadlink
+	JB   noPath
+	CMPL CX, $const_aloneOpenat
+	JA   noPath
+path:
 	CMPL const_slotAlone(R13), $0
 	JEQ  trialAsk
-	CMPQ const_slotLinks(R13), $0 // both numbers
+	CMPQ const_slotLinks(R13), $0
 	JEQ  trialAsk
+	CMPL CX, $const_aloneReadlink
+	JEQ  pathLink
+	MOVL $1, R11
+	MOVQ SI, DI
+	CMPL CX, $const_aloneOpenat
+	JEQ  pathOpen
+	TESTL $~const_statAbsent, R10
+	JNZ  trialAsk
+	JMP  pathName
+pathOpen:
+	TESTL $~const_openAbsent, DX
+	JNZ  trialAsk
+	JMP  pathName
+pathLink:
+	XORL R11, R11
 	TESTL DX, DX
 	JLE  trialAsk
+pathName:
 	MOVQ $(const_GuestTop-4096), CX
 	CMPQ DI, CX
 	JAE  trialAsk
@@ -95,6 +122,8 @@ linkFound:
 	MOVL const_linkKind(CX), BX // BX: what it says, R9: its number, R10: which is good
 	CMPL BX, $1
 	JA   trialAsk
+	CMPL BX, R11
+	JB   trialAsk
 	LEAQ const_slotLinks(R13)(BX*4), R10
 	MOVL const_linkNumber(CX), R9
 	TESTL R9, R9
@@ -114,5 +143,4 @@ linkSame:
 	JZ   linkDone
 	MOVQ $-2, AX            // ENOENT
 linkDone:
-	MOVQ AX, BX
-	JMP  trialDone
+	JMP  aloneDone

@@ -8,8 +8,8 @@ import (
 // To find a file's true name, realpath(3) asks of each directory on the way whether it is
 // a symbolic link, for each file again: 45 % of a make's calls are readlink(2) of a
 // dozen directories. That a path leads to something which is none, or nowhere, is noted in
-// the slot, once it has been asked twice, and the stub answers EINVAL or ENOENT on the fast
-// lane (link_amd64.h). It lasts until anything has happened that could make it untrue, which
+// the slot, once it has been asked twice, and the stub answers EINVAL or ENOENT
+// (link_amd64.h), and ENOENT to openat(2) and newfstatat(2) too of what is not there. It lasts until anything has happened that could make it untrue, which
 // says so first (vfs.Remember).
 //
 // A record is one of two, by the path's hash. It has that, and a number that has to be that in slotLinks. The guest can

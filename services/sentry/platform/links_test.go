@@ -181,3 +181,53 @@ func TestNoLink_neighbours(t *testing.T) {
 		}
 	}
 }
+
+// TestNoLink_others: openat(2) and newfstatat(2) find nothing where nothing is, on both lanes,
+// and whatever else there may be to say is asked about.
+func TestNoLink_others(t *testing.T) {
+	m := fastMachine(t)
+	const absent, there = "/usr/include/bits/none.h", "/usr/include/bits"
+	enoent := -int64(unix.ENOENT)
+	for lane, made := range map[string]func(nr uint32, args ...uint64) []byte{
+		"trap": withArgs, "fast": func(nr uint32, args ...uint64) []byte { return fastArgs(m, nr, args...) },
+	} {
+		for _, c := range []struct {
+			name, path string
+			nr         uint32
+			args       []uint64
+			want       int64 // 0: asks
+		}{
+			{"open", absent, unix.SYS_OPENAT, []uint64{0xffff_ff9c, dataAt, unix.O_CLOEXEC}, enoent},
+			{"open to write", absent, unix.SYS_OPENAT, []uint64{3, dataAt, unix.O_WRONLY}, enoent},
+			{"stat", absent, unix.SYS_NEWFSTATAT, []uint64{0xffff_ff9c, dataAt, dataAt + 0x100, 0}, enoent},
+			{"lstat", absent, unix.SYS_NEWFSTATAT, []uint64{9, dataAt, 0, unix.AT_SYMLINK_NOFOLLOW}, enoent},
+			{"readlink", absent, unix.SYS_READLINK, []uint64{dataAt, dataAt + 0x100, 100}, enoent},
+			{"readlink of what is there", there, unix.SYS_READLINK, []uint64{dataAt, dataAt + 0x100, 100}, -int64(unix.EINVAL)},
+			{"open what is there", there, unix.SYS_OPENAT, []uint64{3, dataAt, unix.O_CLOEXEC}, 0},
+			{"stat what is there", there, unix.SYS_NEWFSTATAT, []uint64{3, dataAt, dataAt + 0x100, 0}, 0},
+			{"create", absent, unix.SYS_OPENAT, []uint64{3, dataAt, unix.O_CREAT}, 0},
+			{"open with an odd flag", absent, unix.SYS_OPENAT, []uint64{3, dataAt, 0x1000_0000}, 0},
+			{"open to do what", absent, unix.SYS_OPENAT, []uint64{3, dataAt, 3}, 0},
+			{"stat with an odd flag", absent, unix.SYS_NEWFSTATAT, []uint64{3, dataAt, dataAt, 1 << 31}, 0},
+			{"stat of nothing", absent, unix.SYS_NEWFSTATAT, []uint64{3, 0x10_0000, dataAt, 0}, 0},
+			{"another", "/usr/include/bits/none.i", unix.SYS_OPENAT, []uint64{3, dataAt, 0}, 0},
+		} {
+			t.Run(lane+"/"+c.name, func(t *testing.T) {
+				th := guest(t, m, join(call(1000), made(c.nr, c.args...), keepResult, call(1001)))
+				expect(t, th, Syscall)
+				if err := th.proc.CopyOut(dataAt, append([]byte(c.path), 0)); err != nil {
+					t.Fatal(err)
+				}
+				th.AnswerAlone(true)
+				th.NoLink(there, LinkHash(there), false)
+				th.NoLink(absent, LinkHash(absent), true)
+				if c.want == 0 {
+					asksNext(t, th, uint64(c.nr))
+				} else if asksNext(t, th, 1001); int64(th.Regs.RBX) != c.want {
+					t.Errorf("%d, want %d", int64(th.Regs.RBX), c.want)
+				}
+				th.Exit(true)
+			})
+		}
+	}
+}

@@ -28,7 +28,19 @@ func pocketed(t *testing.T, m *Machine, code []byte, set func(*Thread), nr uint6
 	if set != nil {
 		set(th)
 	}
-	asksNext(t, th, nr)
+	if nr != 1001 {
+		asksNext(t, th, nr)
+		return th
+	}
+	th.Return(0)
+	expect(t, th, Syscall)
+	if th.Regs.RAX == unix.SYS_RECVFROM || th.Regs.RAX == unix.SYS_READ {
+		t.Fatalf("asked about call %d", th.Regs.RAX)
+	}
+	if th.Regs.RAX != nr { // the sentry had fallen asleep on a busy host
+		th.Exit(true)
+		return pocketed(t, m, code, set, nr)
+	}
 	return th
 }
 
@@ -297,6 +309,7 @@ func TestPocket_callsHome(t *testing.T) {
 	m := fastMachine(t)
 	var got [][]byte
 	th := pocketed(t, m, fastArgs(m, unix.SYS_WRITE, pocketFD, dataAt, 4), func(th *Thread) {
+		got = nil
 		th.OnMail(func() {
 			th.Letters(func(_ uint32, p []byte) { got = append(got, bytes.Clone(p)) })
 		})

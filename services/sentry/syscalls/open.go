@@ -125,6 +125,7 @@ func openHow(t *task.Task, dirfd linux.FD, path mm.Addr, flags linux.OpenFlags, 
 	fs := t.FS()
 	f, err := vfs.Open(t, fs.Root(), from, name, flags, mode, fs.Umask(), how)
 	if err != nil {
+		noteAbsent(t, name, err)
 		return 0, err
 	}
 	fd, err := install(t, f, flags)

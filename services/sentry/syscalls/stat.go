@@ -63,10 +63,18 @@ func statAt(t *task.Task, dirfd linux.FD, path mm.Addr, flags atFlags) (vfs.Attr
 	}
 	p, err := walk(t, dirfd, name, flags.walkFlags())
 	if err != nil {
+		noteAbsent(t, name, err)
 		return vfs.Attr{}, vfs.Path{}, err
 	}
 	a, err := vfs.Stat(t, p)
 	return a, p, err
+}
+
+// noteAbsent notes that there is nothing of that name, if err says so.
+func noteAbsent(t *task.Task, name string, err error) {
+	if err == linux.ENOENT && name != "" && name[0] == '/' {
+		t.NoLink(name, vfs.Absent, false)
+	}
 }
 
 func copyOutStat(t *task.Task, addr mm.Addr, a *vfs.Attr) error {
@@ -195,7 +203,7 @@ func readlinkat(t *task.Task, dirfd linux.FD, path, buf mm.Addr, n int32) (uint6
 	}
 	p, err := walk(t, dirfd, name, how)
 	if err == linux.ENOENT && name != "" && name[0] == '/' {
-		t.NoLink(name, vfs.Absent)
+		t.NoLink(name, vfs.Absent, true)
 	}
 	if err != nil {
 		return 0, err
@@ -205,7 +213,7 @@ func readlinkat(t *task.Task, dirfd linux.FD, path, buf mm.Addr, n int32) (uint6
 	case err == linux.EINVAL && name == "":
 		err = linux.ENOENT
 	case err == linux.EINVAL && name[0] == '/':
-		t.NoLink(name, vfs.NoSymlink)
+		t.NoLink(name, vfs.NoSymlink, false)
 	}
 	if err != nil {
 		return 0, err

@@ -5,14 +5,15 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// askedLinks are paths of which readlink(2) has said once that they lead to no symlink, or nowhere,
-// parts of their hashes. Most paths are asked about once, and not worth a record.
+// askedLinks are paths of which it was said once that they lead to no symlink, or nowhere,
+// parts of their hashes. Most paths are asked about once, and not worth a record, but for what
+// readlink(2) does not find, which a compiler then tries to open.
 type askedLinks [256]uint32
 
 // NoLink notes that the absolute path name, which the caller may have borrowed, leads to no
-// symlink, or to nothing: platform/links.go.
-func (t *Task) NoLink(name string, kind vfs.Remembered) {
-	if !t.th.Fast() || !t.th.MayAnswerAlone() || len(name) >= platform.LinkName {
+// symlink, or to nothing: platform/links.go; again, that it will be asked about again.
+func (t *Task) NoLink(name string, kind vfs.Remembered, again bool) {
+	if !t.th.MayAnswerAlone() || len(name) >= platform.LinkName {
 		return
 	}
 	asked := t.links.Load()
@@ -21,7 +22,7 @@ func (t *Task) NoLink(name string, kind vfs.Remembered) {
 		t.links.Store(asked)
 	}
 	hash := platform.LinkHash(name)
-	if tag := &asked[hash%uint64(len(asked))]; *tag != uint32(hash>>32) {
+	if tag := &asked[hash%uint64(len(asked))]; !again && *tag != uint32(hash>>32) {
 		*tag = uint32(hash >> 32)
 		return
 	}
