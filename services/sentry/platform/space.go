@@ -146,10 +146,12 @@ func (s *Space) slotLocked(index int) (slot, error) {
 
 // free gives everything back.
 func (s *Space) free() {
+	s.mu.Lock()
 	for _, sl := range s.slots {
 		sl.unmap()
 	}
-	s.slots = nil
+	s.slots, s.threads, s.leaving = nil, nil, nil
+	s.mu.Unlock()
 	if s.bell != nil {
 		s.bell.leave(s)
 	}

@@ -503,6 +503,31 @@ static int one_kill(long i)
 	return -1;
 }
 
+static void *groups(void *result)
+{
+	static const gid_t many[65536];
+	int r = syscall(SYS_setgroups, sizeof many / sizeof *many, many);
+	*(volatile int *)result = r ? errno : -1;
+	return sleeps(0);
+}
+
+// one_groups has a thread with as many groups as there can be.
+static int one_groups(long i)
+{
+	volatile int result = 0;
+	pthread_attr_t small;
+	pthread_t t;
+	(void)i;
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, 65536);
+	if ((errno = pthread_create(&t, &small, groups, (void *)&result)))
+		return -1;
+	while (!result)
+		usleep(100);
+	errno = result;
+	return result < 0 ? 0 : -1;
+}
+
 static const struct {
 	const char *name;
 	long most;
@@ -544,6 +569,7 @@ static const struct {
 	{"kills", 1 << 23, one_kill},
 	{"mapped", 64, one_mapped},
 	{"segments", 64, one_segment},
+	{"groups", 4096, one_groups},
 };
 
 // fill makes as many of the kind as it gets and says how that ended; and, when all of
