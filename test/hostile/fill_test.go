@@ -44,7 +44,7 @@ func TestFill(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(bundle, "config.json"), fmt.Appendf(nil, fillConfig, caps, fillMemory), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	kinds := []string{"pipes", "unix", "tcp", "symlinks", "mapped", "segments", "groups"}
+	kinds := []string{"pipes", "unix", "tcp", "symlinks", "mapped", "segments", "groups", "absent"}
 	if os.Getenv("BULKHEAD_TEST_FULL") != "" {
 		out, err := exec.Command(prog, "fill", "list").Output()
 		if err != nil {

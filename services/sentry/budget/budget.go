@@ -131,6 +131,10 @@ const (
 	mostStale = time.Second
 )
 
+// Shrink is called when there is too much, for what is only kept to be quicker to go. Set
+// before Start.
+var Shrink = func() {}
+
 // collection is when there may be the next one that is for Check's sake.
 var collection struct {
 	sync.Mutex
@@ -156,7 +160,11 @@ func collectAgain(after time.Duration) {
 		c.due, c.next = false, start.Add(mostStale) // who asks from here on wants another
 		c.Unlock()
 		runtime.GC()
-		look()
+		if look(); full.Load() {
+			Shrink()
+			runtime.GC()
+			look()
+		}
 		c.Lock()
 		c.next = time.Now().Add(min(10*time.Since(start), mostStale))
 		c.Unlock()

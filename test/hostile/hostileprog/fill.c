@@ -573,6 +573,16 @@ static const struct {
 	{"groups", 4096, one_groups},
 };
 
+// remove_queues removes the message queues, which no process's end does.
+static void remove_queues(void)
+{
+	struct msginfo all;
+	struct msqid_ds one;
+	int last = msgctl(0, MSG_INFO, (struct msqid_ds *)&all);
+	for (int i = 0; i <= last; i++)
+		msgctl(msgctl(i, MSG_STAT, &one), IPC_RMID, 0);
+}
+
 // fill makes as many of the kind as it gets and says how that ended; and, when all of
 // it is gone again, that there is room.
 int fill(const char *kind)
@@ -618,6 +628,7 @@ int fill(const char *kind)
 		;
 	while (!umount2("/tmp/fill", MNT_DETACH))
 		;
+	remove_queues();
 	for (int i = 0; i < 2000; i++) {
 		int p[2];
 		if (!pipe(p) && write(p[1], "x", 1) == 1) {
