@@ -14,7 +14,7 @@
 // Lock order, a < b for "a is taken first". Those within a package, or a file
 // system, are in its own comment.
 //
-//	container.Sandbox.mu < container.Container.mu < task.Kernel.mu
+//	container.Sandbox.mu < container.Container.mu < task.Kernel.many < task.Kernel.mu
 //	task.Kernel.mu < task.Group.sigMu < task.FDTable.mu, task.FSContext.mu, task.handlers.mu
 //	vfs.Namespace.mu < vfs's supers.mu
 //	vfs's super.renames < dirPart.changes < a file system's locks

@@ -40,11 +40,11 @@ func TestFill(t *testing.T) {
 	if out, err := exec.Command("cp", prog, filepath.Join(root, "prog")).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	const caps = `"CAP_SYS_ADMIN", "CAP_SYS_RESOURCE", "CAP_MKNOD", "CAP_KILL", "CAP_IPC_LOCK"`
+	const caps = `"CAP_SYS_ADMIN", "CAP_SYS_RESOURCE", "CAP_MKNOD", "CAP_KILL", "CAP_IPC_LOCK", "CAP_SETGID"`
 	if err := os.WriteFile(filepath.Join(bundle, "config.json"), fmt.Appendf(nil, fillConfig, caps, fillMemory), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	kinds := []string{"pipes", "unix", "tcp", "symlinks", "mapped", "segments"}
+	kinds := []string{"pipes", "unix", "tcp", "symlinks", "mapped", "segments", "groups", "absent"}
 	if os.Getenv("BULKHEAD_TEST_FULL") != "" {
 		out, err := exec.Command(prog, "fill", "list").Output()
 		if err != nil {

@@ -44,8 +44,9 @@ func processes() map[int]process {
 }
 
 // look notes the PID namespaces of the launcher's descendants: whatever the
-// sandbox has made is in one of them, whoever its parent is by then.
-func (g *guest) look() {
+// sandbox has made is in one of them, whoever its parent is by then. It says whether the
+// launcher is still running.
+func (g *guest) look() (running bool) {
 	all := processes()
 	own := all[os.Getpid()].space
 	for _, p := range all {
@@ -56,6 +57,8 @@ func (g *guest) look() {
 			}
 		}
 	}
+	_, running = all[g.cmd.Process.Pid]
+	return running
 }
 
 // of gives the processes that belong to the sandbox.

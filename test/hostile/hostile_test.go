@@ -179,8 +179,8 @@ func start(t *testing.T, c sandboxtest.Command) *guest {
 		}
 	}()
 	t.Cleanup(func() { g.cmd.Process.Kill(); stderr.Close() })
-	for range 2000 { // until its namespaces are there to be seen
-		if g.look(); len(g.spaces) > 0 {
+	for range 2000 { // until its namespaces are there to be seen, or have been
+		if running := g.look(); len(g.spaces) > 0 || !running {
 			break
 		}
 		time.Sleep(5 * time.Millisecond)

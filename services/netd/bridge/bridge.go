@@ -45,6 +45,8 @@ var (
 const (
 	MaxPorts    = 256
 	maxStations = 4096
+	// sweepEvery is how often at most it is looked who has not been heard for long, in ns.
+	sweepEvery = 1_000_000_000
 )
 
 // DefaultAgeing is how long a station is remembered that is not heard, in ns.
@@ -57,6 +59,7 @@ type Bridge struct {
 	Ports  []*Port
 
 	stations map[MAC]Station
+	swept    int64 // when it was last looked who is old
 }
 
 // Verdict is where a frame goes.
@@ -166,16 +169,26 @@ func (b *Bridge) learn(now int64, p *Port, src MAC) {
 	if s, there := b.stations[src]; there && (s.Local || s.Fixed) {
 		return
 	} else if !there && len(b.stations) >= maxStations {
-		for mac, s := range b.stations {
-			if b.old(now, &s) {
-				delete(b.stations, mac)
-			}
+		// Not for each frame: whoever sends makes up as many addresses as they like.
+		if now-b.swept < sweepEvery {
+			return
 		}
+		b.sweep(now)
 		if len(b.stations) >= maxStations {
 			return
 		}
 	}
 	b.put(Station{MAC: src, Port: p, Heard: now})
+}
+
+// sweep forgets those that are old.
+func (b *Bridge) sweep(now int64) {
+	b.swept = now
+	for mac, s := range b.stations {
+		if b.old(now, &s) {
+			delete(b.stations, mac)
+		}
+	}
 }
 
 // everybody is the broadcast address.

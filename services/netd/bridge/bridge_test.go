@@ -90,6 +90,32 @@ func TestFixed(t *testing.T) {
 	}
 }
 
+// A bridge that knows as many stations as it may looks for old ones now and then, not
+// for every frame that comes from another; and finds them.
+func TestArrived_full(t *testing.T) {
+	b, p := three()
+	far := func(i int) MAC { return MAC{2, 1, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)} }
+	const start = 10 * sweepEvery
+	for i := range int64(maxStations + 10) {
+		b.Arrived(start+i, p[0], far(int(i)), everybody)
+	}
+	swept := b.swept
+	if n := len(b.Stations(start)); n != maxStations {
+		t.Fatal(n, "stations")
+	}
+	for i := range int64(100) {
+		b.Arrived(swept+sweepEvery-1-i, p[0], far(maxStations+20+int(i)), everybody)
+	}
+	if b.swept != swept {
+		t.Error("looked again")
+	}
+	now := start + b.Ageing + 2*sweepEvery
+	b.Arrived(now, p[1], mac(50), everybody)
+	if got := names(b.Leaving(now, mac(50))); got != "b" {
+		t.Errorf("behind %q, want b", got)
+	}
+}
+
 // FuzzBridge has stations move about: a frame never comes back to where it came from, and
 // what is known stays bounded.
 func FuzzBridge(f *testing.F) {

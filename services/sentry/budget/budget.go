@@ -73,7 +73,7 @@ func Check() error {
 	if !full.Load() {
 		return nil
 	}
-	collectAgain()
+	collectAgain(0)
 	return linux.ENOMEM
 }
 
@@ -116,29 +116,57 @@ func look() {
 	full.Store(alive > most.Load())
 }
 
+// Renew is for when what may have held much has just ended: if there was too much, it is
+// soon known whether there is room, before a call is refused that need not be.
+func Renew() {
+	if full.Load() {
+		collectAgain(untilGone)
+	}
+}
+
+const (
+	// untilGone is how long who has ended is still referred to.
+	untilGone = 10 * time.Millisecond
+	// mostStale is how old at most the view of the heap is when somebody is refused.
+	mostStale = time.Second
+)
+
+// Shrink is called when there is too much, for what is only kept to be quicker to go. Set
+// before Start.
+var Shrink = func() {}
+
 // collection is when there may be the next one that is for Check's sake.
 var collection struct {
 	sync.Mutex
-	running bool
-	next    time.Time
+	due  bool
+	next time.Time
 }
 
-// collectAgain finds out whether there is room by now: with nothing made, the heap
-// would not grow to where it is collected. It takes a tenth of the time at most.
-func collectAgain() {
+// collectAgain finds out, after so long at least, whether there is room by now: with
+// nothing made, the heap would not grow to where it is collected. It takes a tenth of the
+// time, unless that would be to wait for more than mostStale: on a busy machine a
+// collection takes long, though it is little work.
+func collectAgain(after time.Duration) {
 	c := &collection
 	c.Lock()
 	defer c.Unlock()
-	start := time.Now()
-	if c.running || start.Before(c.next) {
+	if c.due {
 		return
 	}
-	c.running = true
-	go func() {
-		runtime.GC()
-		look()
+	c.due = true
+	time.AfterFunc(max(after, time.Until(c.next)), func() {
+		start := time.Now()
 		c.Lock()
-		c.running, c.next = false, time.Now().Add(10*time.Since(start))
+		c.due, c.next = false, start.Add(mostStale) // who asks from here on wants another
 		c.Unlock()
-	}()
+		runtime.GC()
+		if look(); full.Load() {
+			Shrink()
+			runtime.GC()
+			look()
+		}
+		c.Lock()
+		c.next = time.Now().Add(min(10*time.Since(start), mostStale))
+		c.Unlock()
+	})
 }

@@ -30,6 +30,36 @@ func TestCheck_heap(t *testing.T) {
 	becomes(t, nil)
 }
 
+// Whoever is refused, or ends, while the heap has just been looked at has it looked at
+// again, and soon: no further call is needed.
+func TestCheck_renewsSoon(t *testing.T) {
+	Start(1) // least
+	for _, ask := range []func(){func() { Check() }, Renew} {
+		held := make([]byte, 2*least)
+		runtime.GC()
+		becomes(t, linux.ENOMEM)
+		seen := collections()
+		for collections() == seen { // so the next is not to be for a while
+			Check()
+			time.Sleep(time.Millisecond)
+		}
+		runtime.KeepAlive(held)
+		held = nil
+		ask()
+		for began := time.Now(); full.Load(); time.Sleep(time.Millisecond) {
+			if time.Since(began) > 10*time.Second {
+				t.Fatal("still no room")
+			}
+		}
+	}
+}
+
+func collections() uint32 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.NumForcedGC
+}
+
 // What calls borrow is bounded before anything is collected, and comes back.
 func TestBorrow(t *testing.T) {
 	Start(1) // least

@@ -96,9 +96,9 @@ func (c *Container) process(pid int32) (*process, error) {
 func (c *Container) signal(pid int32, sig linux.Signal, all, foreground bool) error {
 	k := c.sandbox.kernel
 	if all {
-		for _, g := range k.Groups() {
+		k.ToMany(k.Groups, func(g *task.Group) {
 			g.SendFromOutside(linux.SigInfo{Signo: int32(sig), Code: linux.SI_USER})
-		}
+		})
 		return c.endUnstarted(sig)
 	}
 	var g *task.Group

@@ -71,6 +71,7 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 	k := task.NewKernel(machine)
 	s.kernel, s.jobs = k, jobs{k}
 	budget.Overrun = k.EndLargestMapper
+	budget.Shrink = vfs.ShrinkCaches
 	budget.Start(cfg.Memory)
 	k.Syscall = syscalls.Dispatch
 	if cfg.Strace {

@@ -468,11 +468,14 @@ func (s *Space) visible(rip Addr) Addr {
 }
 
 // Actual is the inverse: where a thread can go on whose program thinks that it
-// is at rip.
+// is at rip, which may be no address at all.
 func (s *Space) Actual(rip Addr) Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for at := rip - min(rip, 2+rewrite.TrampolineSize); at <= rip && len(s.rewrites.sites) > 0; at++ {
+	if len(s.rewrites.sites) == 0 || rip >= GuestTop {
+		return rip
+	}
+	for at := rip - min(rip, 2+rewrite.TrampolineSize); at <= rip; at++ {
 		if site := s.rewrites.sites[at]; site != nil {
 			if rip, ok := site.Actual(rip); ok {
 				return rip

@@ -42,6 +42,7 @@ type Process struct {
 
 	overdue atomic.Pointer[time.Timer] // see endSoon
 	lent    atomic.Pointer[loan]       // see lend.go
+	found   atomic.Int32               // the slot of the thread that byThread has found
 
 	// dead is closed once the host has reaped the process; status and usage are
 	// valid then.
@@ -146,10 +147,12 @@ func (s *Space) slotLocked(index int) (slot, error) {
 
 // free gives everything back.
 func (s *Space) free() {
+	s.mu.Lock()
 	for _, sl := range s.slots {
 		sl.unmap()
 	}
-	s.slots = nil
+	s.slots, s.threads, s.leaving = nil, nil, nil
+	s.mu.Unlock()
 	if s.bell != nil {
 		s.bell.leave(s)
 	}
@@ -370,38 +373,57 @@ func (p *Process) vm(call uintptr, addr uint64, buf []byte) (n int, err error) {
 // others, as with pthread_exit(3) in main.
 func (p *Process) byThread(f func(tid int) error) error {
 	err := f(p.PID())
-	if err != unix.ESRCH {
+	if err != unix.ESRCH || p.space == nil {
 		return err
 	}
-	for _, tid := range p.otherThreads() {
+	// From where one was found last: of thousands of threads that end, each looks.
+	from := int(p.found.Load())
+	for i, n := 0, p.space.indices(); i < n; i++ {
+		index := (from + i) % n
+		tid := p.threadFrom(index)
+		if tid == 0 {
+			continue
+		}
 		if err = f(tid); err != unix.ESRCH {
+			p.found.Store(int32(index))
 			return err
 		}
 	}
 	return unix.ESRCH
 }
 
-// otherThreads are the host's numbers of the process's threads but its first. A guest may
-// have forged them in its slots: so they are those of which the host says that they are.
-func (p *Process) otherThreads() (tids []int) {
-	if p.space == nil {
-		return nil
+// threadFrom is the host's number of the thread with that slot, if the process has one but its
+// first. A guest may have forged it in its slots: so it is one of which the host says so.
+func (p *Process) threadFrom(index int) int {
+	tid := p.space.tidOf(index, p)
+	if tid > 0 && tid != p.PID() && unix.Tgkill(p.PID(), tid, 0) == nil {
+		return tid
 	}
-	p.space.mu.Lock()
-	defer p.space.mu.Unlock()
-	for _, th := range p.space.threads {
-		if th == nil || th.proc != p {
-			continue
-		}
-		tid := int(th.tid.Load())
-		if tid == 0 {
-			tid = int(int32(th.slot.load(slotTID)))
-		}
-		if tid > 0 && tid != p.PID() && unix.Tgkill(p.PID(), tid, 0) == nil {
-			tids = append(tids, tid)
-		}
+	return 0
+}
+
+// indices is how many slots have ever been taken.
+func (s *Space) indices() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.threads)
+}
+
+// tidOf is what the thread of p with that slot says that its number is; 0 if there is none.
+func (s *Space) tidOf(index int, p *Process) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if index >= len(s.threads) {
+		return 0
 	}
-	return tids
+	th := s.threads[index]
+	if th == nil || th.proc != p {
+		return 0
+	}
+	if tid := th.tid.Load(); tid != 0 {
+		return int(tid)
+	}
+	return int(int32(th.slot.load(slotTID)))
 }
 
 // token is what a new process or a thread that expects files shows to the

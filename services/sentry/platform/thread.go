@@ -539,9 +539,12 @@ func (th *Thread) hold() bool {
 	return true
 }
 
-// drop lets go of the slot.
+// drop lets go of the slot, and of whoever is to be told of its requests: the thread
+// itself may be remembered for as long as its parent runs.
 func (th *Thread) drop() {
 	if th.dropped.CompareAndSwap(false, true) {
+		th.ring.Store(nil)
+		th.long = nil
 		th.space.dropThread(th)
 	}
 }

@@ -281,7 +281,7 @@ func setgroups(t *task.Task, n int32, list mm.Addr) (uint64, error) {
 		return 0, err
 	}
 	c := t.Creds().Clone()
-	c.Groups = nil
+	c.Groups = make([]uint32, 0, n)
 	for ; len(buf) > 0; buf = buf[4:] {
 		g := binary.LittleEndian.Uint32(buf)
 		if g == noID || groups(t, &g) != nil {

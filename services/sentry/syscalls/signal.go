@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"bulkhead/proto/linux"
@@ -31,7 +32,7 @@ func kill(t *task.Task, pid int32, sig linux.Signal) (uint64, error) {
 	}
 	info := t.UserSignal(sig, linux.SI_USER)
 	k := t.Kernel()
-	var targets []*task.Group
+	var targets func() []*task.Group
 	switch {
 	case pid > 0:
 		g := t.NamedGroup(pid)
@@ -44,25 +45,23 @@ func kill(t *task.Task, pid int32, sig linux.Signal) (uint64, error) {
 		}
 		return 0, sendTo(t, g, info)
 	case pid == -1:
-		for _, g := range k.Groups() {
-			if t.ShowPID(g.PID()) > 1 && g != t.Group() {
-				targets = append(targets, g)
-			}
+		targets = func() []*task.Group {
+			return slices.DeleteFunc(k.Groups(), func(g *task.Group) bool { return t.ShowPID(g.PID()) <= 1 || g == t.Group() })
 		}
 	case pid == 0:
-		targets = k.ProcessGroup(t.Group().PGID())
+		targets = func() []*task.Group { return k.ProcessGroup(t.Group().PGID()) }
 	default:
-		targets = k.ProcessGroup(t.PIDOf(-pid))
+		targets = func() []*task.Group { return k.ProcessGroup(t.PIDOf(-pid)) }
 	}
 	err := error(linux.ESRCH)
 	sent := false
-	for _, g := range targets {
+	k.ToMany(targets, func(g *task.Group) {
 		if e := sendTo(t, g, info); e == nil {
 			sent = true
 		} else {
 			err = e
 		}
-	}
+	})
 	if sent {
 		return 0, nil
 	}

@@ -25,6 +25,8 @@ type CloneArgs struct {
 	Wanted []int32
 	// InstallPIDFD makes the descriptor for CLONE_PIDFD.
 	InstallPIDFD func(child *Group) (linux.FD, error)
+
+	sentToMany uint64 // the kernel's, when the call began
 }
 
 const (
@@ -69,6 +71,10 @@ func (t *Task) Clone(a *CloneArgs) (uint64, error) {
 	}
 	if !t.Scheduling().mayFork() {
 		return 0, linux.EAGAIN
+	}
+	a.sentToMany = t.k.sentToMany.Load()
+	if t.Interrupted() { // the signal comes first: adopt
+		return 0, linux.ERESTARTNOINTR
 	}
 	child, err := t.newChild(a)
 	if err != nil {
@@ -211,6 +217,11 @@ func (t *Task) newChild(a *CloneArgs) (*Task, error) {
 
 // adopt gives c its id and its place in the tree.
 func (k *Kernel) adopt(t, c *Task, a *CloneArgs) error {
+	k.many.RLock()
+	defer k.many.RUnlock()
+	if k.sentToMany.Load() != a.sentToMany && t.Interrupted() {
+		return linux.ERESTARTNOINTR // by what the child would have got too
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if t.group.exiting || t.group.execing != nil { // which has counted whom it waits for

@@ -2,6 +2,7 @@ package task
 
 import (
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/wait"
 )
 
@@ -142,6 +143,7 @@ func (k *Kernel) lay(g *Group, last *Task) {
 		m.Send(KernelSignal(linux.SIGCONT))
 	}
 	k.leaveSession(g)
+	budget.Renew()
 	if reaper != nil && len(orphans) > 0 {
 		reaper.childQueue.Notify(wait.In)
 		for _, c := range orphans {
@@ -257,11 +259,11 @@ func (k *Kernel) reaperLocked(g *Group) *Group {
 
 // killAll ends every process, as the end of a PID namespace's init does.
 func (k *Kernel) killAll() {
-	for _, g := range k.Groups() {
+	k.ToMany(k.Groups, func(g *Group) {
 		if g.pid != 1 {
 			k.kill(g, uint32(linux.SIGKILL))
 		}
-	}
+	})
 }
 
 // ExitStatus gives how the process ended, once it is a zombie.

@@ -5,7 +5,7 @@
 // for the host thread to stop, serves what it wants, and lets it go on. Nobody
 // else touches the Task's unguarded fields.
 //
-// Locks: Kernel.mu guards the tree of processes and every wait status; a Group's
+// Locks: Kernel.many comes first. Kernel.mu guards the tree of processes and every wait status; a Group's
 // sigMu its signals. Kernel.mu < Group.sigMu < FDTable.mu, FSContext.mu, handlers.mu;
 // piFutex.word < piFutexes.mu; pidTable.mu is the last. No other lock
 // is held while a task sleeps or a file is called.
@@ -57,6 +57,12 @@ type Kernel struct {
 	sessions map[int32]int
 
 	forks atomic.Uint64
+
+	// many is held by who sends a signal to several processes at once, and for reading
+	// while a process comes into the tree: none is missed because it was just made.
+	many sync.RWMutex
+	// sentToMany is how often that has been.
+	sentToMany atomic.Uint64
 
 	pi   piFutexes
 	pids pidTable

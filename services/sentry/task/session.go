@@ -101,11 +101,21 @@ func (k *Kernel) ProcessGroup(pgid int32) []*Group {
 	return out
 }
 
+// ToMany calls send, which sends a signal, for each process that list gives. Whoever is
+// making another one meanwhile gets it first, as on Linux: so what is killed leaves no
+// child that nobody knew of.
+func (k *Kernel) ToMany(list func() []*Group, send func(*Group)) {
+	k.many.Lock()
+	defer k.many.Unlock()
+	for _, g := range list() {
+		send(g)
+	}
+	k.sentToMany.Add(1) // who sees this sees the signal
+}
+
 // SignalGroup sends a signal of the kernel's to a process group: a terminal's.
 func (k *Kernel) SignalGroup(pgid int32, sig linux.Signal) {
-	for _, g := range k.ProcessGroup(pgid) {
-		g.Send(KernelSignal(sig))
-	}
+	k.ToMany(func() []*Group { return k.ProcessGroup(pgid) }, func(g *Group) { g.Send(KernelSignal(sig)) })
 }
 
 // Orphaned says whether nobody could continue the process group if it stopped:

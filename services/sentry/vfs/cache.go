@@ -73,6 +73,33 @@ func (c *cache) victim() int32 {
 	}
 }
 
+// ShrinkCaches leaves all cached names that nobody holds to the garbage collector: they
+// are found again where they came from.
+func ShrinkCaches() {
+	supers.mu.Lock()
+	all := make([]*super, 0, len(supers.of))
+	for _, s := range supers.of {
+		all = append(all, s)
+	}
+	supers.mu.Unlock()
+	for _, s := range all {
+		s.cache.clear()
+	}
+}
+
+// clear empties the ring.
+func (c *cache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range c.ring {
+		if d != nil {
+			d.slot = -1
+			d.weaken()
+		}
+	}
+	c.ring, c.free, c.hand = nil, nil, 0
+}
+
 // weaken leaves d to the garbage collector: whoever holds it still finds it
 // under its name, and when nobody does, the name is forgotten.
 func (d *Dentry) weaken() {

@@ -35,6 +35,50 @@ type flatFile struct{ _ [64]byte }
 func (*flatFile) Attr(Context) (Attr, error)     { return Attr{Mode: linux.S_IFREG | 0o644}, nil }
 func (*flatFile) SetAttr(Context, SetAttr) error { return linux.EROFS }
 
+// TestShrinkCaches: what nobody holds is forgotten, also that a name is absent, and can be
+// found again; what somebody holds stays.
+func TestShrinkCaches(t *testing.T) {
+	root := &flatDir{}
+	ns := NewNamespace(flatFS{root}, 0)
+	defer ns.Release()
+	ctx := KernelContext()
+	super := ns.root.super
+	look := func(name string) Path {
+		p, _ := Walk(ctx, ns.Root(), ns.Root(), name, 0)
+		return p
+	}
+	held := look("nheld")
+	for i := range 1000 {
+		look(fmt.Sprintf("n%d", i))
+		look(fmt.Sprintf("absent%d", i))
+	}
+	names := func() int {
+		super.root.dir.mu.Lock()
+		defer super.root.dir.mu.Unlock()
+		return len(super.root.dir.children)
+	}
+	if n := names(); n != 2001 {
+		t.Fatal(n, "names")
+	}
+	ShrinkCaches()
+	for end := time.Now().Add(20 * time.Second); names() > 1 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		runtime.GC()
+	}
+	if n := names(); n != 1 {
+		t.Error(n, "names are left")
+	}
+	before := root.lookups.Load()
+	if again := look("nheld"); again != held || root.lookups.Load() != before {
+		t.Error("a held name was forgotten")
+	}
+	for range 2 {
+		look("n1")
+	}
+	if n := root.lookups.Load() - before; n != 1 {
+		t.Errorf("%d lookups of a forgotten name", n)
+	}
+}
+
 // TestCache_bounded: the cache forgets what is not used, but never what somebody
 // holds: that stays the one Dentry of its name.
 func TestCache_bounded(t *testing.T) {

@@ -29,7 +29,7 @@ func (s Caps) Has(c linux.Cap) bool { return s>>c&1 != 0 }
 type Creds struct {
 	UID, EUID, SUID, FSUID uint32
 	GID, EGID, SGID, FSGID uint32
-	Groups                 []uint32 // supplementary
+	Groups                 []uint32 // supplementary; they are replaced, not changed
 
 	Effective, Permitted, Inheritable, Bounding, Ambient Caps
 
@@ -57,7 +57,6 @@ func UserCreds(uid, gid uint32, groups ...uint32) *Creds {
 // Clone is a copy to change.
 func (c *Creds) Clone() *Creds {
 	d := *c
-	d.Groups = slices.Clone(c.Groups)
 	return &d
 }
 

@@ -309,7 +309,8 @@ static int one_pty(long i)
 	int m = open("/dev/ptmx", O_RDWR | O_NONBLOCK | O_NOCTTY);
 	if (m < 0)
 		return -1;
-	while (write(m, junk, 4096) > 0)
+	// A line without an end is accepted for ever, and what is too much of it dropped.
+	for (int k = 0; k < 64 && write(m, junk, 4096) > 0; k++)
 		;
 	return 0;
 }
@@ -503,6 +504,31 @@ static int one_kill(long i)
 	return -1;
 }
 
+static void *groups(void *result)
+{
+	static const gid_t many[65536];
+	int r = syscall(SYS_setgroups, sizeof many / sizeof *many, many);
+	*(volatile int *)result = r ? errno : -1;
+	return sleeps(0);
+}
+
+// one_groups has a thread with as many groups as there can be.
+static int one_groups(long i)
+{
+	volatile int result = 0;
+	pthread_attr_t small;
+	pthread_t t;
+	(void)i;
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, 65536);
+	if ((errno = pthread_create(&t, &small, groups, (void *)&result)))
+		return -1;
+	while (!result)
+		usleep(100);
+	errno = result;
+	return result < 0 ? 0 : -1;
+}
+
 static const struct {
 	const char *name;
 	long most;
@@ -544,7 +570,18 @@ static const struct {
 	{"kills", 1 << 23, one_kill},
 	{"mapped", 64, one_mapped},
 	{"segments", 64, one_segment},
+	{"groups", 4096, one_groups},
 };
+
+// remove_queues removes the message queues, which no process's end does.
+static void remove_queues(void)
+{
+	struct msginfo all;
+	struct msqid_ds one;
+	int last = msgctl(0, MSG_INFO, (struct msqid_ds *)&all);
+	for (int i = 0; i <= last; i++)
+		msgctl(msgctl(i, MSG_STAT, &one), IPC_RMID, 0);
+}
 
 // fill makes as many of the kind as it gets and says how that ended; and, when all of
 // it is gone again, that there is room.
@@ -591,6 +628,7 @@ int fill(const char *kind)
 		;
 	while (!umount2("/tmp/fill", MNT_DETACH))
 		;
+	remove_queues();
 	for (int i = 0; i < 2000; i++) {
 		int p[2];
 		if (!pipe(p) && write(p[1], "x", 1) == 1) {

@@ -60,13 +60,14 @@ static void numbers(void)
 			say("below: pid %d ppid %d", getpid(), getppid());
 			_exit(4);
 		}
-		say("which is %d", in);
-		status("below", await(in));
+		int ws = await(in);
+		say("which is %d", in); /* only now: it says something itself */
+		status("below", ws);
 		_exit(0);
 	}
-	say("forked %d", c);
 	siginfo_t si = {0};
 	err("waitid", waitid(P_PID, 2, &si, WEXITED));
+	say("forked %d", c);
 	say("si_pid %d", si.si_pid);
 	err("wait for what is not there", waitpid(77, 0, 0));
 	err("kill what is not there", kill(77, 0));

@@ -471,7 +471,45 @@ static void overflow(void)
 	status("no stack for the handler", ws);
 }
 
+static unsigned long nowhere;
+
+static void goes_nowhere(int sig, siginfo_t *si, void *context)
+{
+	(void)sig, (void)si;
+	((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] = nowhere;
+}
+
+static void is_nowhere(int sig, siginfo_t *si, void *context)
+{
+	ucontext_t *uc = context;
+	say("signal %d code %d addr %p at %#llx, trap %lld", sig, si->si_code, si->si_addr,
+		uc->uc_mcontext.gregs[REG_RIP], uc->uc_mcontext.gregs[REG_TRAPNO]);
+	_exit(0);
+}
+
+/* A handler that returns to where no code can be, also to what is no address. */
+static void return_nowhere(void)
+{
+	static const unsigned long all[] = {-1UL, -2UL, -4096UL, 1UL << 63, 0xffff800000000000, 1UL << 47, (1UL << 47) - 1, 8, 0};
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		for (int handled = 0; handled < 2; handled++) {
+			pid_t pid = fork();
+			if (pid == 0) {
+				on(SIGUSR1, goes_nowhere, 0);
+				if (handled)
+					on(SIGSEGV, is_nowhere, 0);
+				nowhere = all[i];
+				raise(SIGUSR1);
+				_exit(1);
+			}
+			int ws;
+			waitpid(pid, &ws, 0);
+			status("to nowhere", ws);
+		}
+}
+
 const struct row sigframe_rows[] = {
+	{"sigframe.nowhere", return_nowhere},
 	{"sigframe.overflow", overflow},
 	{"sigframe.stacks", stacks},
 	{"sigframe.state", state},

@@ -513,7 +513,55 @@ static void async_io(void)
 	say("signo %d code %d", info.si_signo, info.si_code);
 }
 
+/* hare forks and ends, and so does its child: whoever is listed may be gone, and have
+ * left another. */
+static void hare(void)
+{
+	for (int left = 4000; left > 0; left--)
+		if (fork() > 0)
+			_exit(0);
+	_exit(1);
+}
+
+/* no_child_left says whether all descendants end, of whom this process is the reaper. */
+static int no_child_left(void)
+{
+	for (long since = now(); now() - since < 1000; msleep(1)) {
+		pid_t pid;
+		while ((pid = waitpid(-1, 0, WNOHANG)) > 0)
+			;
+		if (pid < 0 && errno == ECHILD)
+			return 1;
+	}
+	return 0;
+}
+
+/* A signal to a process group misses nobody who is just being made. */
+static void hares(void)
+{
+	int escaped = 0;
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	for (int i = 0; i < 30; i++) {
+		pid_t group = fork();
+		if (group == 0) {
+			setpgid(0, 0);
+			for (int k = 0; k < 4; k++)
+				if (fork() == 0)
+					hare();
+			hare();
+		}
+		setpgid(group, group);
+		msleep(i % 7);
+		kill(-group, i % 2 ? SIGKILL : SIGTERM);
+		escaped += !no_child_left();
+		kill(-group, SIGKILL);
+		no_child_left();
+	}
+	say("escaped: %d", escaped);
+}
+
 const struct row sigsend_rows[] = {
+	{"sigsend.hares", hares},
 	{"sigsend.defaults", defaults},
 	{"sigsend.children", children},
 	{"sigsend.stops", stops},
