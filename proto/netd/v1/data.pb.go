@@ -1860,9 +1860,16 @@ type Options struct {
 	UnicastDevice uint32 `protobuf:"varint,74,opt,name=unicast_device,json=unicastDevice,proto3" json:"unicast_device,omitempty"`
 	// TCP_RTO_MIN_US and TCP_DELACK_MAX_US in microseconds, TCP_RTO_MAX_MS in milliseconds; 0:
 	// what the route says, or the default.
-	RtoMin        uint32 `protobuf:"varint,75,opt,name=rto_min,json=rtoMin,proto3" json:"rto_min,omitempty"`
-	DelackMax     uint32 `protobuf:"varint,76,opt,name=delack_max,json=delackMax,proto3" json:"delack_max,omitempty"`
-	RtoMax        uint32 `protobuf:"varint,77,opt,name=rto_max,json=rtoMax,proto3" json:"rto_max,omitempty"`
+	RtoMin    uint32 `protobuf:"varint,75,opt,name=rto_min,json=rtoMin,proto3" json:"rto_min,omitempty"`
+	DelackMax uint32 `protobuf:"varint,76,opt,name=delack_max,json=delackMax,proto3" json:"delack_max,omitempty"`
+	RtoMax    uint32 `protobuf:"varint,77,opt,name=rto_max,json=rtoMax,proto3" json:"rto_max,omitempty"`
+	// The flow label that IPv6 packets have; 0 is a choice of netd's for each flow, if
+	// auto_label is not against it.
+	FlowLabel uint32 `protobuf:"varint,78,opt,name=flow_label,json=flowLabel,proto3" json:"flow_label,omitempty"`
+	// IPV6_AUTOFLOWLABEL: 1 is off, 2 is on, and 0 is what net.ipv6.auto_flowlabels says.
+	AutoLabel uint32 `protobuf:"varint,79,opt,name=auto_label,json=autoLabel,proto3" json:"auto_label,omitempty"`
+	// IPV6_MTU of datagrams: how large pieces of one may be in bytes; 0 is what the path takes.
+	PieceSize     uint32 `protobuf:"varint,80,opt,name=piece_size,json=pieceSize,proto3" json:"piece_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2271,6 +2278,27 @@ func (x *Options) GetDelackMax() uint32 {
 func (x *Options) GetRtoMax() uint32 {
 	if x != nil {
 		return x.RtoMax
+	}
+	return 0
+}
+
+func (x *Options) GetFlowLabel() uint32 {
+	if x != nil {
+		return x.FlowLabel
+	}
+	return 0
+}
+
+func (x *Options) GetAutoLabel() uint32 {
+	if x != nil {
+		return x.AutoLabel
+	}
+	return 0
+}
+
+func (x *Options) GetPieceSize() uint32 {
+	if x != nil {
+		return x.PieceSize
 	}
 	return 0
 }
@@ -6618,7 +6646,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
-	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xdb\r\n" +
+	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xb8\x0e\n" +
 	"\aOptions\x12#\n" +
 	"\rreuse_address\x18\x01 \x01(\bR\freuseAddress\x12\x1d\n" +
 	"\n" +
@@ -6686,7 +6714,13 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\arto_min\x18K \x01(\rR\x06rtoMin\x12\x1d\n" +
 	"\n" +
 	"delack_max\x18L \x01(\rR\tdelackMax\x12\x17\n" +
-	"\arto_max\x18M \x01(\rR\x06rtoMaxJ\x04\b?\x10@\"2\n" +
+	"\arto_max\x18M \x01(\rR\x06rtoMax\x12\x1d\n" +
+	"\n" +
+	"flow_label\x18N \x01(\rR\tflowLabel\x12\x1d\n" +
+	"\n" +
+	"auto_label\x18O \x01(\rR\tautoLabel\x12\x1d\n" +
+	"\n" +
+	"piece_size\x18P \x01(\rR\tpieceSizeJ\x04\b?\x10@\"2\n" +
 	"\x04Bind\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"I\n" +
 	"\aConnect\x12*\n" +

@@ -29,6 +29,12 @@ func (s *Stack) inputICMP(a *arrival) {
 		s.echo(a, r, body)
 		return
 	}
+	if !a.v6 && !a.toMany && h.Type() == wire.ICMPTimestamp {
+		if r, answer, ok := icmp.TimestampReply(h, body, s.midnight()); ok && (a.in.Loopback || s.limiter.Allow(int64(s.now))) {
+			s.sendICMP(a.dst, a.src, a.in.Index, r, answer)
+		}
+		return
+	}
 	if problem, ok := icmp.ProblemOf(a.v6, h); ok {
 		if q, ok := icmp.ParseQuoted(a.v6, body); ok {
 			s.inputError(q, problem, failure{offender: a.src, mtu: icmp.MTUOf(a.v6, h), kind: h.Type(), code: h.Code(), hops: a.hops})

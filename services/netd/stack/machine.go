@@ -21,8 +21,9 @@ const initialWindow = 65536
 
 // machine completes a connection's configuration for its path.
 func (s *Stack) machine(cfg tcp.Config, o *Options, t tuple, path route.Path) tcp.Config {
-	cfg.ISS = tcp.Tuple{Local: t.local, Remote: t.remote}.ISS(&s.secret, s.now)
-	cfg.TSOffset, cfg.Counters, cfg.ECN = s.tsBase, &s.counts, s.tuned.ecn
+	name := tcp.Tuple{Local: t.local, Remote: t.remote}
+	cfg.ISS, cfg.TSOffset = name.ISS(&s.secret, s.now), name.TSOffset(&s.secret)
+	cfg.Counters, cfg.ECN = &s.counts, s.tuned.ecn
 	cfg.NoScaling, cfg.NoTimestamps, cfg.NoSACK, cfg.KeepWindow = s.tuned.noScaling, s.tuned.noTimestamps, s.tuned.noSACK, s.tuned.keepWindow
 	cfg.Gather, cfg.NoDSACK = s.tuned.gather, s.tuned.noDSACK
 	if cfg.SynRetries == 0 { // TCP_SYNCNT is about both

@@ -26,6 +26,7 @@ type tuned struct {
 	noScaling, noTimestamps, noSACK, noDSACK, keepWindow bool
 	mostReceive, retries, answers, gather                int
 	fastOpen                                             int64 // tcp_fastopen
+	autoLabels                                           autoLabels
 }
 
 // fastOpenTrusts is a bit of tcp_fastopen: data in a SYN is taken with no cookie.
@@ -67,6 +68,11 @@ func (s *Stack) TuneLocked(name string, v []int64) error {
 		s.tuned.noEcho4 = on
 	case "ipv6/icmp/echo_ignore_all":
 		s.tuned.noEcho6 = on
+	case "ipv6/auto_flowlabels":
+		if v[0] < 0 || v[0] > 3 {
+			return linux.EINVAL
+		}
+		s.tuned.autoLabels = [...]autoLabels{labelsNever, labelsUnlessRefused, labelsIfAsked, labelsAlways}[v[0]]
 	case "ipv4/ip_default_ttl":
 		if v[0] < 1 || v[0] > 255 {
 			return linux.EINVAL

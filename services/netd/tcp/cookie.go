@@ -48,6 +48,10 @@ func (t Tuple) ISS(secret *[32]byte, now Time) Seq {
 // section 3.3.3. Ports go up from there by a counter of the owner's.
 func (t Tuple) PortHint(secret *[32]byte) uint32 { return uint32(t.hash(secret, 2, 0)) }
 
+// TSOffset hides when the host was started from the timestamps of a connection, and what one
+// connection's say of another's: RFC 7323, section 5.4.
+func (t Tuple) TSOffset(secret *[32]byte) uint32 { return uint32(t.hash(secret, 5, 0)) }
+
 // CookieAnswer makes the SYN+ACK for a SYN that nothing is kept of. cfg is what
 // the connection would have.
 func CookieAnswer(cfg Config, now Time, t Tuple, secret *[32]byte, syn *Segment) Segment {

@@ -197,7 +197,7 @@ type ReceiveQueue interface {
 type Config struct {
 	// ISS is the first sequence number: secret and unpredictable (RFC 6528).
 	ISS Seq
-	// TSOffset hides when the machine was started.
+	// TSOffset is Tuple.TSOffset's.
 	TSOffset uint32
 	// MSS is the most payload that the route carries in one segment, in bytes,
 	// with a TCP header without options.

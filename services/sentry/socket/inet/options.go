@@ -454,6 +454,9 @@ func (c *settings) get(level, name int) ([]byte, error) {
 		optionKey{linux.IPPROTO_IPV6, linux.IPV6_DSTOPTS}, optionKey{linux.IPPROTO_IPV6, linux.IPV6_RTHDRDSTOPTS}:
 		return append([]byte{}, c.sticky[optionKey{level, name}]...), nil
 	}
+	if level == linux.IPPROTO_IPV6 && name == linux.IPV6_FLOWLABEL_MGR {
+		return nil, linux.EINVAL
+	}
 	return c.getKept(optionKey{level, name})
 }
 
@@ -501,9 +504,14 @@ func (c *settings) set(ctx vfs.Context, level, name int, v []byte) (told bool, e
 		}
 		c.o.Congestion = name
 		return true, nil
+	case optionKey{linux.IPPROTO_IPV6, linux.IPV6_FLOWLABEL_MGR}:
+		return false, c.setLabelLocked(v)
 	case optionKey{linux.SOL_SOCKET, linux.SO_ACCEPTCONN}, optionKey{linux.SOL_SOCKET, linux.SO_ERROR}:
 		return false, linux.ENOPROTOOPT
 	}
-	told = isAhead(level, name) || level == linux.IPPROTO_IPV6 && name == linux.IPV6_DONTFRAG
+	told = isAhead(level, name)
+	if level == linux.IPPROTO_IPV6 {
+		told = told || name == linux.IPV6_DONTFRAG || name == linux.IPV6_MTU || name == linux.IPV6_AUTOFLOWLABEL
+	}
 	return told, c.setKept(ctx, optionKey{level, name}, v)
 }

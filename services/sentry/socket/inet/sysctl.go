@@ -42,10 +42,10 @@ func (n *Network) Conf6() map[string]map[string]Sysctl {
 	}
 	out := map[string]map[string]Sysctl{}
 	for _, i := range all {
+		out[i.Name] = map[string]Sysctl{"mtu": mtuOf(i)}
 		if i.Ipv6 == nil {
 			continue
 		}
-		out[i.Name] = map[string]Sysctl{}
 		for name, c := range autoconfSysctls {
 			out[i.Name][name] = Sysctl{
 				Get: func() (int64, error) {
@@ -70,6 +70,20 @@ func (n *Network) Conf6() map[string]map[string]Sysctl {
 		}
 	}
 	return out
+}
+
+// mtuOf is the MTU that IPv6 goes by on an interface, which is the interface's: EINVAL for
+// what it could not be.
+func mtuOf(i *netdv1.Interface) Sysctl {
+	return Sysctl{
+		Get: func() (int64, error) { return int64(i.Mtu), nil },
+		Set: func(v int64) error {
+			if v < 1280 || v > int64(i.Mtu) {
+				return linux.EINVAL
+			}
+			return nil
+		},
+	}
 }
 
 // autoconfiguration asks for an interface's: ENODEV.
