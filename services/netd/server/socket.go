@@ -173,7 +173,7 @@ func index(n uint32) int { return int(min(n, 1<<31-1)) }
 // applyRaw translates the options of raw sockets alone.
 func (k *socket) applyRaw() {
 	o, r := k.options, k.raw
-	r.HeaderIncluded = !k.v6 && (o.HeaderIncluded || r.OnlySends())
+	r.HeaderIncluded = o.HeaderIncluded
 	r.Blocked = [8]uint32{}
 	if o.ChecksumAt > 0 && k.v6 && k.protocol != linux.IPPROTO_ICMPV6 {
 		r.SumOffset = int(min(o.ChecksumAt, 1<<16)) - 1

@@ -211,7 +211,7 @@ func (s *Stack) arrives(a *arrival, p *link.Packet) bool {
 			return false
 		}
 		if a.v6 {
-			if _, local := s.table.Local(a.src); local {
+			if _, local := s.table.Local(a.src); local && p.Interface == 0 { // else it is the host's own copy
 				n.Inc(mib.Of(a.v6, mib.InAddrErrors))
 				return false // our own, which somebody plays back
 			}

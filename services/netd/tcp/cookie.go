@@ -68,7 +68,7 @@ func CookieAnswer(cfg Config, now Time, t Tuple, secret *[32]byte, syn *Segment)
 	}
 	minute := uint64(now / (60 * Second))
 	iss := cookie(t, secret, minute, index, syn.Seq)
-	s := Segment{Seq: iss, Ack: syn.Seq + 1, Flags: 0x12, Window: uint16(min(cfg.ReceiveLimit, 65535))}
+	s := Segment{Seq: iss, Ack: syn.Seq + 1, Flags: 0x12}
 	o := &s.Options
 	o.WindowScale = -1
 	o.MSS = uint16(min(cfg.MSS, 65535))
@@ -86,6 +86,7 @@ func CookieAnswer(cfg Config, now Time, t Tuple, secret *[32]byte, syn *Segment)
 		}
 		o.TSVal = cookieStamp(cfg, now)&^63 | bits
 	}
+	s.Window = uint16(min(cfg.opening(o.Timestamps), 65535))
 	return s
 }
 
@@ -125,7 +126,7 @@ func AcceptCookie(cfg Config, now Time, t Tuple, secret *[32]byte, ack *Segment)
 	c.synDue = false
 	c.nxt = c.iss + 1
 	c.synAt = now
-	c.rcvAdv = c.rcvNxt + Seq(min(c.cfg.ReceiveLimit, 65535))
+	c.rcvAdv = c.rcvNxt + Seq(min(c.cfg.opening(c.tsOK), 65535))
 	return c, true
 }
 

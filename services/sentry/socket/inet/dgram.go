@@ -56,7 +56,8 @@ func newDgram(n *Network, v6 bool, typ, protocol int) *Dgram {
 	}
 	d.Init(domain, typ, protocol)
 	d.conf.init(n.tuning)
-	d.conf.raw4, d.conf.v6 = d.raw() && !v6, v6
+	d.conf.raw4, d.conf.raw6, d.conf.v6 = d.raw() && !v6, d.raw() && v6, v6
+	d.conf.o.HeaderIncluded = d.raw() && protocol == linux.IPPROTO_RAW
 	return d
 }
 

@@ -277,7 +277,9 @@ var options = map[optionKey]option{
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_TTL}:        multicastHops,
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_LOOP}:       multicastLoop,
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_ALL}:        multicastAll,
-	{linux.IPPROTO_IP, linux.IP_HDRINCL}:              headerIncluded,
+	{linux.IPPROTO_IP, linux.IP_HDRINCL}:              headerIncluded4,
+	{linux.IPPROTO_IPV6, linux.IPV6_HDRINCL}:          headerIncluded6,
+	{linux.SOL_RAW, linux.IPV6_HDRINCL}:               headerIncluded6,
 	{linux.IPPROTO_IP, linux.IP_RECVERR}:              receiveErrors,
 	{linux.IPPROTO_IP, linux.IP_PKTINFO}:              receivePktInfo,
 	{linux.IPPROTO_IP, linux.IP_RECVTTL}:              receiveHops,
@@ -343,17 +345,24 @@ var options = map[optionKey]option{
 	},
 }
 
-// headerIncluded is IP_HDRINCL, which raw IPv4 sockets alone can set.
-var headerIncluded = option{
-	get: func(c *settings) int { return boolInt(c.o.HeaderIncluded) },
-	set: func(c *settings, v int) error {
-		if !c.raw4 {
-			return linux.ENOPROTOOPT
-		}
-		c.o.HeaderIncluded = v != 0
-		return nil
-	}, told: true,
+// headerIncluded is IP_HDRINCL or IPV6_HDRINCL, which raw sockets alone of that family can set.
+func headerIncluded(raw func(*settings) bool) option {
+	return option{
+		get: func(c *settings) int { return boolInt(c.o.HeaderIncluded && raw(c)) },
+		set: func(c *settings, v int) error {
+			if !raw(c) {
+				return linux.ENOPROTOOPT
+			}
+			c.o.HeaderIncluded = v != 0
+			return nil
+		}, told: true,
+	}
 }
+
+var (
+	headerIncluded4 = headerIncluded(func(c *settings) bool { return c.raw4 })
+	headerIncluded6 = headerIncluded(func(c *settings) bool { return c.raw6 })
+)
 
 // buffer is SO_RCVBUF or SO_SNDBUF: the kernel doubles what it is given.
 func buffer(receive bool) option {

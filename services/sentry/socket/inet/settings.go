@@ -31,6 +31,7 @@ type settings struct {
 
 	receive, send int  // SO_RCVBUF, SO_SNDBUF as the guest sees them; 0: untuned
 	raw4          bool // of a raw IPv4 socket
+	raw6          bool // of a raw IPv6 socket
 	v6            bool // of an AF_INET6 socket
 	stream        bool // of a TCP socket
 	kept          map[optionKey]int

@@ -65,7 +65,7 @@ type tuned struct {
 // tunedNumbers are those settings, by their path below /proc/sys/net.
 var tunedNumbers = map[string]tuned{
 	"core/somaxconn":                  {func(t *tuning) *atomic.Int64 { return &t.backlog }, 0, math.MaxInt32, false},
-	"core/rmem_max":                   {func(t *tuning) *atomic.Int64 { return &t.mostReceive }, 2304, maxBuffer / 2, false},
+	"core/rmem_max":                   {func(t *tuning) *atomic.Int64 { return &t.mostReceive }, 2304, maxBuffer / 2, true},
 	"core/wmem_max":                   {func(t *tuning) *atomic.Int64 { return &t.mostSend }, 4608, maxBuffer / 2, false},
 	"ipv4/ip_unprivileged_port_start": {func(t *tuning) *atomic.Int64 { return &t.unprivileged }, 0, 65535, false},
 	"ipv4/ip_default_ttl":             {func(t *tuning) *atomic.Int64 { return &t.hops }, 1, 255, true},
