@@ -5151,8 +5151,12 @@ type AddressChange struct {
 	// IFA_F_ bits, of those that a user may set.
 	Flags uint32 `protobuf:"varint,5,opt,name=flags,proto3" json:"flags,omitempty"`
 	// Seconds; 0: for ever.
-	Valid         uint32  `protobuf:"varint,6,opt,name=valid,proto3" json:"valid,omitempty"`
-	Preferred     *uint32 `protobuf:"varint,7,opt,name=preferred,proto3,oneof" json:"preferred,omitempty"`
+	Valid     uint32  `protobuf:"varint,6,opt,name=valid,proto3" json:"valid,omitempty"`
+	Preferred *uint32 `protobuf:"varint,7,opt,name=preferred,proto3,oneof" json:"preferred,omitempty"`
+	// The other end, whose network the prefix's length is about; empty: the address's own.
+	Peer []byte `protobuf:"bytes,8,opt,name=peer,proto3" json:"peer,omitempty"`
+	// Where IPv4 broadcasts, to be told; empty: nowhere is.
+	Broadcast     []byte `protobuf:"bytes,9,opt,name=broadcast,proto3" json:"broadcast,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5234,6 +5238,20 @@ func (x *AddressChange) GetPreferred() uint32 {
 		return *x.Preferred
 	}
 	return 0
+}
+
+func (x *AddressChange) GetPeer() []byte {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *AddressChange) GetBroadcast() []byte {
+	if x != nil {
+		return x.Broadcast
+	}
+	return nil
 }
 
 // RouteChange adds, replaces or removes one: EEXIST, ESRCH, ENODEV.
@@ -6140,8 +6158,11 @@ type InterfaceAddress struct {
 	// IFA_F_ bits.
 	Flags uint32 `protobuf:"varint,3,opt,name=flags,proto3" json:"flags,omitempty"`
 	// Seconds that are left, all ones for ever.
-	Valid         uint32 `protobuf:"varint,4,opt,name=valid,proto3" json:"valid,omitempty"`
-	Preferred     uint32 `protobuf:"varint,5,opt,name=preferred,proto3" json:"preferred,omitempty"`
+	Valid     uint32 `protobuf:"varint,4,opt,name=valid,proto3" json:"valid,omitempty"`
+	Preferred uint32 `protobuf:"varint,5,opt,name=preferred,proto3" json:"preferred,omitempty"`
+	// As AddressChange's.
+	Peer          []byte `protobuf:"bytes,6,opt,name=peer,proto3" json:"peer,omitempty"`
+	Broadcast     []byte `protobuf:"bytes,7,opt,name=broadcast,proto3" json:"broadcast,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6209,6 +6230,20 @@ func (x *InterfaceAddress) GetPreferred() uint32 {
 		return x.Preferred
 	}
 	return 0
+}
+
+func (x *InterfaceAddress) GetPeer() []byte {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *InterfaceAddress) GetBroadcast() []byte {
+	if x != nil {
+		return x.Broadcast
+	}
+	return nil
 }
 
 // Space makes the namespace of the network that the request is about, with a loopback
@@ -6993,7 +7028,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x05_nameB\b\n" +
 	"\x06_spaceB\t\n" +
 	"\a_masterB\a\n" +
-	"\x05_mode\"\xdd\x01\n" +
+	"\x05_mode\"\x8f\x02\n" +
 	"\rAddressChange\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12'\n" +
 	"\x06prefix\x18\x02 \x01(\v2\x0f.netd.v1.PrefixR\x06prefix\x12\x16\n" +
@@ -7001,7 +7036,9 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\areplace\x18\x04 \x01(\bR\areplace\x12\x14\n" +
 	"\x05flags\x18\x05 \x01(\rR\x05flags\x12\x14\n" +
 	"\x05valid\x18\x06 \x01(\rR\x05valid\x12!\n" +
-	"\tpreferred\x18\a \x01(\rH\x00R\tpreferred\x88\x01\x01B\f\n" +
+	"\tpreferred\x18\a \x01(\rH\x00R\tpreferred\x88\x01\x01\x12\x12\n" +
+	"\x04peer\x18\b \x01(\fR\x04peer\x12\x1c\n" +
+	"\tbroadcast\x18\t \x01(\fR\tbroadcastB\f\n" +
 	"\n" +
 	"_preferred\"j\n" +
 	"\vRouteChange\x12)\n" +
@@ -7076,13 +7113,15 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"7\n" +
 	"\x05Group\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x14\n" +
-	"\x05users\x18\x02 \x01(\rR\x05users\"\x8a\x01\n" +
+	"\x05users\x18\x02 \x01(\rR\x05users\"\xbc\x01\n" +
 	"\x10InterfaceAddress\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x12\n" +
 	"\x04bits\x18\x02 \x01(\rR\x04bits\x12\x14\n" +
 	"\x05flags\x18\x03 \x01(\rR\x05flags\x12\x14\n" +
 	"\x05valid\x18\x04 \x01(\rR\x05valid\x12\x1c\n" +
-	"\tpreferred\x18\x05 \x01(\rR\tpreferred\"\x19\n" +
+	"\tpreferred\x18\x05 \x01(\rR\tpreferred\x12\x12\n" +
+	"\x04peer\x18\x06 \x01(\fR\x04peer\x12\x1c\n" +
+	"\tbroadcast\x18\a \x01(\fR\tbroadcast\"\x19\n" +
 	"\x05Space\x12\x10\n" +
 	"\x03end\x18\x01 \x01(\bR\x03end\"U\n" +
 	"\x05Rings\x12\x0e\n" +
