@@ -12,7 +12,7 @@ type Address struct {
 	// Peer is the other end, and the prefix's length is about its network; not valid: there is
 	// none. Broadcast is only told.
 	Peer, Broadcast netip.Addr
-	Flags AddressFlags
+	Flags           AddressFlags
 	// Preferred and Valid are when the address becomes deprecated and when it goes
 	// (RFC 4862, section 5.5.4), in nanoseconds of the stack's clock; 0: never.
 	Preferred, Valid int64

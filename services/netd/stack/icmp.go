@@ -51,7 +51,7 @@ func (s *Stack) inputICMP(a *arrival) {
 	}
 	if h.Type() == wire.ICMPEchoReply && !a.v6 || h.Type() == wire.ICMPv6EchoReply && a.v6 {
 		src := netip.AddrPortFrom(a.src, h.ID())
-		if d := s.receiver(a.proto, h.ID(), src, a.dst, a.in.Index); d != nil {
+		if d := s.receiver(a.proto, h.ID(), src, a.dst, a.link()); d != nil {
 			d.deliver(a, netip.AddrPortFrom(a.src, 0), a.head[:wire.ICMPSize], body)
 		}
 	}

@@ -33,6 +33,17 @@ type arrival struct {
 	screened *netfilter.Packet // what the packet filter knows; nil: it was not asked
 }
 
+// link is the index of the interface that sockets see it come from: what this host sends to an
+// IPv6 address of its own comes from the one that has it, as in Linux.
+func (a *arrival) link() int {
+	if a.v6 && a.in.Loopback {
+		if i, own := a.in.s.table.Local(a.dst); own && i != nil {
+			return i.Index
+		}
+	}
+	return a.in.Index
+}
+
 // size is the length of what follows the IP header.
 func (a *arrival) size() int { return len(a.head) + len(a.rest) }
 

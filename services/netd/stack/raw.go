@@ -275,7 +275,7 @@ func (s *Stack) deliverRaw(a *arrival) (wanted bool) {
 		if r.proto != a.proto || r.v6 != a.v6 || r.local.IsValid() && r.local != a.dst && !a.toMany || r.remote.IsValid() && r.remote != a.src {
 			continue
 		}
-		if d := r.opts.Device; d != 0 && d != a.in.Index {
+		if d := r.opts.Device; d != 0 && d != a.link() {
 			continue
 		}
 		wanted = true

@@ -261,5 +261,5 @@ func (s *Stack) settleLoop() {
 
 // meta is what a socket learns of an arrival.
 func (a *arrival) meta(from netip.AddrPort) Meta {
-	return Meta{From: from, To: a.dst, Interface: a.in.Index, Hops: a.hops, Class: a.class, Segment: a.segment}
+	return Meta{From: from, To: a.dst, Interface: a.link(), Hops: a.hops, Class: a.class, Segment: a.segment}
 }

@@ -252,7 +252,7 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	if size > d.most() {
 		return 0, d.tooLong(ctx, m)
 	}
-	if d.ping() && size < 8 {
+	if d.ping() && size < 8 || d.raw() && d.conf.headless(size) {
 		return 0, linux.EINVAL
 	}
 	if d.corks(m) {

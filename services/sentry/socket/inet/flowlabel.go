@@ -23,6 +23,8 @@ const (
 	labelRenew  = 2
 	labelCreate = 1
 	labelOnly   = 2 // IPV6_FL_F_EXCL
+
+	labelExclusive = 1 // IPV6_FL_S_EXCL: how it is shared
 )
 
 // setLabelLocked is IPV6_FLOWLABEL_MGR with a struct in6_flowlabel_req. A label is held for the
@@ -33,7 +35,7 @@ func (c *settings) setLabelLocked(v []byte) error {
 		return linux.EINVAL
 	}
 	label, flags := binary.BigEndian.Uint32(v[16:]), binary.LittleEndian.Uint16(v[22:])
-	_, held := c.labels[label]
+	alone, held := c.labels[label]
 	switch v[20] {
 	case labelPut:
 		if !held {
@@ -55,6 +57,8 @@ func (c *settings) setLabelLocked(v []byte) error {
 		return linux.EINVAL
 	case held && flags&labelOnly != 0:
 		return linux.EEXIST
+	case held && (alone || v[21] == labelExclusive):
+		return linux.EPERM
 	case held:
 		return nil
 	case flags&labelCreate == 0:
@@ -63,35 +67,40 @@ func (c *settings) setLabelLocked(v []byte) error {
 		return linux.ENOBUFS
 	}
 	if c.labels == nil {
-		c.labels = map[uint32]struct{}{}
+		c.labels = map[uint32]bool{}
 	}
-	c.labels[label] = struct{}{}
+	c.labels[label] = v[21] == labelExclusive
 	return nil
 }
 
 // label takes the flow label of an address that is sent to, if IPV6_FLOWINFO_SEND has it sent.
-// It says whether that is another one than before.
-func (c *settings) label(sa []byte) bool {
+// It says whether that is another one than before: EINVAL for one that a socket with labels does
+// not hold.
+func (c *settings) label(sa []byte) (bool, error) {
 	if !c.v6 || len(sa) < 8 || linux.SockaddrFamily(sa) != linux.AF_INET6 {
-		return false
+		return false, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.kept) == 0 || c.kept[optionKey{linux.IPPROTO_IPV6, linux.IPV6_FLOWINFO_SEND}] == 0 {
-		return false
+		return false, nil
 	}
-	old := c.o.FlowLabel
-	c.o.FlowLabel = binary.BigEndian.Uint32(sa[4:]) & labelMask
-	return c.o.FlowLabel != old
+	was, label := c.o.FlowLabel, binary.BigEndian.Uint32(sa[4:])&labelMask
+	if _, held := c.labels[label]; c.labels != nil && label != 0 && !held {
+		return false, linux.EINVAL
+	}
+	c.o.FlowLabel = label
+	return label != was, nil
 }
 
 // labelLocked has what is sent from now on carry the flow label of an address. It is called
 // with mu held.
 func (d *Dgram) labelLocked(ctx vfs.Context, sa []byte) error {
-	if !d.conf.label(sa) || d.end.Load() == nil {
-		return nil
+	changed, err := d.conf.label(sa)
+	if err != nil || !changed || d.end.Load() == nil {
+		return err
 	}
-	_, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Options{Options: d.conf.message()}})
+	_, err = d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Options{Options: d.conf.message()}})
 	return err
 }
 
@@ -107,11 +116,12 @@ func (c *settings) autoLabel() uint32 {
 
 // label has a connection carry the flow label of the address that it is to.
 func (s *Stream) label(ctx vfs.Context, sa []byte) error {
-	if !s.conf.label(sa) || s.end.Load() == nil {
-		return nil
+	changed, err := s.conf.label(sa)
+	if err != nil || !changed || s.end.Load() == nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, err := s.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Options{Options: s.conf.message()}})
+	_, err = s.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Options{Options: s.conf.message()}})
 	return err
 }

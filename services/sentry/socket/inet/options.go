@@ -364,6 +364,13 @@ var (
 	headerIncluded6 = headerIncluded(func(c *settings) bool { return c.raw6 })
 )
 
+// headless says whether a packet that is to begin with its own IP header cannot have one.
+func (c *settings) headless(size int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.o.HeaderIncluded && (size < 20 || c.v6 && size < 40)
+}
+
 // buffer is SO_RCVBUF or SO_SNDBUF: the kernel doubles what it is given.
 func buffer(receive bool) option {
 	field := func(c *settings) (size *int, told *uint32, least, unset, most int) {

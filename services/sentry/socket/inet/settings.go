@@ -35,7 +35,7 @@ type settings struct {
 	v6            bool // of an AF_INET6 socket
 	stream        bool // of a TCP socket
 	kept          map[optionKey]int
-	labels        map[uint32]struct{} // of IPV6_FLOWLABEL_MGR
+	labels        map[uint32]bool // of IPV6_FLOWLABEL_MGR; true: nobody else may have it
 	lowat         int
 	oobInline     bool
 	timestamp     bool

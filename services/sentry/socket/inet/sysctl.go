@@ -19,7 +19,9 @@ var autoconfSysctls = map[string]struct {
 	get func(*netdv1.Autoconfiguration) int64
 	set func(*netdv1.Autoconfiguration, int64)
 }{
-	"accept_ra": {func(a *netdv1.Autoconfiguration) int64 { return truth(a.AcceptRa) + truth(a.AcceptRa && a.AcceptRaAlways) },
+	"accept_ra": {func(a *netdv1.Autoconfiguration) int64 {
+		return truth(a.AcceptRa) + truth(a.AcceptRa && a.AcceptRaAlways)
+	},
 		func(a *netdv1.Autoconfiguration, v int64) { a.AcceptRa, a.AcceptRaAlways = v != 0, v == 2 }},
 	"accept_redirects":     {func(a *netdv1.Autoconfiguration) int64 { return truth(a.AcceptRedirects) }, func(a *netdv1.Autoconfiguration, v int64) { a.AcceptRedirects = v != 0 }},
 	"autoconf":             {func(a *netdv1.Autoconfiguration) int64 { return truth(a.Autoconf) }, func(a *netdv1.Autoconfiguration, v int64) { a.Autoconf = v != 0 }},
