@@ -200,7 +200,9 @@ func (i *iface) answerND(a *arrival, target netip.Addr, opts wire.NDOptions) {
 		i.sendND(h, target, all, mac, target, wire.NDTargetMAC, i.mac)
 		return
 	}
-	h.Rest |= wire.NDSolicited
+	if h.Rest = wire.NDSolicited; a.toMany {
+		h.Rest |= wire.NDOverride
+	}
 	now := int64(i.s.now)
 	if opts.HasSource {
 		i.cache.Heard(now, a.src, opts.SourceMAC, true)
