@@ -122,6 +122,21 @@ for c in ("ipv6/conf/v0/forwarding", "ipv6/conf/default/forwarding", "ipv6/conf/
 table = [l.split() for l in open("/proc/net/ipv6_route")]
 print(sorted({(l[0], l[1], l[9]) for l in table if l[0].startswith("ff") or l[0].endswith("0001")}), flush=True)
 
+# ss tells which interface a socket is bound to: dnsmasq, dhclient.
+for kind in (DGRAM, socket.SOCK_STREAM):
+    s = socket.socket(V4, kind)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"v0")
+    s.bind(("10.8.0.1", 4567))
+    s6 = socket.socket(V6, kind)
+    s6.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"v0")
+    s6.bind(("fd08::1", 4567))
+    if kind == socket.SOCK_STREAM:
+        s.listen()
+        s6.listen()
+    print(sorted(l.split()[-2] for l in said("ss -Hlntu sport = 4567").splitlines()), flush=True)
+    s.close()
+    s6.close()
+
 # A read that ends before a message with files leaves them: ssh's ControlMaster.
 a, b = socket.socketpair()
 a.sendall(b"head")
