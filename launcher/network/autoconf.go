@@ -15,6 +15,7 @@ import (
 // below /proc/sys/net/ipv6; netd goes on with it.
 type Autoconf struct {
 	AcceptRA, Autoconf, AcceptRedirects bool
+	AcceptRAAlways                      bool // by a router too
 	DADTransmits                        int
 	Solicitations                       int // of routers; below 0: without end
 	SolicitationDelay                   int // milliseconds
@@ -56,6 +57,7 @@ func readAutoconf(i *Interface) *Autoconf {
 	accept := read(conf, "accept_ra", 1)
 	a := &Autoconf{
 		AcceptRA:          accept == 2 || accept == 1 && !forwards,
+		AcceptRAAlways:    accept == 2,
 		Autoconf:          read(conf, "autoconf", 1) != 0,
 		AcceptRedirects:   read(conf, "accept_redirects", 1) != 0 && !forwards,
 		DADTransmits:      max(read(conf, "dad_transmits", 1), 0),
@@ -80,7 +82,7 @@ func (a *Autoconf) message() *netdv1.Autoconfiguration {
 		return nil
 	}
 	const most = 1 << 16 // of what is multiplied or counted there
-	return &netdv1.Autoconfiguration{AcceptRa: a.AcceptRA, Autoconf: a.Autoconf, AcceptRedirects: a.AcceptRedirects,
+	return &netdv1.Autoconfiguration{AcceptRa: a.AcceptRA, AcceptRaAlways: a.AcceptRAAlways, Autoconf: a.Autoconf, AcceptRedirects: a.AcceptRedirects,
 		DadTransmits: uint32(min(a.DADTransmits, most)), RouterSolicitations: int32(min(max(a.Solicitations, -1), most)),
 		SolicitationDelay: uint32(min(a.SolicitationDelay, most)), Retransmit: uint32(min(a.Retransmit, most))}
 }

@@ -134,3 +134,14 @@ func TestMetrics(t *testing.T) { alike(t, "python3", "metrics.py") }
 
 // TestRoutes has routes of several ways, with metrics and by objects, and rules by ports and users.
 func TestRoutes(t *testing.T) { alike(t, "sh", "routes.sh") }
+
+// TestBridgeLoop joins two bridges twice, which without a spanning tree is a loop. On the host it
+// would take a core of everybody's.
+func TestBridgeLoop(t *testing.T) {
+	t.Parallel()
+	needs(t, "unshare", "ip", "python3")
+	const want = "goes round True\nothers are served\nends True\n"
+	if got := alone(t, "sh", "loop.sh").InSandbox(t).Run(); got.Output != want {
+		t.Errorf("%s\nwant:\n%s", got.Output, want)
+	}
+}

@@ -377,9 +377,11 @@ type Autoconfiguration struct {
 	// Before an address is solicited for, in milliseconds, at most.
 	SolicitationDelay uint32 `protobuf:"varint,6,opt,name=solicitation_delay,json=solicitationDelay,proto3" json:"solicitation_delay,omitempty"`
 	// Between solicitations, in milliseconds; 0: the default.
-	Retransmit    uint32 `protobuf:"varint,7,opt,name=retransmit,proto3" json:"retransmit,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Retransmit uint32 `protobuf:"varint,7,opt,name=retransmit,proto3" json:"retransmit,omitempty"`
+	// Routers are believed while this host is one too: accept_ra is 2.
+	AcceptRaAlways bool `protobuf:"varint,8,opt,name=accept_ra_always,json=acceptRaAlways,proto3" json:"accept_ra_always,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Autoconfiguration) Reset() {
@@ -459,6 +461,13 @@ func (x *Autoconfiguration) GetRetransmit() uint32 {
 		return x.Retransmit
 	}
 	return 0
+}
+
+func (x *Autoconfiguration) GetAcceptRaAlways() bool {
+	if x != nil {
+		return x.AcceptRaAlways
+	}
+	return false
 }
 
 // Prefix is an IPv4 (4 bytes) or IPv6 (16 bytes) address and its prefix length.
@@ -718,7 +727,7 @@ const file_netd_v1_control_proto_rawDesc = "" +
 	"\x06prefix\x18\x01 \x01(\v2\x0f.netd.v1.PrefixR\x06prefix\x12\x14\n" +
 	"\x05flags\x18\x02 \x01(\rR\x05flags\x12\x14\n" +
 	"\x05valid\x18\x03 \x01(\rR\x05valid\x12\x1c\n" +
-	"\tpreferred\x18\x04 \x01(\rR\tpreferred\"\x9e\x02\n" +
+	"\tpreferred\x18\x04 \x01(\rR\tpreferred\"\xc8\x02\n" +
 	"\x11Autoconfiguration\x12\x1b\n" +
 	"\taccept_ra\x18\x01 \x01(\bR\bacceptRa\x12\x1a\n" +
 	"\bautoconf\x18\x02 \x01(\bR\bautoconf\x12)\n" +
@@ -728,7 +737,8 @@ const file_netd_v1_control_proto_rawDesc = "" +
 	"\x12solicitation_delay\x18\x06 \x01(\rR\x11solicitationDelay\x12\x1e\n" +
 	"\n" +
 	"retransmit\x18\a \x01(\rR\n" +
-	"retransmit\"6\n" +
+	"retransmit\x12(\n" +
+	"\x10accept_ra_always\x18\b \x01(\bR\x0eacceptRaAlways\"6\n" +
 	"\x06Prefix\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x12\n" +
 	"\x04bits\x18\x02 \x01(\rR\x04bits\"\xa0\x01\n" +

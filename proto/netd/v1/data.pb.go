@@ -1860,9 +1860,16 @@ type Options struct {
 	UnicastDevice uint32 `protobuf:"varint,74,opt,name=unicast_device,json=unicastDevice,proto3" json:"unicast_device,omitempty"`
 	// TCP_RTO_MIN_US and TCP_DELACK_MAX_US in microseconds, TCP_RTO_MAX_MS in milliseconds; 0:
 	// what the route says, or the default.
-	RtoMin        uint32 `protobuf:"varint,75,opt,name=rto_min,json=rtoMin,proto3" json:"rto_min,omitempty"`
-	DelackMax     uint32 `protobuf:"varint,76,opt,name=delack_max,json=delackMax,proto3" json:"delack_max,omitempty"`
-	RtoMax        uint32 `protobuf:"varint,77,opt,name=rto_max,json=rtoMax,proto3" json:"rto_max,omitempty"`
+	RtoMin    uint32 `protobuf:"varint,75,opt,name=rto_min,json=rtoMin,proto3" json:"rto_min,omitempty"`
+	DelackMax uint32 `protobuf:"varint,76,opt,name=delack_max,json=delackMax,proto3" json:"delack_max,omitempty"`
+	RtoMax    uint32 `protobuf:"varint,77,opt,name=rto_max,json=rtoMax,proto3" json:"rto_max,omitempty"`
+	// The flow label that IPv6 packets have; 0 is a choice of netd's for each flow, if
+	// auto_label is not against it.
+	FlowLabel uint32 `protobuf:"varint,78,opt,name=flow_label,json=flowLabel,proto3" json:"flow_label,omitempty"`
+	// IPV6_AUTOFLOWLABEL: 1 is off, 2 is on, and 0 is what net.ipv6.auto_flowlabels says.
+	AutoLabel uint32 `protobuf:"varint,79,opt,name=auto_label,json=autoLabel,proto3" json:"auto_label,omitempty"`
+	// IPV6_MTU of datagrams: how large pieces of one may be in bytes; 0 is what the path takes.
+	PieceSize     uint32 `protobuf:"varint,80,opt,name=piece_size,json=pieceSize,proto3" json:"piece_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2271,6 +2278,27 @@ func (x *Options) GetDelackMax() uint32 {
 func (x *Options) GetRtoMax() uint32 {
 	if x != nil {
 		return x.RtoMax
+	}
+	return 0
+}
+
+func (x *Options) GetFlowLabel() uint32 {
+	if x != nil {
+		return x.FlowLabel
+	}
+	return 0
+}
+
+func (x *Options) GetAutoLabel() uint32 {
+	if x != nil {
+		return x.AutoLabel
+	}
+	return 0
+}
+
+func (x *Options) GetPieceSize() uint32 {
+	if x != nil {
+		return x.PieceSize
 	}
 	return 0
 }
@@ -5123,8 +5151,12 @@ type AddressChange struct {
 	// IFA_F_ bits, of those that a user may set.
 	Flags uint32 `protobuf:"varint,5,opt,name=flags,proto3" json:"flags,omitempty"`
 	// Seconds; 0: for ever.
-	Valid         uint32  `protobuf:"varint,6,opt,name=valid,proto3" json:"valid,omitempty"`
-	Preferred     *uint32 `protobuf:"varint,7,opt,name=preferred,proto3,oneof" json:"preferred,omitempty"`
+	Valid     uint32  `protobuf:"varint,6,opt,name=valid,proto3" json:"valid,omitempty"`
+	Preferred *uint32 `protobuf:"varint,7,opt,name=preferred,proto3,oneof" json:"preferred,omitempty"`
+	// The other end, whose network the prefix's length is about; empty: the address's own.
+	Peer []byte `protobuf:"bytes,8,opt,name=peer,proto3" json:"peer,omitempty"`
+	// Where IPv4 broadcasts, to be told; empty: nowhere is.
+	Broadcast     []byte `protobuf:"bytes,9,opt,name=broadcast,proto3" json:"broadcast,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5206,6 +5238,20 @@ func (x *AddressChange) GetPreferred() uint32 {
 		return *x.Preferred
 	}
 	return 0
+}
+
+func (x *AddressChange) GetPeer() []byte {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *AddressChange) GetBroadcast() []byte {
+	if x != nil {
+		return x.Broadcast
+	}
+	return nil
 }
 
 // RouteChange adds, replaces or removes one: EEXIST, ESRCH, ENODEV.
@@ -6112,8 +6158,11 @@ type InterfaceAddress struct {
 	// IFA_F_ bits.
 	Flags uint32 `protobuf:"varint,3,opt,name=flags,proto3" json:"flags,omitempty"`
 	// Seconds that are left, all ones for ever.
-	Valid         uint32 `protobuf:"varint,4,opt,name=valid,proto3" json:"valid,omitempty"`
-	Preferred     uint32 `protobuf:"varint,5,opt,name=preferred,proto3" json:"preferred,omitempty"`
+	Valid     uint32 `protobuf:"varint,4,opt,name=valid,proto3" json:"valid,omitempty"`
+	Preferred uint32 `protobuf:"varint,5,opt,name=preferred,proto3" json:"preferred,omitempty"`
+	// As AddressChange's.
+	Peer          []byte `protobuf:"bytes,6,opt,name=peer,proto3" json:"peer,omitempty"`
+	Broadcast     []byte `protobuf:"bytes,7,opt,name=broadcast,proto3" json:"broadcast,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6181,6 +6230,20 @@ func (x *InterfaceAddress) GetPreferred() uint32 {
 		return x.Preferred
 	}
 	return 0
+}
+
+func (x *InterfaceAddress) GetPeer() []byte {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *InterfaceAddress) GetBroadcast() []byte {
+	if x != nil {
+		return x.Broadcast
+	}
+	return nil
 }
 
 // Space makes the namespace of the network that the request is about, with a loopback
@@ -6618,7 +6681,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x14\n" +
-	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xdb\r\n" +
+	"\x05scope\x18\x03 \x01(\rR\x05scope\"\xb8\x0e\n" +
 	"\aOptions\x12#\n" +
 	"\rreuse_address\x18\x01 \x01(\bR\freuseAddress\x12\x1d\n" +
 	"\n" +
@@ -6686,7 +6749,13 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\arto_min\x18K \x01(\rR\x06rtoMin\x12\x1d\n" +
 	"\n" +
 	"delack_max\x18L \x01(\rR\tdelackMax\x12\x17\n" +
-	"\arto_max\x18M \x01(\rR\x06rtoMaxJ\x04\b?\x10@\"2\n" +
+	"\arto_max\x18M \x01(\rR\x06rtoMax\x12\x1d\n" +
+	"\n" +
+	"flow_label\x18N \x01(\rR\tflowLabel\x12\x1d\n" +
+	"\n" +
+	"auto_label\x18O \x01(\rR\tautoLabel\x12\x1d\n" +
+	"\n" +
+	"piece_size\x18P \x01(\rR\tpieceSizeJ\x04\b?\x10@\"2\n" +
 	"\x04Bind\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"I\n" +
 	"\aConnect\x12*\n" +
@@ -6959,7 +7028,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x05_nameB\b\n" +
 	"\x06_spaceB\t\n" +
 	"\a_masterB\a\n" +
-	"\x05_mode\"\xdd\x01\n" +
+	"\x05_mode\"\x8f\x02\n" +
 	"\rAddressChange\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12'\n" +
 	"\x06prefix\x18\x02 \x01(\v2\x0f.netd.v1.PrefixR\x06prefix\x12\x16\n" +
@@ -6967,7 +7036,9 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\areplace\x18\x04 \x01(\bR\areplace\x12\x14\n" +
 	"\x05flags\x18\x05 \x01(\rR\x05flags\x12\x14\n" +
 	"\x05valid\x18\x06 \x01(\rR\x05valid\x12!\n" +
-	"\tpreferred\x18\a \x01(\rH\x00R\tpreferred\x88\x01\x01B\f\n" +
+	"\tpreferred\x18\a \x01(\rH\x00R\tpreferred\x88\x01\x01\x12\x12\n" +
+	"\x04peer\x18\b \x01(\fR\x04peer\x12\x1c\n" +
+	"\tbroadcast\x18\t \x01(\fR\tbroadcastB\f\n" +
 	"\n" +
 	"_preferred\"j\n" +
 	"\vRouteChange\x12)\n" +
@@ -7042,13 +7113,15 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"7\n" +
 	"\x05Group\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x14\n" +
-	"\x05users\x18\x02 \x01(\rR\x05users\"\x8a\x01\n" +
+	"\x05users\x18\x02 \x01(\rR\x05users\"\xbc\x01\n" +
 	"\x10InterfaceAddress\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\fR\aaddress\x12\x12\n" +
 	"\x04bits\x18\x02 \x01(\rR\x04bits\x12\x14\n" +
 	"\x05flags\x18\x03 \x01(\rR\x05flags\x12\x14\n" +
 	"\x05valid\x18\x04 \x01(\rR\x05valid\x12\x1c\n" +
-	"\tpreferred\x18\x05 \x01(\rR\tpreferred\"\x19\n" +
+	"\tpreferred\x18\x05 \x01(\rR\tpreferred\x12\x12\n" +
+	"\x04peer\x18\x06 \x01(\fR\x04peer\x12\x1c\n" +
+	"\tbroadcast\x18\a \x01(\fR\tbroadcast\"\x19\n" +
 	"\x05Space\x12\x10\n" +
 	"\x03end\x18\x01 \x01(\bR\x03end\"U\n" +
 	"\x05Rings\x12\x0e\n" +

@@ -171,15 +171,28 @@ func ParseQuoted(v6 bool, b []byte) (q Quoted, ok bool) {
 	return q, true
 }
 
-// EchoReply says whether h asks for an echo, and gives the answer's header.
+// EchoReply says whether h asks for an echo, and gives the answer's header. Its code is the
+// question's, as Linux has it.
 func EchoReply(v6 bool, h wire.ICMP) (r wire.ICMPHeader, ok bool) {
 	switch {
 	case v6 && h.Type() == wire.ICMPv6EchoRequest:
-		return wire.ICMPHeader{Type: wire.ICMPv6EchoReply, Rest: h.Rest()}, true
+		return wire.ICMPHeader{Type: wire.ICMPv6EchoReply, Code: h.Code(), Rest: h.Rest()}, true
 	case !v6 && h.Type() == wire.ICMPEchoRequest:
-		return wire.ICMPHeader{Type: wire.ICMPEchoReply, Rest: h.Rest()}, true
+		return wire.ICMPHeader{Type: wire.ICMPEchoReply, Code: h.Code(), Rest: h.Rest()}, true
 	}
 	return r, false
+}
+
+// TimestampReply says whether h asks for the time, with body behind it, and gives the answer:
+// RFC 792, page 16. now is milliseconds since midnight, UT.
+func TimestampReply(h wire.ICMP, body []byte, now uint32) (r wire.ICMPHeader, answer []byte, ok bool) {
+	if h.Type() != wire.ICMPTimestamp || len(body) < 4 {
+		return r, nil, false
+	}
+	answer = append(make([]byte, 0, 12), body[:4]...)
+	answer = binary.BigEndian.AppendUint32(answer, now)
+	answer = binary.BigEndian.AppendUint32(answer, now)
+	return wire.ICMPHeader{Type: wire.ICMPTimestampReply, Rest: h.Rest()}, answer, true
 }
 
 // Limiter is a token bucket for what we send unasked. Times are nanoseconds.

@@ -3,7 +3,7 @@ package icmp
 import "bulkhead/services/netd/wire"
 
 // ErrorValue is the second half of an error's header: the MTU of TooBig (bytes),
-// the place of BadHeader and BadOption.
+// the place of BadHeader and BadOption and, of IPv6, of ProtocolUnreachable.
 func ErrorValue(v6 bool, p Problem, value int) uint32 {
 	switch p {
 	case TooBig:
@@ -11,6 +11,10 @@ func ErrorValue(v6 bool, p Problem, value int) uint32 {
 			return uint32(value)
 		}
 		return uint32(min(value, 65535))
+	case ProtocolUnreachable:
+		if v6 {
+			return uint32(value)
+		}
 	case BadHeader, BadOption:
 		if v6 {
 			return uint32(value)
@@ -46,7 +50,10 @@ func IsError(v6 bool, b []byte) bool {
 		b = b[wire.IPv6Size+n:]
 		if proto == wire.ProtoFragment {
 			f, err := wire.ParseFragment(b)
-			if err != nil || f.Offset() > 0 {
+			if err != nil {
+				return false // Linux complains about one that is cut off
+			}
+			if f.Offset() > 0 {
 				return true
 			}
 			proto, b = f.NextHeader(), b[wire.FragmentSize:]

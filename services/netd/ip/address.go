@@ -9,7 +9,10 @@ import (
 // prefix.
 type Address struct {
 	netip.Prefix
-	Flags AddressFlags
+	// Peer is the other end, and the prefix's length is about its network; not valid: there is
+	// none. Broadcast is only told.
+	Peer, Broadcast netip.Addr
+	Flags           AddressFlags
 	// Preferred and Valid are when the address becomes deprecated and when it goes
 	// (RFC 4862, section 5.5.4), in nanoseconds of the stack's clock; 0: never.
 	Preferred, Valid int64
@@ -32,6 +35,14 @@ const (
 
 // Is says whether any of the flags f is set.
 func (a *Address) Is(f AddressFlags) bool { return a.Flags&f != 0 }
+
+// Network is what is on the link by the address.
+func (a *Address) Network() netip.Prefix {
+	if a.Peer.IsValid() {
+		return netip.PrefixFrom(a.Peer, a.Bits()).Masked()
+	}
+	return a.Masked()
+}
 
 // Usable says whether the address is this host's: not one that is being checked,
 // or that another host has.

@@ -74,7 +74,7 @@ func (i *Interface) Source(dst netip.Addr) netip.Addr {
 		if a.IsLinkLocalUnicast() == (dst.IsLinkLocalUnicast() || dst.IsLinkLocalMulticast()) {
 			score = 2
 		}
-		if p.Contains(dst) {
+		if p.Network().Contains(dst) {
 			score += 2
 		}
 		if score > top {

@@ -1,6 +1,9 @@
 package link
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // Fabric carries frames between devices of one process, whose stacks each have a lock of
 // their own: what one sends waits here until whoever drives the stacks has it delivered,
@@ -35,6 +38,9 @@ func (f *Fabric) send(to *Cable, batch []*Packet) {
 			return
 		}
 		b := append(append(make([]byte, 0, n), p.Header...), p.Payload...)
+		if f.head > len(f.queue)/2 && len(f.queue) == cap(f.queue) { // frames that go round never let it run empty
+			f.queue, f.head = slices.Delete(f.queue, 0, f.head), 0
+		}
 		f.queue = append(f.queue, transit{to, &Packet{Header: b, Offload: p.Offload}})
 		f.bytes += n
 	}

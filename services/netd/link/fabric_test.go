@@ -105,3 +105,22 @@ func FuzzProgramVirtio(f *testing.F) {
 		}
 	})
 }
+
+// What goes round for good takes no more memory with time.
+func TestFabric_loop(t *testing.T) {
+	f := &Fabric{}
+	a, b := f.Pair(Wiring{Ether: true}, Wiring{Ether: true})
+	for c, back := range map[*Cable]*Cable{a: a, b: b} {
+		c.Start(func(batch []*Packet) { back.Send(batch) })
+	}
+	for range 100 {
+		a.Arrive(&Packet{Header: make([]byte, 60)})
+	}
+	f.Carry(300_000)
+	if n := len(f.queue) - f.head; n != 100 {
+		t.Errorf("%d frames go round", n)
+	}
+	if cap(f.queue) > 4096 {
+		t.Errorf("room for %d frames", cap(f.queue))
+	}
+}

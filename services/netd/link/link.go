@@ -6,6 +6,8 @@
 // gets in batches. The loopback is no Device: it never leaves the stack.
 package link
 
+import "slices"
+
 // HeaderRoom is the room for the headers of a packet that we make, in bytes,
 // after the Ethernet header: an IPv6 header with extensions and the longest TCP
 // header.
@@ -159,6 +161,9 @@ const loopbackLimit = 1 << 16
 func (l *Loopback) Send(p *Packet) bool {
 	if len(l.queue)-l.head >= loopbackLimit {
 		return false
+	}
+	if l.head > len(l.queue)/2 && len(l.queue) == cap(l.queue) { // it may never run empty
+		l.queue, l.head = slices.Delete(l.queue, 0, l.head), 0
 	}
 	l.queue = append(l.queue, p)
 	return true

@@ -11,6 +11,7 @@ import (
 type Settings struct {
 	Enabled          bool // the interface has a link-local address of its own
 	AcceptRA         bool // routers configure it: accept_ra, where it does not forward
+	AcceptRAAlways   bool // where it does, too
 	Autoconf         bool // addresses are made for their prefixes
 	AcceptRedirects  bool
 	DADTransmits     int  // solicitations before an address is used; 0: it is not checked

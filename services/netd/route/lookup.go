@@ -70,7 +70,7 @@ func (t *Table) FindRoute(q Query) (Path, *Route, Verdict) {
 		}
 	}
 	p, r, v := t.byRules(&q)
-	if v == NoRoute && many {
+	if v == NoRoute && q.Dst.Is6() && many { // Linux has a route of ff00::/8 on each
 		p, v = t.anyOut(q)
 	}
 	return p, r, v
@@ -110,7 +110,7 @@ func (t *Table) scoped(q Query) (Path, bool) {
 	return Path{Out: out, Source: src, Next: q.Dst, MTU: out.MTUFor(q.Dst)}, src.IsValid()
 }
 
-// anyOut sends a multicast or broadcast that no route names over the first
+// anyOut sends to a group of IPv6 that no route names over the first
 // interface that is not the loopback.
 func (t *Table) anyOut(q Query) (Path, Verdict) {
 	for _, i := range t.Interfaces {

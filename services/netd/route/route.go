@@ -132,14 +132,16 @@ func (t *Table) Reconnect(i *ip.Interface) {
 // connected adds the route to the network of an address. One of IPv6 belongs to all
 // addresses of the network, and names none of them.
 func (t *Table) connected(i *ip.Interface, a *ip.Address) {
-	if i.Loopback || a.IsSingleIP() || !bringsRoute(a) {
+	if i.Loopback || a.IsSingleIP() && !a.Peer.IsValid() || !bringsRoute(a) {
 		return
 	}
 	if a.Addr().Is6() {
-		t.Add(onLink(i, a.Prefix))
+		for _, p := range networks6(a) {
+			t.Add(onLink(i, p))
+		}
 		return
 	}
-	t.Add(Route{Destination: a.Prefix, Interface: i.Index, Source: a.Addr(), Protocol: Kernel, Scope: link})
+	t.Add(Route{Destination: a.Network(), Interface: i.Index, Source: a.Addr(), Protocol: Kernel, Scope: link})
 }
 
 // bringsRoute says whether an address says that its network is on the link. Of those
@@ -175,6 +177,9 @@ func (t *Table) ChangeAddress(i *ip.Interface, a ip.Address) error {
 	}
 	i.Addresses = slices.Clone(i.Addresses)
 	i.Addresses[at].Flags, i.Addresses[at].Preferred, i.Addresses[at].Valid = a.Flags, a.Preferred, a.Valid
+	if a.Broadcast.IsValid() {
+		i.Addresses[at].Broadcast = a.Broadcast
+	}
 	t.Changed()
 	return nil
 }
@@ -188,16 +193,30 @@ func (t *Table) RemoveAddress(i *ip.Interface, a netip.Addr) error {
 	gone := i.Addresses[at]
 	i.Addresses = slices.Delete(slices.Clone(i.Addresses), at, at+1)
 	t.routes = slices.DeleteFunc(t.routes, func(r Route) bool { return r.Interface == i.Index && r.Source == a })
-	if a.Is6() && bringsRoute(&gone) && !t.networked(i, gone.Masked()) {
-		t.Delete(onLink(i, gone.Prefix))
+	if a.Is6() && bringsRoute(&gone) {
+		for _, p := range networks6(&gone) {
+			if !t.networked(i, p.Masked()) {
+				t.Delete(onLink(i, p))
+			}
+		}
 	}
 	t.Changed()
 	return nil
 }
 
+// networks6 are what an address of IPv6 puts on the link: its network, and its other end.
+func networks6(a *ip.Address) []netip.Prefix {
+	if !a.Peer.IsValid() {
+		return []netip.Prefix{a.Prefix}
+	}
+	return []netip.Prefix{a.Prefix, netip.PrefixFrom(a.Peer, 128)}
+}
+
 // networked says whether an address of an interface has its route to a network.
 func (t *Table) networked(i *ip.Interface, p netip.Prefix) bool {
-	return slices.ContainsFunc(i.Addresses, func(a ip.Address) bool { return a.Masked() == p && bringsRoute(&a) })
+	return slices.ContainsFunc(i.Addresses, func(a ip.Address) bool {
+		return bringsRoute(&a) && (a.Network() == p || a.Addr().Is6() && slices.Contains(networks6(&a), p))
+	})
 }
 
 // SetOnLink says whether a router has a network of IPv6 on an interface's link, until

@@ -102,6 +102,12 @@ func (s *server) addressMessage(i *ip.Interface, a ip.Address) *netdv1.Interface
 	if isSecondary(i, a.Prefix) {
 		m.Flags |= secondary
 	}
+	if a.Peer.IsValid() {
+		m.Peer = a.Peer.AsSlice()
+	}
+	if a.Broadcast.IsValid() {
+		m.Broadcast = a.Broadcast.AsSlice()
+	}
 	if a.Valid != 0 {
 		m.Valid = s.secondsTo(a.Valid)
 	} else if !a.Is(ip.Autonomous) {
@@ -210,7 +216,7 @@ func (s *server) change(c *netdv1.Change) error {
 // SettingsOf are the settings of a message.
 func SettingsOf(c *netdv1.Autoconfiguration) neigh.Settings {
 	milliseconds := func(n uint32) int64 { return int64(n) * int64(time.Millisecond) }
-	return neigh.Settings{Enabled: true, AcceptRA: c.AcceptRa, Autoconf: c.Autoconf, AcceptRedirects: c.AcceptRedirects,
+	return neigh.Settings{Enabled: true, AcceptRA: c.AcceptRa, AcceptRAAlways: c.AcceptRaAlways, Autoconf: c.Autoconf, AcceptRedirects: c.AcceptRedirects,
 		DADTransmits: int(c.DadTransmits), RouterSolicits: int(c.RouterSolicitations),
 		SolicitationWait: milliseconds(c.SolicitationDelay), Retransmit: milliseconds(c.Retransmit)}
 }
@@ -221,7 +227,7 @@ func settingsMessage(c neigh.Settings) *netdv1.Autoconfiguration {
 		return nil
 	}
 	milliseconds := func(t int64) uint32 { return uint32(t / int64(time.Millisecond)) }
-	return &netdv1.Autoconfiguration{AcceptRa: c.AcceptRA, Autoconf: c.Autoconf, AcceptRedirects: c.AcceptRedirects,
+	return &netdv1.Autoconfiguration{AcceptRa: c.AcceptRA, AcceptRaAlways: c.AcceptRAAlways, Autoconf: c.Autoconf, AcceptRedirects: c.AcceptRedirects,
 		DadTransmits: uint32(c.DADTransmits), RouterSolicitations: int32(c.RouterSolicits),
 		SolicitationDelay: milliseconds(c.SolicitationWait), Retransmit: milliseconds(c.Retransmit)}
 }
@@ -232,6 +238,19 @@ const settable = ip.NoDAD | ip.NoPrefixRoute
 // addAddress adds or changes one: EINVAL, and what the stack says.
 func (s *server) addAddress(c *netdv1.AddressChange, p netip.Prefix) error {
 	a := ip.Address{Prefix: p, Flags: ip.AddressFlags(c.Flags) & settable, Valid: int64(c.Valid) * int64(time.Second)}
+	for _, x := range []struct {
+		to   *netip.Addr
+		from []byte
+	}{{&a.Peer, c.Peer}, {&a.Broadcast, c.Broadcast}} {
+		if len(x.from) == 0 {
+			continue
+		}
+		b, ok := netip.AddrFromSlice(x.from)
+		if !ok || b.Is4() != p.Addr().Is4() {
+			return linux.EINVAL
+		}
+		*x.to = b
+	}
 	if a.Preferred = a.Valid; c.Preferred != nil {
 		// What is not preferred at all is not any more from now on.
 		a.Preferred = max(int64(*c.Preferred)*int64(time.Second), 1)

@@ -122,7 +122,7 @@ func (k *socket) apply(o *netdv1.Options) (stack.Options, tcp.Config) {
 			ReceiveErrors: o.ReceiveErrors, UID: o.Uid, GID: o.Gid, HopLimit: uint8(min(o.HopLimit, 255)), TrafficClass: uint8(o.TrafficClass),
 			Device: index(o.Device), MulticastDevice: index(o.MulticastDevice), MulticastHops: uint8(min(o.MulticastHops, 255)),
 			NoMulticastLoop: o.NoMulticastLoop, JoinedOnly: o.JoinedOnly, NoDiscover: o.NoDiscover, NeverFragment: o.NeverFragment,
-			FastOpen: int(min(o.FastOpen, linux.SOMAXCONN)), MulticastInside: o.MulticastInside, MinHops: uint8(min(o.MinHops, 255)), DeferAccept: seconds(o.DeferAccept), SaveSyn: o.SaveSyn,
+			FastOpen: int(min(o.FastOpen, linux.SOMAXCONN)), MulticastInside: o.MulticastInside, FlowLabel: o.FlowLabel & 0xfffff, AutoLabel: stack.AutoLabel(min(o.AutoLabel, 2)), PieceSize: uint16(min(o.PieceSize, 65535)), MinHops: uint8(min(o.MinHops, 255)), DeferAccept: seconds(o.DeferAccept), SaveSyn: o.SaveSyn,
 			Mark: o.Mark, UnicastDevice: index(o.UnicastDevice), Ahead: k.sticky(o.Headers), ReceiveHeaders: o.ReceiveHeaders,
 			Segments: o.Segments, SendCoverage: int(min(o.SendCoverage, 65535)), CheckCoverage: o.CheckCoverage, ReceiveCoverage: int(min(o.ReceiveCoverage, 65535)),
 		}, tcp.Config{
@@ -173,7 +173,7 @@ func index(n uint32) int { return int(min(n, 1<<31-1)) }
 // applyRaw translates the options of raw sockets alone.
 func (k *socket) applyRaw() {
 	o, r := k.options, k.raw
-	r.HeaderIncluded = !k.v6 && (o.HeaderIncluded || r.OnlySends())
+	r.HeaderIncluded = o.HeaderIncluded
 	r.Blocked = [8]uint32{}
 	if o.ChecksumAt > 0 && k.v6 && k.protocol != linux.IPPROTO_ICMPV6 {
 		r.SumOffset = int(min(o.ChecksumAt, 1<<16)) - 1

@@ -20,29 +20,42 @@ type Options struct {
 	Broadcast            bool
 	ReceiveErrors        bool
 	UID, GID             uint32
-	Device               int      // the interface it is bound to; 0: none
-	NoDiscover           bool     // IP_PMTUDISC_DONT: may be fragmented on the way
-	NeverFragment        bool     // IP_PMTUDISC_DO: EMSGSIZE for what does not fit
-	FastOpen             int      // TCP_FASTOPEN: how many may be open so before their handshake ends
-	Segments             bool     // UDP_GRO: takes several datagrams at once
-	JoinedOnly           bool     // IP_MULTICAST_ALL is off
-	NoMulticastLoop      bool     // IP_MULTICAST_LOOP is off
-	MulticastInside      bool     // IP_MULTICAST_TTL is 0
-	MulticastHops        uint8    // IP_MULTICAST_TTL; 0: 1
-	MulticastDevice      int      // IP_MULTICAST_IF
-	SendCoverage         int      // UDPLITE_SEND_CSCOV; 0: all
-	CheckCoverage        bool     // UDPLITE_RECV_CSCOV was set
-	ReceiveCoverage      int      // to what; 0: all
-	HopLimit             uint8    // 0: the default
-	DeferAccept          tcp.Time // TCP_DEFER_ACCEPT
-	SaveSyn              bool     // TCP_SAVE_SYN
-	MinHops              uint8    // of TCP: what came with less is dropped
+	Device               int       // the interface it is bound to; 0: none
+	NoDiscover           bool      // IP_PMTUDISC_DONT: may be fragmented on the way
+	NeverFragment        bool      // IP_PMTUDISC_DO: EMSGSIZE for what does not fit
+	FastOpen             int       // TCP_FASTOPEN: how many may be open so before their handshake ends
+	Segments             bool      // UDP_GRO: takes several datagrams at once
+	JoinedOnly           bool      // IP_MULTICAST_ALL is off
+	NoMulticastLoop      bool      // IP_MULTICAST_LOOP is off
+	MulticastInside      bool      // IP_MULTICAST_TTL is 0
+	MulticastHops        uint8     // IP_MULTICAST_TTL; 0: 1
+	MulticastDevice      int       // IP_MULTICAST_IF
+	SendCoverage         int       // UDPLITE_SEND_CSCOV; 0: all
+	CheckCoverage        bool      // UDPLITE_RECV_CSCOV was set
+	ReceiveCoverage      int       // to what; 0: all
+	HopLimit             uint8     // 0: the default
+	AutoLabel            AutoLabel // IPV6_AUTOFLOWLABEL
+	PieceSize            uint16    // IPV6_MTU: bytes that a piece of a datagram has at most; 0: what the path takes
+	FlowLabel            uint32    // of IPv6; 0: by AutoLabel
+	DeferAccept          tcp.Time  // TCP_DEFER_ACCEPT
+	SaveSyn              bool      // TCP_SAVE_SYN
+	MinHops              uint8     // of TCP: what came with less is dropped
 	TrafficClass         uint8
 	Mark                 uint32      // SO_MARK: rules of routing go by it
 	UnicastDevice        int         // IP_UNICAST_IF: the interface of what is to one; 0: the routes say
 	Ahead                *wire.Ahead // IP_OPTIONS or extension headers that stick; nil: none
 	ReceiveHeaders       bool        // it wants to see those of what arrives
 }
+
+// AutoLabel is whether packets of IPv6 have a flow label that nobody has asked for.
+type AutoLabel uint8
+
+// The choices.
+const (
+	AutoLabelUnset AutoLabel = iota // what net.ipv6.auto_flowlabels says
+	AutoLabelOff
+	AutoLabelOn
+)
 
 // defaultHops is IP's default time to live.
 const defaultHops = 64

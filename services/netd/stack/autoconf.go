@@ -131,7 +131,7 @@ func (i *iface) joinSolicited(a netip.Addr) {
 
 // inputRouter takes a router's advertisement: RFC 4861, section 6.1.2.
 func (i *iface) inputRouter(a *arrival, h wire.ICMP, body []byte) {
-	if !a.src.IsLinkLocalUnicast() || !i.auto.Settings.AcceptRA {
+	if !a.src.IsLinkLocalUnicast() || !i.auto.Settings.AcceptRA || i.s.forward6 && !i.auto.Settings.AcceptRAAlways {
 		return
 	}
 	ra, err := wire.ParseRouterAdvert(h, body)

@@ -438,7 +438,7 @@ func (s *Stack) inputUDP(a *arrival) {
 		s.toAll(a, h.DstPort(), src, body)
 		return
 	}
-	d := s.receiver(a.proto, h.DstPort(), src, a.dst, a.in.Index)
+	d := s.receiver(a.proto, h.DstPort(), src, a.dst, a.link())
 	if d == nil {
 		s.counts.Inc(udpCounter(lite, a.v6, mib.UDPNoPorts))
 		s.reject(a, icmp.PortUnreachable)

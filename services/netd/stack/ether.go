@@ -107,13 +107,16 @@ func (i *iface) solicit(addr netip.Addr, mac wire.MAC, unicast bool) {
 }
 
 // sendND sends a solicitation or an advertisement, about target if that is valid,
-// with one option of 8 bytes.
+// with one option of 8 bytes; option 0 is none.
 func (i *iface) sendND(h wire.ICMPHeader, src, dst netip.Addr, mac wire.MAC, target netip.Addr, option uint8, value [6]byte) {
 	at := wire.ICMPSize
 	if target.IsValid() {
 		at += 16
 	}
-	n := at + 8
+	n := at
+	if option != 0 {
+		n += 8
+	}
 	p := i.s.packet()
 	b := p.Make(wire.IPv6Size + n)
 	t := b[wire.IPv6Size:]
@@ -122,8 +125,10 @@ func (i *iface) sendND(h wire.ICMPHeader, src, dst netip.Addr, mac wire.MAC, tar
 		a := target.As16()
 		copy(t[wire.ICMPSize:], a[:])
 	}
-	t[at], t[at+1] = option, 1
-	copy(t[at+2:], value[:])
+	if option != 0 {
+		t[at], t[at+1] = option, 1
+		copy(t[at+2:], value[:])
+	}
 	wire.ICMP(t).PutChecksum(wire.ICMPSum(true, src, dst, t, nil))
 	(&wire.IPv6Header{PayloadLen: n, NextHeader: wire.ProtoICMPv6, HopLimit: 255, Src: src, Dst: dst}).Put(b)
 	i.s.countOwn(p, dst)
@@ -195,13 +200,19 @@ func (i *iface) answerND(a *arrival, target netip.Addr, opts wire.NDOptions) {
 		i.sendND(h, target, all, mac, target, wire.NDTargetMAC, i.mac)
 		return
 	}
-	h.Rest |= wire.NDSolicited
+	if h.Rest = wire.NDSolicited; a.toMany {
+		h.Rest |= wire.NDOverride
+	}
 	now := int64(i.s.now)
 	if opts.HasSource {
 		i.cache.Heard(now, a.src, opts.SourceMAC, true)
 	}
 	if mac, ok := i.cache.Known(a.src); ok {
-		i.sendND(h, target, a.src, mac, target, wire.NDTargetMAC, i.mac)
+		option := uint8(0) // who asks this host alone has its address: RFC 4861, section 7.2.4
+		if a.toMany {
+			option = wire.NDTargetMAC
+		}
+		i.sendND(h, target, a.src, mac, target, option, i.mac)
 	}
 }
 

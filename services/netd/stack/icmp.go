@@ -29,6 +29,12 @@ func (s *Stack) inputICMP(a *arrival) {
 		s.echo(a, r, body)
 		return
 	}
+	if !a.v6 && !a.toMany && h.Type() == wire.ICMPTimestamp {
+		if r, answer, ok := icmp.TimestampReply(h, body, s.midnight()); ok && (a.in.Loopback || s.limiter.Allow(int64(s.now))) {
+			s.sendICMPWith(nil, a.class, a.dst, a.src, a.in.Index, r, answer)
+		}
+		return
+	}
 	if problem, ok := icmp.ProblemOf(a.v6, h); ok {
 		if q, ok := icmp.ParseQuoted(a.v6, body); ok {
 			s.inputError(q, problem, failure{offender: a.src, mtu: icmp.MTUOf(a.v6, h), kind: h.Type(), code: h.Code(), hops: a.hops})
@@ -45,7 +51,7 @@ func (s *Stack) inputICMP(a *arrival) {
 	}
 	if h.Type() == wire.ICMPEchoReply && !a.v6 || h.Type() == wire.ICMPv6EchoReply && a.v6 {
 		src := netip.AddrPortFrom(a.src, h.ID())
-		if d := s.receiver(a.proto, h.ID(), src, a.dst, a.in.Index); d != nil {
+		if d := s.receiver(a.proto, h.ID(), src, a.dst, a.link()); d != nil {
 			d.deliver(a, netip.AddrPortFrom(a.src, 0), a.head[:wire.ICMPSize], body)
 		}
 	}
@@ -69,17 +75,17 @@ func (s *Stack) echo(a *arrival, r wire.ICMPHeader, body []byte) {
 			ahead = &wire.Ahead{V4: o}
 		}
 	}
-	s.sendICMPWith(ahead, src, a.src, a.in.Index, r, body)
+	s.sendICMPWith(ahead, a.class, src, a.src, a.in.Index, r, body)
 }
 
 // sendICMP sends a message; body is copied. src may be left to the route; index
 // is the interface of a link-local destination.
 func (s *Stack) sendICMP(src, dst netip.Addr, index int, h wire.ICMPHeader, body []byte) {
-	s.sendICMPWith(nil, src, dst, index, h, body)
+	s.sendICMPWith(nil, 0, src, dst, index, h, body)
 }
 
-// sendICMPWith is sendICMP of a message that has headers before it.
-func (s *Stack) sendICMPWith(ahead *wire.Ahead, src, dst netip.Addr, index int, h wire.ICMPHeader, body []byte) {
+// sendICMPWith is sendICMP of a message that has headers before it, and a traffic class.
+func (s *Stack) sendICMPWith(ahead *wire.Ahead, class uint8, src, dst netip.Addr, index int, h wire.ICMPHeader, body []byte) {
 	path, ok := s.findPath(dst, src, index)
 	if !ok {
 		return
@@ -97,7 +103,7 @@ func (s *Stack) sendICMPWith(ahead *wire.Ahead, src, dst netip.Addr, index int, 
 	}
 	wire.ICMP(t).PutChecksum(wire.ICMPSum(!src.Is4(), src, dst, t, p.Payload))
 	p.Trusted = path.Out.Loopback
-	s.output(p, &path, flow{src: src, dst: dst, proto: proto, fragment: true, ahead: ahead})
+	s.output(p, &path, flow{src: src, dst: dst, proto: proto, class: class, fragment: true, ahead: ahead})
 }
 
 // reject answers a with an ICMP error, where one may be sent: RFC 1122, 3.2.2.
@@ -139,7 +145,12 @@ func (s *Stack) complain(a *arrival, h wire.ICMPHeader) {
 	if _, local := s.table.Local(src); !local {
 		src = netip.Addr{}
 	}
-	s.sendICMP(src, a.src, index, h, quote[:min(len(quote), limit)])
+	class := uint8(0)
+	if !a.v6 { // RFC 1812, section 4.3.2.5
+		const internetControl, service = 0xc0, 0x1e
+		class = a.whole[1]&service | internetControl
+	}
+	s.sendICMPWith(nil, class, src, a.src, index, h, quote[:min(len(quote), limit)])
 }
 
 // failure is what came with an error: for the error queue and the path MTU.

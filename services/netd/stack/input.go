@@ -27,9 +27,21 @@ type arrival struct {
 	rest     []byte   // what follows head
 	whole    []byte   // from the IP header on, for quotes
 	ipHeader int      // length of the IP header with what belongs to it
+	nextAt   int      // where in whole IPv6 says what proto is
 	chains   [2]chain // IPv6's extension headers, before and behind a fragment's
 
 	screened *netfilter.Packet // what the packet filter knows; nil: it was not asked
+}
+
+// link is the index of the interface that sockets see it come from: what this host sends to an
+// IPv6 address of its own comes from the one that has it, as in Linux.
+func (a *arrival) link() int {
+	if a.v6 && a.in.Loopback {
+		if i, own := a.in.s.table.Local(a.dst); own && i != nil {
+			return i.Index
+		}
+	}
+	return a.in.Index
 }
 
 // size is the length of what follows the IP header.
@@ -115,6 +127,7 @@ func (s *Stack) input6(a *arrival, p *link.Packet) {
 		return
 	}
 	a.src, a.dst, a.hops, a.class, a.proto = h.Src(), h.Dst(), h.HopLimit(), h.TrafficClass(), h.NextHeader()
+	a.nextAt = 6
 	a.cut(p, wire.IPv6Size, h.PayloadLen())
 	if s.screens && (!s.whole6(a, p) || !s.screenIn(a, p)) {
 		return
@@ -125,10 +138,11 @@ func (s *Stack) input6(a *arrival, p *link.Packet) {
 	if a.proto == wire.ProtoFragment {
 		f, err := wire.ParseFragment(a.head)
 		if err != nil {
+			s.rejectAt(a, icmp.BadHeader, a.ipHeader)
 			return
 		}
 		a.head = a.head[wire.FragmentSize:]
-		a.proto = f.NextHeader()
+		a.proto, a.nextAt = f.NextHeader(), a.ipHeader
 		if f.More() && a.size()%8 != 0 { // RFC 8200, 4.5
 			s.rejectAt(a, icmp.BadHeader, 4)
 			return
@@ -153,12 +167,17 @@ func (s *Stack) extensions(a *arrival) bool {
 	if err != nil {
 		return false
 	}
-	if v, at := wire.CheckExtensions(a.proto, a.head[:n]); v != wire.OptionsGood {
+	if v, at := wire.CheckExtensions(a.proto, a.head[:n], a.nextAt == 6); v != wire.OptionsGood {
 		// RFC 8200, 4.2: what to do is in the option's own bits.
 		if v == wire.OptionsReport || v == wire.OptionsReportUnicast && !a.toMany {
 			s.rejectAt(a, icmp.BadOption, a.ipHeader+at)
 		} else if v == wire.OptionsRouting {
 			s.rejectAt(a, icmp.BadHeader, a.ipHeader+at)
+		} else if v == wire.OptionsMisplaced {
+			if at >= 0 {
+				a.nextAt = a.ipHeader + at
+			}
+			s.rejectAt(a, icmp.ProtocolUnreachable, a.nextAt)
 		}
 		return false
 	}
@@ -168,6 +187,7 @@ func (s *Stack) extensions(a *arrival) bool {
 			at = 1
 		}
 		a.chains[at] = chain{a.proto, a.head[:n]}
+		a.nextAt = a.ipHeader + wire.LastExtension(a.head[:n])
 	}
 	a.proto = proto
 	a.head = a.head[n:]
@@ -202,7 +222,7 @@ func (s *Stack) arrives(a *arrival, p *link.Packet) bool {
 			return false
 		}
 		if a.v6 {
-			if _, local := s.table.Local(a.src); local {
+			if _, local := s.table.Local(a.src); local && p.Interface == 0 { // else it is the host's own copy
 				n.Inc(mib.Of(a.v6, mib.InAddrErrors))
 				return false // our own, which somebody plays back
 			}
@@ -285,19 +305,24 @@ func (s *Stack) deliver(a *arrival) {
 		}
 	case wire.ProtoUDP, wire.ProtoUDPLite:
 		s.inputUDP(a)
-	case wire.ProtoICMP, wire.ProtoICMPv6:
-		if (a.proto == wire.ProtoICMPv6) == a.v6 {
-			s.inputICMP(a)
-		}
-	case wire.ProtoIGMP:
-		if !a.v6 {
-			a.in.inputIGMP(a)
-		}
-	case wire.ProtoNone:
+	case controlOf(a.v6):
+		s.inputICMP(a)
 	default:
-		if !wanted {
+		switch {
+		case a.proto == wire.ProtoIGMP && !a.v6:
+			a.in.inputIGMP(a)
+		case a.proto == wire.ProtoNone && a.v6:
+		case !wanted:
 			s.counts.Inc(mib.Of(a.v6, mib.InUnknownProtos))
-			s.reject(a, icmp.ProtocolUnreachable)
+			s.rejectAt(a, icmp.ProtocolUnreachable, a.nextAt)
 		}
 	}
+}
+
+// controlOf is the version's ICMP.
+func controlOf(v6 bool) uint8 {
+	if v6 {
+		return wire.ProtoICMPv6
+	}
+	return wire.ProtoICMP
 }

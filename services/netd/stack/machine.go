@@ -15,14 +15,11 @@ import (
 // segments of it: what fits with all headers into 64 KiB.
 const superSegment = 65535 - wire.IPv6Size - wire.MaxTCPSize - wire.EthernetSize
 
-// initialWindow is what is announced at first of a receive buffer that the user
-// left as it is: tcp_rmem's default, halved as Linux does.
-const initialWindow = 65536
-
 // machine completes a connection's configuration for its path.
 func (s *Stack) machine(cfg tcp.Config, o *Options, t tuple, path route.Path) tcp.Config {
-	cfg.ISS = tcp.Tuple{Local: t.local, Remote: t.remote}.ISS(&s.secret, s.now)
-	cfg.TSOffset, cfg.Counters, cfg.ECN = s.tsBase, &s.counts, s.tuned.ecn
+	name := tcp.Tuple{Local: t.local, Remote: t.remote}
+	cfg.ISS, cfg.TSOffset = name.ISS(&s.secret, s.now), name.TSOffset(&s.secret)
+	cfg.Counters, cfg.ECN = &s.counts, s.tuned.ecn
 	cfg.NoScaling, cfg.NoTimestamps, cfg.NoSACK, cfg.KeepWindow = s.tuned.noScaling, s.tuned.noTimestamps, s.tuned.noSACK, s.tuned.keepWindow
 	cfg.Gather, cfg.NoDSACK = s.tuned.gather, s.tuned.noDSACK
 	if cfg.SynRetries == 0 { // TCP_SYNCNT is about both
@@ -50,17 +47,24 @@ func (s *Stack) machine(cfg tcp.Config, o *Options, t tuple, path route.Path) tc
 		return cfg
 	}
 	cfg.SuperSegment = superSegment - ahead
-	if cfg.ReceiveLimit == 0 || cfg.ReceiveLimit == cfg.ReceiveBuffer {
-		cfg.InitialWindow = min(initialWindow, cfg.ReceiveBuffer)
-		if n := path.Metrics.Of(route.InitRwnd); n > 0 {
-			cfg.InitialWindow = min(int(min(n, 1<<16))*cfg.MSS, cfg.ReceiveBuffer)
-		}
-		if n := path.Metrics.Of(route.Window); n > 0 {
-			cfg.InitialWindow = min(cfg.InitialWindow, int(min(n, 1<<30)))
-		}
-		cfg.LeastScale = s.windowScale()
-	}
+	s.openWindow(&cfg, path.Metrics)
 	return cfg
+}
+
+// openWindow says how much is announced at first, and with which scale: half of the buffer, as
+// Linux does, of which a buffer that the user has set is never said to be more.
+func (s *Stack) openWindow(cfg *tcp.Config, m *route.Metrics) {
+	cfg.InitialWindow, cfg.LeastScale = min(s.firstWindow(), cfg.ReceiveBuffer), s.windowScale()
+	if cfg.ReceiveLimit != 0 && cfg.ReceiveLimit != cfg.ReceiveBuffer { // SO_RCVBUF
+		cfg.InitialWindow = max(cfg.ReceiveLimit/2, 1)
+		cfg.LeastScale, cfg.FixedScale = min(scaleOf(cfg.InitialWindow), cfg.LeastScale), true
+	}
+	if n := m.Of(route.InitRwnd); n > 0 {
+		cfg.InitialWindow = min(int(min(n, 1<<16))*cfg.MSS, cfg.InitialWindow)
+	}
+	if n := m.Of(route.Window); n > 0 {
+		cfg.InitialWindow = min(cfg.InitialWindow, int(min(n, 1<<30)))
+	}
 }
 
 // byRoute has a connection do what its route says, where nobody has said otherwise. The peer

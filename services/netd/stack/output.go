@@ -20,7 +20,6 @@ type flow struct {
 	fragment    bool  // IPv4 may be fragmented on the way
 	inside      bool  // it is for this host's members of a group alone
 	lonely      bool  // this host's own members of a group get no copy
-	mtu         int   // 0: the path's
 	sender      *Options
 	ahead       *wire.Ahead // what comes between the IP header and the payload; nil: nothing
 }
@@ -53,8 +52,8 @@ func (s *Stack) output(p *link.Packet, path *route.Path, f flow) error {
 		n = p.Size()
 	}
 	mtu := path.MTU
-	if f.mtu > 0 {
-		mtu = min(mtu, f.mtu)
+	if v6 && f.sender != nil && f.sender.PieceSize > 0 && f.proto != wire.ProtoTCP {
+		mtu = min(mtu, max(int(f.sender.PieceSize), wire.MinMTU6))
 	}
 	if n > 65535+wire.IPv6Size || f.src.Is4() && n > 65535 {
 		s.recycle(p)
@@ -112,7 +111,7 @@ func (s *Stack) putIP(b []byte, f flow, n int, id uint16, offset int, more bool)
 		hops = s.defaultHops()
 	}
 	if !f.src.Is4() {
-		h := wire.IPv6Header{TrafficClass: f.class, PayloadLen: n - wire.IPv6Size, NextHeader: f.proto, HopLimit: hops, Src: f.src, Dst: f.dst}
+		h := wire.IPv6Header{TrafficClass: f.class, FlowLabel: s.flowLabel(&f, b), PayloadLen: n - wire.IPv6Size, NextHeader: f.proto, HopLimit: hops, Src: f.src, Dst: f.dst}
 		if f.ahead != nil {
 			h.NextHeader = f.ahead.First
 			f.ahead.PutV6(b[wire.IPv6Size:], f.proto)

@@ -25,7 +25,7 @@ type Raw struct {
 	auto   bool // local was not chosen by bind
 	filter Filter
 
-	// HeaderIncluded is IP_HDRINCL: what is sent begins with an IPv4 header.
+	// HeaderIncluded is IP_HDRINCL or IPV6_HDRINCL: what is sent begins with an IP header.
 	HeaderIncluded bool
 	// SumOffset is IPV6_CHECKSUM: where in the payload of an IPv6 packet the
 	// checksum is written and verified; -1: nowhere.
@@ -40,7 +40,7 @@ type Raw struct {
 // NewRaw makes a raw socket of a protocol. IPPROTO_RAW (255) only sends.
 func (s *Stack) NewRaw(proto uint8, v6 bool, opts Options, owner DatagramOwner) *Raw {
 	r := &Raw{s: s, proto: proto, v6: v6, opts: opts, owner: owner, SumOffset: -1}
-	r.HeaderIncluded = proto == protoRaw && !v6
+	r.HeaderIncluded = proto == protoRaw
 	if v6 && proto == wire.ProtoICMPv6 {
 		r.SumOffset = 2 // always: RFC 3542, section 3.1
 	}
@@ -170,10 +170,42 @@ func (r *Raw) SendLocked(to, from netip.Addr, hops, class uint8, payload []byte)
 	return nil
 }
 
+// sendWhole6 sends a packet with its own IPv6 header, as it is: ipv6(7), IPV6_HDRINCL.
+func (r *Raw) sendWhole6(src, to netip.Addr, payload []byte) error {
+	s := r.s
+	if len(payload) < wire.IPv6Size || payload[0]>>4 != 6 {
+		return linux.EINVAL
+	}
+	path, err := s.pathTo(to, src, &r.opts, route.Query{Protocol: r.proto})
+	if err != nil {
+		return err
+	}
+	if len(payload) > path.MTU {
+		return linux.EMSGSIZE
+	}
+	p := s.packet()
+	copy(p.Make(wire.IPv6Size), payload)
+	p.Payload = slices.Clone(payload[wire.IPv6Size:])
+	way := &path
+	if s.screens {
+		f := flow{src: src, dst: to, proto: payload[6], sender: &r.opts}
+		if way, err = s.screenOut(p, way, &f); err != nil {
+			s.recycle(p)
+			return err
+		}
+	}
+	s.send(p, way)
+	s.settleLoop()
+	return nil
+}
+
 // sendWhole sends a packet with its own IPv4 header, of which the checksum and
 // the length are ours, and what is 0 of identification and source: raw(7).
 func (r *Raw) sendWhole(src, to netip.Addr, payload []byte) error {
 	s := r.s
+	if r.v6 {
+		return r.sendWhole6(src, to, payload)
+	}
 	if len(payload) < wire.IPv4Size || len(payload) > 65535 {
 		return linux.EINVAL
 	}
@@ -243,7 +275,7 @@ func (s *Stack) deliverRaw(a *arrival) (wanted bool) {
 		if r.proto != a.proto || r.v6 != a.v6 || r.local.IsValid() && r.local != a.dst && !a.toMany || r.remote.IsValid() && r.remote != a.src {
 			continue
 		}
-		if d := r.opts.Device; d != 0 && d != a.in.Index {
+		if d := r.opts.Device; d != 0 && d != a.link() {
 			continue
 		}
 		wanted = true

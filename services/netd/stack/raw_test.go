@@ -105,6 +105,8 @@ func TestMulticast_members(t *testing.T) {
 	own, far, deaf := mk(a, true, netip.Addr{}), mk(b, true, netip.Addr{}), mk(b, false, netip.Addr{})
 	picky, pickier := mk(b, true, netip.MustParseAddr("10.0.0.1")), mk(b, true, netip.MustParseAddr("10.0.0.9"))
 	d := a.NewDatagram(wire.ProtoUDP, false, Options{}, &user{})
+	a.do(t, "send without a route", linux.ENETUNREACH, func() error { return d.SendLocked(at, netip.Addr{}, 0, 0, []byte("x")) })
+	d = a.NewDatagram(wire.ProtoUDP, false, Options{MulticastDevice: 2}, &user{})
 	a.do(t, "send", nil, func() error { return d.SendLocked(at, netip.Addr{}, 0, 0, []byte("x")) })
 	pump(ca, cb)
 	for i, c := range []struct {

@@ -156,8 +156,8 @@ func (e *TCP) incoming(t tuple, seg *tcp.Segment, a *arrival) {
 			s.resetFor(t, seg)
 		}
 		return
-	case seg.Flags&wire.SYN == 0:
-		return
+	case seg.Flags&wire.SYN == 0 || seg.Flags&wire.FIN != 0:
+		return // RFC 9293 has no SYN with a FIN, and Linux does not answer one
 	}
 	pending := e.owner.Pending()
 	if pending > e.backlog {

@@ -37,7 +37,6 @@ type Stack struct {
 
 	start  time.Time
 	secret [32]byte
-	tsBase uint32
 
 	mu       sync.Mutex
 	now      tcp.Time // of the present entry
@@ -126,7 +125,6 @@ func withLoopback(start time.Time, loopback *ip.Interface) *Stack {
 	s.filter = netfilter.New(host{s})
 	s.randomAt = len(s.random)
 	rand.Read(s.secret[:])
-	s.tsBase = s.rand32()
 	s.limiter = icmp.Limiter{PerSecond: 1000, Burst: 50}
 	s.echoes = icmp.Limiter{PerSecond: 1000, Burst: 1000}
 	s.lastID = uint16(s.rand32())

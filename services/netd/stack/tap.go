@@ -166,6 +166,11 @@ func (s *Stack) tap(i *iface, p *link.Packet, out bool) {
 		}
 	}
 	for _, k := range s.taps {
+		if i.Loopback && k.protocol == AllProtocols && !k.IgnoreOutgoing && (k.index == 0 || k.index == i.Index) {
+			sent := m // who sees everything sees it sent and received: packet(7)
+			sent.Kind = PacketOutgoing
+			k.see(sent, frame, packet, p.Payload)
+		}
 		if k.index != 0 && k.index != i.Index || k.protocol != AllProtocols && (k.protocol != m.Protocol || out && !i.Loopback) || k.IgnoreOutgoing && m.Kind == PacketOutgoing {
 			continue
 		}
@@ -256,5 +261,5 @@ func (s *Stack) settleLoop() {
 
 // meta is what a socket learns of an arrival.
 func (a *arrival) meta(from netip.AddrPort) Meta {
-	return Meta{From: from, To: a.dst, Interface: a.in.Index, Hops: a.hops, Class: a.class, Segment: a.segment}
+	return Meta{From: from, To: a.dst, Interface: a.link(), Hops: a.hops, Class: a.class, Segment: a.segment}
 }

@@ -20,12 +20,15 @@ type tuned struct {
 	ecn                  tcp.ECNMode
 	firstPort, lastPort  uint16 // 0: ip.FirstEphemeral on
 
-	// Of TCP. mostReceive is tcp_rmem's last, in bytes, and 0 stands for defaultReceive;
+	// Of TCP. mostReceive is tcp_rmem's last, in bytes, and 0 stands for defaultReceive; firstReceive
+	// is the one before, and 0 stands for Linux's; largestReceive is rmem_max, likewise;
 	// retries are tcp_retries2, and 0 stands for tcp.DefaultRetries; answers are
 	// tcp_synack_retries, likewise; gather is tcp.Config's.
 	noScaling, noTimestamps, noSACK, noDSACK, keepWindow bool
-	mostReceive, retries, answers, gather                int
+	mostReceive, firstReceive, largestReceive            int
+	retries, answers, gather                             int
 	fastOpen                                             int64 // tcp_fastopen
+	autoLabels                                           autoLabels
 }
 
 // fastOpenTrusts is a bit of tcp_fastopen: data in a SYN is taken with no cookie.
@@ -67,6 +70,11 @@ func (s *Stack) TuneLocked(name string, v []int64) error {
 		s.tuned.noEcho4 = on
 	case "ipv6/icmp/echo_ignore_all":
 		s.tuned.noEcho6 = on
+	case "ipv6/auto_flowlabels":
+		if v[0] < 0 || v[0] > 3 {
+			return linux.EINVAL
+		}
+		s.tuned.autoLabels = [...]autoLabels{labelsNever, labelsUnlessRefused, labelsIfAsked, labelsAlways}[v[0]]
 	case "ipv4/ip_default_ttl":
 		if v[0] < 1 || v[0] > 255 {
 			return linux.EINVAL
@@ -95,10 +103,15 @@ func (s *Stack) TuneLocked(name string, v []int64) error {
 	case "ipv4/tcp_tso_win_divisor":
 		s.tuned.gather = int(max(v[0], 1))
 	case "ipv4/tcp_rmem":
-		if len(v) != 3 || v[2] < 1 || v[2] > math.MaxInt32 {
+		if len(v) != 3 || v[1] < 1 || v[2] < 1 || v[1] > math.MaxInt32 || v[2] > math.MaxInt32 {
 			return linux.EINVAL
 		}
-		s.tuned.mostReceive = int(v[2])
+		s.tuned.firstReceive, s.tuned.mostReceive = int(v[1]), int(v[2])
+	case "core/rmem_max":
+		if v[0] < 1 || v[0] > math.MaxInt32 {
+			return linux.EINVAL
+		}
+		s.tuned.largestReceive = int(v[0])
 	case "ipv4/ip_local_port_range":
 		if len(v) != 2 || v[0] < 1 || v[1] > 65535 || v[0] > v[1] {
 			return linux.EINVAL
@@ -113,17 +126,35 @@ func (s *Stack) TuneLocked(name string, v []int64) error {
 	return nil
 }
 
-// defaultReceive is tcp_rmem's last, in bytes.
-const defaultReceive = 6 << 20
+// defaultReceive is tcp_rmem's last, and defaultLargest is rmem_max, in bytes.
+const (
+	defaultReceive = 6 << 20
+	defaultLargest = 4 << 20
+)
 
 // windowScale is what Linux offers: enough for the largest receive buffer that a
 // socket may ever have.
 func (s *Stack) windowScale() uint8 {
-	n := s.tuned.mostReceive
+	n, largest := s.tuned.mostReceive, s.tuned.largestReceive
 	if n == 0 {
 		n = defaultReceive
 	}
-	return uint8(min(max(bits.Len(uint(n))-16, 0), 14))
+	if largest == 0 {
+		largest = defaultLargest
+	}
+	return scaleOf(max(n, largest))
+}
+
+// scaleOf is the window scale for a buffer of n bytes.
+func scaleOf(n int) uint8 { return uint8(min(max(bits.Len(uint(n))-16, 0), 14)) }
+
+// firstWindow is what is announced at first of a receive buffer that the user left as it is:
+// tcp_rmem's default, halved.
+func (s *Stack) firstWindow() int {
+	if n := s.tuned.firstReceive; n != 0 {
+		return n / 2
+	}
+	return 65536
 }
 
 // newPorts are a protocol's, none of which is held.

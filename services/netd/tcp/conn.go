@@ -161,7 +161,27 @@ func (cfg *Config) scale() uint8 {
 	if cfg.NoScaling {
 		return 0
 	}
+	if cfg.FixedScale {
+		return min(cfg.LeastScale, 14)
+	}
 	return min(max(scaleFor(cfg.ReceiveBuffer), cfg.LeastScale), 14)
+}
+
+// opening is the window at first, in bytes: whole segments of what there is room for, as
+// Linux's tcp_select_initial_window has it. A SYN can announce 65535 of them.
+func (cfg *Config) opening(timestamps bool) int {
+	room := cfg.ReceiveLimit
+	if cfg.InitialWindow > 0 {
+		room = min(room, cfg.InitialWindow)
+	}
+	mss := int(cfg.announced())
+	if timestamps {
+		mss -= 12
+	}
+	if room > mss {
+		room -= room % mss
+	}
+	return room
 }
 
 // scaleFor is the least window scale with which n bytes can be announced.
@@ -195,6 +215,7 @@ func (c *Conn) Configure(cfg Config, now Time) {
 	cfg.ISS, cfg.TSOffset, cfg.MSS, cfg.ReceiveBuffer = old.ISS, old.TSOffset, old.MSS, old.ReceiveBuffer
 	cfg.SuperSegment, cfg.ECN, cfg.FastOpen, cfg.InitialWindow, cfg.Counters = old.SuperSegment, old.ECN, old.FastOpen, old.InitialWindow, old.Counters
 	cfg.FastOpenMSS, cfg.LeastScale, cfg.Gather, cfg.KeepWindow = old.FastOpenMSS, old.LeastScale, old.Gather, old.KeepWindow
+	cfg.FixedScale = old.FixedScale
 	cfg.NoScaling, cfg.NoTimestamps, cfg.NoSACK, cfg.NoDSACK = old.NoScaling, old.NoTimestamps, old.NoSACK, old.NoDSACK
 	if cfg.Retries == 0 {
 		cfg.Retries = old.Retries
@@ -436,6 +457,9 @@ func (c *Conn) learnSYN(now Time, s *Segment) {
 	if c.tsOK {
 		c.tsRecent, c.tsAge = o.TSVal, now
 		c.mss -= 12
+	}
+	if c.tune.limit > 0 {
+		c.tune.limit = c.cfg.opening(c.tsOK && c.state != SynSent)
 	}
 	c.wnd = uint32(s.Window) // never scaled in a SYN
 	c.maxWnd = max(c.maxWnd, c.wnd)

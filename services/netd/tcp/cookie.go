@@ -48,6 +48,10 @@ func (t Tuple) ISS(secret *[32]byte, now Time) Seq {
 // section 3.3.3. Ports go up from there by a counter of the owner's.
 func (t Tuple) PortHint(secret *[32]byte) uint32 { return uint32(t.hash(secret, 2, 0)) }
 
+// TSOffset hides when the host was started from the timestamps of a connection, and what one
+// connection's say of another's: RFC 7323, section 5.4.
+func (t Tuple) TSOffset(secret *[32]byte) uint32 { return uint32(t.hash(secret, 5, 0)) }
+
 // CookieAnswer makes the SYN+ACK for a SYN that nothing is kept of. cfg is what
 // the connection would have.
 func CookieAnswer(cfg Config, now Time, t Tuple, secret *[32]byte, syn *Segment) Segment {
@@ -64,7 +68,7 @@ func CookieAnswer(cfg Config, now Time, t Tuple, secret *[32]byte, syn *Segment)
 	}
 	minute := uint64(now / (60 * Second))
 	iss := cookie(t, secret, minute, index, syn.Seq)
-	s := Segment{Seq: iss, Ack: syn.Seq + 1, Flags: 0x12, Window: uint16(min(cfg.ReceiveLimit, 65535))}
+	s := Segment{Seq: iss, Ack: syn.Seq + 1, Flags: 0x12}
 	o := &s.Options
 	o.WindowScale = -1
 	o.MSS = uint16(min(cfg.MSS, 65535))
@@ -82,6 +86,7 @@ func CookieAnswer(cfg Config, now Time, t Tuple, secret *[32]byte, syn *Segment)
 		}
 		o.TSVal = cookieStamp(cfg, now)&^63 | bits
 	}
+	s.Window = uint16(min(cfg.opening(o.Timestamps), 65535))
 	return s
 }
 
@@ -121,7 +126,7 @@ func AcceptCookie(cfg Config, now Time, t Tuple, secret *[32]byte, ack *Segment)
 	c.synDue = false
 	c.nxt = c.iss + 1
 	c.synAt = now
-	c.rcvAdv = c.rcvNxt + Seq(min(c.cfg.ReceiveLimit, 65535))
+	c.rcvAdv = c.rcvNxt + Seq(min(c.cfg.opening(c.tsOK), 65535))
 	return c, true
 }
 

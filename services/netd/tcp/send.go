@@ -60,7 +60,10 @@ func (c *Conn) nextSYN(now Time) bool {
 		c.out.Flags |= wire.ACK
 		c.out.Ack = c.rcvNxt
 		c.lastAck = c.rcvNxt
-		c.out.Window = c.window(true)
+		if c.rcvAdv == c.rcvNxt {
+			c.rcvAdv += Seq(min(c.cfg.opening(c.tsOK), 65535))
+		}
+		c.out.Window = uint16(min(c.rcvAdv-c.rcvNxt, 65535))
 		if c.rcvScale > 0 || c.wndScale > 0 {
 			o.WindowScale = int8(c.rcvScale)
 		}
@@ -68,7 +71,7 @@ func (c *Conn) nextSYN(now Time) bool {
 		o.PutFastOpen(c.fast.cookie)
 	} else {
 		// rcvNxt is not known: the window is announced without moving rcvAdv.
-		c.out.Window = uint16(min(c.cfg.ReceiveBuffer, 65535))
+		c.out.Window = uint16(min(c.cfg.opening(false), 65535))
 		if !c.cfg.NoScaling {
 			o.WindowScale = int8(c.rcvScale)
 		}

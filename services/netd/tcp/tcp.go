@@ -197,7 +197,7 @@ type ReceiveQueue interface {
 type Config struct {
 	// ISS is the first sequence number: secret and unpredictable (RFC 6528).
 	ISS Seq
-	// TSOffset hides when the machine was started.
+	// TSOffset is Tuple.TSOffset's.
 	TSOffset uint32
 	// MSS is the most payload that the route carries in one segment, in bytes,
 	// with a TCP header without options.
@@ -218,8 +218,10 @@ type Config struct {
 	// InitialWindow is how much of ReceiveLimit is announced at first: it grows
 	// as the user reads. 0 is all of it.
 	InitialWindow int
-	// LeastScale is of our window scale: 0 is what ReceiveBuffer needs.
+	// LeastScale is of our window scale: 0 is what ReceiveBuffer needs. It is the scale itself
+	// if FixedScale says so.
 	LeastScale uint8
+	FixedScale bool
 	// NoScaling, NoTimestamps and NoSACK neither offer nor accept the option.
 	NoScaling, NoTimestamps, NoSACK bool
 	// Gather is the share of the congestion window that a segment that stands for several

@@ -17,16 +17,21 @@ const (
 	OptionsReport        // with an ICMP error in any case
 	OptionsReportUnicast // only if the destination is one host
 	OptionsRouting       // a routing header that is not ours to follow
+	OptionsMisplaced     // a hop-by-hop header that is not the first: RFC 8200, section 4.1
 )
 
 // CheckExtensions looks at the extension headers in b, which Extensions has
-// walked. at is the place in b to complain about.
-func CheckExtensions(first uint8, b []byte) (v OptionVerdict, at int) {
-	proto := first
+// walked. at is the place in b to complain about, -1 for the field that says what b is.
+// whole says that b follows the packet's first header.
+func CheckExtensions(first uint8, b []byte, whole bool) (v OptionVerdict, at int) {
+	proto, last := first, -1
 	for n := 0; n+8 <= len(b); {
 		size := 8 + int(b[n+1])*8
 		if n+size > len(b) {
 			return OptionsDiscard, n
+		}
+		if proto == ProtoHopByHop && (n > 0 || !whole) {
+			return OptionsMisplaced, last
 		}
 		switch proto {
 		case ProtoHopByHop, ProtoDestOpts:
@@ -38,10 +43,20 @@ func CheckExtensions(first uint8, b []byte) (v OptionVerdict, at int) {
 				return OptionsRouting, n + 2
 			}
 		}
-		proto = b[n]
+		proto, last = b[n], n
 		n += size
 	}
 	return OptionsGood, 0
+}
+
+// LastExtension is where in b, which Extensions has walked, the last header begins; -1 if
+// there is none.
+func LastExtension(b []byte) int {
+	last := -1
+	for n := 0; n+8 <= len(b); n += 8 + int(b[n+1])*8 {
+		last = n
+	}
+	return last
 }
 
 func checkOptions(b []byte) (OptionVerdict, int) {

@@ -9,6 +9,8 @@ const (
 	ICMPEchoRequest     = 8
 	ICMPTimeExceeded    = 11
 	ICMPParameter       = 12
+	ICMPTimestamp       = 13
+	ICMPTimestampReply  = 14
 	ICMPUnreachNet      = 0
 	ICMPUnreachHost     = 1
 	ICMPUnreachProtocol = 2

@@ -483,6 +483,14 @@ func TestSysctlOfNetworks(t *testing.T) {
 	if err := fs.SetSysctl("net.ipv4.ip_forward", "1"); err != nil || one.told != "net/ipv4/ip_forward 1" || value("net/ipv4/ip_forward") != "1" {
 		t.Errorf("%v, %q", err, one.told)
 	}
+	for _, path := range []string{"net/ipv4/conf/all/forwarding", "net/ipv4/conf/default/forwarding", "net/ipv4/conf/lo/forwarding"} {
+		if v := value(path); v != "1" {
+			t.Errorf("%s: %q", path, v)
+		}
+	}
+	if v, err := fs.sys.confs[0].read(vfs.KernelContext(), "eth0", "forwarding"); v != "1" || err != nil {
+		t.Error("forwarding of an interface:", v, err)
+	}
 	for path, want := range map[string]error{
 		"net/ipv4/conf/eth0/rp_filter": nil, "net/ipv4/conf/eth1/rp_filter": linux.ENOENT, "net/ipv4/conf/eth0/nonesuch": linux.ENOENT,
 		"net/ipv6/neigh/eth0/gc_stale_time": nil,

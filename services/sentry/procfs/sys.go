@@ -212,6 +212,11 @@ func (s *sysctls) write(ctx vfs.Context, path, v string) (err error) {
 		if err := n.Tune(path, v); err != nil {
 			return err
 		}
+		for _, p := range follow(path, n.Links()) {
+			if err := n.Settings().set(p, v); err != nil {
+				return err
+			}
+		}
 		return n.Settings().set(path, v)
 	}
 	s.mu.Lock()

@@ -102,6 +102,26 @@ func (s *sysctls) confDirs() (all []*confDir) {
 	return all
 }
 
+// follow are the paths that what is written at path is written at too: forwarding of all is
+// every interface's, and ip_forward is IPv4's.
+func follow(path string, links []string) (more []string) {
+	conf := "net/ipv4/conf/"
+	switch path {
+	case "net/ipv4/ip_forward":
+		more = append(more, conf+"all/forwarding")
+	case conf + "all/forwarding":
+		more = append(more, "net/ipv4/ip_forward")
+	case conf6Path + "/all/forwarding":
+		conf = conf6Path + "/"
+	default:
+		return nil
+	}
+	for _, name := range append([]string{"default"}, links...) {
+		more = append(more, conf+name+"/forwarding")
+	}
+	return more
+}
+
 // isStatic says whether a name is always there.
 func isStatic(name string) bool { return name == "all" || name == "default" || name == "lo" }
 
@@ -133,6 +153,9 @@ func (d *confDir) read(ctx vfs.Context, name, setting string) (string, error) {
 	}
 	if v, ok := d.s.networkOf(ctx).Settings().value(d.path + "/" + name + "/" + setting); ok {
 		return v, nil
+	}
+	if setting == "forwarding" { // what came later has what is by default
+		return d.s.value(ctx, d.path+"/default/"+setting), nil
 	}
 	return d.settings[setting].value, nil
 }

@@ -289,7 +289,11 @@ func networkTable() (all []sysctl) {
 	add("net/", networkSettings)
 	for _, who := range []string{"all/", "default/", "lo/"} {
 		add("net/ipv4/conf/"+who, conf4Settings)
-		add("net/ipv6/conf/"+who, conf6Settings)
+		six := conf6Settings
+		if who == "lo/" {
+			six = strings.Replace(six, "n mtu 1280", "n mtu 65536", 1)
+		}
+		add("net/ipv6/conf/"+who, six)
 	}
 	for _, who := range []string{"default/", "lo/"} {
 		add("net/ipv4/neigh/"+who, neighbourSettings)

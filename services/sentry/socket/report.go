@@ -24,6 +24,8 @@ type Report struct {
 	Shut uint8
 	// Peer is the inode of the socket at the other end, 0 if it has none here.
 	Peer uint64
+	// Device is the index of the interface that it is bound to, 0 for none.
+	Device uint32
 }
 
 // Timer is what struct inet_diag_msg tells of a connection's.

@@ -250,9 +250,9 @@ func (d *Dgram) SendMsg(ctx vfs.Context, m *socket.Msg) (int, error) {
 	}
 	size := m.Len()
 	if size > d.most() {
-		return 0, linux.EMSGSIZE
+		return 0, d.tooLong(ctx, m)
 	}
-	if d.ping() && size < 8 {
+	if d.ping() && size < 8 || d.raw() && d.conf.headless(size) {
 		return 0, linux.EINVAL
 	}
 	if d.corks(m) {
@@ -278,6 +278,28 @@ func (d *Dgram) most() int {
 		return maxUDP6
 	}
 	return maxUDP4
+}
+
+// tooLong is EMSGSIZE of what no packet can take. An IPv6 socket's error queue tells then what
+// the path does: ipv6(7), IPV6_RECVERR.
+func (d *Dgram) tooLong(ctx vfs.Context, m *socket.Msg) error {
+	if !d.v6 || !d.conf.receivesErrors() {
+		return linux.EMSGSIZE
+	}
+	to, _, err := d.target(ctx, m.Addr, way(m))
+	if err != nil {
+		return err
+	}
+	mtu := d.pathTakes(ctx, to)
+	if !to.IsValid() {
+		d.mu.Lock()
+		to = d.mu.remote
+		d.mu.Unlock()
+	}
+	if !to.Addr().Unmap().Is4() {
+		d.report(&netdv1.SocketError{Error: uint32(linux.EMSGSIZE), Local: true, Mtu: uint32(mtu), Destination: message(true, to, 0)})
+	}
+	return linux.EMSGSIZE
 }
 
 // mayReach is target, and what keeps the socket from sending there.
@@ -444,6 +466,9 @@ func (d *Dgram) target(ctx vfs.Context, sa []byte, index uint32) (netip.AddrPort
 	}
 	if a.Port() == 0 && !d.raw() && !d.ping() {
 		return a, nil, linux.EINVAL
+	}
+	if err := d.labelLocked(ctx, sa); err != nil {
+		return a, nil, err
 	}
 	if d.mu.routed != a || d.mu.routedBy != index || d.end.Load() == nil || d.n.dead.Load() {
 		resp, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Route{Route: &netdv1.RouteQuery{Address: message(d.v6, a, index)}}})

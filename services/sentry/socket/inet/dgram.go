@@ -56,7 +56,8 @@ func newDgram(n *Network, v6 bool, typ, protocol int) *Dgram {
 	}
 	d.Init(domain, typ, protocol)
 	d.conf.init(n.tuning)
-	d.conf.raw4, d.conf.v6 = d.raw() && !v6, v6
+	d.conf.raw4, d.conf.raw6, d.conf.v6 = d.raw() && !v6, d.raw() && v6, v6
+	d.conf.o.HeaderIncluded = d.raw() && protocol == linux.IPPROTO_RAW
 	return d
 }
 
@@ -146,6 +147,9 @@ func (d *Dgram) Connect(ctx vfs.Context, sa []byte, _ bool) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.labelLocked(ctx, sa); err != nil {
+		return err
+	}
 	resp, err := d.askLocked(ctx, &netdv1.Request{Op: &netdv1.Request_Connect{Connect: &netdv1.Connect{Address: message(d.v6, a, scope)}}})
 	if err == nil {
 		d.mu.remote, d.mu.peerMTU = address(resp.Remote), 0
@@ -411,7 +415,7 @@ func (d *Dgram) SetSockOpt(ctx vfs.Context, level, name int, value []byte) error
 	case d.raw() && isTypeFilter(d.v6, level, name):
 		told, err = true, d.conf.setTypeFilter(level, value)
 	case d.raw() && d.v6 && isChecksum(level, name):
-		told, err = true, d.setChecksum(value)
+		told, err = true, d.setChecksum(level, value)
 	case d.raw() && level == linux.IPPROTO_IPV6 && name == linux.IPV6_V6ONLY:
 		return linux.EINVAL
 	default:

@@ -209,8 +209,11 @@ func describe(v []byte, cmd uint32, i *netdv1.Interface) error {
 	return nil
 }
 
-// describeAddress gives the interface's first IPv4 address, its mask, or where it
-// broadcasts, which is nowhere for the loopback and for two hosts or fewer.
+// broadcasts is IFF_BROADCAST of netdevice(7).
+const broadcasts = 2
+
+// describeAddress gives the interface's first IPv4 address, its mask, its other end, or where
+// it was said to broadcast.
 func describeAddress(v []byte, cmd uint32, i *netdv1.Interface) error {
 	for _, p := range i.Addresses {
 		if len(p.Address) != 4 || p.Bits > 32 {
@@ -223,12 +226,14 @@ func describeAddress(v []byte, cmd uint32, i *netdv1.Interface) error {
 		case siocGIFMask:
 			binary.BigEndian.PutUint32(v[4:], mask)
 		case siocGIFBroad:
-			const broadcasts = 2 // IFF_BROADCAST
-			if i.Flags&broadcasts == 0 || p.Bits > 30 {
-				mask = ^uint32(0)
-				clear(v[4:8])
+			clear(v[4:8])
+			if len(p.Broadcast) == 4 {
+				copy(v[4:8], p.Broadcast)
 			}
-			binary.BigEndian.PutUint32(v[4:], binary.BigEndian.Uint32(v[4:])|^mask)
+		case siocGIFDest:
+			if len(p.Peer) == 4 {
+				copy(v[4:8], p.Peer)
+			}
 		}
 		return nil
 	}

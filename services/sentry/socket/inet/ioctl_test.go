@@ -23,8 +23,9 @@ func TestInterfaceAddresses(t *testing.T) {
 		{"destination", siocGIFDest, at(ethernet, 24, 192, 0, 2, 7), []byte{192, 0, 2, 7}},
 		{"mask", siocGIFMask, at(ethernet, 20, 192, 0, 2, 7), []byte{255, 255, 240, 0}},
 		{"no mask", siocGIFMask, at(ethernet, 0, 192, 0, 2, 7), []byte{0, 0, 0, 0}},
-		{"broadcast", siocGIFBroad, at(ethernet, 20, 192, 0, 2, 7), []byte{192, 0, 15, 255}},
-		{"no broadcast", siocGIFBroad, at(ethernet, 31, 192, 0, 2, 7), []byte{0, 0, 0, 0}},
+		{"broadcast", siocGIFBroad, &netdv1.Interface{Flags: ethernet, Addresses: []*netdv1.InterfaceAddress{{Address: []byte{192, 0, 2, 7}, Bits: 20, Broadcast: []byte{192, 0, 15, 255}}}}, []byte{192, 0, 15, 255}},
+		{"peer", siocGIFDest, &netdv1.Interface{Flags: ethernet, Addresses: []*netdv1.InterfaceAddress{{Address: []byte{192, 0, 2, 7}, Bits: 32, Peer: []byte{192, 0, 2, 8}}}}, []byte{192, 0, 2, 8}},
+		{"no broadcast", siocGIFBroad, at(ethernet, 24, 192, 0, 2, 7), []byte{0, 0, 0, 0}},
 		{"loopback", siocGIFBroad, at(loopback, 8, 127, 0, 0, 1), []byte{0, 0, 0, 0}},
 	} {
 		v := make([]byte, sizeOfIfreq-16)

@@ -41,7 +41,7 @@ func maskBits(b []byte) (int, bool) {
 }
 
 // addressed carries out SIOCSIFADDR and SIOCSIFNETMASK of an interface, whose first IPv4
-// address they are about, and SIOCSIFBRDADDR, which follows from them: EINVAL.
+// address they are about, and SIOCSIFBRDADDR, which they set too: EINVAL.
 func (n *Network) addressed(cmd uint32, i *netdv1.Interface, sa []byte) error {
 	a, ok := address4(sa)
 	var was *netdv1.Prefix
@@ -58,7 +58,10 @@ func (n *Network) addressed(cmd uint32, i *netdv1.Interface, sa []byte) error {
 			return linux.EADDRNOTAVAIL
 		}
 		if cmd == siocSIFBroad {
-			return nil
+			if !ok {
+				return linux.EINVAL
+			}
+			return n.Change(&netdv1.Change{What: &netdv1.Change_Address{Address: &netdv1.AddressChange{Index: i.Index, Prefix: was, Replace: true, Broadcast: a.AsSlice()}}})
 		}
 		size, good := maskBits(sa)
 		if !good {
@@ -73,7 +76,7 @@ func (n *Network) addressed(cmd uint32, i *netdv1.Interface, sa []byte) error {
 		next = &netdv1.Prefix{Address: a.AsSlice(), Bits: classBits(a)}
 	}
 	change := func(p *netdv1.Prefix, remove bool) error {
-		return n.Change(&netdv1.Change{What: &netdv1.Change_Address{Address: &netdv1.AddressChange{Index: i.Index, Prefix: p, Remove: remove}}})
+		return n.Change(&netdv1.Change{What: &netdv1.Change_Address{Address: &netdv1.AddressChange{Index: i.Index, Prefix: p, Remove: remove, Broadcast: broadcastOf(i, p)}}})
 	}
 	if was != nil {
 		if err := change(was, true); err != nil {
@@ -88,6 +91,14 @@ func (n *Network) addressed(cmd uint32, i *netdv1.Interface, sa []byte) error {
 	}
 	up := true
 	return n.Change(&netdv1.Change{What: &netdv1.Change_Link{Link: &netdv1.LinkChange{Index: i.Index, Up: &up}}})
+}
+
+// broadcastOf is where an address that is set so broadcasts: nil for nowhere.
+func broadcastOf(i *netdv1.Interface, p *netdv1.Prefix) []byte {
+	if i.Flags&broadcasts == 0 || p.Bits > 30 || len(p.Address) != 4 {
+		return nil
+	}
+	return binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(p.Address)|^uint32(0)>>p.Bits)
 }
 
 // classBits is how long an address's network is of itself: RFC 791, section 3.2.

@@ -84,6 +84,7 @@ var keptOptions = map[optionKey]keptOption{
 	{linux.IPPROTO_IPV6, linux.IPV6_TRANSPARENT}:          {accept: truthful, admin: true},
 	{linux.IPPROTO_IPV6, linux.IPV6_UNICAST_IF}:           {accept: onlyZero(linux.EADDRNOTAVAIL)},
 	{linux.IPPROTO_IPV6, linux.IPV6_RECVFRAGSIZE}:         {accept: truthful},
+	{linux.IPPROTO_IPV6, linux.IPV6_MTU}:                  {accept: pieces},
 
 	{linux.IPPROTO_TCP, linux.TCP_THIN_LINEAR_TIMEOUTS}: {accept: from(0, 1)},
 	{linux.IPPROTO_TCP, linux.TCP_THIN_DUPACK}:          {accept: func(v int) (int, error) { _, err := from(0, 1)(v); return 0, err }},
@@ -108,6 +109,14 @@ func deferral(v int) (int, error) {
 	return period, nil
 }
 
+// pieces is IPV6_MTU's: every path takes the least, and 0 is none.
+func pieces(v int) (int, error) {
+	if v != 0 && v < 1280 {
+		return 0, linux.EINVAL
+	}
+	return v, nil
+}
+
 // clamped is TCP_WINDOW_CLAMP's: half of the least receive buffer at least.
 func clamped(v int) (int, error) {
 	if v == 0 {
@@ -125,7 +134,6 @@ var fixedOptions = map[optionKey]struct {
 	{linux.IPPROTO_IPV6, linux.IPV6_PATHMTU}:        {get: linux.ENOTCONN, set: linux.ENOPROTOOPT},
 	{linux.IPPROTO_IPV6, linux.IPV6_JOIN_ANYCAST}:   {get: linux.ENOPROTOOPT, set: linux.EINVAL},
 	{linux.IPPROTO_IPV6, linux.IPV6_LEAVE_ANYCAST}:  {get: linux.ENOPROTOOPT, set: linux.EINVAL},
-	{linux.IPPROTO_IPV6, linux.IPV6_FLOWLABEL_MGR}:  {get: linux.EINVAL, set: linux.EINVAL},
 	{linux.IPPROTO_IPV6, linux.IPV6_PKTINFO}:        {get: linux.ENOPROTOOPT, set: linux.EINVAL},
 	{linux.IPPROTO_IPV6, linux.IPV6_RTHDR}:          {value: []byte{}, set: linux.EINVAL},
 	{linux.IPPROTO_TCP, linux.TCP_REPAIR_QUEUE}:     {get: linux.EINVAL, set: linux.EPERM},

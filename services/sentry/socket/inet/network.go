@@ -355,7 +355,7 @@ type family struct {
 	v6 bool
 }
 
-// Socket makes a socket; netd learns of it when it is first used.
+// Socket makes a socket; netd learns of it when it is first used, and of a raw one at once.
 func (f family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error) {
 	if f.n.dead.Load() {
 		return nil, linux.ENETDOWN
@@ -389,7 +389,11 @@ func (f family) Socket(ctx vfs.Context, typ, protocol int) (socket.Socket, error
 			return nil, linux.EPERM
 		}
 		if protocol > 0 && protocol < 256 {
-			return newDgram(f.n, f.v6, linux.SOCK_RAW, protocol), nil
+			d := newDgram(f.n, f.v6, linux.SOCK_RAW, protocol)
+			if protocol != linux.IPPROTO_RAW {
+				d.appear(ctx) // it receives from now on
+			}
+			return d, nil
 		}
 	default:
 		return nil, linux.ESOCKTNOSUPPORT

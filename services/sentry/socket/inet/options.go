@@ -277,7 +277,9 @@ var options = map[optionKey]option{
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_TTL}:        multicastHops,
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_LOOP}:       multicastLoop,
 	{linux.IPPROTO_IP, linux.IP_MULTICAST_ALL}:        multicastAll,
-	{linux.IPPROTO_IP, linux.IP_HDRINCL}:              headerIncluded,
+	{linux.IPPROTO_IP, linux.IP_HDRINCL}:              headerIncluded4,
+	{linux.IPPROTO_IPV6, linux.IPV6_HDRINCL}:          headerIncluded6,
+	{linux.SOL_RAW, linux.IPV6_HDRINCL}:               headerIncluded6,
 	{linux.IPPROTO_IP, linux.IP_RECVERR}:              receiveErrors,
 	{linux.IPPROTO_IP, linux.IP_PKTINFO}:              receivePktInfo,
 	{linux.IPPROTO_IP, linux.IP_RECVTTL}:              receiveHops,
@@ -343,16 +345,30 @@ var options = map[optionKey]option{
 	},
 }
 
-// headerIncluded is IP_HDRINCL, which raw IPv4 sockets alone can set.
-var headerIncluded = option{
-	get: func(c *settings) int { return boolInt(c.o.HeaderIncluded) },
-	set: func(c *settings, v int) error {
-		if !c.raw4 {
-			return linux.ENOPROTOOPT
-		}
-		c.o.HeaderIncluded = v != 0
-		return nil
-	}, told: true,
+// headerIncluded is IP_HDRINCL or IPV6_HDRINCL, which raw sockets alone of that family can set.
+func headerIncluded(raw func(*settings) bool) option {
+	return option{
+		get: func(c *settings) int { return boolInt(c.o.HeaderIncluded && raw(c)) },
+		set: func(c *settings, v int) error {
+			if !raw(c) {
+				return linux.ENOPROTOOPT
+			}
+			c.o.HeaderIncluded = v != 0
+			return nil
+		}, told: true,
+	}
+}
+
+var (
+	headerIncluded4 = headerIncluded(func(c *settings) bool { return c.raw4 })
+	headerIncluded6 = headerIncluded(func(c *settings) bool { return c.raw6 })
+)
+
+// headless says whether a packet that is to begin with its own IP header cannot have one.
+func (c *settings) headless(size int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.o.HeaderIncluded && (size < 20 || c.v6 && size < 40)
 }
 
 // buffer is SO_RCVBUF or SO_SNDBUF: the kernel doubles what it is given.
@@ -454,6 +470,9 @@ func (c *settings) get(level, name int) ([]byte, error) {
 		optionKey{linux.IPPROTO_IPV6, linux.IPV6_DSTOPTS}, optionKey{linux.IPPROTO_IPV6, linux.IPV6_RTHDRDSTOPTS}:
 		return append([]byte{}, c.sticky[optionKey{level, name}]...), nil
 	}
+	if level == linux.IPPROTO_IPV6 && name == linux.IPV6_FLOWLABEL_MGR {
+		return nil, linux.EINVAL
+	}
 	return c.getKept(optionKey{level, name})
 }
 
@@ -501,9 +520,14 @@ func (c *settings) set(ctx vfs.Context, level, name int, v []byte) (told bool, e
 		}
 		c.o.Congestion = name
 		return true, nil
+	case optionKey{linux.IPPROTO_IPV6, linux.IPV6_FLOWLABEL_MGR}:
+		return false, c.setLabelLocked(v)
 	case optionKey{linux.SOL_SOCKET, linux.SO_ACCEPTCONN}, optionKey{linux.SOL_SOCKET, linux.SO_ERROR}:
 		return false, linux.ENOPROTOOPT
 	}
-	told = isAhead(level, name) || level == linux.IPPROTO_IPV6 && name == linux.IPV6_DONTFRAG
+	told = isAhead(level, name)
+	if level == linux.IPPROTO_IPV6 {
+		told = told || name == linux.IPV6_DONTFRAG || name == linux.IPV6_MTU || name == linux.IPV6_AUTOFLOWLABEL
+	}
 	return told, c.setKept(ctx, optionKey{level, name}, v)
 }

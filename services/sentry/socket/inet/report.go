@@ -14,6 +14,7 @@ func (s *Stream) Report() (r socket.Report) {
 	if s.shutWrite.Load() {
 		r.Shut |= 2
 	}
+	r.Device = s.conf.link()
 	s.queue.Lock()
 	listening, waiting, backlog := s.queue.listening, len(s.queue.waiting), s.queue.backlog
 	s.queue.Unlock()
@@ -70,7 +71,7 @@ func (d *Dgram) Report() (r socket.Report) {
 	d.mu.Lock()
 	linked := d.mu.remote != (netip.AddrPort{})
 	d.mu.Unlock()
-	r.State = socket.StateClose
+	r.State, r.Device = socket.StateClose, d.conf.link()
 	if linked {
 		r.State = socket.StateEstablished
 	}

@@ -31,9 +31,11 @@ type settings struct {
 
 	receive, send int  // SO_RCVBUF, SO_SNDBUF as the guest sees them; 0: untuned
 	raw4          bool // of a raw IPv4 socket
+	raw6          bool // of a raw IPv6 socket
 	v6            bool // of an AF_INET6 socket
 	stream        bool // of a TCP socket
 	kept          map[optionKey]int
+	labels        map[uint32]bool // of IPV6_FLOWLABEL_MGR; true: nobody else may have it
 	lowat         int
 	oobInline     bool
 	timestamp     bool
@@ -124,6 +126,10 @@ func (c *settings) message() *netdv1.Options {
 	o.NoDiscover, o.NeverFragment = c.discover == 0, c.discover == 2 || c.discover == 3
 	if c.kept[optionKey{linux.IPPROTO_IPV6, linux.IPV6_DONTFRAG}] != 0 {
 		o.NeverFragment = true
+	}
+	o.AutoLabel = c.autoLabel()
+	if !c.stream {
+		o.PieceSize = uint32(c.kept[optionKey{linux.IPPROTO_IPV6, linux.IPV6_MTU}])
 	}
 	o.Headers = c.aheadLocked(c.v6)
 	o.ReceiveHeaders = !c.stream && c.wantsAheadLocked()

@@ -286,6 +286,9 @@ func (s *Stream) connect(ctx vfs.Context, sa []byte, nonblock, fast bool) error 
 	if err := s.conf.within(a.Addr(), scope, false); err != nil {
 		return err
 	}
+	if err := s.label(ctx, sa); err != nil {
+		return err
+	}
 	err = s.beginConnect(ctx, a, scope, nonblock, fast)
 	switch {
 	case err != linux.EINPROGRESS && err != linux.EALREADY:

@@ -19,7 +19,10 @@ var autoconfSysctls = map[string]struct {
 	get func(*netdv1.Autoconfiguration) int64
 	set func(*netdv1.Autoconfiguration, int64)
 }{
-	"accept_ra":            {func(a *netdv1.Autoconfiguration) int64 { return truth(a.AcceptRa) }, func(a *netdv1.Autoconfiguration, v int64) { a.AcceptRa = v != 0 }},
+	"accept_ra": {func(a *netdv1.Autoconfiguration) int64 {
+		return truth(a.AcceptRa) + truth(a.AcceptRa && a.AcceptRaAlways)
+	},
+		func(a *netdv1.Autoconfiguration, v int64) { a.AcceptRa, a.AcceptRaAlways = v != 0, v == 2 }},
 	"accept_redirects":     {func(a *netdv1.Autoconfiguration) int64 { return truth(a.AcceptRedirects) }, func(a *netdv1.Autoconfiguration, v int64) { a.AcceptRedirects = v != 0 }},
 	"autoconf":             {func(a *netdv1.Autoconfiguration) int64 { return truth(a.Autoconf) }, func(a *netdv1.Autoconfiguration, v int64) { a.Autoconf = v != 0 }},
 	"dad_transmits":        {func(a *netdv1.Autoconfiguration) int64 { return int64(a.DadTransmits) }, func(a *netdv1.Autoconfiguration, v int64) { a.DadTransmits = uint32(max(v, 0)) }},
@@ -42,10 +45,10 @@ func (n *Network) Conf6() map[string]map[string]Sysctl {
 	}
 	out := map[string]map[string]Sysctl{}
 	for _, i := range all {
+		out[i.Name] = map[string]Sysctl{"mtu": mtuOf(i)}
 		if i.Ipv6 == nil {
 			continue
 		}
-		out[i.Name] = map[string]Sysctl{}
 		for name, c := range autoconfSysctls {
 			out[i.Name][name] = Sysctl{
 				Get: func() (int64, error) {
@@ -70,6 +73,20 @@ func (n *Network) Conf6() map[string]map[string]Sysctl {
 		}
 	}
 	return out
+}
+
+// mtuOf is the MTU that IPv6 goes by on an interface, which is the interface's: EINVAL for
+// what it could not be.
+func mtuOf(i *netdv1.Interface) Sysctl {
+	return Sysctl{
+		Get: func() (int64, error) { return int64(i.Mtu), nil },
+		Set: func(v int64) error {
+			if v < 1280 || v > int64(i.Mtu) {
+				return linux.EINVAL
+			}
+			return nil
+		},
+	}
 }
 
 // autoconfiguration asks for an interface's: ENODEV.

@@ -26,11 +26,11 @@ func (n *Network) Tables() map[string]func(vfs.Context) ([]byte, error) {
 			return show(all), nil
 		}
 	}
-	routes := func(show func(names, *netdv1.Response) []byte) func(vfs.Context) ([]byte, error) {
+	routes := func(show func(names, []*netdv1.Interface, *netdv1.Response) []byte) func(vfs.Context) ([]byte, error) {
 		return func(vfs.Context) ([]byte, error) {
 			all, err := n.Interfaces()
 			if err != nil {
-				return show(nil, &netdv1.Response{}), nil
+				return show(nil, nil, &netdv1.Response{}), nil
 			}
 			r, err := n.Routes()
 			if err != nil {
@@ -40,7 +40,7 @@ func (n *Network) Tables() map[string]func(vfs.Context) ([]byte, error) {
 			for _, i := range all {
 				known[i.Index] = i.Name
 			}
-			return show(known, r), nil
+			return show(known, all, r), nil
 		}
 	}
 	rules := func(v6 bool) func(vfs.Context) ([]byte, error) {
@@ -142,7 +142,7 @@ func word(a []byte) uint32 {
 }
 
 // routeTable is /proc/net/route: the main table of IPv4.
-func routeTable(known names, r *netdv1.Response) []byte {
+func routeTable(known names, _ []*netdv1.Interface, r *netdv1.Response) []byte {
 	const width = 127
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%-*s\n", width, "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT")
@@ -171,9 +171,20 @@ func routeTable(known names, r *netdv1.Response) []byte {
 	return b.Bytes()
 }
 
-// route6Table is /proc/net/ipv6_route: all tables of IPv6.
-func route6Table(known names, r *netdv1.Response) []byte {
+// route6Table is /proc/net/ipv6_route: all tables of IPv6, that of the host's own addresses and
+// of multicast too.
+func route6Table(known names, all []*netdv1.Interface, r *netdv1.Response) []byte {
+	const (
+		nonext = 0x200000 // RTF_NONEXTHOP of <linux/ipv6_route.h>
+		worst  = 0xffffffff
+
+		up, loopback = 0x1, 0x8 // IFF_ of netdevice(7)
+	)
 	var b bytes.Buffer
+	put := func(p netip.Prefix, gateway []byte, metric, flags uint32, name string) {
+		a := p.Addr().As16()
+		fmt.Fprintf(&b, "%x %02x %x 00 %x %08x %08x %08x %08x %8s\n", a[:], p.Bits(), make([]byte, 16), gateway, metric, 1, 0, flags, name)
+	}
 	for _, m := range routesOf(r, 16) {
 		flags, gateway := uint32(routeUp), make([]byte, 16)
 		if len(m.Gateway) == 16 {
@@ -185,14 +196,27 @@ func route6Table(known names, r *netdv1.Response) []byte {
 		if m.Kind == kindLocal {
 			flags |= routeLocal
 		}
-		fmt.Fprintf(&b, "%x %02x %x 00 %x %08x %08x %08x %08x %8s\n", m.Destination.Address, m.Destination.Bits, make([]byte, 16), gateway,
-			m.Metric, 1, 0, flags, known[m.Interface])
+		put(netip.PrefixFrom(netip.AddrFrom16([16]byte(m.Destination.Address)), int(m.Destination.Bits)), gateway, m.Metric, flags, known[m.Interface])
+	}
+	none, everybody := make([]byte, 16), netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	put(everybody, none, worst, routeReject|nonext, "lo")
+	for _, i := range all {
+		for _, p := range i.Addresses {
+			if a, ok := netip.AddrFromSlice(p.Address); ok && a.Is6() {
+				put(netip.PrefixFrom(a, 128), none, 0, routeLocal|nonext|routeUp, i.Name)
+			}
+		}
+	}
+	for _, i := range all {
+		if i.Flags&(up|loopback) == up {
+			put(netip.MustParsePrefix("ff00::/8"), none, 256, routeUp, i.Name)
+		}
 	}
 	return b.Bytes()
 }
 
 // arpTable is /proc/net/arp: arp(7).
-func arpTable(known names, r *netdv1.Response) []byte {
+func arpTable(known names, _ []*netdv1.Interface, r *netdv1.Response) []byte {
 	const (
 		usable, noARP, permanent = 0xde, 0x40, 0x80 // NUD_ bits
 		complete, fixed          = 2, 4             // ATF_ bits

@@ -17,7 +17,7 @@ func TestTables(t *testing.T) {
 		{Index: 1, Name: "lo", Counters: []uint64{23778193186, 798144, 0, 0, 0, 23778193186, 798144, 0}, Addresses: []*netdv1.InterfaceAddress{
 			{Address: []byte{127, 0, 0, 1}, Bits: 8}, {Address: append(make([]byte, 15), 1), Bits: 128, Flags: 0x80},
 		}},
-		{Index: 4, Name: "eth0", Addresses: []*netdv1.InterfaceAddress{{Address: append(append([]byte{0xfd}, make([]byte, 14)...), 2), Bits: 64, Flags: 0x80}}},
+		{Index: 4, Name: "eth0", Flags: 0x1003, Addresses: []*netdv1.InterfaceAddress{{Address: append(append([]byte{0xfd}, make([]byte, 14)...), 2), Bits: 64, Flags: 0x80}}},
 	}
 	known := names{1: "lo", 4: "eth0"}
 	r := &netdv1.Response{
@@ -38,13 +38,17 @@ func TestTables(t *testing.T) {
 			"  eth0:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n"},
 		"if_inet6": {string(inet6Table(all)), "00000000000000000000000000000001 01 80 10 80       lo\n" +
 			"fd000000000000000000000000000002 04 40 00 80     eth0\n"},
-		"route": {string(routeTable(known, r)), pad("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT") + "\n" +
+		"route": {string(routeTable(known, nil, r)), pad("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT") + "\n" +
 			pad("eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0") + "\n" +
 			pad("eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0") + "\n"},
-		"ipv6_route": {string(route6Table(known, r)),
+		"ipv6_route": {string(route6Table(known, all, r)),
 			"00000000000000000000000000000000 00 00000000000000000000000000000000 00 fd000000000000000000000000000001 00000400 00000001 00000000 00000003     eth0\n" +
-				"fd000000000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0\n"},
-		"arp": {string(arpTable(known, r)), "IP address       HW type     Flags       HW address            Mask     Device\n" +
+				"fd000000000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0\n" +
+				"00000000000000000000000000000000 00 00000000000000000000000000000000 00 00000000000000000000000000000000 ffffffff 00000001 00000000 00200200       lo\n" +
+				"00000000000000000000000000000001 80 00000000000000000000000000000000 00 00000000000000000000000000000000 00000000 00000001 00000000 80200001       lo\n" +
+				"fd000000000000000000000000000002 80 00000000000000000000000000000000 00 00000000000000000000000000000000 00000000 00000001 00000000 80200001     eth0\n" +
+				"ff000000000000000000000000000000 08 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0\n"},
+		"arp": {string(arpTable(known, nil, r)), "IP address       HW type     Flags       HW address            Mask     Device\n" +
 			"192.0.2.1        0x1         0x2         02:fc:00:00:00:05     *        eth0\n"},
 	} {
 		if c.got != c.want {

@@ -65,7 +65,7 @@ type tuned struct {
 // tunedNumbers are those settings, by their path below /proc/sys/net.
 var tunedNumbers = map[string]tuned{
 	"core/somaxconn":                  {func(t *tuning) *atomic.Int64 { return &t.backlog }, 0, math.MaxInt32, false},
-	"core/rmem_max":                   {func(t *tuning) *atomic.Int64 { return &t.mostReceive }, 2304, maxBuffer / 2, false},
+	"core/rmem_max":                   {func(t *tuning) *atomic.Int64 { return &t.mostReceive }, 2304, maxBuffer / 2, true},
 	"core/wmem_max":                   {func(t *tuning) *atomic.Int64 { return &t.mostSend }, 4608, maxBuffer / 2, false},
 	"ipv4/ip_unprivileged_port_start": {func(t *tuning) *atomic.Int64 { return &t.unprivileged }, 0, 65535, false},
 	"ipv4/ip_default_ttl":             {func(t *tuning) *atomic.Int64 { return &t.hops }, 1, 255, true},
@@ -83,7 +83,7 @@ var netdTunes = map[string][2]int64{
 	"ipv6/conf/all/forwarding": {math.MinInt32, math.MaxInt32}, "ipv4/ip_nonlocal_bind": {0, 1}, "ipv6/ip_nonlocal_bind": {0, 1},
 	"ipv4/icmp_echo_ignore_all": {0, 1}, "ipv6/icmp/echo_ignore_all": {0, 1}, "ipv4/tcp_syncookies": {0, 2}, "ipv4/tcp_ecn": {0, 5},
 	"ipv4/tcp_window_scaling": {0, 255}, "ipv4/tcp_timestamps": {0, 2}, "ipv4/tcp_sack": {0, 255}, "ipv4/tcp_slow_start_after_idle": {0, 255},
-	"ipv4/tcp_dsack": {0, 255}, "ipv4/tcp_synack_retries": {0, 255},
+	"ipv6/auto_flowlabels": {0, 3}, "ipv4/tcp_dsack": {0, 255}, "ipv4/tcp_synack_retries": {0, 255},
 	"ipv4/tcp_retries2": {0, 255}, "ipv4/tcp_tso_win_divisor": {0, math.MaxInt32},
 }
 

@@ -66,14 +66,18 @@ func (d *Dgram) checksum() int {
 }
 
 // setChecksum takes an even offset, or what is below 0 for none; ICMPv6's is where it is:
-// EINVAL.
-func (d *Dgram) setChecksum(value []byte) error {
+// EINVAL, but on the level SOL_RAW, as in Linux.
+func (d *Dgram) setChecksum(level int, value []byte) error {
 	v, err := socket.ParseInt(value)
 	if err != nil {
 		return err
 	}
-	if d.Protocol() == linux.IPPROTO_ICMPV6 || v > 0 && v&1 != 0 {
+	icmp := d.Protocol() == linux.IPPROTO_ICMPV6
+	if icmp && level == linux.IPPROTO_IPV6 || v > 0 && v&1 != 0 {
 		return linux.EINVAL
+	}
+	if icmp {
+		return nil
 	}
 	d.conf.mu.Lock()
 	defer d.conf.mu.Unlock()

@@ -311,6 +311,12 @@ func (r *request) addressChange() (*netdv1.Change, linux.Errno) {
 		Index: le.Uint32(r.body[4:]), Prefix: &netdv1.Prefix{Address: addr, Bits: uint32(r.body[1])}, Remove: r.typ == delAddr,
 		Replace: r.flags&flagReplace != 0, Flags: uint32(r.body[2]),
 	}
+	if peer := a[1]; a[2] != nil && len(peer) == len(addr) && !bytes.Equal(peer, addr) { // IFA_ADDRESS
+		m.Peer = peer
+	}
+	if v := a[4]; len(v) == 4 && len(addr) == 4 { // IFA_BROADCAST
+		m.Broadcast = v
+	}
 	if v := a[8]; len(v) >= 4 {
 		m.Flags = le.Uint32(v)
 	}

@@ -246,7 +246,7 @@ func (m *inetMessage) put() []byte {
 	b = binary.BigEndian.AppendUint16(b, m.sport)
 	b = binary.BigEndian.AppendUint16(b, m.dport)
 	b = append(append(b, m.src[:]...), m.dst[:]...)
-	b = le.AppendUint32(b, 0) // the interface that it is bound to
+	b = le.AppendUint32(b, m.report.Device)
 	b = le.AppendUint64(b, m.ino)
 	b = le.AppendUint32(b, m.timer.Due)
 	b = le.AppendUint32(b, uint32(m.report.Receive))

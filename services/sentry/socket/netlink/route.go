@@ -376,9 +376,18 @@ func (r *request) address(b []byte, i *netdv1.Interface, p *netdv1.InterfaceAddr
 	}
 	body := []byte{family, byte(p.Bits), byte(p.Flags), scope}
 	body = le.AppendUint32(body, i.Index)
-	body = attribute(body, 1, p.Address)
-	if family == linux.AF_INET {
+	other, own := p.Address, family == linux.AF_INET // IFA_ADDRESS, IFA_LOCAL
+	if len(p.Peer) == len(p.Address) {
+		other, own = p.Peer, true
+	}
+	body = attribute(body, 1, other)
+	if own {
 		body = attribute(body, 2, p.Address)
+	}
+	if family == linux.AF_INET {
+		if len(p.Broadcast) == 4 {
+			body = attribute(body, 4, p.Broadcast)
+		}
 		body = attribute(body, 3, text(i.Name))
 	}
 	body = attribute(body, 8, le.AppendUint32(nil, p.Flags))

@@ -153,7 +153,7 @@ func (s *Socket) endLocked() error {
 func (s *Socket) takeStreamLocked(in *incoming) (n int) {
 	q := &s.mu.inbox
 	first := true
-	for m := q.head; m != nil; {
+	for m := q.head; m != nil && (first || in.left() > 0); { // files of what is not read yet stay
 		if m.mark {
 			var stop bool
 			if m, stop = s.passMark(in, m, n); stop {

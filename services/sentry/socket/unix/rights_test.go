@@ -156,3 +156,28 @@ func TestCollect_many(t *testing.T) {
 	in.Release()
 	out.Release()
 }
+
+// A read that ends where a message with files begins leaves them to who reads that.
+func TestRights_behindBytes(t *testing.T) {
+	for _, flags := range []int{0, linux.MSG_PEEK} {
+		a, b := pair(t, NewFamily(nil), linux.SOCK_STREAM)
+		f := eventfd.New(0, false, 0)
+		if _, err := a.WriteStream(kernel, []byte("head")); err != nil {
+			t.Fatal(err)
+		}
+		sendFiles(t, a, "x", f)
+		p := make([]byte, 4)
+		m := socket.Msg{Data: [][]byte{p}, Flags: flags}
+		if n, err := b.RecvMsg(kernel, &m); n != 4 || err != nil || len(m.Control.Files) != 0 {
+			t.Errorf("flags %#x: %d bytes, %v, %d files", flags, n, err, len(m.Control.Files))
+		}
+		if flags != 0 {
+			if n, err := b.ReadStream(kernel, p); n != 4 || err != nil {
+				t.Error(n, err)
+			}
+		}
+		if got, files := recvFiles(t, b, 0); got != "x" || len(files) != 1 {
+			t.Errorf("flags %#x: %q and %d files", flags, got, len(files))
+		}
+	}
+}
