@@ -70,6 +70,7 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 	}
 	k := task.NewKernel(machine)
 	s.kernel, s.jobs = k, jobs{k}
+	k.Cgroups.Processors = max(s.host.CPUs, 1)
 	budget.Overrun = k.EndLargestMapper
 	budget.Start(cfg.Memory)
 	k.Syscall = syscalls.Dispatch
