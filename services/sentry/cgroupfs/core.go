@@ -147,10 +147,10 @@ func (c *Cgroup) mayWrite(ctx vfs.Context) error {
 }
 
 // MayFork says whether ctx, a process that is in from, may make one in c:
-// CLONE_INTO_CGROUP of clone3(2). ENODEV, EACCES, ENOENT, EBUSY, EOPNOTSUPP.
+// CLONE_INTO_CGROUP of clone3(2). ENOENT, EACCES, EBUSY, EOPNOTSUPP.
 func (c *Cgroup) MayFork(ctx vfs.Context, from *Cgroup, thread bool) error {
 	if c.Dead() {
-		return linux.ENODEV
+		return linux.ENOENT
 	}
 	if err := c.mayWrite(ctx); err != nil {
 		return err

@@ -76,14 +76,13 @@ func (c *Cgroup) fileLocked(name string) *file {
 	}
 	who, ok := c.owners[k.of]
 	if !ok {
-		c.nodeMu.Lock()
-		who = owner{c.uid, c.gid}
-		c.nodeMu.Unlock()
+		who = c.maker
 	}
 	f := &file{of: c, kind: k}
 	f.node.init(c.h, linux.S_IFREG|k.mode, who.uid, who.gid)
 	if k.notifies {
 		f.notifier = &notifier{file: f}
+		f.notifier.changes.Store(1)
 	}
 	if c.files == nil {
 		c.files = map[string]*file{}

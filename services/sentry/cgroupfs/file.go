@@ -27,9 +27,8 @@ func (f *file) Open(ctx vfs.Context, _ linux.OpenFlags) (vfs.Impl, error) {
 		return nil, linux.ENODEV
 	}
 	o := &opened{file: f, opener: ctx.Creds(), root: f.h.host.Root(ctx)}
-	if n := f.notifier; n != nil {
-		o.seen.Store(n.changes.Load())
-		return &watched{o}, nil
+	if f.notifier != nil {
+		return &watched{o}, nil // which is news until it is read
 	}
 	return o, nil
 }
@@ -40,7 +39,7 @@ type opened struct {
 	*file
 	opener *vfs.Creds
 	root   *Cgroup // that the opener's namespace begins at
-	seen   atomic.Uint32
+	seen   atomic.Uint32 // of notifier.changes
 
 	mu   sync.Mutex
 	text []byte // a snapshot; nil before the first read

@@ -85,12 +85,20 @@ func New(host Host) *Hierarchy {
 // Root is where processes are that nobody has moved.
 func (h *Hierarchy) Root() *Cgroup { return h.root }
 
+// Len is how many groups there are, with the root.
+func (h *Hierarchy) Len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return 1 + h.root.descendants
+}
+
 // Cgroup is one group, and its directory.
 type Cgroup struct {
 	node
 	parent *Cgroup // nil: the root
 	name   string
 	depth  int
+	maker  owner // whose the files are, if not of owners
 
 	// What follows is guarded by h.mu.
 	children    map[string]*Cgroup
@@ -114,7 +122,7 @@ type Cgroup struct {
 type owner struct{ uid, gid uint32 }
 
 func (h *Hierarchy) newCgroup(parent *Cgroup, name string, mode, uid, gid uint32) *Cgroup {
-	c := &Cgroup{parent: parent, name: name, maxDepth: -1, maxBelow: -1, pids: pids{most: -1}}
+	c := &Cgroup{parent: parent, name: name, maker: owner{uid, gid}, maxDepth: -1, maxBelow: -1, pids: pids{most: -1}}
 	c.node.init(h, linux.S_IFDIR|mode, uid, gid)
 	if parent != nil {
 		c.depth = parent.depth + 1

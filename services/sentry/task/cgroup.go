@@ -151,10 +151,11 @@ func (t *Task) endRest() {
 	}
 }
 
-// waitFrozen sleeps while the process is frozen; false if it was not.
+// waitFrozen sleeps while the process is frozen, unless a signal is to end it; false if
+// there was nothing to wait for.
 func (t *Task) waitFrozen() bool {
 	place := &t.group.place
-	if !place.Freezing() {
+	if !place.Freezing() || t.doomed() {
 		t.endRest()
 		return false
 	}
@@ -162,7 +163,7 @@ func (t *Task) waitFrozen() bool {
 	t.th.Patience()
 	t.state.Store(sleeping)
 	t.rest()
-	for place.Freezing() && !t.killed.Load() && !t.trace.trap.Load() {
+	for place.Freezing() && !t.doomed() && !t.trace.trap.Load() {
 		<-t.interrupt
 	}
 	t.state.Store(inKernel)

@@ -85,7 +85,8 @@ struct row {
 	T(debug) \
 	T(pidfd) \
 	T(xattrat) \
-	T(vfork)
+	T(vfork) \
+	T(cgroup)
 
 #define DECLARE(name) extern const struct row name##_rows[];
 TABLES(DECLARE)
