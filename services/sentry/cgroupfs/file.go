@@ -38,7 +38,7 @@ func (f *file) Open(ctx vfs.Context, _ linux.OpenFlags) (vfs.Impl, error) {
 type opened struct {
 	*file
 	opener *vfs.Creds
-	root   *Cgroup // that the opener's namespace begins at
+	root   *Cgroup       // that the opener's namespace begins at
 	seen   atomic.Uint32 // of notifier.changes
 
 	mu   sync.Mutex

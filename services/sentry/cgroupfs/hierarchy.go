@@ -69,6 +69,8 @@ type Hierarchy struct {
 	fs   *FS // mu
 	dev  uint64
 	ino  atomic.Uint64
+	// programs is how many are attached anywhere.
+	programs atomic.Int32
 
 	mu      sync.Mutex
 	due     []*notifier // to be told of a change
@@ -115,6 +117,7 @@ type Cgroup struct {
 	threads   int // of the members
 	populated int // members with threads, and children that are populated
 	used      time.Duration
+	programs  []*DeviceProgram
 	pids
 	freezer
 }
@@ -246,6 +249,8 @@ func (c *Cgroup) rmdir(child *Cgroup) error {
 		return linux.EBUSY
 	}
 	child.dead = true
+	h.programs.Add(-int32(len(child.programs)))
+	child.programs = nil
 	delete(c.children, child.name)
 	if child.frozen {
 		c.frozenChildren--

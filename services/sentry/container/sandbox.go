@@ -96,6 +96,7 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 		return fmt.Errorf("connect to netd: %w", err)
 	}
 	s.fileSystems()
+	vfs.DeviceGate = k.MayUseDevice
 	return nil
 }
 

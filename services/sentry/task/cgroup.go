@@ -6,6 +6,7 @@ import (
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/budget"
 	"bulkhead/services/sentry/cgroupfs"
+	"bulkhead/services/sentry/ebpf"
 	"bulkhead/services/sentry/vfs"
 )
 
@@ -117,6 +118,34 @@ func (h cgroupHost) End(list func() []cgroupfs.Process) {
 
 // FilePages implements cgroupfs.Host.
 func (cgroupHost) FilePages() uint64 { return uint64(max(budget.FilePages(), 0)) * linux.PageSize }
+
+// MayUseDevice implements vfs.DeviceGate by the programs of the caller's control group.
+func (k *Kernel) MayUseDevice(ctx vfs.Context, mode uint32, rdev uint64, mask uint32) error {
+	if !k.Cgroups.Filters() {
+		return nil
+	}
+	t := k.Task(ctx.TID())
+	if t == nil {
+		return nil
+	}
+	a := ebpf.Access{Kind: ebpf.Char, Major: linux.Major(rdev), Minor: linux.Minor(rdev)}
+	if mode&linux.S_IFMT == linux.S_IFBLK {
+		a.Kind = ebpf.Block
+	}
+	switch {
+	case mask == 0 && rdev == 0 && a.Kind == ebpf.Char:
+		return nil // what an overlay hides names with
+	case mask == 0:
+		a.Kind |= ebpf.Make
+	}
+	if mask&vfs.MayRead != 0 {
+		a.Kind |= ebpf.Read
+	}
+	if mask&vfs.MayWrite != 0 {
+		a.Kind |= ebpf.Write
+	}
+	return k.Cgroups.MayUse(member{t.group}, a)
+}
 
 // countLocked tells the process's group how many threads it has: a first one that has
 // exited counts until it is waited for.
