@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/ebpf"
 	"bulkhead/services/sentry/vfs"
 	"bulkhead/services/sentry/vfs/vfstest"
 )
@@ -271,6 +272,60 @@ func TestBounds(t *testing.T) {
 	}
 	e.Is(n.SetXattr(e.Ctx, "user.more", nil, 0), linux.ENOSPC)
 	e.Is(n.SetXattr(e.Ctx, "user.1", make([]byte, maxXattrBytes+1), 0), linux.ENOSPC)
+	var last error
+	made := 0
+	for i := 10; i < 500 && last == nil; i++ {
+		if last = group(e, fmt.Sprintf("/g%d", i)).SetXattr(e.Ctx, "user.x", make([]byte, maxXattrBytes/2), 0); last == nil {
+			made++
+		}
+	}
+	e.Is(last, linux.ENOSPC)
+	for i := range made {
+		e.OK(e.Rmdir(fmt.Sprintf("/g%d", 10+i)))
+	}
+	e.OK(group(e, "/g400").SetXattr(e.Ctx, "user.x", make([]byte, maxXattrBytes/2), 0))
+}
+
+// Programs are bounded in each group and in all, and go with their group.
+func TestDevicePrograms(t *testing.T) {
+	w, e := newWorld(t)
+	const exit, mov = "\x95\x00\x00\x00\x00\x00\x00\x00", "\xb7\x00\x00\x00\x00\x00\x00\x00"
+	long, err := ebpf.New([]byte(strings.Repeat(mov, 4095)+exit), true)
+	e.OK(err)
+	short, err := ebpf.New([]byte(mov+exit), true)
+	e.OK(err)
+	for i := range maxAllInstructions/4096 - 1 {
+		name := fmt.Sprintf("/l%d", i)
+		e.OK(e.Mkdir(name, 0o755))
+		e.OK(group(e, name).Attach(&DeviceProgram{Program: long}, nil))
+	}
+	e.OK(e.Mkdir("/a", 0o755))
+	a := group(e, "/a")
+	var all []*DeviceProgram
+	for i := range maxPrograms {
+		all = append(all, &DeviceProgram{Program: short, ID: uint32(i + 1)})
+		e.OK(a.Attach(all[i], nil))
+	}
+	e.Is(a.Attach(&DeviceProgram{Program: short}, nil), linux.E2BIG)
+	e.OK(a.Attach(&DeviceProgram{Program: short, ID: 99}, all[3]))
+	e.Is(a.Detach(all[3]), linux.ENOENT)
+	if w.h.Program(99) == nil || w.h.Program(4) != nil {
+		t.Error("another was replaced")
+	}
+	e.OK(a.Detach(all[5]))
+	e.Is(a.Attach(&DeviceProgram{Program: long}, nil), linux.ENOMEM)
+	_, err = w.fork(2, a)
+	e.OK(err)
+	e.Is(w.h.MayUse(w.procs[2], ebpf.Access{}), linux.EPERM)
+	e.OK(w.h.MayUse(w.procs[1], ebpf.Access{}))
+	e.OK(put(e, "/cgroup.procs", "2"))
+	e.OK(e.Rmdir("/a"))
+	for i := range maxAllInstructions/4096 - 1 {
+		e.OK(e.Rmdir(fmt.Sprintf("/l%d", i)))
+	}
+	if w.h.Filters() || w.h.instructions != 0 {
+		t.Errorf("%d instructions are left", w.h.instructions)
+	}
 }
 
 // A listing goes on where it was, though groups come and go.

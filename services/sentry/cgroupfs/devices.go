@@ -19,7 +19,7 @@ type DeviceProgram struct {
 }
 
 // Attach adds a program to the group's, or has it take the place of another, unless that
-// is nil: EINVAL if it is there, ENOENT if the other is not, E2BIG.
+// is nil: EINVAL if it is there, ENOENT if the other is not, E2BIG, ENOMEM.
 func (c *Cgroup) Attach(p, instead *DeviceProgram) error {
 	c.h.mu.Lock()
 	defer c.h.mu.Unlock()
@@ -31,15 +31,24 @@ func (c *Cgroup) Attach(p, instead *DeviceProgram) error {
 		return linux.EINVAL
 	case instead != nil && at < 0:
 		return linux.ENOENT
-	case instead != nil:
-		c.programs[at] = p
-		return nil
-	case len(c.programs) >= maxPrograms:
+	case instead == nil && len(c.programs) >= maxPrograms:
 		return linux.E2BIG
+	case c.h.instructions+p.Len() > maxAllInstructions:
+		return linux.ENOMEM
+	}
+	if instead != nil {
+		c.detachLocked(at)
 	}
 	c.programs = append(c.programs, p)
 	c.h.programs.Add(1)
+	c.h.instructions += p.Len()
 	return nil
+}
+
+func (c *Cgroup) detachLocked(at int) {
+	c.h.programs.Add(-1)
+	c.h.instructions -= c.programs[at].Len()
+	c.programs = slices.Delete(c.programs, at, at+1)
 }
 
 // Detach takes one away: ENOENT.
@@ -50,8 +59,7 @@ func (c *Cgroup) Detach(p *DeviceProgram) error {
 	if at < 0 {
 		return linux.ENOENT
 	}
-	c.programs = slices.Delete(c.programs, at, at+1)
-	c.h.programs.Add(-1)
+	c.detachLocked(at)
 	return nil
 }
 

@@ -25,10 +25,13 @@ import (
 	"bulkhead/services/sentry/vfs"
 )
 
-// Limits of what guests can make, as if of a group above the root: EAGAIN.
+// Limits of what guests can make: EAGAIN, as if of a group above the root, and ENOSPC and
+// ENOMEM for what hangs on all groups together.
 const (
-	maxCgroups = 4096
-	maxDepth   = 64
+	maxCgroups         = 1024
+	maxDepth           = 64
+	maxAllXattrBytes   = 8 << 20
+	maxAllInstructions = 1 << 18 // of programs
 )
 
 // Host is what the tree of processes tells, and does for a guest.
@@ -69,8 +72,10 @@ type Hierarchy struct {
 	fs   *FS // mu
 	dev  uint64
 	ino  atomic.Uint64
-	// programs is how many are attached anywhere.
-	programs atomic.Int32
+	// What hangs on all groups: programs, how long they are, and extended attributes.
+	programs     atomic.Int32
+	instructions int // mu
+	xattrBytes   atomic.Int64
 
 	mu      sync.Mutex
 	due     []*notifier // to be told of a change
@@ -249,8 +254,13 @@ func (c *Cgroup) rmdir(child *Cgroup) error {
 		return linux.EBUSY
 	}
 	child.dead = true
-	h.programs.Add(-int32(len(child.programs)))
-	child.programs = nil
+	for len(child.programs) > 0 {
+		child.detachLocked(0)
+	}
+	child.forgetXattrs()
+	for _, f := range child.files {
+		f.forgetXattrs()
+	}
 	delete(c.children, child.name)
 	if child.frozen {
 		c.frozenChildren--

@@ -102,6 +102,13 @@ func (n *node) SetXattr(_ vfs.Context, name string, value []byte, flags int) err
 	case !exists && len(n.xattrs) >= maxXattrs, n.xattrBytes+grow > maxXattrBytes:
 		return linux.ENOSPC
 	}
+	if !exists {
+		grow += len(name)
+	}
+	if n.h.xattrBytes.Add(int64(grow)) > maxAllXattrBytes && grow > 0 {
+		n.h.xattrBytes.Add(-int64(grow))
+		return linux.ENOSPC
+	}
 	if n.xattrs == nil {
 		n.xattrs = map[string][]byte{}
 	}
@@ -118,9 +125,18 @@ func (n *node) RemoveXattr(_ vfs.Context, name string) error {
 	if !ok {
 		return linux.ENODATA
 	}
-	n.xattrBytes -= len(v)
+	n.xattrBytes -= len(v) + len(name)
+	n.h.xattrBytes.Add(-int64(len(v) + len(name)))
 	delete(n.xattrs, name)
 	return nil
+}
+
+// forgetXattrs is for a node that is gone.
+func (n *node) forgetXattrs() {
+	n.nodeMu.Lock()
+	defer n.nodeMu.Unlock()
+	n.h.xattrBytes.Add(-int64(n.xattrBytes))
+	n.xattrs, n.xattrBytes = nil, 0
 }
 
 // ListXattr implements vfs.Xattrer.

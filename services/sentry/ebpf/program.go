@@ -9,6 +9,7 @@ package ebpf
 
 import (
 	"encoding/binary"
+	"math"
 
 	"bulkhead/proto/linux"
 )
@@ -100,6 +101,9 @@ func New(text []byte, asking bool) (*Program, error) {
 	return p, nil
 }
 
+// Len is how many instructions it has.
+func (p *Program) Len() int { return len(p.code) }
+
 // value is what is known of a register.
 type value uint8
 
@@ -125,6 +129,9 @@ func join(a *state, b state) *state {
 	return a
 }
 
+// nowhere is where what is no jump leads, or only on.
+const nowhere = math.MinInt
+
 // check follows all ways through the program: they only lead forwards.
 func (p *Program) check() error {
 	states := make([]*state, len(p.code)+1)
@@ -134,7 +141,7 @@ func (p *Program) check() error {
 		if s == nil || in.dst >= registers || in.src >= registers {
 			return linux.EINVAL
 		}
-		after, to, falls := *s, -1, true
+		after, to, falls := *s, nowhere, true
 		var err error
 		switch in.op & classMask {
 		case classLD:
@@ -163,7 +170,7 @@ func (p *Program) check() error {
 		if err != nil {
 			return err
 		}
-		if to >= 0 {
+		if to != nowhere {
 			if to <= i || to >= len(p.code) {
 				return linux.EINVAL
 			}
@@ -229,15 +236,18 @@ func (in *instruction) checkJump(at int, s *state) (to int, falls bool, err erro
 	case op == jumpAlways && wide && in.op&sourceReg == 0:
 		return to, false, nil
 	case op == jumpExit && wide && in.op&sourceReg == 0:
-		if s[0] != scalar {
-			return -1, false, linux.EACCES
+		switch s[0] {
+		case unset:
+			return nowhere, false, linux.EACCES
+		case context:
+			return nowhere, false, linux.EINVAL
 		}
-		return -1, false, nil
+		return nowhere, false, nil
 	case op == jumpAlways, op == jumpCall, op == jumpExit, op > 0xd0:
-		return -1, false, linux.EINVAL
+		return nowhere, false, linux.EINVAL
 	}
 	if s[in.dst] != scalar || in.op&sourceReg != 0 && s[in.src] != scalar {
-		return -1, false, linux.EACCES
+		return nowhere, false, linux.EACCES
 	}
 	return to, true, nil
 }

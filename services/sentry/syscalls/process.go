@@ -86,7 +86,7 @@ func clone3(t *task.Task, addr mm.Addr, size uint64) (uint64, error) {
 	return t.Clone(args)
 }
 
-// cgroupOf is the control group whose directory fd is: EBADF.
+// cgroupOf is the control group whose directory fd is: EBADF, ENOENT if it was removed.
 func cgroupOf(t *task.Task, fd linux.FD) (*cgroupfs.Cgroup, error) {
 	f, err := t.AnyFile(fd)
 	if err != nil {
@@ -94,8 +94,11 @@ func cgroupOf(t *task.Task, fd linux.FD) (*cgroupfs.Cgroup, error) {
 	}
 	defer f.DecRef(t)
 	c := cgroupfs.Of(f.Path().Node())
-	if c == nil {
+	switch {
+	case c == nil:
 		return nil, linux.EBADF
+	case c.Dead():
+		return nil, linux.ENOENT
 	}
 	return c, nil
 }

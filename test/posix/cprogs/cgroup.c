@@ -5,6 +5,7 @@
  */
 #include "cprogs.h"
 
+#include <linux/bpf.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -14,6 +15,7 @@
 #include <sys/ptrace.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
 static char top[64], home[128], controller[32];
@@ -836,6 +838,152 @@ static void threads(void)
 	end();
 }
 
+static long bpf_(int cmd, union bpf_attr *a) { return syscall(SYS_bpf, cmd, a, sizeof *a); }
+
+static long load(const struct bpf_insn *text, int n)
+{
+	union bpf_attr a = {.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE, .insn_cnt = n, .insns = (uint64_t)text, .license = (uint64_t) "MIT"};
+	return bpf_(BPF_PROG_LOAD, &a);
+}
+
+static long attach(int group, int program, int flags, int instead)
+{
+	union bpf_attr a = {.target_fd = group, .attach_bpf_fd = program, .attach_type = BPF_CGROUP_DEVICE, .attach_flags = flags, .replace_bpf_fd = instead};
+	return bpf_(BPF_PROG_ATTACH, &a);
+}
+
+static long detach(int group, int program)
+{
+	union bpf_attr a = {.target_fd = group, .attach_bpf_fd = program, .attach_type = BPF_CGROUP_DEVICE};
+	return bpf_(BPF_PROG_DETACH, &a);
+}
+
+static void query(int group, int flags)
+{
+	uint32_t ids[8] = {0};
+	union bpf_attr a = {.query = {.target_fd = group, .attach_type = BPF_CGROUP_DEVICE, .query_flags = flags, .prog_ids = (uint64_t)ids, .prog_cnt = 8}};
+	long r = bpf_(BPF_PROG_QUERY, &a);
+	err("query", r);
+	if (r)
+		return;
+	say("  %u programs, flags %u", a.query.prog_cnt, a.query.attach_flags);
+	for (unsigned i = 0; i < a.query.prog_cnt && i < 8; i++) {
+		union bpf_attr b = {.prog_id = ids[i]};
+		long fd = bpf_(BPF_PROG_GET_FD_BY_ID, &b);
+		struct bpf_prog_info info = {0};
+		union bpf_attr c = {.info = {.bpf_fd = fd, .info_len = sizeof info, .info = (uint64_t)&info}};
+		long told = bpf_(BPF_OBJ_GET_INFO_BY_FD, &c);
+		say("  by its number %d, told %ld, type %u, the same %d", fd >= 0, told, info.type, info.id == ids[i]);
+		close(fd);
+	}
+}
+
+static void try_devices(const char *what)
+{
+	say("%s", what);
+	int fd;
+	err("  null", fd = open("/dev/null", O_RDWR));
+	close(fd);
+	err("  null to read", fd = open("/dev/null", O_RDONLY));
+	close(fd);
+	err("  zero", fd = open("/dev/zero", O_RDONLY));
+	close(fd);
+	char at[64];
+	snprintf(at, sizeof at, "/tmp/cgroup-node-%d", getpid());
+	err("  make zero", mknod(at, S_IFCHR | 0600, makedev(1, 5)));
+	unlink(at);
+	err("  make null", mknod(at, S_IFCHR | 0600, makedev(1, 3)));
+	unlink(at);
+	err("  make a FIFO", mknod(at, S_IFIFO | 0600, 0));
+	unlink(at);
+}
+
+#define I(code_, dst_, src_, off_, imm_) {.code = code_, .dst_reg = dst_, .src_reg = src_, .off = off_, .imm = imm_}
+#define EXIT I(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#define SET(v) I(BPF_ALU64 | BPF_MOV, 0, 0, 0, v)
+
+/* What run-times write: the bits of a word, then one device after the other. */
+static void devices(void)
+{
+	static const struct bpf_insn only_null[] = {
+		I(BPF_LDX | BPF_MEM | BPF_W, 4, 1, 4, 0), I(BPF_LDX | BPF_MEM | BPF_W, 5, 1, 8, 0), I(BPF_LDX | BPF_MEM | BPF_W, 2, 1, 0, 0),
+		I(BPF_ALU | BPF_AND, 2, 0, 0, 0xffff), I(BPF_JMP | BPF_JNE, 2, 0, 4, BPF_DEVCG_DEV_CHAR), I(BPF_JMP32 | BPF_JNE, 4, 0, 3, 1),
+		I(BPF_JMP | BPF_JNE, 5, 0, 2, 3), SET(1), EXIT, SET(0), EXIT};
+	static const struct bpf_insn no_writing[] = {
+		I(BPF_LDX | BPF_MEM | BPF_W, 3, 1, 0, 0), I(BPF_ALU | BPF_RSH, 3, 0, 0, 16), I(BPF_JMP | BPF_JSET, 3, 0, 2, BPF_DEVCG_ACC_WRITE), SET(1), EXIT, SET(0), EXIT};
+	static const struct bpf_insn all[] = {SET(1), EXIT};
+	static const struct {
+		const char *what;
+		int n;
+		struct bpf_insn text[5];
+	} bad[] = {
+		{"no end", 1, {SET(1)}},
+		{"no answer", 1, {EXIT}},
+		{"what is asked as the answer", 2, {I(BPF_ALU64 | BPF_MOV | BPF_X, 0, 1, 0, 0), EXIT}},
+		{"round and round", 2, {SET(1), I(BPF_JMP | BPF_JA, 0, 0, -2, 0)}},
+		{"beyond the end", 3, {SET(1), I(BPF_JMP | BPF_JEQ, 0, 0, 9, 0), EXIT}},
+		{"unreachable", 3, {SET(1), EXIT, EXIT}},
+		{"beyond what is asked", 2, {I(BPF_LDX | BPF_MEM | BPF_W, 0, 1, 12, 0), EXIT}},
+		{"before it", 2, {I(BPF_LDX | BPF_MEM | BPF_W, 0, 1, -4, 0), EXIT}},
+		{"across its words", 2, {I(BPF_LDX | BPF_MEM | BPF_W, 0, 1, 2, 0), EXIT}},
+		{"more than a word", 2, {I(BPF_LDX | BPF_MEM | BPF_DW, 0, 1, 0, 0), EXIT}},
+		{"half of the first word", 3, {I(BPF_LDX | BPF_MEM | BPF_H, 2, 1, 0, 0), SET(1), EXIT}},
+		{"half of the second", 2, {I(BPF_LDX | BPF_MEM | BPF_H, 0, 1, 4, 0), EXIT}},
+		{"a store", 3, {SET(1), I(BPF_STX | BPF_MEM | BPF_W, 1, 0, 0, 0), EXIT}},
+		{"no such register", 2, {I(BPF_ALU64 | BPF_MOV, 12, 0, 0, 1), EXIT}},
+		{"unset", 2, {I(BPF_ALU64 | BPF_MOV | BPF_X, 0, 3, 0, 0), EXIT}},
+		{"unset on one way", 4, {I(BPF_LDX | BPF_MEM | BPF_W, 2, 1, 0, 0), I(BPF_JMP | BPF_JEQ, 2, 0, 1, 0), SET(1), EXIT}},
+		{"divided by nothing", 3, {SET(1), I(BPF_ALU64 | BPF_DIV, 0, 0, 0, 0), EXIT}},
+		{"no such operation", 2, {I(BPF_ALU64 | 0xf0, 0, 0, 0, 0), EXIT}},
+	};
+	if (!begin())
+		return;
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		err(bad[i].what, load(bad[i].text, bad[i].n));
+	err("nothing", load(all, 0));
+	mkdir(in("a"), 0755);
+	mkdir(in("a/b"), 0755);
+	int a = open(in("a"), O_RDONLY), b = open(in("a/b"), O_RDONLY), tmp = open("/tmp", O_RDONLY);
+	int null = load(only_null, 11), quiet = load(no_writing, 7), any = load(all, 2);
+	say("loaded %d %d %d, closed at exec %d", null >= 0, quiet >= 0, any >= 0, fcntl(null, F_GETFD));
+	err("to no group", attach(tmp, null, BPF_F_ALLOW_MULTI, 0));
+	err("no program", attach(a, tmp, BPF_F_ALLOW_MULTI, 0));
+	err("in place of no program", attach(a, any, BPF_F_ALLOW_MULTI | BPF_F_REPLACE, -1));
+	err("in place of another", attach(a, any, BPF_F_ALLOW_MULTI | BPF_F_REPLACE, null));
+	err("no such flag", attach(a, any, 0x800000, 0));
+	err("detached before", detach(a, null));
+	query(a, 0);
+	err("attach", attach(a, null, BPF_F_ALLOW_MULTI, 0));
+	err("again", attach(a, null, BPF_F_ALLOW_MULTI, 0));
+	err("below", attach(b, quiet, BPF_F_ALLOW_MULTI, 0));
+	query(a, 0);
+	query(b, 0);
+	query(b, BPF_F_QUERY_EFFECTIVE);
+	pid_t p = fork();
+	if (p == 0) {
+		try_devices("outside");
+		put(in("a"), "cgroup.procs", "0");
+		try_devices("above");
+		put(in("a/b"), "cgroup.procs", "0");
+		try_devices("below");
+		err("replaced", attach(a, any, BPF_F_ALLOW_MULTI | BPF_F_REPLACE, null));
+		try_devices("then");
+		err("detached", detach(b, quiet));
+		err("again", detach(b, quiet));
+		try_devices("at last");
+		_exit(0);
+	}
+	waitpid(p, 0, 0);
+	err("a user's", setresuid(-1, 1234, 0));
+	err("load", load(all, 2));
+	setresuid(-1, 0, 0);
+	await_text("gone", in("a/b"), "cgroup.events", "populated 0,frozen 0,");
+	rmdir(in("a/b"));
+	query(b, 0);
+	rmdir(in("a"));
+	end();
+}
+
 const struct row cgroup_rows[] = {
 	{"cgroup.files", files},
 	{"cgroup.names", names},
@@ -849,5 +997,6 @@ const struct row cgroup_rows[] = {
 	{"cgroup.into", into},
 	{"cgroup.spaces", spaces},
 	{"cgroup.threads", threads},
+	{"cgroup.devices", devices},
 	{0, 0},
 };
