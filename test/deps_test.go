@@ -51,10 +51,12 @@ var law = []layer{
 	{"services/sentry/seccomp", []string{"proto/linux"}},
 	{"services/sentry/sysvipc", []string{"proto/linux", "services/sentry/budget", "services/sentry/wait", "services/sentry/vfs", "services/sentry/mm"}},
 	{"services/sentry/mqueue", []string{"proto/linux", "services/sentry/wait", "services/sentry/vfs"}},
+	{"services/sentry/ebpf", []string{"proto/linux"}},
+	{"services/sentry/cgroupfs", []string{"proto/linux", "services/sentry/ebpf", "services/sentry/budget", "services/sentry/wait", "services/sentry/vfs"}},
 	{"services/sentry/mm/...", []string{"proto/linux", "services/sentry/platform/...", "services/sentry/rewrite", "services/sentry/wait", "services/sentry/vfs", "services/sentry/mm/..."}},
 	{"services/sentry/loader/...", []string{"proto/linux", "services/sentry/mm/...", "services/sentry/platform/...", "services/sentry/vfs", "services/sentry/wait"}},
 	{"services/sentry/task/...", []string{"proto/linux", "services/sentry/budget", "services/sentry/loader/...", "services/sentry/mm/...", "services/sentry/platform/...",
-		"services/sentry/vfs", "services/sentry/wait", "services/sentry/task/...", "services/sentry/futex", "services/sentry/clock", "services/sentry/sysvipc", "services/sentry/mqueue", "services/sentry/seccomp"}},
+		"services/sentry/vfs", "services/sentry/wait", "services/sentry/task/...", "services/sentry/futex", "services/sentry/clock", "services/sentry/sysvipc", "services/sentry/mqueue", "services/sentry/seccomp", "services/sentry/cgroupfs", "services/sentry/ebpf"}},
 	// What needs to know tasks: the table of calls and what /proc shows.
 	{"services/sentry/syscalls/...", []string{"proto/...", "services/sentry/..."}},
 	{"services/sentry/procfs/...", []string{"proto/linux", "services/sentry/..."}},

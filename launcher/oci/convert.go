@@ -65,6 +65,7 @@ func (c *conversion) linux(s *specs.Spec) {
 		return
 	}
 	c.Spec.MaskedPaths, c.Spec.ReadonlyPaths, c.Spec.Sysctls = l.MaskedPaths, l.ReadonlyPaths, l.Sysctl
+	c.Spec.Cgroup = Limits(l.Resources)
 	for _, d := range l.Devices {
 		c.Spec.Devices = append(c.Spec.Devices, device(d))
 	}

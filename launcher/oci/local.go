@@ -57,6 +57,7 @@ func Local(id, hostname string, p *sentryv1.ProcessSpec) (*Container, error) {
 			Mounts: []*sentryv1.Mount{
 				{Destination: "/proc", Type: "proc", Source: "proc", Flags: tight},
 				{Destination: "/sys", Type: "sysfs", Source: "sysfs", Flags: tight | unix.MS_RDONLY},
+				{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Flags: tight},
 				{Destination: "/dev", Type: "dev", Source: "tmpfs", Flags: unix.MS_NOSUID, Options: []string{"mode=755"}},
 				{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Options: []string{"mode=620", "ptmxmode=666", "gid=5"}},
 				{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Flags: unix.MS_NOSUID | unix.MS_NODEV, Options: []string{"mode=1777"}},

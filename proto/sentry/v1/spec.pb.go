@@ -41,7 +41,11 @@ type ContainerSpec struct {
 	// Kernel parameters, net.ipv4.ip_forward = 1.
 	Sysctls map[string]string `protobuf:"bytes,9,rep,name=sysctls,proto3" json:"sysctls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Device nodes besides the standard ones.
-	Devices       []*Device `protobuf:"bytes,10,rep,name=devices,proto3" json:"devices,omitempty"`
+	Devices []*Device `protobuf:"bytes,10,rep,name=devices,proto3" json:"devices,omitempty"`
+	// What the guest is told of the limits that it has as a whole, by the name of the file
+	// in cgroup v2: "memory.max" is "1048576". What there is no such file for, or is no
+	// value of it, is left out.
+	Cgroup        map[string]string `protobuf:"bytes,11,rep,name=cgroup,proto3" json:"cgroup,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -142,6 +146,13 @@ func (x *ContainerSpec) GetSysctls() map[string]string {
 func (x *ContainerSpec) GetDevices() []*Device {
 	if x != nil {
 		return x.Devices
+	}
+	return nil
+}
+
+func (x *ContainerSpec) GetCgroup() map[string]string {
+	if x != nil {
+		return x.Cgroup
 	}
 	return nil
 }
@@ -764,7 +775,7 @@ var File_sentry_v1_spec_proto protoreflect.FileDescriptor
 
 const file_sentry_v1_spec_proto_rawDesc = "" +
 	"\n" +
-	"\x14sentry/v1/spec.proto\x12\tsentry.v1\"\xd0\x03\n" +
+	"\x14sentry/v1/spec.proto\x12\tsentry.v1\"\xc9\x04\n" +
 	"\rContainerSpec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12\x1e\n" +
@@ -778,8 +789,12 @@ const file_sentry_v1_spec_proto_rawDesc = "" +
 	"\x0ereadonly_paths\x18\b \x03(\tR\rreadonlyPaths\x12?\n" +
 	"\asysctls\x18\t \x03(\v2%.sentry.v1.ContainerSpec.SysctlsEntryR\asysctls\x12+\n" +
 	"\adevices\x18\n" +
-	" \x03(\v2\x11.sentry.v1.DeviceR\adevices\x1a:\n" +
+	" \x03(\v2\x11.sentry.v1.DeviceR\adevices\x12<\n" +
+	"\x06cgroup\x18\v \x03(\v2$.sentry.v1.ContainerSpec.CgroupEntryR\x06cgroup\x1a:\n" +
 	"\fSysctlsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
+	"\vCgroupEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"m\n" +
 	"\x04Root\x12\x16\n" +
@@ -846,7 +861,7 @@ func file_sentry_v1_spec_proto_rawDescGZIP() []byte {
 	return file_sentry_v1_spec_proto_rawDescData
 }
 
-var file_sentry_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_sentry_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_sentry_v1_spec_proto_goTypes = []any{
 	(*ContainerSpec)(nil), // 0: sentry.v1.ContainerSpec
 	(*Root)(nil),          // 1: sentry.v1.Root
@@ -857,6 +872,7 @@ var file_sentry_v1_spec_proto_goTypes = []any{
 	(*Capabilities)(nil),  // 6: sentry.v1.Capabilities
 	(*Rlimit)(nil),        // 7: sentry.v1.Rlimit
 	nil,                   // 8: sentry.v1.ContainerSpec.SysctlsEntry
+	nil,                   // 9: sentry.v1.ContainerSpec.CgroupEntry
 }
 var file_sentry_v1_spec_proto_depIdxs = []int32{
 	1, // 0: sentry.v1.ContainerSpec.root:type_name -> sentry.v1.Root
@@ -864,14 +880,15 @@ var file_sentry_v1_spec_proto_depIdxs = []int32{
 	4, // 2: sentry.v1.ContainerSpec.process:type_name -> sentry.v1.ProcessSpec
 	8, // 3: sentry.v1.ContainerSpec.sysctls:type_name -> sentry.v1.ContainerSpec.SysctlsEntry
 	3, // 4: sentry.v1.ContainerSpec.devices:type_name -> sentry.v1.Device
-	5, // 5: sentry.v1.ProcessSpec.user:type_name -> sentry.v1.User
-	6, // 6: sentry.v1.ProcessSpec.capabilities:type_name -> sentry.v1.Capabilities
-	7, // 7: sentry.v1.ProcessSpec.rlimits:type_name -> sentry.v1.Rlimit
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	9, // 5: sentry.v1.ContainerSpec.cgroup:type_name -> sentry.v1.ContainerSpec.CgroupEntry
+	5, // 6: sentry.v1.ProcessSpec.user:type_name -> sentry.v1.User
+	6, // 7: sentry.v1.ProcessSpec.capabilities:type_name -> sentry.v1.Capabilities
+	7, // 8: sentry.v1.ProcessSpec.rlimits:type_name -> sentry.v1.Rlimit
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_sentry_v1_spec_proto_init() }
@@ -886,7 +903,7 @@ func file_sentry_v1_spec_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sentry_v1_spec_proto_rawDesc), len(file_sentry_v1_spec_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

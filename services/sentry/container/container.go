@@ -32,6 +32,9 @@ func (c *Container) create(stdio []*os.File, console *os.File) error {
 		return err
 	}
 	k := c.sandbox.kernel
+	for name, value := range c.spec.Cgroup {
+		k.Cgroups.Limit(name, value)
+	}
 	if c.spec.Hostname != "" {
 		k.UTS().SetHostname(c.spec.Hostname)
 	}

@@ -128,7 +128,7 @@ func (s *Sandbox) simple(mounter vfs.Context, kind, options string) (vfs.FileSys
 	case "sysfs":
 		return sysfs.New(sysfs.Config{CPUs: s.host.CPUs, Memory: s.host.Memory["MemTotal"] << 10, Interfaces: s.interfacesFor(mounter)}), nil
 	case "cgroup", "cgroup2":
-		return tmpfs.New(tmpfs.Options{Mode: 0o755}), nil
+		return s.kernel.Cgroups.FS(), nil
 	case "devpts":
 		return devpts.New(s.jobs, devpts.DefaultOptions()), nil
 	}
@@ -158,9 +158,26 @@ func (s *Sandbox) fileSystems() {
 			return fs, nil
 		}
 	}
+	syscalls.FileSystems["cgroup2"] = s.cgroups
 	syscalls.FileSystems["proc"] = func(t *task.Task, _, _ string) (vfs.FileSystem, error) {
 		return s.proc(t, t.PIDNamespace()), nil
 	}
+}
+
+// cgroups is cgroup2 as the mounter's namespace of control groups sees it: EPERM, EINVAL.
+func (s *Sandbox) cgroups(t *task.Task, _, options string) (vfs.FileSystem, error) {
+	ns := t.CgroupNamespace()
+	if !t.Creds().HasIn(ns.Owner, linux.CAP_SYS_ADMIN) {
+		return nil, linux.EPERM
+	}
+	for word := range strings.SplitSeq(options, ",") {
+		switch word {
+		case "", "nsdelegate", "favordynmods", "memory_localevents", "memory_recursiveprot", "memory_hugetlb_accounting", "pids_localevents":
+		default:
+			return nil, linux.EINVAL
+		}
+	}
+	return syscalls.Part{FileSystem: s.kernel.Cgroups.FS(), Directory: ns.Root.Path()}, nil
 }
 
 // inMemory is a file system of its own for who mounts it, whose its root is unless the

@@ -70,6 +70,7 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 	}
 	k := task.NewKernel(machine)
 	s.kernel, s.jobs = k, jobs{k}
+	k.Cgroups.Processors = max(s.host.CPUs, 1)
 	budget.Overrun = k.EndLargestMapper
 	budget.Shrink = vfs.ShrinkCaches
 	budget.Start(cfg.Memory)
@@ -96,6 +97,7 @@ func (s *Sandbox) Boot(cfg *sentryv1.BootRequest, fds control.Descriptors) error
 		return fmt.Errorf("connect to netd: %w", err)
 	}
 	s.fileSystems()
+	vfs.DeviceGate = k.MayUseDevice
 	return nil
 }
 

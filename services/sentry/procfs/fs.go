@@ -14,8 +14,6 @@ import (
 type Config struct {
 	Kernel Kernel
 	Host   Host
-	// Cgroup is the path of /proc/PID/cgroup; "/" if empty.
-	Cgroup string
 	// Net generates files of /proc/net in place of the empty ones here.
 	Net map[string]func(ctx vfs.Context) ([]byte, error)
 	// Orphans are the TCP connections that no process has a socket of; nil: there are none.
@@ -29,7 +27,6 @@ type FS struct {
 	*pseudo.FS
 	kernel Kernel
 	host   Host
-	cgroup string
 	boot   time.Time
 	sys    *sysctls
 	net    *pseudo.Dir
@@ -43,12 +40,9 @@ type FS struct {
 func New(c Config) *FS {
 	fs := &FS{
 		FS: pseudo.New("proc", linux.PROC_SUPER_MAGIC), kernel: c.Kernel, host: c.Host,
-		cgroup: c.Cgroup, boot: c.Host.Boot, orphans: c.Orphans,
+		boot: c.Host.Boot, orphans: c.Orphans,
 	}
 	fs.RefuseNames(linux.ENOENT)
-	if fs.cgroup == "" {
-		fs.cgroup = "/"
-	}
 	if fs.boot.IsZero() {
 		fs.boot = time.Now()
 	}

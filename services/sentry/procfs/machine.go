@@ -27,6 +27,7 @@ func (fs *FS) addMachine(root *pseudo.Dir) {
 	gen("vmstat", fs.vmstat)
 	gen("buddyinfo", fs.buddyinfo)
 	gen("zoneinfo", fs.zoneinfo)
+	gen("cgroups", fs.cgroups)
 	for _, f := range machineTexts {
 		root.Add(f.name, fs.Text(0o444, f.text))
 	}
@@ -49,7 +50,6 @@ var machineTexts = []struct{ name, text string }{
 	{"locks", ""},
 	{"misc", ""},
 	{"consoles", ""},
-	{"cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"},
 	{"execdomains", "0-0\tLinux           \t[kernel]\n"},
 	{"crypto", ""},
 	{"dma", ""},
@@ -143,6 +143,19 @@ func (fs *FS) uptimeText() []byte {
 func (fs *FS) loadavg() []byte {
 	l := fs.load()
 	return fmt.Appendf(nil, "0.00 0.00 0.00 %d/%d %d\n", max(l.running, 1), l.threads, l.last)
+}
+
+// cgroups is /proc/cgroups: all controllers are of version 2, under their old names.
+func (fs *FS) cgroups() []byte {
+	n := 1
+	if k, ok := fs.kernel.(guestKernel); ok {
+		n = k.Cgroups.Len()
+	}
+	b := []byte("#subsys_name\thierarchy\tnum_cgroups\tenabled\n")
+	for _, name := range []string{"cpuset", "cpu", "cpuacct", "blkio", "memory", "pids"} {
+		b = fmt.Appendf(b, "%s\t0\t%d\t1\n", name, n)
+	}
+	return b
 }
 
 // version is /proc/version.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/cgroupfs"
 	"bulkhead/services/sentry/vfs"
 )
 
@@ -61,10 +62,13 @@ func withoutAccess(options string) string {
 }
 
 // mountinfo is /proc/PID/mountinfo.
-func mountinfo(e *entry, _ vfs.Context) ([]byte, error) {
+func mountinfo(e *entry, ctx vfs.Context) ([]byte, error) {
 	list, err := e.mountList()
 	var b bytes.Buffer
 	for _, m := range list {
+		if g, ok := e.thread.(guestThread); ok && m.Type == "cgroup2" {
+			m.Root = cgroupfs.Relative(cgroupRoot(g.Kernel(), ctx).Path(), m.Root)
+		}
 		fmt.Fprintf(&b, "%d %d %d:%d %s %s %s - %s %s %s\n", m.ID, m.ParentID,
 			linux.Major(m.Dev), linux.Minor(m.Dev), escapePath(m.Root), escapePath(m.Point), m.Options,
 			m.Type, source(m), escapePath(m.SuperOptions))

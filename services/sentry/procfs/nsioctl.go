@@ -162,7 +162,7 @@ func (n nsImpl) owner(t *task.Task) (nsImpl, error) {
 		if ns.Owner != nil {
 			return userNS(t, ns.Owner)
 		}
-	case *task.Cgroup:
+	case *task.CgroupNamespace:
 		if ns.Owner != nil {
 			return userNS(t, ns.Owner)
 		}

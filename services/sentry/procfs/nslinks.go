@@ -88,7 +88,7 @@ func nsOf(t Thread, kind string, first uint32) (ns any, ino uint32) {
 	}
 	switch kind {
 	case "cgroup":
-		return g.Cgroup(), g.Cgroup().Inode
+		return g.CgroupNamespace(), g.CgroupNamespace().Inode
 	case "uts":
 		return g.UTS(), g.UTS().Inode
 	case "ipc":

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/cgroupfs"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
 )
@@ -64,9 +65,26 @@ func limitText(v uint64) string {
 	return strconv.FormatUint(v, 10)
 }
 
-// cgroup is /proc/PID/cgroup: cgroups(7), version 2.
-func cgroup(e *entry, _ vfs.Context) ([]byte, error) {
-	return fmt.Appendf(nil, "0::%s\n", e.fs.cgroup), nil
+// cgroup is /proc/PID/cgroup: cgroups(7), version 2. It tells the group as seen from the
+// reader's namespace of them.
+func cgroup(e *entry, ctx vfs.Context) ([]byte, error) {
+	g, ok := e.thread.(guestThread)
+	if !ok {
+		return []byte("0::/\n"), nil
+	}
+	c, deleted := g.Group().Cgroup(), ""
+	if c.Dead() {
+		deleted = " (deleted)"
+	}
+	return fmt.Appendf(nil, "0::%s%s\n", c.PathFrom(cgroupRoot(g.Kernel(), ctx)), deleted), nil
+}
+
+// cgroupRoot is where the reader's namespace of control groups begins.
+func cgroupRoot(k *task.Kernel, ctx vfs.Context) *cgroupfs.Cgroup {
+	if t := k.Task(ctx.TID()); t != nil {
+		return t.CgroupNamespace().Root
+	}
+	return k.Cgroups.Root()
 }
 
 // personality is /proc/PID/personality: personality(2).

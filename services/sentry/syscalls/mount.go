@@ -13,6 +13,13 @@ import (
 // FileSystems are the types that mount(2) knows, by name. Set at start-up.
 var FileSystems = map[string]func(t *task.Task, source, options string) (vfs.FileSystem, error){}
 
+// Part is what a maker of FileSystems gives to have only a directory of a file system
+// mounted.
+type Part struct {
+	vfs.FileSystem
+	Directory string // from its root
+}
+
 // mountFlags are the MS_ flags of mount(2).
 type mountFlags uint64
 
@@ -137,7 +144,11 @@ func mountNew(t *task.Task, at vfs.Path, kind, source, options string, flags mou
 	if source == "" {
 		source = "none"
 	}
-	return at.Mount.Namespace().Mount(t, at, fs, source, flags.options())
+	directory := ""
+	if p, ok := fs.(Part); ok {
+		fs, directory = p.FileSystem, p.Directory
+	}
+	return at.Mount.Namespace().Mount(t, at, fs, source, flags.options(), directory)
 }
 
 // optionalString reads a string of a page at most; "" if there is none.
@@ -232,7 +243,7 @@ func setnsOf(t *task.Task, g *task.Group, kinds uint32) error {
 		ns   any
 	}{
 		{unix.CLONE_NEWUSER, o.Creds().UserNS}, {unix.CLONE_NEWUTS, o.UTS()}, {unix.CLONE_NEWIPC, o.IPC()},
-		{unix.CLONE_NEWNET, net}, {unix.CLONE_NEWCGROUP, o.Cgroup()},
+		{unix.CLONE_NEWNET, net}, {unix.CLONE_NEWCGROUP, o.CgroupNamespace()},
 		{unix.CLONE_NEWPID, o.PIDNamespace()}, {unix.CLONE_NEWNS, o.FS().Root().Mount.Namespace()},
 	} {
 		if kinds&k.kind != 0 {

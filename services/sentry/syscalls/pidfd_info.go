@@ -108,7 +108,7 @@ func (p *pidfd) info(t *task.Task, size int, at uint64) error {
 	}
 	b := make([]byte, pidfdInfoSize)
 	told := uint64(pidfdInfoCgroup)
-	le.PutUint64(b[8:], 1) // of the one cgroup that there is
+	le.PutUint64(b[8:], g.Cgroup().ID())
 	reaped := t.Kernel().Group(g.PID()) != g
 	if status, over := g.ExitStatus(); reaped && over {
 		if wanted&pidfdInfoExit == 0 {

@@ -2,10 +2,12 @@ package syscalls
 
 import (
 	"encoding/binary"
+	"math"
 
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/cgroupfs"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/task"
 	"bulkhead/services/sentry/vfs"
@@ -69,10 +71,36 @@ func clone3(t *task.Task, addr mm.Addr, size uint64) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return t.Clone(&task.CloneArgs{
+	args := &task.CloneArgs{
 		Flags: flags, ExitSignal: sig, Stack: stack, TLS: field(7), PIDFD: field(1), ChildTID: field(2),
 		ParentTID: field(3), InstallPIDFD: installPIDFD(t), Wanted: wanted,
-	})
+	}
+	if flags&unix.CLONE_INTO_CGROUP != 0 {
+		if size < known || field(10) > math.MaxInt32 {
+			return 0, linux.EINVAL
+		}
+		if args.Cgroup, err = cgroupOf(t, linux.FD(field(10))); err != nil {
+			return 0, err
+		}
+	}
+	return t.Clone(args)
+}
+
+// cgroupOf is the control group whose directory fd is: EBADF, ENOENT if it was removed.
+func cgroupOf(t *task.Task, fd linux.FD) (*cgroupfs.Cgroup, error) {
+	f, err := t.AnyFile(fd)
+	if err != nil {
+		return nil, err
+	}
+	defer f.DecRef(t)
+	c := cgroupfs.Of(f.Path().Node())
+	switch {
+	case c == nil:
+		return nil, linux.EBADF
+	case c.Dead():
+		return nil, linux.ENOENT
+	}
+	return c, nil
 }
 
 // copyInWanted reads the numbers that clone3's child is to have: EINVAL.

@@ -302,7 +302,7 @@ var table = [...]row{
 	318: {"getrandom", call3(getrandom)},
 	319: {"memfd_create", makes(call2(memfd_create))},
 	320: {"kexec_file_load", refuse(linux.EPERM)},
-	321: {"bpf", refuse(linux.EPERM)},
+	321: {"bpf", makes(call3(bpf))},
 	322: {"execveat", call5(execveat)},
 	323: {"userfaultfd", refuse(linux.EPERM)},
 	324: {"membarrier", call3(membarrier)},

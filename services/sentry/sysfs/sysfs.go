@@ -159,7 +159,8 @@ func (fs *FS) kernel() *pseudo.Dir {
 		Add("mm", fs.dir().
 			Add("transparent_hugepage", huge).
 			Add("hugepages", fs.dir().Add("hugepages-2048kB", pages))).
-		Add("cgroup", fs.dir().Add("delegate", fs.Text(0o444, "")).Add("features", fs.Text(0o444, "nsdelegate\n"))).
+		Add("cgroup", fs.dir().Add("delegate", fs.Text(0o444, "cgroup.procs\ncgroup.threads\ncgroup.subtree_control\nmemory.oom.group\n")).
+			Add("features", fs.Text(0o444, "nsdelegate\n"))).
 		Add("security", fs.dir()).
 		Add("debug", fs.dir()).
 		Add("tracing", fs.dir())

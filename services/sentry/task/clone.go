@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/cgroupfs"
 	"bulkhead/services/sentry/mm"
 	"bulkhead/services/sentry/platform"
 	"bulkhead/services/sentry/vfs"
@@ -21,6 +22,8 @@ type CloneArgs struct {
 	ParentTID  uint64
 	ChildTID   uint64
 	PIDFD      uint64 // address for CLONE_PIDFD
+	// Cgroup is where CLONE_INTO_CGROUP puts the child.
+	Cgroup *cgroupfs.Cgroup
 	// Wanted are the numbers of set_tid of clone3(2), innermost first.
 	Wanted []int32
 	// InstallPIDFD makes the descriptor for CLONE_PIDFD.
@@ -57,10 +60,11 @@ func (a *CloneArgs) check(t *Task) error {
 		return linux.EINVAL
 	case has(unix.CLONE_PIDFD) && (has(unix.CLONE_DETACHED) || has(unix.CLONE_PARENT_SETTID) && a.PIDFD == a.ParentTID):
 		return linux.EINVAL
-	case has(unix.CLONE_INTO_CGROUP):
-		return linux.EBADF // no descriptor in here is of a cgroup
 	}
-	return t.mayMake(f)
+	if err := t.mayMake(f); err != nil || a.Cgroup == nil {
+		return err
+	}
+	return a.Cgroup.MayFork(t, t.group.Cgroup(), has(unix.CLONE_THREAD))
 }
 
 // Clone is clone(2): it orders the host's side and gives the child's id. The
@@ -234,21 +238,35 @@ func (k *Kernel) adopt(t, c *Task, a *CloneArgs) error {
 	if err != nil {
 		return err
 	}
-	c.tid = id
-	c.seccomp.Store(t.seccomp.Load())
-	k.forks.Add(1)
+	var g *Group
 	if a.Flags&unix.CLONE_THREAD != 0 {
 		c.group = t.group
-		t.group.tasks = append(t.group.tasks[:len(t.group.tasks):len(t.group.tasks)], c)
+		err = k.Cgroups.AddThread(member{t.group})
 	} else {
 		parent := t.group
 		if a.Flags&unix.CLONE_PARENT != 0 {
 			parent = t.group.parent
 		}
-		g := t.group.fork(id, parent, a)
-		g.leader, g.tasks = c, []*Task{c}
+		g = t.group.fork(id, parent, a)
 		c.group = g
-		parent.children = append(parent.children, g)
+		err = k.Cgroups.Fork(member{t.group}, member{g}, a.Cgroup)
+	}
+	if err != nil {
+		c.group = nil
+		k.dropLocked(id)
+		return err
+	}
+	if c.group.place.Freezing() {
+		c.attention.Store(true)
+	}
+	c.tid = id
+	c.seccomp.Store(t.seccomp.Load())
+	k.forks.Add(1)
+	if g == nil {
+		t.group.tasks = append(t.group.tasks[:len(t.group.tasks):len(t.group.tasks)], c)
+	} else {
+		g.leader, g.tasks = c, []*Task{c}
+		g.parent.children = append(g.parent.children, g)
 		k.groups[id] = g
 		c.ns.Load().pidForChildren.enterLocked(g)
 		k.joinLocked(g, t.group.pgid)
@@ -381,6 +399,8 @@ func (t *Task) awaitVfork(tid int32, let <-chan struct{}) (uint64, error) {
 	done := t.vforkForTracer()
 	t.shed()
 	t.th.Patience()
+	t.rest()
+	defer t.endRest()
 	t.state.Store(killable)
 	defer t.state.Store(inKernel)
 	if t.attention.Load() && t.doomed() {
@@ -451,6 +471,7 @@ func (k *Kernel) forget(c *Task) (last bool) {
 	g, parent, then := c.group, (*Group)(nil), []func(){}
 	g.tasks = without(g.tasks, c)
 	if g.pid == c.tid {
+		k.Cgroups.Count(member{g}, 0, 0, 0)
 		delete(k.groups, g.pid)
 		k.leaveLocked(g)
 		k.leaveSessionLocked(g)
@@ -458,9 +479,11 @@ func (k *Kernel) forget(c *Task) (last bool) {
 		if parent = g.parent; parent != nil {
 			parent.children = without(parent.children, g)
 		}
-	} else if len(g.tasks) == 0 {
-		last = true
-		g.exiting = true
+	} else {
+		g.countLocked()
+		if last = len(g.tasks) == 0; last {
+			g.exiting = true
+		}
 	}
 	k.dropLocked(c.tid)
 	execing := g.execing

@@ -80,6 +80,7 @@ func (k *Kernel) enroll(t *Task, n NewProcess) error {
 		g.limits[what].v.Store(&l)
 	}
 	k.tasks[id], k.groups[id] = t, g
+	k.Cgroups.Begin(member{g})
 	(*PIDNamespace)(nil).enterLocked(g)
 	g.sid, g.session = id, &Session{ID: id}
 	k.sessions[id]++

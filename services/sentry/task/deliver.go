@@ -44,6 +44,10 @@ func (t *Task) deliver() bool {
 		t.attention.Store(true)
 		return true
 	}
+	if t.waitFrozen() {
+		t.attention.Store(true)
+		return true
+	}
 	g.sigMu.Lock()
 	mask := t.blockedLocked()
 	info, ok := t.pending.take(^mask)

@@ -196,6 +196,7 @@ func (t *Task) aloneInGroup() error {
 		t.tid = g.pid
 		k.tasks[t.tid] = t
 		g.leader = t
+		g.countLocked()
 	}
 	return nil
 }

@@ -75,8 +75,10 @@ func (t *Task) exit() {
 	t.release()
 	t.desert()
 	t.keepMask()
+	t.endRest()
 	k.mu.Lock()
 	g.tasks = without(g.tasks, t)
+	g.countLocked()
 	last := len(g.tasks) == 0
 	if last && !g.exiting {
 		g.exiting, g.exitStatus = true, t.exitCode
@@ -226,6 +228,7 @@ func (k *Kernel) removeLocked(g *Group) []func() {
 	k.leaveLocked(g)
 	k.leaveSessionLocked(g)
 	k.dropLocked(g.pid)
+	k.Cgroups.Count(member{g}, 0, 0, g.exitUsage.User+g.exitUsage.System)
 	return g.leftLocked()
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bulkhead/proto/linux"
+	"bulkhead/services/sentry/cgroupfs"
 	"bulkhead/services/sentry/sysvipc"
 	"bulkhead/services/sentry/vfs"
 	"bulkhead/services/sentry/wait"
@@ -59,6 +60,9 @@ type Group struct {
 	stopDue bool
 	// mortal is set when a fault of the first process of a namespace is to end it.
 	mortal atomic.Bool
+
+	// place is where in the control groups it is: cgroupfs's lock.
+	place cgroupfs.Place
 
 	// semUndo is what SEM_UNDO takes back at the end: IPC's lock.
 	semUndo sysvipc.Undo

@@ -6,7 +6,7 @@
 // else touches the Task's unguarded fields.
 //
 // Locks: Kernel.many comes first. Kernel.mu guards the tree of processes and every wait status; a Group's
-// sigMu its signals. Kernel.mu < Group.sigMu < FDTable.mu, FSContext.mu, handlers.mu;
+// sigMu its signals. Kernel.mu < cgroupfs.Hierarchy.mu; Kernel.mu < Group.sigMu < FDTable.mu, FSContext.mu, handlers.mu;
 // piFutex.word < piFutexes.mu; pidTable.mu is the last. No other lock
 // is held while a task sleeps or a file is called.
 package task
@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"bulkhead/services/sentry/cgroupfs"
 	"bulkhead/services/sentry/platform"
 	"bulkhead/services/sentry/vfs"
 )
@@ -64,6 +65,9 @@ type Kernel struct {
 	// sentToMany is how often that has been.
 	sentToMany atomic.Uint64
 
+	// Cgroups are the control groups.
+	Cgroups *cgroupfs.Hierarchy
+
 	pi   piFutexes
 	pids pidTable
 
@@ -73,16 +77,19 @@ type Kernel struct {
 
 // NewKernel gives a kernel without tasks.
 func NewKernel(m *platform.Machine) *Kernel {
-	return &Kernel{
+	k := &Kernel{
 		Machine: m, Boot: time.Now(),
 		tasks: map[int32]*Task{}, groups: map[int32]*Group{}, pgrps: map[int32]map[*Group]bool{}, sessions: map[int32]int{},
 		pids: pidTable{numbers: map[int32]*pidNumbers{}},
 		first: Namespaces{
 			UTS: &UTS{Inode: firstUTS, hostname: "bulkhead", domainname: "(none)"},
 			IPC: newIPC(firstIPC, nil),
-			Net: &Net{Inode: firstNet}, Cgroup: &Cgroup{Inode: firstCgroup},
+			Net: &Net{Inode: firstNet},
 		},
 	}
+	k.Cgroups = cgroupfs.New(cgroupHost{k})
+	k.first.Cgroup = &CgroupNamespace{Inode: firstCgroup, Root: k.Cgroups.Root()}
+	return k
 }
 
 // Task gives the thread with that id, or nil.

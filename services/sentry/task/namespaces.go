@@ -18,7 +18,7 @@ type Namespaces struct {
 	UTS    *UTS
 	IPC    *IPC
 	Net    *Net
-	Cgroup *Cgroup
+	Cgroup *CgroupNamespace
 	// pidForChildren is that of the processes which the thread makes: unshare(2) and
 	// setns(2) do not change its own.
 	pidForChildren *PIDNamespace
@@ -189,16 +189,6 @@ func (n *Net) Look() {
 	}
 }
 
-// Cgroup is a view of the control groups: cgroup_namespaces(7). There is one group, which
-// all see.
-type Cgroup struct {
-	Inode uint32
-	Owner *vfs.UserNamespace
-}
-
-// Cgroup is the thread's view of the control groups.
-func (t *Task) Cgroup() *Cgroup { return t.ns.Load().Cgroup }
-
 // Net is the thread's network.
 func (t *Task) Net() *Net { return t.ns.Load().Net }
 
@@ -265,7 +255,7 @@ func (t *Task) makeNamespaces(flags uint64, fs *FSContext) (m made, err error) {
 		ns.IPC = newIPC(newInode(), m.creds.UserNS)
 	}
 	if flags&unix.CLONE_NEWCGROUP != 0 {
-		ns.Cgroup = &Cgroup{newInode(), m.creds.UserNS}
+		ns.Cgroup = &CgroupNamespace{newInode(), m.creds.UserNS, t.group.Cgroup()}
 	}
 	if flags&unix.CLONE_NEWNET != 0 {
 		n := &Net{Inode: newInode(), Owner: m.creds.UserNS, k: t.k}
@@ -381,7 +371,7 @@ func (t *Task) Pivot(newRoot, putOld vfs.Path) error {
 	return nil
 }
 
-// Setns moves the thread to a namespace that another has: *UTS, *IPC, *Net, *Cgroup, *vfs.Namespace,
+// Setns moves the thread to a namespace that another has: *UTS, *IPC, *Net, *CgroupNamespace, *vfs.Namespace,
 // *vfs.UserNamespace or, for its children, *PIDNamespace. EPERM, EINVAL.
 func (t *Task) Setns(to any) error {
 	c := t.Creds()
@@ -404,7 +394,7 @@ func (t *Task) Setns(to any) error {
 			return linux.EPERM
 		}
 		ns.Net = n
-	case *Cgroup:
+	case *CgroupNamespace:
 		if !c.HasIn(n.Owner, linux.CAP_SYS_ADMIN) || !c.HasOwn(linux.CAP_SYS_ADMIN) {
 			return linux.EPERM
 		}

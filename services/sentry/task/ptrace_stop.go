@@ -37,6 +37,7 @@ func (t *Task) stopForTracer(s traceStop) bool {
 	t.shed()
 	t.th.Patience()
 	t.state.Store(sleeping)
+	t.rest()
 	for {
 		k.mu.Lock()
 		done := t.trace.stop == nil
@@ -64,6 +65,7 @@ func (t *Task) stopForTracer(s traceStop) bool {
 		}
 	}
 	t.state.Store(inKernel)
+	t.endRest()
 	t.attention.Store(true)
 	if t.trace.watching && t.Traced() {
 		t.lookAround()

@@ -201,7 +201,7 @@ func (g *Group) prepareLocked(sig linux.Signal, tasks []*Task) (continued bool) 
 // one that sigtimedwait waits for.
 func (t *Task) wantsInterrupt() bool {
 	g := t.group
-	if t.killed.Load() {
+	if t.killed.Load() || g.place.Freezing() {
 		return true
 	}
 	g.sigMu.Lock()

@@ -88,6 +88,8 @@ func (t *Task) waitStopped() bool {
 	t.th.Patience()
 	t.state.Store(sleeping)
 	defer t.state.Store(inKernel)
+	t.rest()
+	defer t.endRest()
 	for !t.killed.Load() && !t.Traced() {
 		select {
 		case <-resumed:

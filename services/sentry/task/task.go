@@ -27,6 +27,7 @@ type Task struct {
 	frames  []before            // the answer's signal frames
 	trace   traced              // ptrace
 	eager   eagerness
+	resting bool // see rest
 	asksAll bool // the stub answers nothing itself
 	trial   trial
 	took    took

@@ -13,6 +13,18 @@ var FifoOpener func(ctx Context, node Node, flags linux.OpenFlags) (Impl, error)
 // DeviceOpener makes what stands behind an open device.
 type DeviceOpener func(ctx Context, node Node, rdev uint64, flags linux.OpenFlags) (Impl, error)
 
+// DeviceGate says whether ctx may use a device of that type and number, which mode and rdev
+// have, for what mask asks, or make it if that is 0: EPERM. Set at start-up; nil: always.
+var DeviceGate func(ctx Context, mode uint32, rdev uint64, mask uint32) error
+
+// mayUseDevice asks it.
+func mayUseDevice(ctx Context, mode uint32, rdev uint64, mask uint32) error {
+	if DeviceGate == nil {
+		return nil
+	}
+	return DeviceGate(ctx, mode, rdev, mask)
+}
+
 type deviceRange struct {
 	major, minor, minors uint32
 	open                 DeviceOpener

@@ -78,3 +78,11 @@ func notifyMove(from *Dentry, old string, d *Dentry) {
 	}
 	(*f)(c)
 }
+
+// Modified tells that a file has changed by itself, not by a write: node, which has that
+// name in dir.
+func Modified(dir Node, name string, node Node) {
+	if f := watch.Load(); f != nil {
+		(*f)(Change{Event: EventModify, Node: node, Dir: dir, Name: name})
+	}
+}

@@ -100,6 +100,9 @@ func Mknod(ctx Context, dir Path, last string, mode uint32, rdev uint64) error {
 			if !ctx.Creds().Has(linux.CAP_MKNOD) {
 				return nil, linux.EPERM
 			}
+			if err := mayUseDevice(ctx, mode, rdev, 0); err != nil {
+				return nil, err
+			}
 		default:
 			rdev = 0
 		}

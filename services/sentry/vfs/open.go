@@ -395,7 +395,12 @@ func (r *openRequest) implOf(p Path, kind uint32, rdev uint64) (Impl, error) {
 			return nil, linux.ENXIO
 		}
 		return FifoOpener(r.ctx, node, flags)
-	case linux.S_IFCHR:
+	case linux.S_IFBLK, linux.S_IFCHR:
+		if err := mayUseDevice(r.ctx, kind, rdev, r.mask); err != nil {
+			return nil, err
+		}
+	}
+	if kind == linux.S_IFCHR {
 		return openDevice(r.ctx, node, rdev, flags)
 	}
 	if o, ok := node.(Opener); ok {

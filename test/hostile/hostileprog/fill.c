@@ -1,6 +1,7 @@
 // Things that only the kernel holds, as many as it gives. Of each kind the first
 // process makes what it can, says how that ended, and leaves it.
 #include "hostile.h"
+#include <dirent.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -260,6 +261,23 @@ static int one_namespace(long i)
 {
 	(void)i;
 	return unshare(CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNS) ? -1 : open("/proc/self/ns/mnt", O_RDONLY);
+}
+
+// Groups are bounded, and so is what hangs on all of them.
+static int one_cgroup(long i)
+{
+	char path[64];
+	if (i == 0 && mount("none", "/tmp/fill", "cgroup2", 0, 0))
+		return -1;
+	sprintf(path, "/tmp/fill/g%ld", i);
+	if (mkdir(path, 0700))
+		return -1;
+	DIR *d = opendir(path);
+	while (d && readdir(d))
+		;
+	closedir(d);
+	setxattr(path, "user.a", junk, 65536, 0);
+	return 0;
 }
 
 static int one_netlink(long i)
@@ -556,6 +574,7 @@ static const struct {
 	{"locks", 1 << 23, one_lock},
 	{"mounts", 1 << 20, one_mount},
 	{"namespaces", 1 << 20, one_namespace},
+	{"cgroups", 1 << 18, one_cgroup},
 	{"netlink", 1 << 18, one_netlink},
 	{"regions", 1 << 24, one_region},
 	{"filters", 1 << 16, one_filter},

@@ -87,7 +87,8 @@ struct row {
 	T(pidfd) \
 	T(pocket) \
 	T(xattrat) \
-	T(vfork)
+	T(vfork) \
+	T(cgroup)
 
 #define DECLARE(name) extern const struct row name##_rows[];
 TABLES(DECLARE)
