@@ -158,3 +158,16 @@ func (th *Thread) Mail() bool {
 	atomic.StoreUint32(&th.last, n)
 	return true
 }
+
+// awaitCall is await for something else than letters.
+func (th *Thread) awaitCall() bool {
+	for th.await() {
+		if !th.Mail() {
+			return true
+		}
+		if th.mail != nil {
+			th.mail()
+		}
+	}
+	return false
+}

@@ -233,19 +233,6 @@ func (th *Thread) await() bool {
 	}
 }
 
-// awaitCall is await for something else than letters.
-func (th *Thread) awaitCall() bool {
-	for th.await() {
-		if !th.Mail() {
-			return true
-		}
-		if th.mail != nil {
-			th.mail()
-		}
-	}
-	return false
-}
-
 // callPatience is how many seconds the stub may take for host calls whose
 // outcome the sentry waits for, perhaps with locks held: a guest that writes over
 // its slot can have it lose the order, or its answer.
