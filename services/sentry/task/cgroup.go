@@ -170,11 +170,16 @@ func (t *Task) rest() {
 }
 
 func (t *Task) endRest() {
-	switch {
-	case !t.resting:
-	case t.group.place.Freezing() && !t.killed.Load():
+	if t.resting && t.group.place.Freezing() && !t.killed.Load() {
 		t.attention.Store(true) // waitFrozen is next
-	default:
+		return
+	}
+	t.leaveRest()
+}
+
+// leaveRest is endRest, whatever is to be: of a thread that ends.
+func (t *Task) leaveRest() {
+	if t.resting {
 		t.resting = false
 		t.k.Cgroups.Rest(member{t.group}, false)
 	}
@@ -192,7 +197,7 @@ func (t *Task) waitFrozen() bool {
 	t.th.Patience()
 	t.state.Store(sleeping)
 	t.rest()
-	for place.Freezing() && !t.doomed() && !t.trace.trap.Load() {
+	for place.Freezing() && !t.doomed() && !(t.Traced() && t.trace.trap.Load()) {
 		<-t.interrupt
 	}
 	t.state.Store(inKernel)

@@ -75,7 +75,7 @@ func (t *Task) exit() {
 	t.release()
 	t.desert()
 	t.keepMask()
-	t.endRest()
+	t.leaveRest()
 	k.mu.Lock()
 	g.tasks = without(g.tasks, t)
 	g.countLocked()
