@@ -1820,6 +1820,8 @@ type Options struct {
 	ReceiveCoverage uint32 `protobuf:"varint,34,opt,name=receive_coverage,json=receiveCoverage,proto3" json:"receive_coverage,omitempty"`
 	// IP_HDRINCL.
 	HeaderIncluded bool `protobuf:"varint,35,opt,name=header_included,json=headerIncluded,proto3" json:"header_included,omitempty"`
+	// IPV6_MTU of datagrams: how large pieces of one may be in bytes; 0 is what the path takes.
+	PieceSize uint32 `protobuf:"varint,80,opt,name=piece_size,json=pieceSize,proto3" json:"piece_size,omitempty"`
 	// ICMP_FILTER, ICMP6_FILTER: a bit of each type that is not wanted, type 0 in
 	// the lowest of the first word; none, or eight words.
 	BlockedTypes []uint32 `protobuf:"varint,36,rep,packed,name=blocked_types,json=blockedTypes,proto3" json:"blocked_types,omitempty"`
@@ -1851,6 +1853,8 @@ type Options struct {
 	// What is received is to have the IP header's options, or IPv6's extension headers, before
 	// the payload.
 	ReceiveHeaders bool `protobuf:"varint,71,opt,name=receive_headers,json=receiveHeaders,proto3" json:"receive_headers,omitempty"`
+	// IPV6_AUTOFLOWLABEL: 1 is off, 2 is on, and 0 is what net.ipv6.auto_flowlabels says.
+	AutoLabel uint32 `protobuf:"varint,79,opt,name=auto_label,json=autoLabel,proto3" json:"auto_label,omitempty"`
 	// IP_OPTIONS or what of RFC 3542 sticks, as before a payload in the ring; packets have it
 	// unless theirs say otherwise.
 	Headers []byte `protobuf:"bytes,72,opt,name=headers,proto3" json:"headers,omitempty"`
@@ -1865,11 +1869,7 @@ type Options struct {
 	RtoMax    uint32 `protobuf:"varint,77,opt,name=rto_max,json=rtoMax,proto3" json:"rto_max,omitempty"`
 	// The flow label that IPv6 packets have; 0 is a choice of netd's for each flow, if
 	// auto_label is not against it.
-	FlowLabel uint32 `protobuf:"varint,78,opt,name=flow_label,json=flowLabel,proto3" json:"flow_label,omitempty"`
-	// IPV6_AUTOFLOWLABEL: 1 is off, 2 is on, and 0 is what net.ipv6.auto_flowlabels says.
-	AutoLabel uint32 `protobuf:"varint,79,opt,name=auto_label,json=autoLabel,proto3" json:"auto_label,omitempty"`
-	// IPV6_MTU of datagrams: how large pieces of one may be in bytes; 0 is what the path takes.
-	PieceSize     uint32 `protobuf:"varint,80,opt,name=piece_size,json=pieceSize,proto3" json:"piece_size,omitempty"`
+	FlowLabel     uint32 `protobuf:"varint,78,opt,name=flow_label,json=flowLabel,proto3" json:"flow_label,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2149,6 +2149,13 @@ func (x *Options) GetHeaderIncluded() bool {
 	return false
 }
 
+func (x *Options) GetPieceSize() uint32 {
+	if x != nil {
+		return x.PieceSize
+	}
+	return 0
+}
+
 func (x *Options) GetBlockedTypes() []uint32 {
 	if x != nil {
 		return x.BlockedTypes
@@ -2240,6 +2247,13 @@ func (x *Options) GetReceiveHeaders() bool {
 	return false
 }
 
+func (x *Options) GetAutoLabel() uint32 {
+	if x != nil {
+		return x.AutoLabel
+	}
+	return 0
+}
+
 func (x *Options) GetHeaders() []byte {
 	if x != nil {
 		return x.Headers
@@ -2285,20 +2299,6 @@ func (x *Options) GetRtoMax() uint32 {
 func (x *Options) GetFlowLabel() uint32 {
 	if x != nil {
 		return x.FlowLabel
-	}
-	return 0
-}
-
-func (x *Options) GetAutoLabel() uint32 {
-	if x != nil {
-		return x.AutoLabel
-	}
-	return 0
-}
-
-func (x *Options) GetPieceSize() uint32 {
-	if x != nil {
-		return x.PieceSize
 	}
 	return 0
 }
@@ -6725,7 +6725,9 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\rsend_coverage\x18  \x01(\rR\fsendCoverage\x12%\n" +
 	"\x0echeck_coverage\x18! \x01(\bR\rcheckCoverage\x12)\n" +
 	"\x10receive_coverage\x18\" \x01(\rR\x0freceiveCoverage\x12'\n" +
-	"\x0fheader_included\x18# \x01(\bR\x0eheaderIncluded\x12#\n" +
+	"\x0fheader_included\x18# \x01(\bR\x0eheaderIncluded\x12\x1d\n" +
+	"\n" +
+	"piece_size\x18P \x01(\rR\tpieceSize\x12#\n" +
 	"\rblocked_types\x18$ \x03(\rR\fblockedTypes\x12'\n" +
 	"\x0fignore_outgoing\x18% \x01(\bR\x0eignoreOutgoing\x12\x10\n" +
 	"\x03gid\x182 \x01(\rR\x03gid\x12\x1e\n" +
@@ -6742,7 +6744,9 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"\fdefer_accept\x18B \x01(\rR\vdeferAccept\x12\x19\n" +
 	"\bmin_hops\x18E \x01(\rR\aminHops\x12\x19\n" +
 	"\bsave_syn\x18F \x01(\bR\asaveSyn\x12'\n" +
-	"\x0freceive_headers\x18G \x01(\bR\x0ereceiveHeaders\x12\x18\n" +
+	"\x0freceive_headers\x18G \x01(\bR\x0ereceiveHeaders\x12\x1d\n" +
+	"\n" +
+	"auto_label\x18O \x01(\rR\tautoLabel\x12\x18\n" +
 	"\aheaders\x18H \x01(\fR\aheaders\x12\x12\n" +
 	"\x04mark\x18I \x01(\rR\x04mark\x12%\n" +
 	"\x0eunicast_device\x18J \x01(\rR\runicastDevice\x12\x17\n" +
@@ -6751,11 +6755,7 @@ const file_netd_v1_data_proto_rawDesc = "" +
 	"delack_max\x18L \x01(\rR\tdelackMax\x12\x17\n" +
 	"\arto_max\x18M \x01(\rR\x06rtoMax\x12\x1d\n" +
 	"\n" +
-	"flow_label\x18N \x01(\rR\tflowLabel\x12\x1d\n" +
-	"\n" +
-	"auto_label\x18O \x01(\rR\tautoLabel\x12\x1d\n" +
-	"\n" +
-	"piece_size\x18P \x01(\rR\tpieceSizeJ\x04\b?\x10@\"2\n" +
+	"flow_label\x18N \x01(\rR\tflowLabelJ\x04\b?\x10@\"2\n" +
 	"\x04Bind\x12*\n" +
 	"\aaddress\x18\x01 \x01(\v2\x10.netd.v1.AddressR\aaddress\"I\n" +
 	"\aConnect\x12*\n" +
