@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/sentry/platform"
@@ -26,7 +27,8 @@ type pockets struct {
 
 	// The thread's own goroutine's: files that the call being served was told of.
 	wishes  []wish
-	arrived bool // anew: none of them has been read from
+	arrived bool   // anew: none of them has been read from
+	later   []wish // there was no room for what had arrived, and they have not been used since
 
 	// inside says that the thread is being served, and all has come true.
 	inside atomic.Bool
@@ -44,16 +46,21 @@ type pocket struct {
 	index  int
 	active bool
 	fd     linux.FD
-	file   *vfs.File
+	file   *vfs.File // while it is active
 	of     vfs.Lendable
 	ticket uint32
 	left   int // of what has arrived and has not come true as read
 	credit int
 	busy   bool // it was used since it was lent
 
-	worth int // how often it may be lent in vain
-	skips int // how often it was not lent since
+	// Of the file that was in it last, which may be gone:
+	last  uintptr // where it is
+	worth int     // how often it may be lent in vain
+	skips int     // how often it was not lent since
 }
+
+// address is a file's, for telling it from others while it is there.
+func address(f *vfs.File) uintptr { return uintptr(unsafe.Pointer(f)) }
 
 const (
 	// mostVain is how often a file is lent that is not used, and vainPause how often it then is not lent
@@ -62,6 +69,8 @@ const (
 	vainPause = 64
 	// leastCredit is what is worth being lent for writing, in bytes.
 	leastCredit = 1 << 10
+	// leastRoom is how much room for what has arrived is worth being used, in bytes.
+	leastRoom = 512
 )
 
 // Used notes that the thread has used the file behind fd, and may go on with it.
@@ -100,22 +109,41 @@ func (t *Task) lend() {
 		return
 	}
 	if len(p.wishes) > 0 {
-		if ft := t.fds.Load(); p.worthwhile() {
-			ft.mu.Lock()
-			p.mu.Lock()
-			if p.arrived {
-				p.freshLocked(t.th)
-			}
-			for _, w := range p.wishes {
-				p.lendLocked(t.th, ft, w, p.arrived)
-			}
-			p.mu.Unlock()
-			ft.mu.Unlock()
+		if p.worthwhile() {
+			p.grant(t.th, t.fds.Load())
 		}
 		clear(p.wishes)
 		p.wishes, p.arrived = p.wishes[:0], false
 	}
 	p.inside.Store(false)
+}
+
+// grant lends what is on the list, and what had to wait for room for what has arrived, once that
+// is there.
+func (p *pockets) grant(th *platform.Thread, ft *FDTable) {
+	ft.mu.Lock()
+	defer ft.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.arrived {
+		p.freshLocked(th)
+		p.later = append(p.later[:0], p.wishes...)
+	} else {
+		for _, w := range p.wishes {
+			p.later = slices.DeleteFunc(p.later, func(l wish) bool { return l.file == w.file })
+			p.lendLocked(th, ft, w, false)
+		}
+		if slices.ContainsFunc(p.active, func(c *pocket) bool { return c.left > 0 }) {
+			return
+		}
+		p.used = 0
+	}
+	n := 0
+	for n < len(p.later) && platform.MostPocketed-p.used >= leastRoom {
+		p.lendLocked(th, ft, p.later[n], true)
+		n++
+	}
+	p.later = slices.Delete(p.later, 0, n)
 }
 
 // worthwhile takes the wishes off the list that are not worth it, and says whether any are
@@ -125,7 +153,7 @@ func (p *pockets) worthwhile() bool {
 	defer p.mu.Unlock()
 	p.wishes = slices.DeleteFunc(p.wishes, func(w wish) bool {
 		c := p.in[platform.PocketFor(w.fd)]
-		if c == nil || c.file != w.file || c.worth > 0 {
+		if c == nil || c.last != address(w.file) || c.worth > 0 {
 			return false
 		}
 		if c.skips++; c.skips == vainPause {
@@ -162,8 +190,8 @@ func (p *pockets) lendLocked(th *platform.Thread, ft *FDTable, w wish, arrived b
 	if c.active {
 		p.endLocked(th, c)
 	}
-	if c.file != w.file {
-		c.file, c.worth, c.skips = w.file, mostVain, 0
+	if at := address(w.file); c.last != at {
+		c.last, c.worth, c.skips = at, mostVain, 0
 	}
 	if !w.file.Lend(&c.loan) {
 		return
@@ -185,7 +213,7 @@ func (p *pockets) lendLocked(th *platform.Thread, ft *FDTable, w wish, arrived b
 		return
 	}
 	p.tickets++
-	c.active, c.fd, c.of, c.ticket, c.left, c.credit, c.busy = true, w.fd, of, p.tickets, n, credit, false
+	c.active, c.fd, c.file, c.of, c.ticket, c.left, c.credit, c.busy = true, w.fd, w.file, of, p.tickets, n, credit, false
 	p.active = append(p.active, c)
 	th.Pocket(i, w.fd, p.used, n, credit, c.ticket)
 	p.used += (n + 7) &^ 7
@@ -272,7 +300,7 @@ func (p *pockets) endLocked(th *platform.Thread, c *pocket) {
 		c.worth--
 	}
 	c.file.Returned()
-	c.active = false
+	c.active, c.file, c.of = false, nil, nil
 	i := slices.Index(p.active, c)
 	p.active = slices.Delete(p.active, i, i+1)
 }
