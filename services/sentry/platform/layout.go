@@ -80,48 +80,51 @@ const (
 	stubFDLimit    = 64
 )
 
-// The layout of a slot. Offsets are in bytes; stub_amd64.s uses them too.
+// The layout of a slot. Offsets are in bytes; stub_amd64.s uses them too. What a call by the
+// fast lane writes lies in as few cache lines as can be, and so does its answer, since each that
+// the other core has written last takes as long as a call does natively.
 const (
 	slotReq        = 0x000 // u32, stub: number of the last request
 	slotStubAsleep = 0x004 // u32, stub: sleeps in futex on slotAns
 	slotStubCore   = 0x008 // u32, stub: the core that it asked on
 	slotAsk        = 0x00c // u32, stub: number of the last request that is one, and not only mail
 	// Sockets that the stub reads and writes: pocket.go.
-	slotPockets     = 0x010 // u32, sentry: there are some
-	slotTaken       = 0x014 // u32, stub: something was taken out of one
-	slotMail        = 0x018 // u64, both: how many bytes of slotBox are used, and above them a number that changes
+	slotPockets = 0x010 // u32, sentry: there are some
+	slotTaken   = 0x014 // u32, stub: something was taken out of one
+	slotMail    = 0x018 // u64, both: how many bytes of slotBox are used, and above them a number that changes
+	slotKind    = 0x020 // u64, stub: one of the Kind constants
+	slotNRanges = 0x028 // u64, stub: how many ranges were copied in
+	// slotFastFlags holds the guest's flags on the fast lane: the overflow flag
+	// in the first byte, what LAHF gives in the second.
+	slotFastFlags = 0x030
+
 	slotAns         = 0x040 // u32, sentry: number of the last answered request
 	slotSentrySleep = 0x044 // u32, sentry: ring the doorbell
 	slotPatience    = 0x048 // u32, sentry: 1 says that the answer will take long
 	slotBirthKick   = 0x04c // u32, sentry: a new thread reports before it goes to the guest
-	// CLONE_CHILD_SETTID of the answer's opClone: the address, and what goes there.
-	slotBirthTIDPtr = 0x050 // u64
-	slotBirthTID    = 0x058 // u64
-	slotBirthRIP    = 0x060 // u64, sentry: where the child of the answer's opClone begins
+	slotNOps        = 0x050 // u64, sentry: how many host calls come before the result
+	slotFlags       = 0x058 // u64, both
+	slotResult      = 0x060 // u64, both
 	slotSentryCore  = 0x068 // u32, sentry: the core that it answered on
 
-	slotKind    = 0x080 // u64, one of the Kind constants
 	slotSigInfo = 0x088 // 32 bytes: the start of the host's siginfo
 	slotFrame   = 0x0a8 // u64: where the host's ucontext lies
 	slotTID     = 0x0b0 // u64: host thread id, of a new thread
 	slotFailOp  = 0x0b8 // u64: index of the host call that failed
 	slotFailRes = 0x0c0 // u64: what it returned
-	slotNRanges = 0x0c8 // u64: how many ranges were copied in
 	slotDone    = 0x0d0 // u64: number of the last answer whose host calls are done
 	slotKicked  = 0x0d8 // u32, stub: a kick came on the fast lane
-	// slotFastFlags holds the guest's flags on the fast lane: the overflow flag
-	// in the first byte, what LAHF gives in the second.
-	slotFastFlags = 0x0dc
-	slotAddr      = 0x0e0 // u64, sentry: where the slot lies in the stub, for GS to be known by
-	slotLease     = 0x0e8 // u32, sentry: 1 if there is a lease to look at: lease.go
-	slotDefault   = 0x0f0 // u64, sentry: signals whose action is SIG_DFL and nothing else: faults.go
-	slotRegs      = 0x100 // 23 * u64: gregs of the ucontext
-	slotRanges    = 0x1c0 // maxRanges * {addr, len, offset} u64
+	slotAddr    = 0x0e0 // u64, sentry: where the slot lies in the stub, for GS to be known by
+	slotLease   = 0x0e8 // u32, sentry: 1 if there is a lease to look at: lease.go
+	slotDefault = 0x0f0 // u64, sentry: signals whose action is SIG_DFL and nothing else: faults.go
+	slotRegs    = 0x100 // 23 * u64: gregs of the ucontext
+	slotRanges  = 0x1c0 // maxRanges * {addr, len, offset} u64
 
-	slotNOps   = 0x280 // u64
-	slotFlags  = 0x288 // u64
-	slotResult = 0x290 // u64
-	slotSelf   = 0x298 // selfWords * u64, sentry: what the stub answers itself
+	// CLONE_CHILD_SETTID of the answer's opClone: the address, and what goes there.
+	slotBirthTIDPtr = 0x280 // u64
+	slotBirthTID    = 0x288 // u64
+	slotBirthRIP    = 0x290 // u64, sentry: where the child of the answer's opClone begins
+	slotSelf        = 0x298 // selfWords * u64, sentry: what the stub answers itself
 	// What rt_sigprocmask in the stub goes by: sigmask.go.
 	slotSigPending = 0x2d0 // u64, sentry: signals that may be pending
 	slotSigMask    = 0x2d8 // u64, both: the signals that the thread blocks

@@ -114,7 +114,10 @@ func (th *Thread) Hold() bool { return th.hold() }
 func (th *Thread) Unhold() { th.space.mu.Unlock() }
 
 // Touched says whether anything has been read from pockets since it was asked last.
-func (th *Thread) Touched() bool { return atomic.SwapUint32(th.slot.word(slotTaken), 0) != 0 }
+func (th *Thread) Touched() bool {
+	taken := th.slot.word(slotTaken)
+	return atomic.LoadUint32(taken) != 0 && atomic.SwapUint32(taken, 0) != 0
+}
 
 // Letters has f called for each letter that has not been delivered, in order; the bytes are the
 // guest's to change. One goroutine at a time may call it.

@@ -428,7 +428,9 @@ func (th *Thread) publish(flags uint64) {
 		}
 	}
 	th.Regs.RAX = rax
-	s.store(slotBirthRIP, th.birthRIP) // after all moves; only an opClone reads it
+	if th.nops > 0 {
+		s.store(slotBirthRIP, th.birthRIP) // after all moves; only an opClone reads it
+	}
 	ordered := 0
 	if v := th.verifier; v != nil {
 		ordered = v.release(th)
@@ -436,10 +438,11 @@ func (th *Thread) publish(flags uint64) {
 	if th.releases {
 		flags |= ansRelease
 	}
+	// The guest looks at the line of all these, so that each atomic store would fetch it back.
 	s.store(slotNOps, uint64(th.nops))
 	s.store(slotFlags, flags)
-	atomic.StoreUint32(s.word(slotPatience), 0)
-	atomic.StoreUint32(s.word(slotSentryCore), core())
+	*s.word(slotPatience) = 0
+	*s.word(slotSentryCore) = core()
 	atomic.StoreUint32(s.word(slotAns), th.last)
 	if atomic.LoadUint32(s.word(slotStubAsleep)) != 0 {
 		futexWake(s.word(slotAns))
