@@ -114,7 +114,9 @@ func (t *Task) MM() *mm.Space { return t.mm.Load() }
 
 // FDs is the descriptor table, or nil once the thread has exited.
 func (t *Task) FDs() *FDTable {
-	t.seeAhead(false)
+	if a := t.ahead.Load(); a != nil {
+		a.Unforesee()
+	}
 	return t.fds.Load()
 }
 

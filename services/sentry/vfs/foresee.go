@@ -50,7 +50,8 @@ func Foresaw(by Foreseer) {
 	foreseen.mu.Unlock()
 }
 
-// unforesee comes before n is changed, or can be.
+// unforesee comes before n can be written to; and, if it is changed otherwise, when it has been, before
+// who has done it can say so. No lock of n's, or of a directory's, is held.
 func unforesee(n Node) {
 	if foreseen.n.Load() == 0 {
 		return
