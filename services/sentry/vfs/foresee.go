@@ -53,13 +53,21 @@ func Foresaw(by Foreseer) {
 // unforesee comes before n can be written to; and, if it is changed otherwise, when it has been, before
 // who has done it can say so. No lock of n's, or of a directory's, is held.
 func unforesee(n Node) {
+	unforeseeIf(func(of Node) bool { return of == n })
+}
+
+// UnforeseeAll is for who wants to know who has what open, or hear of what happens to it. No lock is
+// held.
+func UnforeseeAll() { unforeseeIf(func(Node) bool { return true }) }
+
+func unforeseeIf(pick func(Node) bool) {
 	if foreseen.n.Load() == 0 {
 		return
 	}
 	var by []Foreseer
 	foreseen.mu.Lock()
 	for f, of := range foreseen.of {
-		if of == n {
+		if pick(of) {
 			by = append(by, f)
 		}
 	}

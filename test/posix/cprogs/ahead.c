@@ -160,13 +160,16 @@ static void changed(void)
 	unlink(path);
 }
 
-/* Another process gets the file itself, and reads on in it; or writes to it, though it has no name. */
+/*
+ * Another process gets the file itself, and reads on in it; or writes to it, though it
+ * has no name; or begins to listen.
+ */
 static void shared(void)
 {
 	begin();
 	fill(20);
 	turn = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	for (int what = 0; what < 2; what++) {
+	for (int what = 0; what < 3; what++) {
 		int m = memfd_create("m", 0), ws;
 		if (write(m, "abcdefghijklmnopqrst", 20) != 20)
 			err("write", -1);
@@ -188,18 +191,33 @@ static void shared(void)
 			while (turn[0] != 2)
 				sched_yield();
 			long n = take(fd, b + 2, 5);
-			say("%d: %ld %ld, then %ld \"%s\", at %ld, %ld", what, first, s, n, b, place(fd), shut(fd));
+			long x = shut(fd);
+			turn[0] = 3;
+			while (turn[0] != 4)
+				sched_yield();
+			say("%d: %ld %ld, then %ld \"%s\", %ld", what, first, s, n, b, x);
 			_exit(0);
 		}
 		while (turn[0] != 1)
 			sched_yield();
 		char b[8] = "";
 		int p = syscall(SYS_pidfd_open, child, 0), f = want(syscall(SYS_pidfd_getfd, p, turn[1], 0));
+		int w = inotify_init1(IN_NONBLOCK);
+		if (what == 2)
+			inotify_add_watch(w, path, IN_ACCESS | IN_CLOSE_NOWRITE);
 		long r = what == 0 ? want(read(f, b, 3)) : want(pwrite(m, "CHANGED", 7, 0));
+		close(f);
 		turn[0] = 2;
+		while (turn[0] != 3)
+			sched_yield();
+		struct inotify_event ev[8];
+		long n = read(w, ev, sizeof ev);
+		turn[0] = 4;
 		wait(&ws);
 		say("%d: %ld \"%s\"", what, r, b);
-		close(f), close(p), close(m);
+		for (long i = 0; i * (long)sizeof *ev < n; i++)
+			say("event %#x", ev[i].mask);
+		close(p), close(m), close(w);
 	}
 	unlink(path);
 }
