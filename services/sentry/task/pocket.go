@@ -44,7 +44,7 @@ type pocket struct {
 	index  int
 	active bool
 	fd     linux.FD
-	file   *vfs.File
+	file   *vfs.File // nil if it was used
 	of     vfs.Lendable
 	ticket uint32
 	left   int // of what has arrived and has not come true as read
@@ -266,13 +266,13 @@ func (p *pockets) endLocked(th *platform.Thread, c *pocket) {
 	left := th.TakeOut(c.index)
 	p.deliverLocked(th)
 	p.leftLocked(c, left)
+	c.file.Returned()
+	c.active, c.of = false, nil
 	if c.busy {
-		c.worth = mostVain
+		c.file = nil // it is as good as new, and may be closed now
 	} else {
 		c.worth--
 	}
-	c.file.Returned()
-	c.active = false
 	i := slices.Index(p.active, c)
 	p.active = slices.Delete(p.active, i, i+1)
 }
