@@ -33,7 +33,7 @@ const (
 // served has opened; linker, that it is the dynamic linker who has, and will go on as it always
 // does; contents, that it may be worth its while to have them too.
 func (t *Task) MayAskAhead() (may, linker, contents bool) {
-	if !t.th.MayAnswerAlone() || t.fds.Load().Shared() {
+	if !t.answersAlone() || t.fds.Load().Shared() {
 		return false, false, false
 	}
 	t.k.mu.RLock()

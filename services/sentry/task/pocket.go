@@ -18,6 +18,7 @@ import (
 //
 // Lock order: FDTable.mu < mu < the socket's own.
 type pockets struct {
+	th      *platform.Thread
 	mu      sync.Mutex
 	in      [platform.Pockets]*pocket // made when they are used first
 	active  []*pocket
@@ -66,14 +67,14 @@ const (
 
 // Used notes that the thread has used the file behind fd, and may go on with it.
 func (t *Task) Used(fd linux.FD, f *vfs.File) {
-	if f.Lendable() != nil && t.th.Fast() && t.th.MayAnswerAlone() {
+	if f.Lendable() != nil && t.th.Fast() && t.answersAlone() {
 		t.wish(fd, f, false)
 	}
 }
 
 // TellReady implements epoll.Teller: the thread is told that f is ready.
 func (t *Task) TellReady(fd int32, f *vfs.File, ev wait.Events) {
-	if f.Lendable() != nil && ev&(wait.In|wait.Err|wait.Hup) == wait.In && t.th.Fast() && t.th.MayAnswerAlone() {
+	if f.Lendable() != nil && ev&(wait.In|wait.Err|wait.Hup) == wait.In && t.th.Fast() && t.answersAlone() {
 		t.wish(linux.FD(fd), f, true)
 	}
 }
@@ -81,11 +82,11 @@ func (t *Task) TellReady(fd int32, f *vfs.File, ev wait.Events) {
 // wish notes that the thread is going to use f, as it seems; arrived, that there is something to be
 // read.
 func (t *Task) wish(fd linux.FD, f *vfs.File, arrived bool) {
-	p := t.pockets
+	p := t.pockets.Load()
 	if p == nil {
-		p = &pockets{}
+		p = &pockets{th: t.th}
 		p.inside.Store(true)
-		t.pockets = p
+		t.pockets.Store(p)
 	}
 	if len(p.wishes) < platform.Pockets {
 		p.wishes = append(p.wishes, wish{fd, f})
@@ -95,27 +96,36 @@ func (t *Task) wish(fd linux.FD, f *vfs.File, arrived bool) {
 
 // lend puts into pockets what was wished for, before the call's answer.
 func (t *Task) lend() {
-	p := t.pockets
+	p := t.pockets.Load()
 	if p == nil {
 		return
 	}
 	if len(p.wishes) > 0 {
-		if ft := t.fds.Load(); p.worthwhile() {
-			ft.mu.Lock()
-			p.mu.Lock()
-			if p.arrived {
-				p.freshLocked(t.th)
-			}
-			for _, w := range p.wishes {
-				p.lendLocked(t.th, ft, w, p.arrived)
-			}
-			p.mu.Unlock()
-			ft.mu.Unlock()
+		if p.worthwhile() {
+			t.grant(p)
 		}
 		clear(p.wishes)
 		p.wishes, p.arrived = p.wishes[:0], false
 	}
 	p.inside.Store(false)
+}
+
+// grant lends what is wished for.
+func (t *Task) grant(p *pockets) {
+	ft := t.fds.Load()
+	ft.mu.Lock()
+	defer ft.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !t.answersAlone() { // who sees to that looks at the pockets next
+		return
+	}
+	if p.arrived {
+		p.freshLocked(t.th)
+	}
+	for _, w := range p.wishes {
+		p.lendLocked(t.th, ft, w, p.arrived)
+	}
 }
 
 // worthwhile takes the wishes off the list that are not worth it, and says whether any are
@@ -195,7 +205,7 @@ func (p *pockets) lendLocked(th *platform.Thread, ft *FDTable, w wish, arrived b
 // seePockets makes true what the thread's stub has done, when it has asked for something, or
 // posted letters.
 func (t *Task) seePockets() {
-	p := t.pockets
+	p := t.pockets.Load()
 	if p == nil {
 		return
 	}
@@ -213,7 +223,7 @@ func (t *Task) seePockets() {
 
 // takeMail delivers letters, while the thread goes on.
 func (t *Task) takeMail() {
-	if p := t.pockets; p != nil {
+	if p := t.pockets.Load(); p != nil {
 		p.mu.Lock()
 		p.deliverLocked(t.th)
 		p.mu.Unlock()
@@ -222,15 +232,33 @@ func (t *Task) takeMail() {
 
 // emptyPockets takes everything out, before the thread gives its slot back.
 func (t *Task) emptyPockets() {
-	p := t.pockets
+	p := t.pockets.Swap(nil)
 	if p == nil {
 		return
 	}
-	t.pockets = nil
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.endAllLocked()
+}
+
+// closePockets takes everything out, for any goroutine, when the stub may answer nothing any more:
+// what is in the box from then on is no call that somebody has looked at.
+func (t *Task) closePockets() {
+	p := t.pockets.Load()
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.active) > 0 && p.th.Hold() {
+		p.endAllLocked()
+		p.th.Unhold()
+	}
+}
+
+func (p *pockets) endAllLocked() {
 	for len(p.active) > 0 {
-		p.endLocked(t.th, p.active[len(p.active)-1])
+		p.endLocked(p.th, p.active[len(p.active)-1])
 	}
 }
 
