@@ -18,7 +18,7 @@ const (
 	AheadSize = slotInEnd - slotAheadData
 	noFD      = ^uint32(0)
 	// aheadClosed, in the word of the descriptor and the place, says that the file has been closed.
-	aheadClosed = 1<<63 | 1<<32 - 1
+	aheadClosed = 1<<63 | uint64(noFD)
 )
 
 // AheadRoom is where a file's begin may be put for Ahead; it may be empty. For the thread's
