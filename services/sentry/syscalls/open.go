@@ -163,7 +163,7 @@ func answerAhead(t *task.Task, fd linux.FD) {
 		switch {
 		case linker:
 			begin = begin[:min(linkerReads, len(begin))]
-		case !contents || a.Size <= 0 || a.Size > int64(len(begin)):
+		case !contents || a.Size <= 0 || a.Size > int64(len(begin)), f.MarksRead():
 			return nil, false, true
 		}
 		n, err := f.Pread(t, begin, 0)

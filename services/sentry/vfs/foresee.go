@@ -42,6 +42,15 @@ func (f *File) Foresee(by Foreseer) bool {
 	return true
 }
 
+// ReadMarker is an open file whose access time changes when it is read now.
+type ReadMarker interface{ MarksRead() bool }
+
+// MarksRead says whether reading f shows: then that is not to be done before somebody asks.
+func (f *File) MarksRead() bool {
+	m, ok := f.impl.(ReadMarker)
+	return ok && m.MarksRead()
+}
+
 // Foresaw ends Foresee.
 func Foresaw(by Foreseer) {
 	foreseen.mu.Lock()

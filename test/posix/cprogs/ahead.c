@@ -222,6 +222,29 @@ static void shared(void)
 	unlink(path);
 }
 
+/* When it was read last: not when it was opened, and only for the first time since a change. */
+static void access_time(void)
+{
+	struct timespec old[2] = {{1000000000, 0}, {1000000000, 0}};
+	begin();
+	fill(20);
+	for (int i = 0; i < 40; i++) {
+		struct stat st;
+		char b[64];
+		if (i % 8 == 0)
+			utimensat(AT_FDCWD, path, old, 0);
+		int fd = opened(O_RDONLY);
+		if (i % 2 == 1)
+			take(fd, b, i % 4 == 1 ? 60 : 5);
+		syscall(SYS_fstat, fd, &st);
+		int open_said = st.st_atime != old[0].tv_sec;
+		shut(fd);
+		stat(path, &st);
+		say("%d: %d, then %d", i % 8, open_said, st.st_atime != old[0].tv_sec);
+	}
+	unlink(path);
+}
+
 static volatile int caught;
 static int caught_fd;
 static char caught_bytes[8];
@@ -300,5 +323,5 @@ static void between(void)
 }
 
 const struct row ahead_rows[] = {
-	{"ahead.sizes", sizes}, {"ahead.changed", changed}, {"ahead.shared", shared}, {"ahead.between", between}, {0, 0},
+	{"ahead.sizes", sizes}, {"ahead.changed", changed}, {"ahead.shared", shared}, {"ahead.access_time", access_time}, {"ahead.between", between}, {0, 0},
 };
