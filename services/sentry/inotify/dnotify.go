@@ -34,6 +34,8 @@ func WatchDir(dir vfs.Node, events uint32, tell func()) (stop func()) {
 	if events&DNMultishot == 0 {
 		w.mask |= linux.IN_ONESHOT
 	}
+	vfs.UnforeseeAll()
+	defer vfs.UnforeseeAll()
 	table.mu.Lock()
 	in.watches[w.wd], in.byNode[dir] = w, w
 	table.watch[dir] = append(table.watch[dir], w)

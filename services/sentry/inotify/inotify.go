@@ -101,6 +101,8 @@ func (in *Inotify) Add(ctx vfs.Context, p vfs.Path, mask uint32) (wd int32, err 
 	if err := vfs.Access(ctx, p, vfs.MayRead); err != nil {
 		return 0, err
 	}
+	vfs.UnforeseeAll()       // of what has been there is no event
+	defer vfs.UnforeseeAll() // and of all that will be there is one
 	table.mu.Lock()
 	defer table.mu.Unlock()
 	keep := mask & (linux.IN_ALL_EVENTS | linux.IN_EXCL_UNLINK | linux.IN_ONESHOT)

@@ -29,6 +29,7 @@ type ring struct {
 	limit      uint32 // slots that may be used, a power of two
 	bytes      int    // in all slots
 	spare      *page  // the page freed last
+	wasPacket  bool   // what was read last
 }
 
 func (r *ring) used() uint32 { return r.head - r.tail }
@@ -94,7 +95,7 @@ func (r *ring) read(p []byte) int {
 		r.bytes -= c
 		s.off += c
 		s.len -= c
-		if s.packet {
+		if r.wasPacket = s.packet; s.packet {
 			r.pop()
 			return n
 		}
@@ -105,14 +106,14 @@ func (r *ring) read(p []byte) int {
 	return n
 }
 
-// unread puts p before all that is there, past the limit if need be.
+// unread puts p, which was read last, before all that is there, past the limit if need be.
 func (r *ring) unread(p []byte) {
 	for len(p) > 0 {
 		if r.used() == uint32(len(r.slots)) {
 			r.resize(max(1, 2*len(r.slots)))
 		}
 		from := (len(p) - 1) / PageSize * PageSize
-		s := slot{page: pages.Get().(*page)}
+		s := slot{page: pages.Get().(*page), packet: r.wasPacket}
 		s.len = copy(s.page[:], p[from:])
 		r.tail--
 		*r.at(r.tail) = s

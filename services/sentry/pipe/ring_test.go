@@ -23,3 +23,18 @@ func TestRing_unread(t *testing.T) {
 		}
 	}
 }
+
+// TestRing_unreadPacket gives a packet back, which is one still.
+func TestRing_unreadPacket(t *testing.T) {
+	var r ring
+	r.limit = 4
+	r.write([]byte("one"), true)
+	r.write([]byte("two"), true)
+	got := make([]byte, 10)
+	r.unread(got[:r.read(got)])
+	for _, want := range []string{"one", "two"} {
+		if n := r.read(got); string(got[:n]) != want {
+			t.Errorf("read %q, want %q", got[:n], want)
+		}
+	}
+}

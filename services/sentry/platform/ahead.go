@@ -7,15 +7,18 @@ import "sync/atomic"
 // besides whether it is a terminal, and where in it it stands. It is always the same, and each a
 // request. What will be asked is known when the file is opened, and is put beside the
 // answer; the stub answers from there on the trap lane (alone.go) and on the fast one, and
-// counts what has been read. The sentry hears of it with the thread's next request, which
-// ends the offer, or when somebody else looks. What is in the file lies where the stub copies the
-// next request's arguments.
+// counts what has been read, in one word with the descriptor: who ends the offer takes both by one
+// exchange, and what the stub has not counted by then is asked about. The sentry hears of it with
+// the thread's next request, which ends the offer, or when somebody else looks. What is in the file
+// lies where the stub copies the next request's arguments.
 
 const (
 	statSize = 144 // struct stat
 	// AheadSize is how many bytes of a file's begin can be offered, at most.
 	AheadSize = slotInEnd - slotAheadData
 	noFD      = ^uint32(0)
+	// aheadClosed, in the word of the descriptor and the place, says that the file has been closed.
+	aheadClosed = 1<<63 | uint64(noFD)
 )
 
 // AheadRoom is where a file's begin may be put for Ahead; it may be empty. For the thread's
@@ -40,23 +43,22 @@ func (th *Thread) Ahead(fd int32, stat *[statSize]byte, begin []byte, all bool) 
 	copy(s.mem[slotAheadStat:][:statSize], stat[:])
 	atomic.StoreUint64(s.long(slotAheadHave), uint64(len(begin)))
 	atomic.StoreUint32(s.word(slotAheadAll), boolWord(all))
-	atomic.StoreUint64(s.long(slotAheadPos), 0)
-	atomic.StoreUint32(s.word(slotAheadClosed), 0)
-	atomic.StoreUint32(s.word(slotAheadFD), uint32(fd))
+	atomic.StoreUint64(s.long(slotAhead), uint64(uint32(fd)))
 }
 
 // SeeAhead gives how many bytes the stub has read of the file, and whether it has closed
-// it, which is given once. With end it offers nothing any more. False once the thread has
-// let go of its slot. Any goroutine may call it.
+// it, which is given once. With end, or once it is closed, it offers nothing any more, and how much
+// has been read is not given again. False once the thread has let go of its slot. Any goroutine may
+// call it.
 func (th *Thread) SeeAhead(end bool) (read uint64, closed, ok bool) {
 	if !th.hold() {
 		return 0, false, false
 	}
 	defer th.space.mu.Unlock()
-	s := th.slot
-	if end {
-		atomic.StoreUint32(s.word(slotAheadFD), noFD)
+	at := th.slot.long(slotAhead)
+	word := atomic.LoadUint64(at)
+	if end || word>>63 != 0 {
+		word = atomic.SwapUint64(at, uint64(noFD))
 	}
-	closed = atomic.SwapUint32(s.word(slotAheadClosed), 0) != 0
-	return min(s.load(slotAheadPos), AheadSize), closed, true
+	return min(word>>32&^(1<<31), AheadSize), word>>63 != 0, true
 }

@@ -29,7 +29,7 @@ const (
 	// Of a path: links.go. newfstatat is aloneStatAt.
 	aloneReadlink = 9
 	aloneOpenat   = 10
-	// Of the file in slotAheadFD: ahead.go.
+	// Of the file in slotAhead: ahead.go.
 	aloneRead   = 11
 	alonePread  = 12
 	aloneStat   = 13
@@ -97,13 +97,13 @@ func (th *Thread) AnswerAlone(on bool) {
 
 // beginAlone begins the words for a new thread in the slot.
 func (s slot) beginAlone() {
-	for _, off := range []int{slotAlone, slotAloneCount, slotAheadClosed, slotLimitsSet, slotPockets} {
+	for _, off := range []int{slotAlone, slotAloneCount, slotLimitsSet, slotPockets} {
 		atomic.StoreUint32(s.word(off), 0)
 	}
-	for _, off := range []int{slotRobust, slotRseqArea, slotRseqSize, slotAheadHave, slotAheadPos, slotLinks} {
+	for _, off := range []int{slotRobust, slotRseqArea, slotRseqSize, slotAheadHave, slotLinks} {
 		atomic.StoreUint64(s.long(off), 0)
 	}
-	atomic.StoreUint32(s.word(slotAheadFD), noFD)
+	atomic.StoreUint64(s.long(slotAhead), uint64(noFD))
 	atomic.StoreUint64(s.long(slotTrial), noTrial)
 }
 

@@ -166,7 +166,7 @@ aloneLimit:
 ahead:
 	TESTL DI, DI            // -1 stands for none, and is a guest's error
 	JLT  aheadNone
-	CMPL DI, const_slotAheadFD(R13)
+	CMPL DI, const_slotAhead(R13)
 	JNE  aheadNone
 	CMPL CX, $const_aloneClose
 	JEQ  aheadClose
@@ -208,7 +208,10 @@ aheadSeek:
 	JNZ  ask
 	CMPL DX, $1             // SEEK_CUR
 	JNE  ask
-	MOVQ const_slotAheadPos(R13), AX
+	MOVQ const_slotAhead(R13), AX
+	CMPL AX, DI
+	JNE  ask
+	SHRQ $32, AX
 	JMP  aloneDone
 aheadTTY:
 	CMPL SI, $0x5401        // TCGETS
@@ -216,7 +219,11 @@ aheadTTY:
 	MOVQ $-25, AX           // ENOTTY
 	JMP  aloneDone
 aheadRead:
-	MOVQ const_slotAheadPos(R13), R10
+	MOVQ const_slotAhead(R13), AX // AX: the word as it was
+	CMPL AX, DI
+	JNE  ask
+	MOVQ AX, R10
+	SHRQ $32, R10
 aheadPread:
 	MOVQ const_slotAheadHave(R13), R9
 	CMPQ R10, R9
@@ -253,12 +260,23 @@ aheadCopy:
 	JNZ  ask
 	CMPL BX, $const_aloneRead
 	JNE  aheadDone
-	ADDQ R10, const_slotAheadPos(R13)
+	MOVQ R10, DX
+	SHLQ $32, DX
+	ADDQ AX, DX
+	LOCK
+	CMPXCHGQ DX, const_slotAhead(R13)
+	JNE  ask                // somebody has ended it
 aheadDone:
 	MOVQ R10, AX
 	JMP  aloneDone
 aheadClose:
-	MOVL $-1, const_slotAheadFD(R13)
-	MOVL $1, const_slotAheadClosed(R13)
+	MOVQ const_slotAhead(R13), AX
+	CMPL AX, DI
+	JNE  ask
+	MOVQ $const_aheadClosed, CX
+	ORQ  AX, CX
+	LOCK
+	CMPXCHGQ CX, const_slotAhead(R13)
+	JNE  ask
 	XORL AX, AX
 	JMP  aloneDone

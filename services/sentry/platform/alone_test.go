@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -266,8 +267,8 @@ func TestAlone_ahead(t *testing.T) {
 func TestAlone_forgedWords(t *testing.T) {
 	for _, forge := range []func(s slot){
 		func(s slot) { s.store(slotAheadHave, ^uint64(0)) },
-		func(s slot) { s.store(slotAheadHave, ^uint64(0)); s.store(slotAheadPos, ^uint64(0)-5) },
-		func(s slot) { s.store(slotAheadHave, 1<<62); s.store(slotAheadPos, 1<<61) },
+		func(s slot) { s.store(slotAheadHave, ^uint64(0)); s.store(slotAhead, 0xffff_fffa<<32|3) },
+		func(s slot) { s.store(slotAheadHave, 1<<62); s.store(slotAhead, 0x7fff_ffff<<32|3) },
 	} {
 		th := guest(t, machine(t), join(call(1000), withArgs(unix.SYS_READ, 3, dataAt, 0x3000), call(1001)))
 		expect(t, th, Syscall)
@@ -462,4 +463,30 @@ func TestAction_default(t *testing.T) {
 		}
 		th.Exit(true)
 	}
+}
+
+// TestAhead_endsBetween ends the offer while the stub reads, a byte at a time: each byte is counted
+// or asked about, and so is the close.
+func TestAhead_endsBetween(t *testing.T) {
+	m := fastMachine(t)
+	begin := make([]byte, AheadSize)
+	// again: read(3, dataAt, 1); add rbx, rax; jmp again.
+	loop := join(fastArgs(m, unix.SYS_READ, 3, dataAt, 1), []byte{0x48, 0x01, 0xc3}, []byte{0xe9})
+	loop = binary.LittleEndian.AppendUint32(loop, uint32(-int32(len(loop)+4)))
+	th := guest(t, m, join(call(1000), loop))
+	expect(t, th, Syscall)
+	th.AnswerAlone(true)
+	for i := range 2000 {
+		offer(th, new([statSize]byte), begin, false)
+		before := th.Regs.RBX
+		th.Return(0)
+		for began := time.Now(); time.Since(began) < time.Duration(20+i%50)*time.Microsecond; {
+		}
+		read, _, _ := th.SeeAhead(true)
+		expect(t, th, Syscall)
+		if got := th.Regs.RBX - before; got != read {
+			t.Fatalf("round %d: the guest has read %d bytes, of which %d were counted", i, got, read)
+		}
+	}
+	th.Exit(true)
 }

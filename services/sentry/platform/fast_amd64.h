@@ -57,7 +57,7 @@ ring:
 	CMPL const_slotPockets(R13), $0
 	JNE  pocket
 noPocket:
-	CMPL DI, const_slotAheadFD(R13)
+	CMPL DI, const_slotAhead(R13)
 	JEQ  aheadFast
 noAhead:
 	CMPQ const_slotLinks(R13), $0 // both numbers

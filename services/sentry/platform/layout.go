@@ -139,11 +139,9 @@ const (
 	slotRseqSize   = 0xe98 // u32
 	slotRseqSign   = 0xe9c // u32
 	// A file that is asked about next: ahead.go.
-	slotAheadFD     = 0xea0 // u32, both: its descriptor; ^0 for none
-	slotAheadClosed = 0xea4 // u32, stub: it has been closed
-	slotAheadHave   = 0xea8 // u64, sentry: how many bytes of its begin are there
-	slotAheadPos    = 0xeb0 // u64, both: how many have been read
-	slotAheadAll    = 0xecc // u32, sentry: they are all
+	slotAhead     = 0xea0 // u64, both: its descriptor, ^0 for none, from bit 32 on how many bytes have been read, and aheadClosed
+	slotAheadHave = 0xea8 // u64, sentry: how many bytes of its begin are there
+	slotAheadAll  = 0xecc // u32, sentry: they are all
 	// A file that is made non-blocking and back: trial.go.
 	slotTrial     = 0xec0 // u64, both: its descriptor, ^0 for none, and from bit 32 on its flags
 	slotTrialPoll = 0xec8 // u32, sentry: the descriptor of an epoll instance

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -317,5 +319,33 @@ func TestPocket_callsHome(t *testing.T) {
 	if th.Letters(func(_ uint32, p []byte) { got = append(got, bytes.Clone(p)) }); len(got) != 1 || len(got[0]) != 4 {
 		t.Errorf("%q", got)
 	}
+	th.Exit(true)
+}
+
+// TestPocket_noLettersAmidACall has a guest lose the order of a call that is being served, and
+// make up a letter: whoever waits for the order, perhaps with locks held, does not go on to wait
+// without an end.
+func TestPocket_noLettersAmidACall(t *testing.T) {
+	th := guest(t, fastMachine(t), join(call(1000), call(1001)))
+	expect(t, th, Syscall)
+	req := th.slot.word(slotReq)
+	atomic.StoreUint32(&th.last, atomic.AddUint32(req, 1)) // the stub waits for the answer before
+	time.AfterFunc(20*time.Millisecond, func() { atomic.AddUint32(req, 1) })
+	done := make(chan bool)
+	go func() {
+		_, ok := th.Do()
+		done <- ok
+	}()
+	select {
+	case ok := <-done:
+		if ok {
+			t.Error("the order was carried out")
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it waits still")
+		th.proc.Kill()
+		<-done
+	}
+	th.proc.Kill()
 	th.Exit(true)
 }

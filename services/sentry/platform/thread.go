@@ -238,7 +238,8 @@ func (th *Thread) await() bool {
 // its slot can have it lose the order, or its answer.
 const callPatience = 10
 
-// awaitDue is await, where the guest's own code is no part of what is waited for.
+// awaitDue is await, where the guest's own code is no part of what is waited for. There are no
+// letters then: what looks like some is as good an end as any that a guest makes up.
 func (th *Thread) awaitDue() bool {
 	th.due = true
 	defer func() { th.due = false }()
@@ -248,15 +249,17 @@ func (th *Thread) awaitDue() bool {
 // NextDue is Next after an answer that ends with Sync. It gives Died if the host
 // calls take longer than they ever should: the process is ended then.
 func (th *Thread) NextDue() Event {
-	th.awaitDue()
-	return th.Next()
+	return th.event(th.awaitDue())
 }
 
 // Next waits for the thread to stop and says why. The sentry must answer every
 // event with exactly one of Return, Resume and Exit; after Died, only Exit has a
 // meaning, and Next gives Died again.
-func (th *Thread) Next() Event {
-	if !th.awaitCall() {
+func (th *Thread) Next() Event { return th.event(th.awaitCall()) }
+
+// event takes the request that was waited for; asks is false if there will be none.
+func (th *Thread) event(asks bool) Event {
+	if !asks {
 		th.running.Store(false)
 		return Event{Kind: Died}
 	}
@@ -337,7 +340,7 @@ func (th *Thread) Upgrade() (failed Event, ok bool) {
 		return Event{Kind: Died}, false
 	}
 	regs := th.Regs
-	ev := th.Next()
+	ev := th.event(true)
 	if ev.Kind != Kicked {
 		return ev, false
 	}
@@ -362,7 +365,7 @@ func (th *Thread) Do() (done int, ok bool) {
 	if !th.awaitDue() {
 		return 0, false
 	}
-	ev := th.Next()
+	ev := th.event(true)
 	th.ranges, th.nrange = ranges, nrange
 	if ev.Kind != CallFailed {
 		return 0, false // a guest that forges its slot
@@ -385,7 +388,7 @@ func (th *Thread) CompareAndSwap(addr uint64, old, new uint32) (seen uint32, err
 	if !th.awaitDue() {
 		return 0, linux.EFAULT
 	}
-	ev := th.Next()
+	ev := th.event(true)
 	th.ranges, th.nrange = ranges, nrange
 	switch {
 	case ev.Kind == CallFailed && ev.Op == at+1:

@@ -154,7 +154,8 @@ func answerAhead(t *task.Task, fd linux.FD) {
 	}
 	t.AnswerAhead(fd, func(f *vfs.File, stat *[linux.SizeofStat]byte) ([]byte, bool, bool) {
 		a, err := f.Attr(t)
-		if err != nil || a.Mode&linux.S_IFMT != linux.S_IFREG {
+		// A file without a name may have a writer that was never counted: memfd_create(2).
+		if err != nil || a.Mode&linux.S_IFMT != linux.S_IFREG || a.Nlink == 0 {
 			return nil, false, false
 		}
 		putStat(t, stat[:], &a)
@@ -162,7 +163,7 @@ func answerAhead(t *task.Task, fd linux.FD) {
 		switch {
 		case linker:
 			begin = begin[:min(linkerReads, len(begin))]
-		case !contents || a.Size <= 0 || a.Size > int64(len(begin)):
+		case !contents || a.Size <= 0 || a.Size > int64(len(begin)), f.MarksRead():
 			return nil, false, true
 		}
 		n, err := f.Pread(t, begin, 0)

@@ -201,6 +201,7 @@ func pidfd_getfd(t *task.Task, fd, target linux.FD, flags uint32) (uint64, error
 	if err != nil {
 		return 0, err
 	}
+	o.FDs() // once more: it may be answered ahead of a file that it has opened since
 	// Once more: a program with more power, which has that before it opens anything, may
 	// have opened this since.
 	if err := t.MayInspect(o); err != nil {

@@ -11,7 +11,7 @@ import (
 // else has the descriptor meanwhile: the process has one thread, which has not made another
 // request since it opened the file; and nobody else changes the file (vfs.Foresee). What has been
 // read, and that the file is closed, come true here when the thread asks for something else,
-// or when somebody looks at its descriptors.
+// or when somebody looks at its descriptors, who may get the file, and its position with it.
 type ahead struct {
 	t    *Task
 	mu   sync.Mutex
@@ -33,7 +33,7 @@ const (
 // served has opened; linker, that it is the dynamic linker who has, and will go on as it always
 // does; contents, that it may be worth its while to have them too.
 func (t *Task) MayAskAhead() (may, linker, contents bool) {
-	if !t.th.MayAnswerAlone() || t.fds.Load().Shared() {
+	if !t.answersAlone() || t.fds.Load().Shared() {
 		return false, false, false
 	}
 	t.k.mu.RLock()
@@ -68,8 +68,11 @@ func (t *Task) AnswerAhead(fd linux.FD, look func(f *vfs.File, stat *[linux.Size
 			defer a.mu.Unlock()
 			if !a.over { // somebody began to change it
 				t.ahead.Store(a)
-				t.th.Ahead(int32(fd), &stat, begin, all)
-				return
+				if f.Refs() == 2 { // the table's and a's; who has another looks for a
+					t.th.Ahead(int32(fd), &stat, begin, all)
+					return
+				}
+				t.ahead.Store(nil)
 			}
 		}
 		vfs.Foresaw(a)
@@ -88,8 +91,7 @@ func (a *ahead) Unforesee() {
 	a.seeLocked(true, false)
 }
 
-// seeAhead makes true what the stub has answered, and with end, which is for the thread
-// itself, has it answer no more.
+// seeAhead makes true what the thread's own stub has answered, and with end has it answer no more.
 func (t *Task) seeAhead(end bool) {
 	if a := t.ahead.Load(); a != nil {
 		a.mu.Lock()

@@ -13,7 +13,7 @@ type askedLinks [256]uint32
 // NoLink notes that the absolute path name, which the caller may have borrowed, leads to no
 // symlink, or to nothing: platform/links.go; again, that it will be asked about again.
 func (t *Task) NoLink(name string, kind vfs.Remembered, again bool) {
-	if !t.th.MayAnswerAlone() || len(name) >= platform.LinkName {
+	if !t.answersAlone() || len(name) >= platform.LinkName {
 		return
 	}
 	asked := t.links.Load()

@@ -19,6 +19,7 @@ import (
 //
 // Lock order: FDTable.mu < mu < the socket's own.
 type pockets struct {
+	th      *platform.Thread
 	mu      sync.Mutex
 	in      [platform.Pockets]*pocket // made when they are used first
 	active  []*pocket
@@ -75,14 +76,14 @@ const (
 
 // Used notes that the thread has used the file behind fd, and may go on with it.
 func (t *Task) Used(fd linux.FD, f *vfs.File) {
-	if f.Lendable() != nil && t.th.Fast() && t.th.MayAnswerAlone() {
+	if f.Lendable() != nil && t.th.Fast() && t.answersAlone() {
 		t.wish(fd, f, false)
 	}
 }
 
 // TellReady implements epoll.Teller: the thread is told that f is ready.
 func (t *Task) TellReady(fd int32, f *vfs.File, ev wait.Events) {
-	if f.Lendable() != nil && ev&(wait.In|wait.Err|wait.Hup) == wait.In && t.th.Fast() && t.th.MayAnswerAlone() {
+	if f.Lendable() != nil && ev&(wait.In|wait.Err|wait.Hup) == wait.In && t.th.Fast() && t.answersAlone() {
 		t.wish(linux.FD(fd), f, true)
 	}
 }
@@ -90,11 +91,11 @@ func (t *Task) TellReady(fd int32, f *vfs.File, ev wait.Events) {
 // wish notes that the thread is going to use f, as it seems; arrived, that there is something to be
 // read.
 func (t *Task) wish(fd linux.FD, f *vfs.File, arrived bool) {
-	p := t.pockets
+	p := t.pockets.Load()
 	if p == nil {
-		p = &pockets{}
+		p = &pockets{th: t.th}
 		p.inside.Store(true)
-		t.pockets = p
+		t.pockets.Store(p)
 	}
 	if len(p.wishes) < platform.Pockets {
 		p.wishes = append(p.wishes, wish{fd, f})
@@ -104,13 +105,13 @@ func (t *Task) wish(fd linux.FD, f *vfs.File, arrived bool) {
 
 // lend puts into pockets what was wished for, before the call's answer.
 func (t *Task) lend() {
-	p := t.pockets
+	p := t.pockets.Load()
 	if p == nil {
 		return
 	}
 	if len(p.wishes) > 0 {
 		if p.worthwhile() {
-			p.grant(t.th, t.fds.Load())
+			t.grant(p)
 		}
 		clear(p.wishes)
 		p.wishes, p.arrived = p.wishes[:0], false
@@ -118,13 +119,17 @@ func (t *Task) lend() {
 	p.inside.Store(false)
 }
 
-// grant lends what is on the list, and what had to wait for room for what has arrived, once that
+// grant lends what is wished for, and what had to wait for room for what has arrived, once that
 // is there.
-func (p *pockets) grant(th *platform.Thread, ft *FDTable) {
+func (t *Task) grant(p *pockets) {
+	th, ft := t.th, t.fds.Load()
 	ft.mu.Lock()
 	defer ft.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !t.answersAlone() { // who sees to that looks at the pockets next
+		return
+	}
 	if p.arrived {
 		p.freshLocked(th)
 		p.later = append(p.later[:0], p.wishes...)
@@ -223,7 +228,7 @@ func (p *pockets) lendLocked(th *platform.Thread, ft *FDTable, w wish, arrived b
 // seePockets makes true what the thread's stub has done, when it has asked for something, or
 // posted letters.
 func (t *Task) seePockets() {
-	p := t.pockets
+	p := t.pockets.Load()
 	if p == nil {
 		return
 	}
@@ -241,7 +246,7 @@ func (t *Task) seePockets() {
 
 // takeMail delivers letters, while the thread goes on.
 func (t *Task) takeMail() {
-	if p := t.pockets; p != nil {
+	if p := t.pockets.Load(); p != nil {
 		p.mu.Lock()
 		p.deliverLocked(t.th)
 		p.mu.Unlock()
@@ -250,15 +255,33 @@ func (t *Task) takeMail() {
 
 // emptyPockets takes everything out, before the thread gives its slot back.
 func (t *Task) emptyPockets() {
-	p := t.pockets
+	p := t.pockets.Swap(nil)
 	if p == nil {
 		return
 	}
-	t.pockets = nil
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.endAllLocked()
+}
+
+// closePockets takes everything out, for any goroutine, when the stub may answer nothing any more:
+// what is in the box from then on is no call that somebody has looked at.
+func (t *Task) closePockets() {
+	p := t.pockets.Load()
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.active) > 0 && p.th.Hold() {
+		p.endAllLocked()
+		p.th.Unhold()
+	}
+}
+
+func (p *pockets) endAllLocked() {
 	for len(p.active) > 0 {
-		p.endLocked(t.th, p.active[len(p.active)-1])
+		p.endLocked(p.th, p.active[len(p.active)-1])
 	}
 }
 
@@ -294,13 +317,13 @@ func (p *pockets) endLocked(th *platform.Thread, c *pocket) {
 	left := th.TakeOut(c.index)
 	p.deliverLocked(th)
 	p.leftLocked(c, left)
+	c.file.Returned()
+	c.active, c.file, c.of = false, nil, nil
 	if c.busy {
 		c.worth = mostVain
 	} else {
 		c.worth--
 	}
-	c.file.Returned()
-	c.active, c.file, c.of = false, nil, nil
 	i := slices.Index(p.active, c)
 	p.active = slices.Delete(p.active, i, i+1)
 }

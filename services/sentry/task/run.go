@@ -136,8 +136,9 @@ func (t *Task) untake() (got int) {
 		got = t.th.Process().CopyOutPartial(k.addr, k.bytes)
 	}
 	if !k.fixed {
-		k.file.Unread(k.bytes[got:])
+		k.file.Unread(t, k.bytes[got:])
 	}
+	t.took = took{}
 	return got
 }
 

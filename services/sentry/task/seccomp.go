@@ -92,6 +92,7 @@ func (t *Task) AddFilter(program []seccomp.Instruction, all, logs bool, l *Liste
 			if th := o.host.Load(); th != nil {
 				th.AnswerNothing()
 			}
+			o.closePockets()
 		}
 	}
 	t.seccomp.Store(&Seccomp{f})
@@ -205,10 +206,17 @@ func (t *Task) askForAll() {
 		t.asksAll = true
 		t.keepMask()
 		t.th.AnswerNothing()
+		t.closePockets()
 	}
 }
 
 // answersItself says whether the stub may answer calls for the thread.
 func (t *Task) answersItself() bool {
 	return t.k != nil && t.k.Trace == nil && t.seccomp.Load() == nil && t.dispatch.Load() == nil
+}
+
+// answersAlone says whether it does. A guest can write to the slot's word for that, which does not
+// do on its own. For the thread's own goroutine.
+func (t *Task) answersAlone() bool {
+	return t.th.MayAnswerAlone() && t.answersItself() && !t.Traced()
 }

@@ -43,7 +43,11 @@ func (t *Task) tellHandlers() {
 // makes all of its calls, if nobody traces it. The caller holds k.mu.
 func (t *Task) tellTraced() {
 	if th := t.host.Load(); th != nil {
-		th.AnswerAlone(t.answersItself() && !t.Traced())
+		may := t.answersItself() && !t.Traced()
+		th.AnswerAlone(may)
+		if !may {
+			t.closePockets()
+		}
 	}
 }
 

@@ -31,7 +31,6 @@ type Task struct {
 	asksAll bool // the stub answers nothing itself
 	trial   trial
 	took    took
-	pockets *pockets // nil until there is something for one
 
 	// What other goroutines may read while it runs.
 	host     atomic.Pointer[platform.Thread] // th
@@ -42,8 +41,9 @@ type Task struct {
 	ns       atomic.Pointer[Namespaces]
 	seccomp  atomic.Pointer[Seccomp]
 	dispatch atomic.Pointer[Dispatch]
-	ahead    atomic.Pointer[ahead] // see ahead.go
-	unread   int                   // files whose contents were offered in vain since any were read
+	ahead    atomic.Pointer[ahead]   // see ahead.go
+	pockets  atomic.Pointer[pockets] // nil until there is something for one
+	unread   int                     // files whose contents were offered in vain since any were read
 	links    atomic.Pointer[askedLinks]
 	name     atomic.Pointer[string]
 	state    atomic.Int32
@@ -114,7 +114,9 @@ func (t *Task) MM() *mm.Space { return t.mm.Load() }
 
 // FDs is the descriptor table, or nil once the thread has exited.
 func (t *Task) FDs() *FDTable {
-	t.seeAhead(false)
+	if a := t.ahead.Load(); a != nil {
+		a.Unforesee()
+	}
 	return t.fds.Load()
 }
 

@@ -28,7 +28,7 @@ func (ft *FDTable) Refused(poll linux.FD) { ft.poller.Store(poll + 1) }
 // MayTry says whether who has opened a file by the call being served may go on as a
 // run-time does that offers each to epoll.
 func (t *Task) MayTry() bool {
-	return t.th.Fast() && t.th.MayAnswerAlone() && t.fds.Load().poller.Load() != 0
+	return t.th.Fast() && t.answersAlone() && t.fds.Load().poller.Load() != 0
 }
 
 // Try has the stub answer what such a run-time asks about fd, which the call being served

@@ -133,6 +133,13 @@ func (o *openFile) Release() {
 	o.freeIfUnused()
 }
 
+// MarksRead implements vfs.ReadMarker.
+func (o *openFile) MarksRead() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !o.noatime && o.unreadLocked()
+}
+
 // ReadAt is pread(2).
 func (o *openFile) ReadAt(_ vfs.Context, p []byte, off int64) (int, error) {
 	o.data.RLock()

@@ -89,11 +89,14 @@ func (i *inode) changed() {
 // accessed marks the contents as read.
 func (i *inode) accessed() {
 	i.mu.Lock()
-	if !after(i.atime, i.mtime) || !after(i.atime, i.ctime) {
+	if i.unreadLocked() {
 		i.atime = now()
 	}
 	i.mu.Unlock()
 }
+
+// unreadLocked says whether nothing has been read since the last change.
+func (i *inode) unreadLocked() bool { return !after(i.atime, i.mtime) || !after(i.atime, i.ctime) }
 
 func after(a, b linux.Timespec) bool { return a.Sec > b.Sec || a.Sec == b.Sec && a.Nsec > b.Nsec }
 

@@ -111,6 +111,7 @@ func SetStat(ctx Context, p Path, s SetAttr) error {
 	if err := node.SetAttr(ctx, s); err != nil {
 		return err
 	}
+	unforesee(node) // who has been told of it since
 	notifyAt(EventAttrib, p.Dentry)
 	return nil
 }

@@ -47,10 +47,13 @@ type Unreader interface {
 // Positioned says whether Read reads at a position, which it moves.
 func (f *File) Positioned() bool { return f.readerAt != nil && !f.streams }
 
-// Unread gives p back, which Read has given, since it has not got to who asked for it.
-func (f *File) Unread(p []byte) {
+// Unread gives p back, which Read has given, since it has not got to who asked for it. That may have
+// changed it meanwhile: so a stream takes nothing from who could not write to it as well.
+func (f *File) Unread(ctx Context, p []byte) {
 	if u, ok := f.impl.(Unreader); ok {
-		u.Unread(p)
+		if a, err := f.Attr(ctx); err == nil && CheckMode(ctx.Creds(), &a, MayWrite) == nil {
+			u.Unread(p)
+		}
 	} else if f.Positioned() {
 		f.position.Lock()
 		f.position.at = max(f.position.at-int64(len(p)), 0)

@@ -42,6 +42,15 @@ func (f *File) Foresee(by Foreseer) bool {
 	return true
 }
 
+// ReadMarker is an open file whose access time changes when it is read now.
+type ReadMarker interface{ MarksRead() bool }
+
+// MarksRead says whether reading f shows: then that is not to be done before somebody asks.
+func (f *File) MarksRead() bool {
+	m, ok := f.impl.(ReadMarker)
+	return ok && m.MarksRead()
+}
+
 // Foresaw ends Foresee.
 func Foresaw(by Foreseer) {
 	foreseen.mu.Lock()
@@ -50,15 +59,24 @@ func Foresaw(by Foreseer) {
 	foreseen.mu.Unlock()
 }
 
-// unforesee comes before n is changed, or can be.
+// unforesee comes before n can be written to; and, if it is changed otherwise, when it has been, before
+// who has done it can say so. No lock of n's, or of a directory's, is held.
 func unforesee(n Node) {
+	unforeseeIf(func(of Node) bool { return of == n })
+}
+
+// UnforeseeAll is for who wants to know who has what open, or hear of what happens to it. No lock is
+// held.
+func UnforeseeAll() { unforeseeIf(func(Node) bool { return true }) }
+
+func unforeseeIf(pick func(Node) bool) {
 	if foreseen.n.Load() == 0 {
 		return
 	}
 	var by []Foreseer
 	foreseen.mu.Lock()
 	for f, of := range foreseen.of {
-		if of == n {
+		if pick(of) {
 			by = append(by, f)
 		}
 	}

@@ -318,6 +318,7 @@ func (ns *Namespace) Remount(ctx Context, p Path, flags MountFlags, whole bool) 
 // Unmount takes away the mount whose root is at p: umount2(2). EINVAL if there
 // is none, EBUSY if something is mounted on it or open in it, unless MNT_DETACH.
 func (ns *Namespace) Unmount(ctx Context, p Path, flags int) error {
+	UnforeseeAll() // what is closed already is not in use
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	beginUnnaming()

@@ -156,3 +156,28 @@ func TestFileSystem_releasedOnce(t *testing.T) {
 		t.Errorf("released %d times", fs.times)
 	}
 }
+
+// told is a Foreseer that closes its file when it is to look.
+type told struct {
+	ctx vfs.Context
+	f   *vfs.File
+}
+
+func (s *told) Unforesee() {
+	vfs.Foresaw(s)
+	s.f.DecRef(s.ctx)
+}
+
+// TestUnmount_closedAhead unmounts what the last program that used it has closed, which is not
+// true yet.
+func TestUnmount_closedAhead(t *testing.T) {
+	e := newEnv(t)
+	e.OK(e.Mkdir("/mnt", 0o755))
+	e.OK(e.NS.Mount(e.Ctx, e.Must("/mnt"), tmpfs.New(tmpfs.Options{}), "none", 0))
+	e.Write("/mnt/f", "x")
+	f := e.MustOpen("/mnt/f", linux.O_RDONLY, 0)
+	if !f.Foresee(&told{e.Ctx, f}) {
+		t.Fatal("nothing is to be told of it")
+	}
+	e.OK(e.NS.Unmount(e.Ctx, e.Must("/mnt"), 0))
+}

@@ -152,6 +152,7 @@ func Link(ctx Context, old Path, dir Path, last string) error {
 		return node, creator.Link(ctx, name, node)
 	})
 	if err == nil {
+		unforesee(old.Node())
 		notifyAt(EventAttrib, old.Dentry)
 	}
 	return err
@@ -241,6 +242,7 @@ func remove(ctx Context, dir Path, last string, isDir bool) error {
 		return c, nil
 	}()
 	if err == nil {
+		unforesee(c.node)
 		notify(EventDelete, d, c.Name(), c.node)
 	}
 	return err

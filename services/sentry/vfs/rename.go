@@ -44,6 +44,8 @@ func Rename(ctx Context, oldDir Path, oldName string, newDir Path, newName strin
 	endUnnaming()
 	unlock()
 	if err == nil && r.src != r.dst {
+		unforesee(r.src.node)
+		unforesee(r.dst.node)
 		notifyMove(r.from, strings.TrimRight(r.oldLast, "/"), r.src)
 	}
 	return err

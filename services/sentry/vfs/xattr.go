@@ -97,6 +97,7 @@ func SetXattr(ctx Context, p Path, name string, value []byte, flags int) error {
 	if err := x.SetXattr(ctx, name, value, flags); err != nil {
 		return err
 	}
+	unforesee(p.Node())
 	notifyAt(EventAttrib, p.Dentry)
 	return nil
 }
@@ -110,6 +111,7 @@ func RemoveXattr(ctx Context, p Path, name string) error {
 	if err := x.RemoveXattr(ctx, name); err != nil {
 		return err
 	}
+	unforesee(p.Node())
 	notifyAt(EventAttrib, p.Dentry)
 	return nil
 }

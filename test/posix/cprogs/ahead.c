@@ -1,6 +1,7 @@
 #include "cprogs.h"
 
 #include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
@@ -11,7 +12,7 @@
  * answer of open(2), to a process of one thread. What comes between must not show.
  */
 
-static char path[256];
+static char path[256], path2[300];
 
 static long want(long r) { return r < 0 ? -errno : r; }
 
@@ -29,6 +30,7 @@ static void fill(int n)
 static void begin(void)
 {
 	snprintf(path, sizeof path, "%s/ahead.%d", getenv("SCRATCH"), getpid());
+	snprintf(path2, sizeof path2, "%s.2", path);
 }
 
 /* One site for each call, so that they are the fast lane's after a while. */
@@ -112,6 +114,9 @@ static void other(int what)
 		break;
 	}
 	case 6: fd = open(path, O_RDONLY); break;
+	case 7: if (link(path, path2)) err("link", -1); break;
+	case 8: if (unlink(path)) err("unlink", -1); break;
+	case 9: close(open(path2, O_CREAT | O_WRONLY, 0600)); if (rename(path2, path)) err("rename", -1); break;
 	}
 	*turn = 2;
 	while (*turn != 3)
@@ -130,7 +135,7 @@ static void changed(void)
 			int fd = opened(O_RDONLY);
 			size(fd), take(fd, c, 60), shut(fd);
 		}
-		for (int what = 0; what < 7; what++) {
+		for (int what = 0; what < 10; what++) {
 			char b[64] = "";
 			struct stat st;
 			int ws;
@@ -146,10 +151,96 @@ static void changed(void)
 				sched_yield();
 			syscall(SYS_fstat, fd, &st);
 			long now = st.st_size, n = take(fd, b + 2, 50);
-			say("%d: %ld %ld, then %ld %o %ld \"%s\", %ld", what, first, s, now, st.st_mode & 0777, n, b, shut(fd));
+			say("%d: %ld %ld, then %ld %o %ld, %ld \"%s\", %ld", what, first, s, now, st.st_mode & 0777, (long)st.st_nlink, n, b, shut(fd));
 			*turn = 3;
 			wait(&ws);
+			unlink(path2);
 		}
+	}
+	unlink(path);
+}
+
+/*
+ * Another process gets the file itself, and reads on in it; or writes to it, though it
+ * has no name; or begins to listen.
+ */
+static void shared(void)
+{
+	begin();
+	fill(20);
+	turn = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	for (int what = 0; what < 3; what++) {
+		int m = memfd_create("m", 0), ws;
+		if (write(m, "abcdefghijklmnopqrst", 20) != 20)
+			err("write", -1);
+		turn[0] = 0;
+		pid_t child = fork();
+		if (child == 0) {
+			for (int i = 0; i < 40; i++) {
+				char c[64];
+				int fd = opened(O_RDONLY);
+				size(fd), take(fd, c, 60), shut(fd);
+			}
+			if (what == 1)
+				snprintf(path, sizeof path, "/proc/self/fd/%d", m);
+			char b[64] = "";
+			int fd = opened(O_RDONLY);
+			long first = take(fd, b, 2), s = size(fd);
+			turn[1] = fd;
+			turn[0] = 1;
+			while (turn[0] != 2)
+				sched_yield();
+			long n = take(fd, b + 2, 5);
+			long x = shut(fd);
+			turn[0] = 3;
+			while (turn[0] != 4)
+				sched_yield();
+			say("%d: %ld %ld, then %ld \"%s\", %ld", what, first, s, n, b, x);
+			_exit(0);
+		}
+		while (turn[0] != 1)
+			sched_yield();
+		char b[8] = "";
+		int p = syscall(SYS_pidfd_open, child, 0), f = want(syscall(SYS_pidfd_getfd, p, turn[1], 0));
+		int w = inotify_init1(IN_NONBLOCK);
+		if (what == 2)
+			inotify_add_watch(w, path, IN_ACCESS | IN_CLOSE_NOWRITE);
+		long r = what == 0 ? want(read(f, b, 3)) : want(pwrite(m, "CHANGED", 7, 0));
+		close(f);
+		turn[0] = 2;
+		while (turn[0] != 3)
+			sched_yield();
+		struct inotify_event ev[8];
+		long n = read(w, ev, sizeof ev);
+		turn[0] = 4;
+		wait(&ws);
+		say("%d: %ld \"%s\"", what, r, b);
+		for (long i = 0; i * (long)sizeof *ev < n; i++)
+			say("event %#x", ev[i].mask);
+		close(p), close(m), close(w);
+	}
+	unlink(path);
+}
+
+/* When it was read last: not when it was opened, and only for the first time since a change. */
+static void access_time(void)
+{
+	struct timespec old[2] = {{1000000000, 0}, {1000000000, 0}};
+	begin();
+	fill(20);
+	for (int i = 0; i < 40; i++) {
+		struct stat st;
+		char b[64];
+		if (i % 8 == 0)
+			utimensat(AT_FDCWD, path, old, 0);
+		int fd = opened(O_RDONLY);
+		if (i % 2 == 1)
+			take(fd, b, i % 4 == 1 ? 60 : 5);
+		syscall(SYS_fstat, fd, &st);
+		int open_said = st.st_atime != old[0].tv_sec;
+		shut(fd);
+		stat(path, &st);
+		say("%d: %d, then %d", i % 8, open_said, st.st_atime != old[0].tv_sec);
 	}
 	unlink(path);
 }
@@ -232,5 +323,5 @@ static void between(void)
 }
 
 const struct row ahead_rows[] = {
-	{"ahead.sizes", sizes}, {"ahead.changed", changed}, {"ahead.between", between}, {0, 0},
+	{"ahead.sizes", sizes}, {"ahead.changed", changed}, {"ahead.shared", shared}, {"ahead.access_time", access_time}, {"ahead.between", between}, {0, 0},
 };
