@@ -98,20 +98,20 @@ const (
 	// in the first byte, what LAHF gives in the second.
 	slotFastFlags = 0x030
 
-	slotAns         = 0x040 // u32, sentry: number of the last answered request
-	slotSentrySleep = 0x044 // u32, sentry: ring the doorbell
-	slotPatience    = 0x048 // u32, sentry: 1 says that the answer will take long
-	slotBirthKick   = 0x04c // u32, sentry: a new thread reports before it goes to the guest
-	slotNOps        = 0x050 // u64, sentry: how many host calls come before the result
-	slotFlags       = 0x058 // u64, both
-	slotResult      = 0x060 // u64, both
-	slotSentryCore  = 0x068 // u32, sentry: the core that it answered on
+	slotAns         = 0x080 // u32, sentry: number of the last answered request
+	slotSentrySleep = 0x084 // u32, sentry: ring the doorbell
+	slotPatience    = 0x088 // u32, sentry: 1 says that the answer will take long
+	slotBirthKick   = 0x08c // u32, sentry: a new thread reports before it goes to the guest
+	slotNOps        = 0x090 // u64, sentry: how many host calls come before the result
+	slotFlags       = 0x098 // u64, both
+	slotResult      = 0x0a0 // u64, both
+	slotSentryCore  = 0x0a8 // u32, sentry: the core that it answered on
 
-	slotSigInfo = 0x088 // 32 bytes: the start of the host's siginfo
-	slotFrame   = 0x0a8 // u64: where the host's ucontext lies
-	slotTID     = 0x0b0 // u64: host thread id, of a new thread
-	slotFailOp  = 0x0b8 // u64: index of the host call that failed
-	slotFailRes = 0x0c0 // u64: what it returned
+	slotSigInfo = 0x040 // 32 bytes: the start of the host's siginfo
+	slotFrame   = 0x060 // u64: where the host's ucontext lies
+	slotTID     = 0x068 // u64: host thread id, of a new thread
+	slotFailOp  = 0x070 // u64: index of the host call that failed
+	slotFailRes = 0x078 // u64: what it returned
 	slotDone    = 0x0d0 // u64: number of the last answer whose host calls are done
 	slotKicked  = 0x0d8 // u32, stub: a kick came on the fast lane
 	slotAddr    = 0x0e0 // u64, sentry: where the slot lies in the stub, for GS to be known by
