@@ -7,6 +7,7 @@ import (
 
 	"bulkhead/proto/linux"
 	"bulkhead/services/netd/icmp"
+	"bulkhead/services/netd/link"
 	"bulkhead/services/netd/route"
 	"bulkhead/services/netd/wire"
 )
@@ -186,17 +187,7 @@ func (r *Raw) sendWhole6(src, to netip.Addr, payload []byte) error {
 	p := s.packet()
 	copy(p.Make(wire.IPv6Size), payload)
 	p.Payload = slices.Clone(payload[wire.IPv6Size:])
-	way := &path
-	if s.screens {
-		f := flow{src: src, dst: to, proto: payload[6], sender: &r.opts}
-		if way, err = s.screenOut(p, way, &f); err != nil {
-			s.recycle(p)
-			return err
-		}
-	}
-	s.send(p, way)
-	s.settleLoop()
-	return nil
+	return r.put(p, &path, &flow{src: src, dst: to, proto: payload[6], sender: &r.opts})
 }
 
 // sendWhole sends a packet with its own IPv4 header, of which the checksum and
@@ -234,15 +225,19 @@ func (r *Raw) sendWhole(src, to netip.Addr, payload []byte) error {
 	}
 	h[10], h[11] = 0, 0
 	binary.BigEndian.PutUint16(h[10:], wire.Fold(wire.Sum(0, h)))
-	way := &path
+	return r.put(p, &path, &flow{src: src, dst: to, proto: h[9], sender: &r.opts})
+}
+
+// put sends a whole packet, unless a rule of the packet filter is against it.
+func (r *Raw) put(p *link.Packet, path *route.Path, f *flow) (err error) {
+	s := r.s
 	if s.screens {
-		f := flow{src: src, dst: to, proto: h[9], sender: &r.opts}
-		if way, err = s.screenOut(p, way, &f); err != nil {
+		if path, err = s.screenOut(p, path, f); err != nil {
 			s.recycle(p)
 			return err
 		}
 	}
-	s.send(p, way)
+	s.send(p, path)
 	s.settleLoop()
 	return nil
 }

@@ -113,15 +113,21 @@ func (s *Stack) TuneLocked(name string, v []int64) error {
 		}
 		s.tuned.largestReceive = int(v[0])
 	case "ipv4/ip_local_port_range":
-		if len(v) != 2 || v[0] < 1 || v[1] > 65535 || v[0] > v[1] {
-			return linux.EINVAL
-		}
-		s.tuned.firstPort, s.tuned.lastPort = uint16(v[0]), uint16(v[1])
-		for _, proto := range []uint8{wire.ProtoTCP, wire.ProtoUDP, wire.ProtoUDPLite} {
-			s.portsOf(proto).SetRange(uint16(v[0]), uint16(v[1]))
-		}
+		return s.tunePortsLocked(v)
 	default:
 		return linux.ENOENT
+	}
+	return nil
+}
+
+// tunePortsLocked sets which ports are given to who asks for none: ip_local_port_range.
+func (s *Stack) tunePortsLocked(v []int64) error {
+	if len(v) != 2 || v[0] < 1 || v[1] > 65535 || v[0] > v[1] {
+		return linux.EINVAL
+	}
+	s.tuned.firstPort, s.tuned.lastPort = uint16(v[0]), uint16(v[1])
+	for _, proto := range []uint8{wire.ProtoTCP, wire.ProtoUDP, wire.ProtoUDPLite} {
+		s.portsOf(proto).SetRange(uint16(v[0]), uint16(v[1]))
 	}
 	return nil
 }

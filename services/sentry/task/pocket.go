@@ -122,7 +122,7 @@ func (t *Task) lend() {
 // grant lends what is wished for, and what had to wait for room for what has arrived, once that
 // is there.
 func (t *Task) grant(p *pockets) {
-	th, ft := t.th, t.fds.Load()
+	ft := t.fds.Load()
 	ft.mu.Lock()
 	defer ft.mu.Unlock()
 	p.mu.Lock()
@@ -131,12 +131,12 @@ func (t *Task) grant(p *pockets) {
 		return
 	}
 	if p.arrived {
-		p.freshLocked(th)
+		p.freshLocked()
 		p.later = append(p.later[:0], p.wishes...)
 	} else {
 		for _, w := range p.wishes {
 			p.later = slices.DeleteFunc(p.later, func(l wish) bool { return l.file == w.file })
-			p.lendLocked(th, ft, w, false)
+			p.lendLocked(ft, w, false)
 		}
 		if slices.ContainsFunc(p.active, func(c *pocket) bool { return c.left > 0 }) {
 			return
@@ -145,7 +145,7 @@ func (t *Task) grant(p *pockets) {
 	}
 	n := 0
 	for n < len(p.later) && platform.MostPocketed-p.used >= leastRoom {
-		p.lendLocked(th, ft, p.later[n], true)
+		p.lendLocked(ft, p.later[n], true)
 		n++
 	}
 	p.later = slices.Delete(p.later, 0, n)
@@ -171,16 +171,16 @@ func (p *pockets) worthwhile() bool {
 
 // freshLocked takes all sockets out that still have something to be read, for what was
 // ready for that is to be lent anew.
-func (p *pockets) freshLocked(th *platform.Thread) {
+func (p *pockets) freshLocked() {
 	for i := len(p.active) - 1; i >= 0; i-- {
 		if c := p.active[i]; c.left > 0 {
-			p.endLocked(th, c)
+			p.endLocked(c)
 		}
 	}
 	p.used = 0
 }
 
-func (p *pockets) lendLocked(th *platform.Thread, ft *FDTable, w wish, arrived bool) {
+func (p *pockets) lendLocked(ft *FDTable, w wish, arrived bool) {
 	of := w.file.Lendable()
 	if ft.at(w.fd) != w.file {
 		return
@@ -189,11 +189,11 @@ func (p *pockets) lendLocked(th *platform.Thread, ft *FDTable, w wish, arrived b
 	c := p.in[i]
 	if c == nil {
 		c = &pocket{index: i}
-		c.loan = vfs.Loan{Look: func() { p.look(th, c) }, Recall: func() { p.recall(th, c) }}
+		c.loan = vfs.Loan{Look: func() { p.look(c) }, Recall: func() { p.recall(c) }}
 		p.in[i] = c
 	}
 	if c.active {
-		p.endLocked(th, c)
+		p.endLocked(c)
 	}
 	if at := address(w.file); c.last != at {
 		c.last, c.worth, c.skips = at, mostVain, 0
@@ -207,7 +207,7 @@ func (p *pockets) lendLocked(th *platform.Thread, ft *FDTable, w wish, arrived b
 	}
 	n := 0
 	if arrived {
-		n = of.Arrived(th.Pocketed(p.used))
+		n = of.Arrived(p.th.Pocketed(p.used))
 	}
 	credit := min(of.Credit(), platform.MostWritten)
 	if credit < leastCredit {
@@ -220,7 +220,7 @@ func (p *pockets) lendLocked(th *platform.Thread, ft *FDTable, w wish, arrived b
 	p.tickets++
 	c.active, c.fd, c.file, c.of, c.ticket, c.left, c.credit, c.busy = true, w.fd, w.file, of, p.tickets, n, credit, false
 	p.active = append(p.active, c)
-	th.Pocket(i, w.fd, p.used, n, credit, c.ticket)
+	p.th.Pocket(i, w.fd, p.used, n, credit, c.ticket)
 	p.used += (n + 7) &^ 7
 	p.used = min(p.used, platform.MostPocketed)
 }
@@ -233,11 +233,11 @@ func (t *Task) seePockets() {
 		return
 	}
 	p.mu.Lock()
-	p.deliverLocked(t.th)
-	t.th.EmptyBox()
-	if t.th.Touched() {
+	p.deliverLocked()
+	p.th.EmptyBox()
+	if p.th.Touched() {
 		for _, c := range p.active {
-			p.readLocked(t.th, c)
+			p.readLocked(c)
 		}
 	}
 	p.inside.Store(true)
@@ -248,7 +248,7 @@ func (t *Task) seePockets() {
 func (t *Task) takeMail() {
 	if p := t.pockets.Load(); p != nil {
 		p.mu.Lock()
-		p.deliverLocked(t.th)
+		p.deliverLocked()
 		p.mu.Unlock()
 	}
 }
@@ -281,13 +281,13 @@ func (t *Task) closePockets() {
 
 func (p *pockets) endAllLocked() {
 	for len(p.active) > 0 {
-		p.endLocked(p.th, p.active[len(p.active)-1])
+		p.endLocked(p.active[len(p.active)-1])
 	}
 }
 
 // deliverLocked delivers the letters in the box.
-func (p *pockets) deliverLocked(th *platform.Thread) {
-	th.Letters(func(ticket uint32, b []byte) {
+func (p *pockets) deliverLocked() {
+	p.th.Letters(func(ticket uint32, b []byte) {
 		for _, c := range p.active {
 			if c.ticket == ticket && len(b) <= c.credit {
 				c.credit -= len(b)
@@ -300,8 +300,8 @@ func (p *pockets) deliverLocked(th *platform.Thread) {
 }
 
 // readLocked makes true what was read of c.
-func (p *pockets) readLocked(th *platform.Thread, c *pocket) {
-	p.leftLocked(c, th.Left(c.index))
+func (p *pockets) readLocked(c *pocket) {
+	p.leftLocked(c, p.th.Left(c.index))
 }
 
 func (p *pockets) leftLocked(c *pocket, left int) {
@@ -313,9 +313,9 @@ func (p *pockets) leftLocked(c *pocket, left int) {
 }
 
 // endLocked takes c out of its pocket.
-func (p *pockets) endLocked(th *platform.Thread, c *pocket) {
-	left := th.TakeOut(c.index)
-	p.deliverLocked(th)
+func (p *pockets) endLocked(c *pocket) {
+	left := p.th.TakeOut(c.index)
+	p.deliverLocked()
 	p.leftLocked(c, left)
 	c.file.Returned()
 	c.active, c.file, c.of = false, nil, nil
@@ -329,24 +329,24 @@ func (p *pockets) endLocked(th *platform.Thread, c *pocket) {
 }
 
 // look is vfs.Loan's.
-func (p *pockets) look(th *platform.Thread, c *pocket) {
+func (p *pockets) look(c *pocket) {
 	if p.inside.Load() {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c.active && th.Hold() {
-		p.readLocked(th, c)
-		th.Unhold()
+	if c.active && p.th.Hold() {
+		p.readLocked(c)
+		p.th.Unhold()
 	}
 }
 
 // recall is vfs.Loan's.
-func (p *pockets) recall(th *platform.Thread, c *pocket) {
+func (p *pockets) recall(c *pocket) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c.active && th.Hold() {
-		p.endLocked(th, c)
-		th.Unhold()
+	if c.active && p.th.Hold() {
+		p.endLocked(c)
+		p.th.Unhold()
 	}
 }
