@@ -28,8 +28,7 @@ type pockets struct {
 
 	// The thread's own goroutine's: files that the call being served was told of.
 	wishes  []wish
-	arrived bool   // anew: none of them has been read from
-	later   []wish // there was no room for what had arrived, and they have not been used since
+	arrived bool // anew: none of them has been read from
 
 	// inside says that the thread is being served, and all has come true.
 	inside atomic.Bool
@@ -70,8 +69,6 @@ const (
 	vainPause = 64
 	// leastCredit is what is worth being lent for writing, in bytes.
 	leastCredit = 1 << 10
-	// leastRoom is how much room for what has arrived is worth being used, in bytes.
-	leastRoom = 512
 )
 
 // Used notes that the thread has used the file behind fd, and may go on with it.
@@ -119,8 +116,7 @@ func (t *Task) lend() {
 	p.inside.Store(false)
 }
 
-// grant lends what is wished for, and what had to wait for room for what has arrived, once that
-// is there.
+// grant lends what is wished for.
 func (t *Task) grant(p *pockets) {
 	ft := t.fds.Load()
 	ft.mu.Lock()
@@ -132,23 +128,10 @@ func (t *Task) grant(p *pockets) {
 	}
 	if p.arrived {
 		p.freshLocked()
-		p.later = append(p.later[:0], p.wishes...)
-	} else {
-		for _, w := range p.wishes {
-			p.later = slices.DeleteFunc(p.later, func(l wish) bool { return l.file == w.file })
-			p.lendLocked(ft, w, false)
-		}
-		if slices.ContainsFunc(p.active, func(c *pocket) bool { return c.left > 0 }) {
-			return
-		}
-		p.used = 0
 	}
-	n := 0
-	for n < len(p.later) && platform.MostPocketed-p.used >= leastRoom {
-		p.lendLocked(ft, p.later[n], true)
-		n++
+	for _, w := range p.wishes {
+		p.lendLocked(ft, w, p.arrived)
 	}
-	p.later = slices.Delete(p.later, 0, n)
 }
 
 // worthwhile takes the wishes off the list that are not worth it, and says whether any are
